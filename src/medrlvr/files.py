@@ -1,0 +1,41 @@
+"""Writing files so that nothing is ever half-written: to a temporary name beside the target, then renamed."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path in the same folder, and rename the file to `path` when it returns."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write indented JSON with sorted keys; NaN is refused, as no JSON reader owes us one."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(path: str | Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object a line, keys sorted."""
+    write_text(path, "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows))
+
+
+def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table without its index."""
+    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))

