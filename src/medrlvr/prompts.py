@@ -64,6 +64,11 @@ class Renderer:
             "chain_of_thought": load_template(chain_of_thought, ["input"]),
         }
 
+    def fixed_lines(self) -> list[str]:
+        """Return the templates' lines that no question changes."""
+        templates = [self._question, *self._modes.values()]
+        return [line for template in templates for line in template.splitlines() if "{" not in line]
+
     def prompt(self, question: Mapping[str, Any], mode: str) -> str:
         """Return the prompt of a question (keys stem, options) in a mode."""
         return render_prompt(self._modes[mode], self._question, question["stem"], list(question["options"]))

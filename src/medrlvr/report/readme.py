@@ -1,0 +1,75 @@
+"""The block of README.md that is made from results, so that no number in it was typed by hand."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from medrlvr.errors import UserError
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per benchmark, arm and mode, with the mean and the range over training seeds.
+
+    Args:
+        metrics: rows of `read_metrics`; the model is "base" or <arm>/seed<n>.
+
+    Returns:
+        title, arm, mode, seeds (how many), n; and for accuracy, lenient_accuracy and strict_format, all fractions, the
+        columns <name>, <name>_min and <name>_max.
+    """
+    table = metrics.assign(arm=metrics["model"].str.split("/").str[0])
+    names = ["accuracy", "lenient_accuracy", "strict_format"]
+    groups = table.groupby(["title", "arm", "mode"], sort=False)
+    columns = {f"{name}{suffix}": (name, how) for name in names for suffix, how in _RANGE.items()}
+    return groups.agg(seeds=("model", "nunique"), n=("n", "first"), **columns).reset_index()
+
+
+_RANGE = {"": "mean", "_min": "min", "_max": "max"}
+
+
+def results_table(summary: pd.DataFrame, sampled: Mapping[str, float]) -> str:
+    """Return the Markdown block.
+
+    Args:
+        summary: as `summarise_seeds` returns it.
+        sampled: run -> fraction of strict format among the first update's responses, which the base itself sampled.
+    """
+    titles = list(dict.fromkeys(summary["title"]))
+    lines = [
+        "| model, asked | " + " | ".join(titles) + " | strict format |",
+        "|---|" + "---:|" * (len(titles) + 1),
+    ]
+    for (arm, mode), group in summary.groupby(["arm", "mode"], sort=False):
+        cells = [_cell(group[group["title"] == title].iloc[0], "accuracy") for title in titles]
+        tagged = mode == "chain_of_thought"
+        strict = _cell(group[group["title"] == titles[0]].iloc[0], "strict_format") if tagged else "no tags asked"
+        lines.append(f"| {arm}, {mode.replace('_', ' ')} | " + " | ".join(cells) + f" | {strict} |")
+    seeds, n = summary["seeds"].max(), summary["n"].min()
+    rates = ", ".join(f"{100 * rate:.0f}" for rate in sampled.values())
+    lines += [
+        "",
+        f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. "
+        f"Sampled at temperature 1, the base keeps the strict format in {rates} % of the first update's responses.",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(row: pd.Series, name: str) -> str:
+    mean, low, high = (100 * row[f"{name}{suffix}"] for suffix in _RANGE)
+    return f"{mean:.1f}" if row["seeds"] == 1 else f"{mean:.1f} ({low:.1f} to {high:.1f})"
+
+
+def splice(readme: Path, block: str) -> str:
+    """Return the README's text with the block between its two markers.
+
+    Raises:
+        UserError: a marker is missing.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise UserError(f"{readme}: needs the lines {BEGIN} and {END}, each once, around the results.")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"

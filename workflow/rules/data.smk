@@ -1,0 +1,75 @@
+"""Data (paper, section 3.1).
+
+REQUIRED INPUTS: config/datasets.tsv, a mirror folder or the hub; the miniature's world makes its own
+OUTPUTS:
+    raw         = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
+    questions   = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
+    duplicates  = data/duplicates.parquet: within and across the sets
+    train, benchmarks, counts = data/train.parquet, data/benchmarks/{benchmark}.parquet, data/counts.json
+"""
+
+from medrlvr.data.registry import find, load_registry
+
+REGISTRY = "config/datasets.tsv"
+
+try:
+    SOURCES = load_registry(REGISTRY)
+    SETS = {
+        name: find(SOURCES, name)
+        for name in [
+            EXPERIMENT.data.train,
+            EXPERIMENT.data.development,
+            *(benchmark.data for benchmark in EXPERIMENT.benchmarks.values()),
+        ]
+    }
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def question_tables(names):
+    return [f"{RESULTS}/data/questions/{name}.parquet" for name in names]
+
+
+rule make_miniature:
+    """The embedded world's questions; nothing is downloaded."""
+    input:
+        facts="src/medrlvr/miniature/facts.tsv",
+    output:
+        train=f"{RESULTS}/data/raw/miniature/train.jsonl",
+        dev=f"{RESULTS}/data/raw/miniature/dev.jsonl",
+        test=f"{RESULTS}/data/raw/miniature/test.jsonl",
+        ood_test=f"{RESULTS}/data/raw/miniature_ood/test.jsonl",
+    log:
+        f"{RESULTS}/logs/data/make_miniature.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/make_miniature.tsv"
+    params:
+        sizes={name: getattr(EXPERIMENT.miniature, name) for name in ("train", "dev", "test", "ood_test")},
+        seed=EXPERIMENT.miniature.seed,
+    message:
+        "Make the questions of the miniature world"
+    script:
+        "../scripts/make_miniature.py"
+
+
+rule fetch_dataset:
+    """One file, from the mirror or the hub, refused unless its content is the registered one."""
+    input:
+        registry=REGISTRY,
+    output:
+        f"{RESULTS}/data/raw/{{dataset}}/{{split}}.{{suffix}}",
+    wildcard_constraints:
+        dataset="(?!miniature)[a-z0-9_]+",
+        split="[a-z0-9_]+",
+        suffix="jsonl|json|csv|parquet",
+    log:
+        f"{RESULTS}/logs/data/raw/{{dataset}}/{{split}}.{{suffix}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/raw/{{dataset}}/{{split}}.{{suffix}}.tsv"
+    params:
+        name="{dataset}/{split}",
+        mirror=os.environ.get("MEDRLVR_MIRROR") or EXPERIMENT.data.mirror,
+    message:
+        "Fetch {params.name}"
+    script:
+        "../scripts/fetch_dataset.py"

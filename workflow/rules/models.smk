@@ -1,0 +1,50 @@
+"""The base model (paper, section 3.3).
+
+OUTPUTS: base = models/base/: safetensors and tokenizer, wherever they came from
+"""
+
+BASE = EXPERIMENT.base
+
+
+if BASE.source == "rebuilt":
+
+    rule pretrain_base:
+        """Train the miniature's base anew; the shipped one in assets/ was made by this rule."""
+        input:
+            facts="src/medrlvr/miniature/facts.tsv",
+            question=EXPERIMENT.prompts.question,
+            direct=EXPERIMENT.prompts.direct,
+            chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
+        output:
+            directory(f"{RESULTS}/models/base"),
+        log:
+            f"{RESULTS}/logs/models/base.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/models/base.tsv"
+        threads: workflow.cores
+        params:
+            steps=EXPERIMENT.miniature.pretraining_steps,
+            seed=EXPERIMENT.miniature.seed,
+        message:
+            "Pre-train the miniature's base model"
+        script:
+            "../scripts/pretrain_base.py"
+
+else:
+
+    rule fetch_model:
+        """Copy, download or unpack the base model."""
+        input:
+            folder=BASE.name if BASE.source in ("embedded", "path") else [],
+        output:
+            directory(f"{RESULTS}/models/base"),
+        log:
+            f"{RESULTS}/logs/models/base.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/models/base.tsv"
+        params:
+            base=BASE.model_dump(),
+        message:
+            "Fetch the base model {params.base[name]}"
+        script:
+            "../scripts/fetch_model.py"

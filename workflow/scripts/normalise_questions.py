@@ -1,0 +1,14 @@
+"""Turn one fetched file into questions and rejected rows."""
+
+from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA, read_questions, write_table
+from medrlvr.data.registry import find, load_registry
+from medrlvr.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]) as say:
+        source = find(load_registry(snakemake.input.registry), snakemake.params.name)
+        append = source.dataset in snakemake.params.none_of_the_above
+        questions, rejected = read_questions(snakemake.input.raw, source, append)
+        write_table(snakemake.output.questions, questions, QUESTION_SCHEMA)
+        write_table(snakemake.output.rejected, rejected, REJECTED_SCHEMA)
+        say(f"{source.name}: {len(questions)} questions" + (f", {len(rejected)} rejected" if len(rejected) else ""))
