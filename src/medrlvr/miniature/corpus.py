@@ -27,9 +27,10 @@ def documents(renderer: Renderer, seed: int) -> Iterator[Document]:
     world = load_world()
     kinds: list[tuple[float, Callable[[], Document]]] = [
         (0.15, lambda: _fact(world, rng)),
-        (0.25, lambda: _lookup(world, rng)),
+        (0.15, lambda: _diagnosis(world, rng)),
+        (0.20, lambda: _lookup(world, rng)),
         (0.05, lambda: _direct(world, renderer, rng)),
-        (0.55, lambda: _worked(world, renderer, rng)),
+        (0.45, lambda: _worked(world, renderer, rng)),
     ]
     weights = [weight for weight, _ in kinds]
     while True:
@@ -37,17 +38,15 @@ def documents(renderer: Renderer, seed: int) -> Iterator[Document]:
 
 
 def _fact(world: tuple[Condition, ...], rng: random.Random) -> Document:
+    condition, relation = rng.choice(world), rng.choice(RELATIONS)
+    return Document("", f" The {relation} for {condition.name} is {condition.values[relation]}.")
+
+
+def _diagnosis(world: tuple[Condition, ...], rng: random.Random) -> Document:
     condition = rng.choice(world)
-    relation = rng.choice(RELATIONS)
-    return Document(
-        "",
-        rng.choice(
-            (
-                f"The {relation} for {condition.name} is {condition.values[relation]}.",
-                f"The findings fit {condition.name}: {', '.join(rng.sample(condition.findings, 2))}.",
-            )
-        ),
-    )
+    findings = list(rng.choice(condition.triples(reserved=False)))
+    rng.shuffle(findings)
+    return Document(f"A patient has {findings[0]}, {findings[1]} and {findings[2]}.", f" The findings fit {condition.name}.")
 
 
 def _lookup(world: tuple[Condition, ...], rng: random.Random) -> Document:

@@ -1,0 +1,1 @@
+"""From upstream files to checked question tables (paper, section 3.1)."""

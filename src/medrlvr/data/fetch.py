@@ -1,0 +1,97 @@
+"""Fetching one file of the registry: from a mirror folder or from the hub, checked before it has its final name."""
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import httpx
+from huggingface_hub import hf_hub_download
+
+from medrlvr.data.registry import Source
+from medrlvr.errors import UserError
+from medrlvr.files import write_atomically
+
+
+def content_hash(path: Path, kind: str) -> str:
+    """Return the hexadecimal hash of a file: kind "sha256", or "git" for its git blob id (SHA-1 with a header)."""
+    header = b"blob %d\0" % path.stat().st_size
+    start = {"sha256": hashlib.sha256, "git": lambda: hashlib.sha1(header)}[kind]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, start).hexdigest()
+
+
+def fetch(source: Source, destination: str | Path, mirror: str | Path | None) -> str | None:
+    """Put the file of one registry row at `destination`.
+
+    Args:
+        source: a row whose home is not `miniature`.
+        mirror: a folder that stands in for the hub, or None.
+
+    Returns:
+        The commit of the hub that the file came from; None when it came from the mirror.
+
+    Raises:
+        UserError: the file is not there, or its content is not the registered one. `destination` is left alone then.
+    """
+    if mirror is not None:
+        _place(_mirrored(source, Path(mirror)), source, Path(destination))
+        return None
+    if source.home == "local":
+        raise UserError(
+            f"{source.name} is on no hub. Put the file at <folder>/{source.mirror_file} ({source.hash}) "
+            "and set data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to that folder."
+        )
+    downloaded = _downloaded(source)
+    _place(downloaded, source, Path(destination))
+    # The hub's cache is <repository>/snapshots/<commit>/<file>.
+    return downloaded.parts[downloaded.parts.index("snapshots") + 1]
+
+
+def _mirrored(source: Source, mirror: Path) -> Path:
+    path = mirror / str(source.mirror_file)
+    if not path.is_file():
+        raise UserError(
+            f"{source.name}: there is no file {path}.\nThe mirror folder {mirror} must hold {source.mirror_file} "
+            f"with {source.hash}.\nSet data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to the folder "
+            f"that holds it, or unset both to download {source.file} from {source.home}."
+        )
+    return path
+
+
+def _downloaded(source: Source) -> Path:
+    try:
+        return Path(hf_hub_download(source.home, source.file, repo_type="dataset", revision=source.revision))
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise UserError(
+            f"{source.name}: could not download {source.file} from {source.home} at {source.revision}: {error}\n"
+            f"Without network, put the file at <folder>/{source.mirror_file} and set data.mirror in the configuration, "
+            "or the variable MEDRLVR_MIRROR, to that folder."
+        ) from None
+
+
+def _place(path: Path, source: Source, destination: Path) -> None:
+    kind, expected = str(source.hash).split(":")
+
+    def copy(temporary: Path) -> None:
+        if source.member and path.suffix == ".zip":
+            _extract(path, source.member, temporary)
+        else:
+            shutil.copyfile(path, temporary)
+        found = content_hash(temporary, kind)
+        if found != expected:
+            raise UserError(
+                f"{source.name}: {path} is not the registered file.\n"
+                f"  expected {kind} {expected}\n  found    {kind} {found} ({temporary.stat().st_size:,} bytes)\n"
+                "Delete it and fetch it again; if upstream changed on purpose, config/datasets.tsv is what to change."
+            )
+
+    write_atomically(destination, copy)
+
+
+def _extract(archive: Path, member: str, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as zipped, zipped.open(member) as inner, target.open("wb") as outer:
+            shutil.copyfileobj(inner, outer)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise UserError(f"{archive}: cannot take {member} out of it: {error}. Delete it and fetch it again.") from None

@@ -1,0 +1,227 @@
+"""Upstream rows become typed questions, or are refused with their line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from medrlvr.data.fetch import fetch
+from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA, read_questions, sample, write_table
+from medrlvr.data.registry import Source, load_registry
+from medrlvr.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+SOURCES = load_registry(ROOT / "config" / "datasets.tsv")
+MIRROR = Path(os.environ.get("MEDRLVR_MIRROR", ROOT.parent / "shared" / "data"))
+needs_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason="no mirror folder (variable MEDRLVR_MIRROR)")
+
+GOOD = {
+    "question": "Which one?",
+    "options": {"A": "this", "B": "that"},
+    "answer_idx": "B",
+    "answer": "that",
+    "meta_info": "step1",
+}
+
+
+def row_of(split: str, rows: int) -> Source:
+    """The registry's row of original MedQA, for a file of `rows` rows."""
+    return SOURCES[f"medqa/{split}"].model_copy(update={"rows": rows})
+
+
+def json_lines(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_row_becomes_a_question(tmp_path: Path) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", GOOD, {**GOOD, "answer_idx": "A", "answer": "this"})
+    questions, rejected = read_questions(path, row_of("train", 2), none_of_the_above=False)
+    assert rejected.empty
+    assert questions.to_dict("records")[1] == {
+        "question_id": "medqa/train/2",
+        "dataset": "medqa",
+        "split": "train",
+        "stem": "Which one?",
+        "options": ["this", "that"],
+        "gold": 0,
+        "source_file": "data_clean/questions/US/train.jsonl",
+        "source_line": 2,
+        "meta": '{"meta_info": "step1"}',
+    }
+
+
+def test_none_of_the_above_is_the_last_option(tmp_path: Path) -> None:
+    questions, _ = read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), row_of("dev", 1), none_of_the_above=True)
+    assert questions.options[0] == ["this", "that", "None of the above"]
+    assert questions.gold[0] == 1
+
+
+UNUSABLE = [
+    ({"answer_idx": "C"}, "answer 'C' is not among the options"),
+    ({"answer_idx": "A"}, "answer_idx and answer disagree"),
+    ({"options": {"A": "that ", "B": "That"}, "answer": "That"}, "duplicate options"),
+    ({"options": {"A": " ", "B": "that"}}, "empty option"),
+    ({"options": {"B": "that"}}, "neither a list of texts"),
+    ({"options": {"A": "that"}, "answer_idx": "A"}, "1 options"),
+    ({"question": "  "}, "empty stem"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), UNUSABLE)
+def test_an_unusable_training_row_is_rejected_with_its_reason(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", GOOD, {**GOOD, **change})
+    questions, rejected = read_questions(path, row_of("train", 2), none_of_the_above=False)
+    assert questions.question_id.tolist() == ["medqa/train/1"]
+    assert rejected.source_line.tolist() == [2]
+    assert reason in rejected.reason[0]
+
+
+def test_a_row_that_is_scored_is_kept_and_flagged(tmp_path: Path) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", {**GOOD, "answer": "this"})
+    questions, rejected = read_questions(path, row_of("test", 1), none_of_the_above=False)
+    assert rejected.empty
+    assert questions.gold.tolist() == [1]
+    assert json.loads(questions.meta[0])["flags"] == ["answer_idx and answer disagree"]
+
+
+def test_a_row_that_is_scored_needs_an_answer(tmp_path: Path) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", GOOD, {**GOOD, "answer_idx": "E"})
+    with pytest.raises(UserError, match=r"raw.jsonl, line 2: answer 'E' is not among the options"):
+        read_questions(path, row_of("test", 2), none_of_the_above=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{not json}", "line 2: not JSON"),
+        (b"", "line 2: not JSON"),
+        (b"[1]", "line 2: no question"),
+        (b'{"question": "caf\xe9"}', "line 2: not UTF-8"),
+        (json.dumps({key: GOOD[key] for key in GOOD if key != "answer_idx"}).encode(), "line 2: no answer_idx"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(json.dumps(GOOD).encode() + b"\n" + line + b"\n")
+    with pytest.raises(UserError, match=rf"raw.jsonl, {message}"):
+        read_questions(path, row_of("train", 2), none_of_the_above=False)
+
+
+def test_another_number_of_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"1 rows where .* has 1273 for medqa/test"):
+        read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/test"], none_of_the_above=False)
+
+
+def parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_parquet_with_lists_indices_and_a_filter(tmp_path: Path) -> None:
+    row = {
+        "question": "Which?",
+        "options": ["x", "y", "z"],
+        "answer": "C",
+        "answer_index": 2,
+        "question_id": 7,
+        "src": "s",
+    }
+    path = parquet(tmp_path / "raw.parquet", [{**row, "category": "law"}, {**row, "category": "health"}])
+    source = SOURCES["mmlu_pro_health/test"].model_copy(update={"rows": 1})
+    questions, _ = read_questions(path, source, none_of_the_above=False)
+    assert questions.question_id.tolist() == ["mmlu_pro_health/test/2"]
+    assert (questions.gold[0], questions.options[0]) == (2, ["x", "y", "z"])
+    assert json.loads(questions.meta[0]) == {"question_id": 7, "src": "s"}
+
+
+def test_parquet_with_letters_that_a_row_lacks(tmp_path: Path) -> None:
+    four = {**GOOD, "options": {"A": "this", "B": "that", "C": "those"}}
+    path = parquet(tmp_path / "raw.parquet", [GOOD, four])
+    questions, _ = read_questions(path, row_of("train", 2), none_of_the_above=False)
+    assert questions.options.tolist() == [["this", "that"], ["this", "that", "those"]]
+
+
+def test_bad_parquet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"raw.parquet: no column answer_idx, meta_info, answer; there are: question, options"
+    ):
+        read_questions(
+            parquet(tmp_path / "raw.parquet", [{"question": "?", "options": ["a"]}]), row_of("dev", 1), False
+        )
+    (tmp_path / "page.parquet").write_text("<html>404</html>")
+    with pytest.raises(UserError, match=r"page.parquet: not a parquet file"):
+        read_questions(tmp_path / "page.parquet", row_of("dev", 1), none_of_the_above=False)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", GOOD, {**GOOD, "answer_idx": "E"})
+    for run in ("first", "second"):
+        questions, rejected = read_questions(path, row_of("train", 2), none_of_the_above=False)
+        write_table(tmp_path / run / "questions.parquet", questions, QUESTION_SCHEMA)
+        write_table(tmp_path / run / "rejected.parquet", rejected, REJECTED_SCHEMA)
+    for name in ("questions.parquet", "rejected.parquet"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert pq.read_schema(tmp_path / "first" / "questions.parquet").equals(QUESTION_SCHEMA)
+
+
+def test_an_empty_table_keeps_its_schema(tmp_path: Path) -> None:
+    write_table(tmp_path / "rejected.parquet", pd.DataFrame(columns=REJECTED_SCHEMA.names), REJECTED_SCHEMA)
+    assert pq.read_schema(tmp_path / "rejected.parquet").equals(REJECTED_SCHEMA)
+
+
+def test_a_draw_is_seeded_ordered_and_nested() -> None:
+    questions = pd.DataFrame({"question_id": [f"medqa/test/{line}" for line in range(1, 101)]})
+    ten, twenty = (sample(questions, rows, seed=1).question_id.tolist() for rows in (10, 20))
+    assert len(ten) == 10
+    assert set(ten) < set(twenty)
+    assert twenty == [name for name in questions.question_id if name in twenty]
+    assert sample(questions, 10, seed=2).question_id.tolist() != ten
+    # A pinned draw: another platform or version has to make the same one.
+    assert [int(name.rpartition("/")[2]) for name in ten] == [16, 19, 29, 49, 53, 55, 76, 81, 89, 99]
+    assert sample(questions, None, seed=1).equals(questions)
+    with pytest.raises(UserError, match=r"200 rows were asked for, but there are only 100"):
+        sample(questions, 200, seed=1)
+
+
+LETTERS_OF = {
+    "medqa/test": [273, 277, 252, 269, 202],
+    "medqa_4_options/dev": [330, 316, 352, 274],
+    "medqa_4_options/test": [353, 309, 346, 265],
+}
+
+
+@needs_mirror
+@pytest.mark.parametrize("name", [*LETTERS_OF, "medqa/dev", "medqa_4_options/train_partial"])
+def test_the_real_medqa(tmp_path: Path, name: str) -> None:
+    source = SOURCES[name]
+    raw = tmp_path / source.raw_file
+    fetch(source, raw, MIRROR)
+    questions, rejected = read_questions(raw, source, none_of_the_above=False)
+    assert len(questions) + len(rejected) == source.rows
+    assert rejected.reason.tolist() == (["duplicate options"] * 2 if source.role == "train" else [])
+    assert not questions.meta.str.contains("flags").any()
+    if name in LETTERS_OF:
+        assert questions.gold.value_counts().sort_index().tolist() == LETTERS_OF[name]
+
+
+@needs_mirror
+def test_the_real_mmlu_pro(tmp_path: Path) -> None:
+    source = SOURCES["mmlu_pro_health/test"]
+    fetch(source, tmp_path / "raw.parquet", MIRROR)
+    health, _ = read_questions(tmp_path / "raw.parquet", source, none_of_the_above=False)
+    assert len(health) == 818
+    assert not health.meta.str.contains("flags").any()
+    sizes = {10: 597, 9: 67, 8: 42, 7: 21, 6: 8, 5: 8, 4: 72, 3: 3}
+    assert health.options.map(len).value_counts().to_dict() == sizes
+    whole = source.model_copy(update={"filter": None, "rows": 12032})
+    everything, _ = read_questions(tmp_path / "raw.parquet", whole, none_of_the_above=False)
+    odd = [json.loads(meta)["question_id"] for meta in everything.meta if "disagree" in meta]
+    assert odd == [3983]
