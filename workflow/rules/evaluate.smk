@@ -32,6 +32,7 @@ rule generate_answers:
         prompt_max_tokens=EXPERIMENT.evaluation.prompt_max_tokens,
         seed=EXPERIMENT.evaluation.seed,
         machine=EXPERIMENT.machine.model_dump(),
+        state=f"{RESULTS}/state",
     message:
         "Ask {wildcards.model} every benchmark question"
     script:

@@ -1,14 +1,21 @@
 """Generate the answers of one model to every benchmark, in each of its modes."""
 
+import os
+from pathlib import Path
+
 import pandas as pd
 
 from medrlvr.config import Machine
 from medrlvr.evaluation.generate import generate_answers
 from medrlvr.files import write_parquet
 from medrlvr.job import job
+from medrlvr.training.environment import variables
 
 if __name__ == "__main__":
     with job(snakemake.log[0]) as say:
+        machine = Machine.model_validate(snakemake.params.machine)
+        # Before vllm is imported, which reads them once.
+        os.environ.update(variables(machine, cache=Path(snakemake.params.state)))
         prompts = {mode: pd.read_parquet(snakemake.input[mode]) for mode in snakemake.params.modes}
         questions = sum(map(len, prompts.values()))
         say(f"{snakemake.wildcards.model}: {questions} prompts in {len(prompts)} mode(s)")
@@ -18,6 +25,6 @@ if __name__ == "__main__":
             snakemake.params.max_tokens,
             snakemake.params.prompt_max_tokens,
             snakemake.params.seed,
-            Machine.model_validate(snakemake.params.machine),
+            machine,
         )
         write_parquet(snakemake.output[0], answers)
