@@ -1,0 +1,62 @@
+# `make` alone lists the targets. Variables are set on the command line: make demo CORES=4
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+CORES ?= $(shell nproc)
+ARGS ?=
+MIRROR ?=
+TORCH_INDEX_URL ?=
+UV ?= uv
+PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
+
+# The name stands for what the environment was made from and where: other contents, or a moved folder, need another.
+STAMP := .venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16)
+RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
+SNAKEMAKE := $(RUN) -m snakemake --quiet host reason --cores $(CORES)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: CORES=$(CORES); ARGS= options for snakemake or pytest, such as ARGS=-n; PYTHON= a Python 3.11;"
+	@echo "  TORCH_INDEX_URL= where the CPU build of torch is; MIRROR= a folder that stands in for the hub."
+
+.PHONY: setup
+setup: $(STAMP) ## make or complete .venv from the locked requirement files
+
+$(STAMP):
+	@test -n "$(PYTHON)" || { echo "No Python found. Debian 12, Ubuntu 22.04: sudo apt install python3.11 python3.11-venv" >&2; exit 1; }
+	@"$(PYTHON)" envs/preflight.py
+	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" "$(PYTHON)" envs/install.py $@
+
+.PHONY: demo
+demo: $(STAMP) ## run the default experiment, from embedded data to the page
+	@$(SNAKEMAKE) --configfile config/miniature.yaml $(ARGS)
+	@! test -e results/miniature/report.html || echo "The page: results/miniature/report.html"
+
+.PHONY: smollm2
+smollm2: $(STAMP) ## run a real small model on the real exams: make smollm2 MIRROR=folder
+	@MEDRLVR_MIRROR="$(or $(MIRROR),$(MEDRLVR_MIRROR))" $(SNAKEMAKE) --configfile config/smollm2.yaml $(ARGS)
+	@! test -e results/smollm2/report.html || echo "The page: results/smollm2/report.html"
+
+.PHONY: test
+test: $(STAMP) ## run the tests
+	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## check the code's style
+	@.venv/bin/python -m ruff check
+
+.PHONY: lock
+lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
+	@for kind in cpu gpu; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
+	  --overrides overrides.in --excludes excludes-$$kind.in --generate-hashes --no-emit-package torch --no-header \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done
+
+.PHONY: clean
+clean: ## remove results/miniature and caches; keeps .venv and all other results
+	rm -rf results/miniature .pytest_cache .ruff_cache
+	find src tests workflow envs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,273 @@
+"""Makes or completes the virtual environment .venv from torch.txt and cpu.lock; `make setup` runs it.
+
+    python3.11 envs/install.py STAMP
+
+It may be interrupted anywhere: the stamp is written last, and the next run keeps every package that is whole.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ENVS = Path(__file__).resolve().parent
+VENV = ENVS.parent / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOG = VENV / "install.log"
+
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
+# Never imported by this project, or one by one and late: a third of the time to compile everything.
+NOT_COMPILED = r"/tests?/|/torch/testing/|/transformers/models/|/vllm/model_executor/models/"
+
+CUDA_BUILD = """\
+torch {version} is a build for {build}, not the CPU build that this set-up needs: several GB for nothing.
+Open PyTorch's installation page (README.md links it), choose pip and CPU, copy the address that follows --index-url
+there, and run
+    make demo TORCH_INDEX_URL=<that address>
+Once set up, plain `make demo` is enough."""
+
+
+class Failure(Exception):
+    """Set-up cannot go on; the text says why, and what to do."""
+
+
+def canonical(name: str) -> str:
+    """A distribution name in the form in which two spellings of one name are equal."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(requirements: str) -> dict[str, str]:
+    """Canonical name -> version of every `name==version` in the text of a requirement or lock file."""
+    return {canonical(match["name"]): match["version"] for match in PIN.finditer(requirements)}
+
+
+def site_packages(venv: Path) -> Path:
+    """The folder of a virtual environment that holds its packages."""
+    return venv / "lib" / "python3.11" / "site-packages"
+
+
+def expected(envs: Path = ENVS) -> dict[str, str]:
+    """Canonical name -> version of every distribution that the CPU environment holds, by its files in `envs`."""
+    return pins("\n".join((envs / name).read_text() for name in ("pip.txt", "torch.txt", "cpu.lock")))
+
+
+def require_cpu_build(version: str) -> None:
+    """Refuse a torch that is not a CPU build.
+
+    Args:
+        version: such as 2.13.0+cpu; the package index's own CUDA build has no local label.
+
+    Raises:
+        Failure: with the remedy.
+    """
+    if not version.endswith("+cpu"):
+        label = version.partition("+")[2]
+        raise Failure(CUDA_BUILD.format(version=version, build=f"a GPU ({label})" if label else "CUDA"))
+
+
+def installed(site: Path) -> dict[str, str]:
+    """Canonical name -> version of every distribution that stands whole in a site-packages folder.
+
+    pip writes RECORD last: without it the files may be incomplete.
+    """
+    names = (record.parent.name.removesuffix(".dist-info") for record in site.glob("*.dist-info/RECORD"))
+    return {canonical(name): version for name, _, version in (stem.rpartition("-") for stem in names)}
+
+
+def remove_half_installed(site: Path) -> None:
+    """Make pip see what an interruption left incomplete as missing, so that it installs it again."""
+    for folder in site.glob("*.dist-info"):
+        if not (folder / "RECORD").exists():
+            shutil.rmtree(folder)
+
+
+def is_usable(venv: Path, pip: str) -> bool:
+    """Whether an environment can be built upon rather than made anew.
+
+    It cannot if it was moved (its scripts name their old place), its interpreter is gone or another, its own pip is not
+    whole, or pip was killed while it replaced a package (it sets the old one aside as ~name).
+
+    Args:
+        venv: the environment's folder.
+        pip: the pinned version of pip.
+    """
+    configuration, site = venv / "pyvenv.cfg", site_packages(venv)
+    if not configuration.exists() or not configuration.read_text().rstrip().endswith(f" {venv}"):
+        return False
+    if installed(site).get("pip") != pip or any(site.glob("~*")):
+        return False
+    python = venv / "bin" / "python"
+    return python.exists() and subprocess.run([python, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def faults(lines: list[str]) -> str:
+    """What pip complains of: its output from the first error on, or its end if it names none, eight lines at most."""
+    first = next((number for number, line in enumerate(lines) if line.startswith("ERROR")), -8)
+    return "  " + "  ".join(lines[first:][:8]).rstrip()
+
+
+def pip_install(*arguments: str, packages: int) -> None:
+    """Run `pip install`, with one line of progress on a terminal and all of its output in the log.
+
+    Args:
+        arguments: what follows `pip install --no-deps`.
+        packages: how many requirements pip will go through.
+
+    Raises:
+        Failure: with pip's last lines.
+    """
+    command = [PYTHON, "-m", "pip", "install", "--no-deps", "--no-compile", "--progress-bar", "off", *arguments]
+    temporary = VENV / "tmp"  # /tmp may be small, and this file system was found to have room
+    temporary.mkdir(exist_ok=True)
+    environment = os.environ | {"DS_BUILD_OPS": "0", "DS_ACCELERATOR": "cpu", "TMPDIR": str(temporary)}
+    lines = []
+    seen = 0
+    with (
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+        LOG.open("a", buffering=1) as log,
+    ):
+        try:
+            for line in process.stdout:
+                log.write(line)
+                lines.append(line)
+                seen += line.startswith(("Collecting", "Processing", "Requirement already"))
+                if sys.stdout.isatty():
+                    state = "unpacking" if line.startswith("Installing") else f"{seen} of {packages}"
+                    print(f"  {state:20}", end="\r", flush=True)
+        except KeyboardInterrupt:
+            try:
+                process.wait(timeout=5)  # Ctrl-C reached pip as well: let it put back what it was replacing
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    shutil.rmtree(temporary, ignore_errors=True)
+    if process.returncode != 0:
+        raise Failure(
+            f"pip could not install what {arguments[-1]} names:\n{faults(lines)}\n"
+            f"All of its output is in {LOG}. Usual causes: no network (behind a proxy, set HTTPS_PROXY) or a full "
+            "disk. The same command goes on from here."
+        )
+
+
+def compile_all(site: Path) -> None:
+    """Byte-compile a site-packages folder on all cores, so that no Ray worker has to do it again at its start.
+
+    The status is not looked at: some packages ship a file for another Python. On an interruption the whole process
+    group is ended, because compileall's helpers would outlive it.
+    """
+    command = [PYTHON, "-m", "compileall", "-qq", "-j", "0", "-x", NOT_COMPILED, site]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def chosen_torch(index: list[str]) -> str:
+    """The version of torch that pip would install, without downloading it.
+
+    Args:
+        index: pip's options that name the index; empty for the user's own settings.
+    """
+    command = [PYTHON, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed", *index]
+    result = subprocess.run(
+        [*command, "--report", "-", "-r", ENVS / "torch.txt"], capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        raise Failure(
+            f"pip found no torch that fits envs/torch.txt:\n{faults(result.stderr.splitlines(keepends=True))}\n"
+            "Is there a network, and is TORCH_INDEX_URL, if set, the address that PyTorch's installation page gives?"
+        )
+    return json.loads(result.stdout)["install"][0]["metadata"]["version"]
+
+
+def stage(text: str) -> None:
+    """Announce a stage with the time since the start."""
+    print(f"set-up [{time.monotonic() - STARTED:3.0f} s] {text}", flush=True)
+
+
+def install(stamp: Path) -> None:
+    """Bring .venv to what torch.txt and cpu.lock say, then write the stamp.
+
+    Args:
+        stamp: the file in .venv whose name stands for the contents of the lock files.
+
+    Raises:
+        Failure: with what to do.
+    """
+    wanted, site = expected(), site_packages(VENV)
+    for old in VENV.glob("installed-*"):
+        old.unlink()
+    if not is_usable(VENV, wanted["pip"]):
+        stage(f"making {VENV.name} (in all 1.1 GB to download, 3.1 GB on disk)")
+        shutil.rmtree(VENV, ignore_errors=True)
+        result = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
+        if result.returncode != 0:
+            raise Failure(f"python -m venv failed:\n{result.stdout}{result.stderr}")
+        pip_install("--require-hashes", "-r", str(ENVS / "pip.txt"), packages=1)
+    remove_half_installed(site)
+    have = installed(site)
+
+    surplus = sorted(have.keys() - wanted.keys())
+    if surplus:
+        stage(f"removing what the lock no longer names: {', '.join(surplus)}")
+        subprocess.run([PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", *surplus])
+
+    if have.get("torch") != wanted["torch"] + "+cpu":
+        url = os.environ.get("TORCH_INDEX_URL")
+        index = ["--index-url", url] if url else []
+        require_cpu_build(chosen_torch(index))
+        stage("installing torch")
+        pip_install("--force-reinstall", *index, "-r", str(ENVS / "torch.txt"), packages=1)
+
+    missing = wanted.items() - installed(site).items() - {("torch", wanted["torch"])}
+    if missing:
+        stage(f"installing {len(missing)} other packages")
+        lock = str(ENVS / "cpu.lock")
+        pip_install("--require-hashes", "--build-constraint", lock, "-r", lock, packages=len(wanted) - 2)
+    stage("compiling")
+    compile_all(site)
+
+    stage("trying torch")
+    torch = subprocess.run([PYTHON, "-c", "import torch; print(torch.version.cuda)"], capture_output=True, text=True)
+    if torch.stdout.strip() != "None":
+        raise Failure(f"torch is no CPU build that can be imported:\n{torch.stdout}{torch.stderr}")
+    stamp.touch()
+    stage("done")
+
+
+def main(stamp: Path) -> int:
+    """Install under a lock, so that two set-ups do not write to one folder; returns the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with (ENVS / "cpu.lock").open("r+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stage("waiting for another set-up in this folder")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if not stamp.exists():
+                install(stamp)
+    except Failure as failure:
+        print(f"set-up: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nset-up: interrupted. The same command again finishes it.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    STARTED = time.monotonic()
+    sys.exit(main(Path(sys.argv[1]).absolute()))
