@@ -42,6 +42,11 @@ smollm2: $(STAMP) ## run a real small model on the real exams: make smollm2 MIRR
 	@MEDRLVR_MIRROR="$(or $(MIRROR),$(MEDRLVR_MIRROR))" $(SNAKEMAKE) --configfile config/smollm2.yaml $(ARGS)
 	@! test -e results/smollm2/report.html || echo "The page: results/smollm2/report.html"
 
+.PHONY: readme
+readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
+	@$(SNAKEMAKE) --configfile config/miniature.yaml config/ablations/three_seeds.yaml $(ARGS)
+	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
+
 .PHONY: test
 test: $(STAMP) ## run the tests
 	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)

@@ -1,11 +1,19 @@
-"""The block of README.md that is made from results, so that no number in it was typed by hand."""
+"""The block of README.md that is made from results, so that no number in it was typed by hand.
 
+    python -m medrlvr.report.readme results/<experiment>
+"""
+
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from medrlvr.errors import UserError
+from medrlvr.files import write_text
+from medrlvr.report.page import read_metrics
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
@@ -73,3 +81,28 @@ def splice(readme: Path, block: str) -> str:
         raise UserError(f"{readme}: needs the lines {BEGIN} and {END}, each once, around the results.")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+
+
+def update(results: Path, readme: Path, figures: Path) -> None:
+    """Write the block into the README, and put the figure it shows, with its CSV, under `figures`.
+
+    Args:
+        results: folder of a finished experiment.
+    """
+    experiment = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
+    titles = {name: benchmark["title"] for name, benchmark in experiment["benchmarks"].items()}
+    models = ["base"] + [f"{name}/seed{seed}" for name, arm in experiment["arms"].items() for seed in arm["seeds"]]
+    metrics = read_metrics({model: str(results / "eval" / model / "metrics.json") for model in models}, titles)
+    sampled = {
+        str(path.parent): rollouts.loc[rollouts["update"] == 1, "strict_format"].mean()
+        for path in sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
+        for rollouts in [pd.read_parquet(path, columns=["update", "strict_format"])]
+    }
+    write_text(readme, splice(readme, results_table(summarise_seeds(metrics), sampled)))
+    figures.mkdir(parents=True, exist_ok=True)
+    for suffix in ("svg", "csv"):
+        shutil.copyfile(results / f"figures/dynamics.{suffix}", figures / f"dynamics.{suffix}")
+
+
+if __name__ == "__main__":
+    update(Path(sys.argv[1]), Path("README.md"), Path("docs/figures"))

@@ -1,0 +1,22 @@
+"""Train the base by reinforcement learning from verifiable rewards."""
+
+from pathlib import Path
+
+from medrlvr.config import Machine, RlvrArm
+from medrlvr.job import job
+from medrlvr.training.rlvr import train_rlvr
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]) as say:
+        train_rlvr(
+            RlvrArm.model_validate(snakemake.params.arm),
+            Machine.model_validate(snakemake.params.machine),
+            int(snakemake.wildcards.seed),
+            base=Path(snakemake.input.base),
+            prompts=Path(snakemake.input.prompts),
+            model=Path(snakemake.output.model),
+            rollouts_table=Path(snakemake.output.rollouts),
+            metrics_table=Path(snakemake.output.trainer),
+            state=Path(snakemake.params.state),
+            say=say,
+        )

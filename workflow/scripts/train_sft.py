@@ -1,0 +1,20 @@
+"""Fine-tune the base on question and letter."""
+
+from pathlib import Path
+
+from medrlvr.config import Machine, SftArm
+from medrlvr.job import job
+from medrlvr.training.sft import train_sft
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]) as say:
+        train_sft(
+            SftArm.model_validate(snakemake.params.arm),
+            Machine.model_validate(snakemake.params.machine),
+            int(snakemake.wildcards.seed),
+            base=Path(snakemake.input.base),
+            prompts=Path(snakemake.input.prompts),
+            model=Path(snakemake.output.model),
+            state=Path(snakemake.params.state),
+            say=say,
+        )
