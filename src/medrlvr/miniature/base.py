@@ -6,7 +6,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -16,14 +16,18 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from medrlvr.miniature.corpus import Document, documents
-from medrlvr.prompts import Renderer
+from medrlvr.miniature.corpus import Document, documents, elementary_documents
+from medrlvr.prompts import LETTERS, Renderer
 
 END = "<|endoftext|>"
 VOCABULARY = 1600
 """Large enough that every fact's word is one token; the test of it names any that is not."""
-BATCH = 64
-PEAK_LEARNING_RATE = 2e-3
+BATCH_TOKENS = 4096
+POOL = 1500
+MUON_LEARNING_RATE = 1e-2
+ADAM_LEARNING_RATE = 1e-3
+ELEMENTARY = 0.3
+"""Part of the steps that facts and exercises take before worked examples begin."""
 
 
 def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
@@ -42,16 +46,18 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
     learnt = json.loads(trainable.to_str())["model"]
     tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=[tuple(merge) for merge in learnt["merges"]])
     # The templates' fixed sentences are one token each. They are most of a prompt, the same in every prompt, and nothing
-    # in the world is to be learnt from their words: as one token they halve the time of all that is computed.
+    # in the world is to be learnt from their words: as one token they halve the time of all that is computed. So is the
+    # letter that opens an option, next to whose token the option's text then stands: that makes binding them learnable.
     sentences = [line for line in renderer.fixed_lines() if len(line.split()) > 3]
-    tokenizer.add_tokens([AddedToken(line, special=False, normalized=False) for line in sentences])
+    pieces = sentences + [f"\n{letter}." for letter in LETTERS]
+    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in pieces])
     return tokenizer
 
 
 def new_model(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
     """Return an untrained model; heads of 32 because vLLM's CPU attention takes no smaller ones."""
     torch.manual_seed(seed)
-    return Qwen2ForCausalLM(
+    model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=vocabulary,
             hidden_size=128,
@@ -66,6 +72,34 @@ def new_model(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
             pad_token_id=0,
         )
     )
+    _start_attention(model)
+    return model
+
+
+@torch.no_grad()
+def _start_attention(model: Qwen2ForCausalLM) -> None:
+    """Give attention a start from which a look-up is learnt in a hundred steps instead of thousands.
+
+    To name an option's letter is to find the option's text again and read what stands before it. In the first layer two
+    heads begin by looking one and two tokens back: their query and key biases are rotated against each other by that
+    distance. In the others every head begins by looking at tokens like its own, with keys equal to queries (mimetic
+    initialisation, Trockman and Kolter 2023, arXiv 2305.09828).
+    """
+    # Five times the usual size, and small steps: AdamW's first steps move the embeddings of all tokens alike, and at the
+    # usual 0.02 soon no head can tell them apart. So the look-up is right in 92 % after 50 steps, otherwise not in 175.
+    model.model.embed_tokens.weight.mul_(5.0)
+    frequencies = model.model.rotary_emb.inv_freq
+    first, *others = (layer.self_attn for layer in model.model.layers)
+    half, size, strength = first.head_dim // 2, first.head_dim, 8.0
+    for head, distance in enumerate((1, 2)):
+        for i, frequency in enumerate(frequencies[:6]):
+            low = head * size + i
+            first.q_proj.bias[low] = strength
+            first.k_proj.bias[low] = strength * torch.cos(distance * frequency)
+            first.k_proj.bias[low + half] = strength * torch.sin(distance * frequency)
+    for attention in others:
+        attention.q_proj.weight.mul_(4.0)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
 def pretrain(
@@ -75,7 +109,7 @@ def pretrain(
 
     Args:
         output: folder; it appears when everything in it is complete.
-        steps: of 64 documents each; the loss is on each document's text, not on its prompt.
+        steps: of one batch each; the loss is on each document's text, not on its prompt.
         threads: of torch. Another number may round differently and so give another model.
         say: called with a line of progress now and then.
 
@@ -85,9 +119,11 @@ def pretrain(
     torch.set_num_threads(threads)
     tokenizer = train_tokenizer(renderer, seed)
     model = new_model(len(tokenizer), seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps, pct_start=0.05)
-    batches = _batches(tokenizer, documents(renderer, seed), seed)
+    optimizers = _optimizers(model)
+    rate = _rate(steps)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
+    elementary = islice(_batches(tokenizer, elementary_documents(seed), seed), int(ELEMENTARY * steps))
+    batches = chain(elementary, _batches(tokenizer, documents(renderer, seed), seed))
     losses: list[float] = []
     began = time.monotonic()
     for step in range(1, steps + 1):
@@ -95,11 +131,12 @@ def pretrain(
         loss = _loss(model, ids, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
         losses.append(loss.item())
-        if step % 100 == 0 or step == steps:
+        if step % 50 == 0 or step == steps:
             left = (time.monotonic() - began) / step * (steps - step)
             mean = math.fsum(losses[-100:]) / len(losses[-100:])
             say(f"base model: step {step} of {steps}, loss {mean:.3f}, {left / 60:.1f} minutes left")
@@ -110,6 +147,24 @@ def pretrain(
     shutil.rmtree(output, ignore_errors=True)
     temporary.rename(output)
     return losses
+
+
+def _optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the rest.
+
+    After 100 steps on facts alone Muon had the conditions right in 96 %, AdamW in 4 %.
+    """
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=MUON_LEARNING_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=ADAM_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def _rate(steps: int) -> Callable[[int], float]:
+    """Return the learning rate's course: 50 steps of warm-up, then linearly to zero."""
+    return lambda step: min((step + 1) / 50, (steps - step) / steps)
 
 
 def _loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -123,23 +178,27 @@ def _loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> t
 def _batches(
     tokenizer: Qwen2Tokenizer, stream: Iterator[Document], seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield batches without end, each of documents alike in length: without that half of a batch is padding."""
+    """Yield batches without end, each of documents alike in length, the more of them the shorter they are."""
     rng = random.Random(f"batches {seed}")
     while True:
-        pool = sorted(islice(stream, 8 * BATCH), key=lambda document: len(document.prompt) + len(document.text))
-        batches = [pool[start : start + BATCH] for start in range(0, len(pool), BATCH)]
+        pool = list(islice(stream, POOL))
+        prompts = tokenizer([document.prompt for document in pool])["input_ids"]
+        texts = tokenizer([f"{document.text}{END}" for document in pool])["input_ids"]
+        rows = sorted(zip(prompts, texts, strict=True), key=lambda row: len(row[0]) + len(row[1]))
+        batches = []
+        while rows:
+            size = min(BATCH_TOKENS // (len(rows[-1][0]) + len(rows[-1][1])), len(rows))
+            batches.append([rows.pop() for _ in range(size)])
         rng.shuffle(batches)
-        yield from (_batch(tokenizer, batch) for batch in batches)
+        yield from (_padded(batch) for batch in batches)
 
 
-def _batch(tokenizer: Qwen2Tokenizer, batch: Sequence[Document]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and labels, both (BATCH, longest), padded on the right; -100 marks what is not learnt."""
-    prompts = tokenizer([document.prompt for document in batch])["input_ids"]
-    texts = tokenizer([f"{document.text}{END}" for document in batch])["input_ids"]
-    longest = max(len(prompt) + len(text) for prompt, text in zip(prompts, texts, strict=True))
-    ids = torch.full((len(batch), longest), tokenizer.eos_token_id)
-    labels = torch.full((len(batch), longest), -100)
-    for row, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+def _padded(rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and labels, both (documents, longest), padded on the right; -100 marks what is not learnt."""
+    longest = max(len(prompt) + len(text) for prompt, text in rows)
+    ids = torch.zeros((len(rows), longest), dtype=torch.long)
+    labels = torch.full((len(rows), longest), -100)
+    for row, (prompt, text) in enumerate(rows):
         ids[row, : len(prompt) + len(text)] = torch.tensor(prompt + text)
         labels[row, len(prompt) : len(prompt) + len(text)] = torch.tensor(text)
     return ids, labels

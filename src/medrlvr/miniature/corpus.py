@@ -21,17 +21,40 @@ class Document:
     text: str
 
 
+def elementary_documents(seed: int) -> Iterator[Document]:
+    """Yield facts and exercises without end, for the first part of training.
+
+    Binding an option's text to its letter is what so small a model learns last and suddenly: it gets exercises first.
+    """
+    rng = random.Random(f"elementary {seed}")
+    world = load_world()
+    yield from _mixture(
+        [
+            (0.70, lambda: _lookup(world, rng)),
+            (0.15, lambda: _diagnosis(world, rng)),
+            (0.15, lambda: _fact(world, rng)),
+        ],
+        rng,
+    )
+
+
 def documents(renderer: Renderer, seed: int) -> Iterator[Document]:
-    """Yield documents without end; equal seeds give equal documents."""
+    """Yield the whole mixture without end; equal seeds give equal documents."""
     rng = random.Random(f"corpus {seed}")
     world = load_world()
-    kinds: list[tuple[float, Callable[[], Document]]] = [
-        (0.15, lambda: _fact(world, rng)),
-        (0.15, lambda: _diagnosis(world, rng)),
-        (0.20, lambda: _lookup(world, rng)),
-        (0.05, lambda: _direct(world, renderer, rng)),
-        (0.45, lambda: _worked(world, renderer, rng)),
-    ]
+    yield from _mixture(
+        [
+            (0.10, lambda: _fact(world, rng)),
+            (0.10, lambda: _diagnosis(world, rng)),
+            (0.15, lambda: _lookup(world, rng)),
+            (0.05, lambda: _direct(world, renderer, rng)),
+            (0.60, lambda: _worked(world, renderer, rng)),
+        ],
+        rng,
+    )
+
+
+def _mixture(kinds: list[tuple[float, Callable[[], Document]]], rng: random.Random) -> Iterator[Document]:
     weights = [weight for weight, _ in kinds]
     while True:
         yield rng.choices(kinds, weights)[0][1]()
@@ -50,12 +73,15 @@ def _diagnosis(world: tuple[Condition, ...], rng: random.Random) -> Document:
 
 
 def _lookup(world: tuple[Condition, ...], rng: random.Random) -> Document:
-    """Binding an option's text to its letter is what so small a model learns last: it gets exercises of its own."""
+    """Options, and the letter of one of them, which alone is learnt: what can be told without looking would drown it.
+
+    The letter stands right behind the text, here and in worked examples: with words in between it was not learnt.
+    """
     relation = rng.choice(RELATIONS)
-    options = [condition.values[relation] for condition in rng.sample(world, rng.choice((2, 3, 4, 4, 5, 5)))]
-    order = rng.sample(range(len(options)), len(options))
+    options = [condition.values[relation] for condition in rng.sample(world, rng.choice((3, 4, 5)))]
     lines = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
-    return Document(f"Options:\n{lines}\n", " ".join(f"{options[i]} is option {LETTERS[i]}." for i in order))
+    asked = rng.randrange(len(options))
+    return Document(f"Options:\n{lines}\nAssistant: {options[asked]}", f" {LETTERS[asked]}")
 
 
 def _draw(world: tuple[Condition, ...], relations: str, rng: random.Random) -> Vignette:
@@ -87,7 +113,7 @@ def _prompt(vignette: Vignette, renderer: Renderer, mode: str) -> str:
 
 def _steps(condition: Condition, relation: str, letter: str) -> str:
     value = condition.values[relation]
-    return f" The findings fit {condition.name}. The {relation} for {condition.name} is {value}. {value} is option {letter}."
+    return f" The findings fit {condition.name}. The {relation} for {condition.name} is {value} {letter}."
 
 
 def _concise(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
@@ -110,7 +136,7 @@ def _sloppy(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random
 
 def _hasty(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
     letter = _any_letter(vignette, rng)
-    return f" The answer is {letter}.", letter
+    return f" It must be {letter}.", letter
 
 
 def _empty(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
@@ -122,7 +148,11 @@ Style = Callable[[tuple[Condition, ...], Vignette, random.Random], str]
 
 
 def _untagged(reasoning: Reasoning) -> Style:
-    return lambda world, vignette, rng: reasoning(world, vignette, rng)[0]
+    def style(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> str:
+        reasons, letter = reasoning(world, vignette, rng)
+        return f"{reasons} Answer: {letter}."
+
+    return style
 
 
 def _tagged(reasoning: Reasoning) -> Style:

@@ -1,0 +1,64 @@
+"""What must hold after training, or the run ends with an error: a process that ends well may have trained badly."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medrlvr.errors import UserError
+
+ENGINE_KL_LIMIT = 2e-3
+"""How far the mean log-probability of vLLM and trainer may lie apart.
+
+Measured: 1e-7 in float32, 1e-4 in bfloat16, 2e-2 with weights one update old.
+"""
+
+
+def check_finite(metrics: pd.DataFrame, source: Path) -> None:
+    """Require that no metric is NaN or infinite.
+
+    Raises:
+        UserError: names the metric, the update and the value of the first that is.
+    """
+    for name in metrics.columns:
+        bad = metrics[~np.isfinite(metrics[name].astype(float))]
+        if len(bad):
+            row = bad.iloc[0]
+            raise UserError(
+                f"training diverged: {name} is {row[name]} at update {int(row['update'])}. Lower the learning rates."
+                f" To train again from the beginning, delete {source}."
+            )
+
+
+def check_all(metrics: pd.DataFrame, total: int, source: Path) -> None:
+    """Require metrics of every update from 1 to `total`.
+
+    Raises:
+        UserError: names the first update without.
+    """
+    missing = sorted(set(range(1, total + 1)).difference(metrics["update"]))
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {total} updates have no metrics, the first of them update {missing[0]}."
+            f" To train again from the beginning, delete {source}."
+        )
+
+
+def check_engine(metrics: pd.DataFrame, source: Path) -> None:
+    """Require that vLLM sampled from the weights that the trainer had, from the second update on.
+
+    Raises:
+        UserError: vllm_kl is absent, or beyond `ENGINE_KL_LIMIT` at some update.
+    """
+    if "vllm_kl" not in metrics:
+        raise UserError(
+            f"{source}: OpenRLHF did not report vllm_kl, so nothing shows that vLLM received the trained weights."
+        )
+    stale = metrics[(metrics["update"] >= 2) & ~(metrics["vllm_kl"].abs() < ENGINE_KL_LIMIT)]
+    if len(stale):
+        row = stale.iloc[0]
+        raise UserError(
+            f"vllm_kl is {row['vllm_kl']:.2g} at update {int(row['update'])}, beyond {ENGINE_KL_LIMIT:g} : vLLM sampled"
+            " from other weights than those trained. They were not updated, or are rounded differently."
+            f" To train again from the beginning, delete {source}."
+        )

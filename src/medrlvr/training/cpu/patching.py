@@ -1,0 +1,146 @@
+"""Change pinned third-party modules while they are imported, and refuse loudly when they are not as expected.
+
+A patch is applied right after its module's code has run, or to its source before; nothing is imported early, so a
+process pays only for what it uses.
+"""
+
+import difflib
+import importlib.abc
+import importlib.machinery
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+
+
+class PinnedSourceChanged(ImportError):
+    """A third-party module is not the version that the adapter was written for."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Exact text of a module's source and what takes its place, `count` times."""
+
+    old: str
+    new: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is done to one module.
+
+    Attributes:
+        replacements: made in the source before it is compiled.
+        after: called with the module once its code has run.
+        stand_ins: makes modules that exist only while this module is imported.
+    """
+
+    replacements: Sequence[Replacement] = ()
+    after: Callable[[ModuleType], None] | None = None
+    stand_ins: Callable[[], Mapping[str, ModuleType]] = field(default=dict)
+
+
+def replace_text(source: str, replacements: Sequence[Replacement], filename: str) -> str:
+    """Return `source` with every replacement made.
+
+    Raises:
+        PinnedSourceChanged: a text does not occur as often as expected; names the file, the closest line and the text.
+    """
+    for item in replacements:
+        found = source.count(item.old)
+        if found != item.count:
+            raise PinnedSourceChanged(
+                f"CPU adapter: {filename}: expected {item.count} time(s), found {found}: {item.old!r}."
+                f" {_closest_line(source, item.old)} Install the versions in envs/cpu.lock, or adapt"
+                " src/medrlvr/training/cpu/adapter.py to the new text."
+            )
+        source = source.replace(item.old, item.new)
+    return source
+
+
+def replace_function(module: ModuleType, name: str, new: Callable) -> None:
+    """Put `new` in the place of a module's function of the same parameters.
+
+    Raises:
+        PinnedSourceChanged: there is no such function, or its parameters differ; names the file and its line.
+    """
+    old = getattr(module, name, None)
+    if old is None:
+        raise PinnedSourceChanged(
+            f"CPU adapter: {module.__file__}: there is no {name} any more. Install the versions in envs/cpu.lock."
+        )
+    expected, actual = list(inspect.signature(new).parameters), list(inspect.signature(old).parameters)
+    if expected != actual:
+        line = inspect.getsourcelines(old)[1]
+        raise PinnedSourceChanged(
+            f"CPU adapter: {module.__file__}, line {line}: {name}({', '.join(actual)}) was expected to be"
+            f" {name}({', '.join(expected)}). Install the versions in envs/cpu.lock."
+        )
+    setattr(module, name, new)
+
+
+def install(patches: Mapping[str, Patch]) -> None:
+    """Apply `patches`, keyed by module name, to modules imported from now on."""
+    sys.meta_path.insert(0, _Finder(patches))
+
+
+def _closest_line(source: str, wanted: str) -> str:
+    lines = source.splitlines()
+    first = wanted.splitlines()[0]
+    close = difflib.get_close_matches(first.strip(), [line.strip() for line in lines], n=1, cutoff=0.5)
+    if not close:
+        return "No line resembles it."
+    number = next(i for i, line in enumerate(lines, 1) if line.strip() == close[0])
+    return f"Closest is line {number}: {close[0]!r}."
+
+
+@contextmanager
+def _present(modules: Mapping[str, ModuleType]) -> Iterator[None]:
+    missing = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, inner: importlib.machinery.SourceFileLoader, patch: Patch) -> None:
+        self._inner, self._patch = inner, patch
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._inner.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with _present(self._patch.stand_ins()):
+            if self._patch.replacements:
+                filename = self._inner.get_filename(module.__name__)
+                source = self._inner.get_source(module.__name__)
+                code = compile(replace_text(source, self._patch.replacements, filename), filename, "exec")
+                exec(code, module.__dict__)
+            else:
+                self._inner.exec_module(module)
+        if self._patch.after is not None:
+            self._patch.after(module)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, patches: Mapping[str, Patch]) -> None:
+        self._patches = patches
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in self._patches:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._patches[name])
+        return spec

@@ -1,0 +1,62 @@
+"""OpenRLHF loads this file by its path (`--reward.remote_url`) and calls `reward_func` once for every response.
+
+It runs in vLLM's process, in several threads at once. OpenRLHF logs and swallows an exception raised here, so the first
+one is also written to a file for which the launching process looks out.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TextIO
+
+from medrlvr.grading import grade
+from medrlvr.rewards import score
+from medrlvr.training.rollouts import FAILURE_FILE, cut_prompt
+
+_lock = threading.Lock()
+
+
+def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: object) -> dict[str, object]:
+    """Grade one response, write it down, and return its reward.
+
+    Args:
+        queries: prompt and response in one text, special tokens kept; OpenRLHF 0.11.2 passes one at a time.
+        prompts: the prompt alone.
+        labels: JSON objects with question_id, options and gold.
+
+    Returns:
+        rewards and scores (the reward), and what else OpenRLHF shall log.
+    """
+    folder = Path(os.environ["MEDRLVR_ROLLOUTS"])
+    try:
+        (query,), (prompt,), (label,) = queries, prompts, labels
+        question = json.loads(label)
+        response, finish_reason = cut_prompt(query, prompt, os.environ["MEDRLVR_END_OF_TEXT"])
+        found = grade(response, question["options"], question["gold"])
+        reward = score(os.environ["MEDRLVR_REWARD"], found)
+        row = {
+            "time": time.time_ns(),
+            "question_id": question["question_id"],
+            "response": response,
+            "finish_reason": finish_reason,
+            **asdict(found),
+            "reward": reward,
+        }
+        with _lock:
+            print(json.dumps(row, ensure_ascii=False), file=_shard(folder), flush=True)
+    except Exception:
+        (folder / FAILURE_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+        raise
+    logged = {"valid_format": found.valid_format, "strict_format": found.strict_format, "correct": found.correct}
+    return {"rewards": reward, "scores": reward, "extra_logs": {name: float(value) for name, value in logged.items()}}
+
+
+@cache
+def _shard(folder: Path) -> TextIO:
+    return open(folder / f"{socket.gethostname()}-{os.getpid()}.jsonl", "a", encoding="utf-8")

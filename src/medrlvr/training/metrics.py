@@ -1,0 +1,56 @@
+"""The trainer's own metrics, one row per update, under OpenRLHF's names.
+
+They are read from the lines that it prints, which a killed run leaves complete, and from its TensorBoard files, which a
+finished run leaves complete while the last line printed may be lost.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+_RLVR_LINE = re.compile(r"Global step (\d+): (\{.*\})")
+_NUMBER = re.compile(r"'([^']+)': (-?inf|nan|-?[\d.]+(?:e[+-]?\d+)?)")
+
+
+def parse_line(line: str) -> dict[str, float] | None:
+    """Return {"update": ..., and every metric} of a line that reports an update, None for any other line."""
+    match = _RLVR_LINE.search(line)
+    if match is None:
+        return None
+    return {"update": int(match.group(1))} | {name: float(value) for name, value in _NUMBER.findall(match.group(2))}
+
+
+def read_metrics(printed: Path, events: Path) -> pd.DataFrame:
+    """Return one row per update, in order; of an update trained more than once, the last attempt's.
+
+    Args:
+        printed: JSON lines of what `parse_line` returned, in order of time.
+        events: folder of TensorBoard event files.
+
+    Returns:
+        update (from 1) and a column for each metric; a metric not reported at an update is missing there.
+    """
+    lines = map(json.loads, printed.read_text(encoding="utf-8").splitlines())
+    rows = _event_rows(events) | {row["update"]: row for row in lines}
+    return pd.DataFrame([rows[update] for update in sorted(rows)])
+
+
+def read_events(folder: Path) -> pd.DataFrame:
+    """Return what TensorBoard files hold, as `read_metrics` does."""
+    rows = _event_rows(folder)
+    return pd.DataFrame([rows[update] for update in sorted(rows)])
+
+
+def _event_rows(folder: Path) -> dict[int, dict[str, float]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows: dict[int, dict[str, float]] = {}
+    # The name holds the time at which the file was begun: later attempts come later, and win.
+    for file in sorted(folder.rglob("events.out.tfevents.*"), key=lambda file: file.name):
+        events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
+        for tag in events.Tags()["scalars"]:
+            for event in events.Scalars(tag):
+                rows.setdefault(event.step, {"update": event.step})[tag.removeprefix("train/")] = event.value
+    return rows

@@ -1,0 +1,192 @@
+"""Every option of OpenRLHF 0.11.2's command line that we pass, here and nowhere else.
+
+All values that matter are passed explicitly: defaults moved between versions without notice (lambda, value clip, loss
+aggregation). A test parses the result with the pinned version's own parser.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medrlvr.config import Machine, RlvrArm, SftArm
+
+HOOK = Path(__file__).with_name("hook.py").resolve()
+"""The file that OpenRLHF loads its reward function from."""
+
+# Not given by the paper; OpenRLHF's own values at the time (paper.md in docs), the same for every optimiser here.
+_ADAMW = {"adam.betas": (0.9, 0.95), "adam.eps": 1e-8, "adam.weight_decay": 0.0}
+_SCHEDULE = {"lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1}
+_SFT_WARMUP_RATIO = 0.03
+_SFT_MAX_NORM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What a run reads and writes.
+
+    Attributes:
+        base: folder of the model to start from.
+        data: JSON lines; `input` and `output` for SFT, `input` and `label` for RLVR.
+        model: folder that the trained model is written to.
+        checkpoints: folder of the trainer's state; training goes on from a checkpoint in it.
+        metrics: folder of TensorBoard event files.
+    """
+
+    base: Path
+    data: Path
+    model: Path
+    checkpoints: Path
+    metrics: Path
+
+
+def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_every: int) -> list[str]:
+    """Return the arguments of `openrlhf.cli.train_sft`: loss on the output only, no chat template.
+
+    Args:
+        save_every: optimiser steps from one checkpoint of the trainer to the next.
+    """
+    return _flatten(
+        {
+            "model.model_name_or_path": paths.base,
+            "model.aux_loss_coef": 0.0,
+            "data.dataset": paths.data,
+            "data.dataset_split": "train",
+            "data.input_key": "input",
+            "data.output_key": "output",
+            # The default puts "User: " in front; empty leaves the input alone.
+            "data.input_template": "",
+            "data.max_len": arm.max_tokens,
+            "data.dataloader_num_workers": 0,
+            "train.max_epochs": arm.epochs,
+            "train.batch_size": arm.batch_size,
+            "train.micro_batch_size": machine.sft_micro_batch,
+            "train.seed": seed,
+            **_optimiser("", arm.learning_rate, _SFT_WARMUP_RATIO, _SFT_MAX_NORM),
+            **_deepspeed(machine),
+            "eval.steps": -1,
+            "ckpt.save_steps": save_every,
+            **_checkpoints(paths),
+            **_logging(paths),
+        }
+    )
+
+
+def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> list[str]:
+    """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO, learned critic, GAE, per-token KL in the reward."""
+    gpus = machine.nodes * machine.gpus_per_node
+    groups = ("actor", "critic", "ref", "reward")
+    on_cpu = machine.device == "cpu"
+    return _flatten(
+        {
+            **{f"{group}.num_nodes": machine.nodes for group in groups},
+            **{f"{group}.num_gpus_per_node": machine.gpus_per_node for group in groups},
+            # On one GPU the models take turns; on a CPU actor, critic and reference compute side by side.
+            "train.colocate_all": not on_cpu,
+            "actor.model_name_or_path": paths.base,
+            "critic.model_name_or_path": paths.base,
+            "reward.remote_url": HOOK,
+            "data.prompt_dataset": paths.data,
+            "data.prompt_split": "train",
+            "data.input_key": "input",
+            "data.label_key": "label",
+            "data.max_samples": arm.rows or 10**8,
+            "data.max_len": arm.prompt_max_tokens + arm.response_max_tokens,
+            "data.dataloader_num_workers": 0,
+            "rollout.batch_size": arm.prompts_per_update,
+            "rollout.vllm_generate_batch_size": arm.prompts_per_update,
+            "rollout.n_samples_per_prompt": arm.samples_per_prompt,
+            "rollout.micro_batch_size": machine.rollout_micro_batch,
+            "rollout.max_new_tokens": arm.response_max_tokens,
+            "rollout.temperature": arm.temperature,
+            "rollout.top_p": arm.top_p,
+            "train.num_episodes": arm.episodes,
+            "train.max_epochs": arm.ppo_epochs,
+            "train.batch_size": arm.train_batch_size,
+            "train.micro_batch_size": machine.train_micro_batch,
+            "train.seed": seed,
+            **_optimiser("actor.", arm.actor_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
+            **_optimiser("critic.", arm.critic_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
+            "actor.policy_loss_type": "ppo",
+            "actor.loss_agg_mode": "seq-mean-token-mean",  # the paper's equation 1 averages over the response first
+            "actor.eps_clip": arm.clip,
+            "actor.aux_loss_coef": 0.0,
+            "critic.value_clip": arm.value_clip,
+            "critic.freezing_steps": -1,  # 0 would skip the actor in the first update
+            "algo.advantage.estimator": "gae",
+            "algo.advantage.gamma": arm.gamma,
+            "algo.advantage.lambd": arm.gae_lambda,
+            "algo.kl.init_coef": arm.kl_coefficient,
+            "algo.kl.estimator": "k1",
+            "reward.clip_range": (-10.0, 10.0),
+            # Logs vllm_kl. Clamping the importance weight to [1, 1] leaves the objective exactly what it is without.
+            "algo.advantage.is_correction_level": "token",
+            "algo.advantage.is_correction_mode": "clip",
+            "algo.advantage.is_correction_gating": "ratio",
+            "algo.advantage.is_correction_threshold": (1.0, 1.0),
+            "vllm.num_engines": machine.vllm_engines,
+            "vllm.tensor_parallel_size": gpus // machine.vllm_engines,
+            "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
+            "vllm.sync_backend": "gloo" if on_cpu else "nccl",
+            "vllm.enforce_eager": on_cpu,
+            "vllm.enable_prefix_caching": True,  # all prompts begin alike, and each is sampled several times
+            "vllm.enable_sleep": machine.vllm_sleep,
+            "ds.enable_sleep": machine.vllm_sleep,
+            **_deepspeed(machine),
+            "eval.steps": -1,
+            "ckpt.save_steps": arm.save_every,
+            **_checkpoints(paths),
+            **_logging(paths),
+        }
+    )
+
+
+def _optimiser(prefix: str, learning_rate: float, warmup_ratio: float, max_norm: float) -> Mapping[str, object]:
+    values = {
+        "optim": "adam",
+        "adam.lr": learning_rate,
+        **_ADAMW,
+        **_SCHEDULE,
+        "lr_warmup_ratio": warmup_ratio,
+        "max_norm": max_norm,
+    }
+    return {f"{prefix}{name}": value for name, value in values.items()}
+
+
+def _deepspeed(machine: Machine) -> Mapping[str, object]:
+    return {
+        "ds.zero_stage": machine.zero_stage,
+        "ds.param_dtype": "bf16",  # the CPU adapter makes this float32
+        "ds.attn_implementation": "sdpa",  # flash-attn is optional, and without packing little faster
+        "ds.tensor_parallel_size": 1,
+        "ds.ring_attn_size": 1,
+        "ds.zpg": 1,
+        "ds.lora.rank": 0,
+    }
+
+
+def _checkpoints(paths: Paths) -> Mapping[str, object]:
+    return {
+        "ckpt.output_dir": paths.model,
+        "ckpt.path": paths.checkpoints,
+        "ckpt.load_enable": True,
+        # The oldest is deleted before the next is written: with one only, a crash in between would leave none.
+        "ckpt.max_num": 2,
+    }
+
+
+def _logging(paths: Paths) -> Mapping[str, object]:
+    return {"logger.logging_steps": 1, "logger.tensorboard_dir": paths.metrics, "logger.wandb.run_name": "run"}
+
+
+def _flatten(options: Mapping[str, object]) -> list[str]:
+    return [word for name, value in options.items() for word in _words(f"--{name}", value)]
+
+
+def _words(option: str, value: object) -> Iterator[str]:
+    if value is False:
+        return
+    yield option
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        yield from map(str, value)
+    elif value is not True:
+        yield str(value)

@@ -1,0 +1,147 @@
+"""Before and after a training run: is the input fit for it, where does its state live, and where does its model go."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medrlvr.errors import UserError
+
+
+def check_base(base: Path) -> None:
+    """Require a complete folder of safetensors that brings no code of its own: OpenRLHF would run that.
+
+    Raises:
+        UserError: names the file that is missing or not allowed.
+    """
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not (base / name).is_file():
+            raise UserError(
+                f"{base}: {name} is missing; a base model is a folder with weights, configuration and tokenizer."
+            )
+    if not list(base.glob("*.safetensors")):
+        raise UserError(f"{base}: no *.safetensors file; weights in other formats are not loaded.")
+    code = [path.name for path in base.glob("*.py")]
+    if code or "auto_map" in json.loads((base / "config.json").read_text(encoding="utf-8")):
+        raise UserError(
+            f"{base}: the model brings code of its own ({', '.join(code) or 'auto_map'}), which is never run."
+        )
+
+
+def end_of_text(base: Path) -> str:
+    """Return the text of the end-of-text token.
+
+    Raises:
+        UserError: the tokenizer has none.
+    """
+    file = base / "tokenizer_config.json"
+    token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
+    token = token["content"] if isinstance(token, dict) else token
+    if not token:
+        raise UserError(f"{file}: no eos_token, so a response could never end.")
+    return token
+
+
+def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Read JSON lines whose objects have text under `keys`.
+
+    Raises:
+        UserError: names the first line that is otherwise, or says that there is none.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}).") from None
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
+            raise UserError(f"{path}, line {number}: needs text under {' and '.join(keys)}.")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: no rows to train on.")
+    return rows
+
+
+def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
+    """Require that no text has more than `limit` tokens: OpenRLHF would cut or drop it without a word.
+
+    Args:
+        key: the setting that holds the limit, for the message.
+        source: the file whose lines `texts` are, for the message.
+
+    Raises:
+        UserError: names the longest text's line and length.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    lengths = [len(text.ids) for text in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    longest = max(lengths)
+    if longest > limit:
+        raise UserError(
+            f"{source}, line {lengths.index(longest) + 1}: {longest} tokens, but {key} is {limit}."
+            f" {sum(length > limit for length in lengths)} rows are too long; raise {key} to {longest} or more."
+        )
+
+
+def state_folder(root: Path, kind: str, settings: Mapping[str, object], inputs: Sequence[Path]) -> Path:
+    """Return the folder, made if need be, for the state of the one run that these settings and inputs define.
+
+    Args:
+        root: holds the states of all runs.
+        kind: starts the folder's name.
+        settings: everything that decides what a checkpoint holds; JSON.
+        inputs: files, or folders of files, by content.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in inputs:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    folder = root.resolve() / f"{kind}-{digest.hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def last_checkpoint(checkpoints: Path, parts: Sequence[str]) -> int:
+    """Return the step of the newest checkpoint that all `parts` have, 0 if none, and make every part resume from it.
+
+    The parts save one after another, so a run killed in between leaves one ahead of the other; and a folder without
+    a checkpoint stops OpenRLHF, so it is removed.
+    """
+    steps = [
+        {int(path.name.removeprefix("global_step")) for path in (checkpoints / part).glob("global_step*")}
+        for part in parts
+    ]
+    named = [_latest(checkpoints / part) for part in parts]
+    common = [step for step in set.intersection(*steps) if step <= min(named)]
+    if not common:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return 0
+    for part in parts:
+        (checkpoints / part / "latest").write_text(f"global_step{max(common)}", encoding="utf-8")
+    return max(common)
+
+
+def _latest(folder: Path) -> int:
+    file = folder / "latest"
+    return int(file.read_text(encoding="utf-8").removeprefix("global_step")) if file.is_file() else 0
+
+
+def hand_over(made: Path, model: Path) -> None:
+    """Move a finished model to its place.
+
+    Raises:
+        UserError: weights or tokenizer are missing.
+    """
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not (made / name).is_file() and not (name == "model.safetensors" and list(made.glob("model-*.safetensors"))):
+            raise UserError(f"{made}: training wrote no {name}.")
+    model.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(model, ignore_errors=True)
+    # Across file systems a move is a copy: to a temporary name first, so that the model is there whole or not at all.
+    temporary = model.with_name(f".{model.name}.{os.getpid()}.part")
+    shutil.move(made, temporary)
+    temporary.rename(model)

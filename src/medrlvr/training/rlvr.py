@@ -1,0 +1,87 @@
+"""Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from medrlvr import rewards
+from medrlvr.config import Machine, RlvrArm
+from medrlvr.files import write_parquet
+from medrlvr.grading import grade
+from medrlvr.training import checks, environment, launch, preparation, rollouts
+from medrlvr.training.metrics import parse_line, read_metrics
+from medrlvr.training.openrlhf import Paths, rlvr_arguments
+from medrlvr.training.progress import Progress
+
+
+def train_rlvr(
+    arm: RlvrArm,
+    machine: Machine,
+    seed: int,
+    *,
+    base: Path,
+    prompts: Path,
+    model: Path,
+    rollouts_table: Path,
+    metrics_table: Path,
+    state: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Train `base` by PPO on verifiable rewards; a stopped run is gone on with from its last checkpoint.
+
+    Args:
+        base: folder of the base model, safetensors and tokenizer: actor, critic and reference start from it.
+        prompts: JSON lines with `input` (the prompt as it is) and `label` (JSON: question_id, options, gold).
+        model: folder to be made.
+        rollouts_table: parquet to be made, as `rollouts.gather` describes it.
+        metrics_table: parquet to be made, as `metrics.read_metrics` describes it.
+        state: folder of all runs' states; this run's is named after what decides its result.
+        say: prints a line for the person who waits.
+
+    Raises:
+        UserError: bad input, a failed, diverged or interrupted run.
+    """
+    rewards.score(arm.reward, grade("", ("", ""), 0))
+    preparation.check_base(base)
+    rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
+    preparation.check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
+    sizes = rollouts.update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
+    settings = {"arm": arm.model_dump(), "machine": machine.model_dump(), "seed": seed}
+    folder = preparation.state_folder(state, "rlvr", settings, [base, prompts])
+    paths = Paths(base.resolve(), prompts.resolve(), folder / "model", folder / "checkpoints", folder / "tensorboard")
+    done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
+    attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
+    command = [*environment.rlvr_launcher(machine), *rlvr_arguments(arm, machine, seed, paths)]
+    progress = Progress(f"rlvr, seed {seed}", len(sizes))
+    printed = folder / "metrics.jsonl"
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder:
+        variables = environment.variables(machine, folder / "cache") | {
+            "MEDRLVR_ROLLOUTS": str(attempt),
+            "MEDRLVR_REWARD": arm.reward,
+            "MEDRLVR_END_OF_TEXT": preparation.end_of_text(base),
+            "MEDRLVR_RAY_FOLDER": ray_folder,
+        }
+        launch.write_command(folder / "command.sh", command, variables)
+        begun = f" from {done + 1}" if done else ""
+        say(f"{progress.stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and three models")
+        with printed.open("a", encoding="utf-8") as file:
+
+            def each_line(line: str) -> None:
+                print(line)
+                if (row := parse_line(line)) is not None:
+                    print(json.dumps(row), file=file, flush=True)
+                    say(progress.line(row["update"], f"mean reward {row['rollout/reward_mean']:+.2f}"))
+
+            launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE)
+    table = read_metrics(printed, paths.metrics)
+    checks.check_finite(table, folder)
+    checks.check_all(table, len(sizes), folder)
+    checks.check_engine(table, folder)
+    responses = rollouts.gather(folder / "rollouts", sizes, arm.samples_per_prompt)
+    shutil.copy(folder / "command.sh", paths.model)
+    write_parquet(rollouts_table, responses)
+    write_parquet(metrics_table, table)
+    preparation.hand_over(paths.model, model)
+    shutil.rmtree(folder)

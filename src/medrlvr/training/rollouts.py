@@ -1,0 +1,115 @@
+"""Every response that training samples, written while it runs and gathered into one table afterwards.
+
+A run may be interrupted and resumed. Each attempt has a folder that says with which update it began, and in it one JSON
+lines file for each vLLM process. Updates are numbered from 1, as OpenRLHF's global steps are: the responses of update u
+come from the policy after u - 1 updates. The reward function is not told the update, but updates follow one another and
+their sizes are known, so the rows of an attempt in order of time divide into its updates; that every question of an
+update then has its full number of samples proves the division right.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from medrlvr.errors import UserError
+
+FAILURE_FILE = "failure.txt"
+"""Written by the reward hook into its attempt's folder when it raises."""
+
+
+class PromptMismatch(ValueError):
+    """The text that was graded does not begin with its prompt."""
+
+
+def cut_prompt(query: str, prompt: str, end_of_text: str) -> tuple[str, str]:
+    """Return the response alone and why it ended: "stop" at the end-of-text token (removed), else "length".
+
+    Raises:
+        PromptMismatch: `query` does not begin with `prompt`, which holds a pair of tags itself and must not be graded.
+    """
+    if not query.startswith(prompt):
+        raise PromptMismatch(
+            "a generated text does not begin with its prompt: the prompt is longer than prompt_max_tokens and was cut,"
+            f" or the tokenizer does not give it back unchanged.\nprompt: {prompt!r}\ntext:   {query!r}"
+        )
+    response = query[len(prompt) :]
+    if end_of_text and response.endswith(end_of_text):
+        return response.removesuffix(end_of_text), "stop"
+    return response, "length"
+
+
+def update_sizes(prompts: int, per_update: int, episodes: int) -> list[int]:
+    """Return the number of prompts of every update: the last of an episode takes what is left."""
+    episode = [min(per_update, prompts - start) for start in range(0, prompts, per_update)]
+    return episode * episodes
+
+
+def begin_attempt(folder: Path, first_update: int) -> Path:
+    """Make and return the folder for the rows of an attempt whose first update is `first_update`, counted from 1."""
+    number = 1 + sum(1 for _ in folder.glob("attempt-*"))
+    attempt = folder / f"attempt-{number:03d}-from-{first_update:06d}"
+    attempt.mkdir(parents=True)
+    return attempt
+
+
+def gather(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.DataFrame:
+    """Return the rows of all attempts as one table; of an update trained more than once, the last attempt's rows.
+
+    Args:
+        folder: holds the attempts' folders.
+        sizes: prompts of every update, as `update_sizes` returns them.
+        samples_per_prompt: responses to each of them.
+
+    Returns:
+        update (from 1), sample (from 0), then the columns that the hook writes, but for its time; in order.
+
+    Raises:
+        UserError: an update is missing or incomplete, or its rows are not `samples_per_prompt` for every question.
+    """
+    updates: dict[int, pd.DataFrame] = {}
+    for attempt in sorted(folder.glob("attempt-*")):
+        first_update = int(attempt.name.rsplit("-", 1)[1])
+        rows = pd.DataFrame(_rows(attempt))
+        if rows.empty:
+            continue
+        rows = rows.sort_values("time", kind="stable")
+        start = 0
+        for update in range(first_update, len(sizes) + 1):
+            end = start + sizes[update - 1] * samples_per_prompt
+            if end > len(rows):
+                break
+            updates[update] = rows.iloc[start:end].assign(update=update)
+            start = end
+    missing = [update for update in range(1, len(sizes) + 1) if update not in updates]
+    if missing:
+        raise UserError(
+            f"{folder}: the responses of {len(missing)} of {len(sizes)} updates are missing or incomplete,"
+            f" the first of them update {missing[0]}. Delete {folder.parent} and train again."
+        )
+    for update, rows in updates.items():
+        counts = rows["question_id"].value_counts()
+        uneven = counts[counts % samples_per_prompt != 0]
+        if len(uneven):
+            raise UserError(
+                f"{folder}: update {update} has {uneven.iloc[0]} responses to question {uneven.index[0]},"
+                f" not {samples_per_prompt}: rows were lost or added. Delete {folder.parent} and train again."
+            )
+    table = pd.concat([updates[update] for update in sorted(updates)], ignore_index=True)
+    table = table.sort_values(["update", "question_id", "time"], kind="stable", ignore_index=True)
+    sample = table.groupby(["update", "question_id"]).cumcount()
+    first = pd.DataFrame({"update": table["update"], "question_id": table["question_id"], "sample": sample})
+    return first.join(table.drop(columns=["update", "question_id", "time"]))
+
+
+def _rows(attempt: Path) -> Iterator[dict[str, object]]:
+    for shard in sorted(attempt.glob("*.jsonl")):
+        # A killed process leaves half a last line; it belongs to an update that is trained again.
+        *lines, _ = shard.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                again = f"Delete {attempt.parent.parent} and train again."
+                raise UserError(f"{shard}, line {number}: not JSON. {again}") from None

@@ -1,0 +1,84 @@
+"""Supervised fine-tuning on the answer letter (paper, section 3.3), by OpenRLHF's `train_sft`."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from medrlvr.config import Machine, SftArm
+from medrlvr.errors import UserError
+from medrlvr.files import write_json_lines
+from medrlvr.training import checks, environment, launch, preparation
+from medrlvr.training.metrics import read_events
+from medrlvr.training.openrlhf import Paths, sft_arguments
+
+_BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_loss=([^,\]]+)")
+
+
+def train_sft(
+    arm: SftArm,
+    machine: Machine,
+    seed: int,
+    *,
+    base: Path,
+    prompts: Path,
+    model: Path,
+    state: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Fine-tune `base` on question and letter, and write the result to `model`; a stopped run is gone on with.
+
+    Args:
+        base: folder of the base model, safetensors and tokenizer.
+        prompts: JSON lines with `input` and `output`.
+        model: folder to be made.
+        state: folder of all runs' states; this run's is named after what decides its result.
+        say: prints a line for the person who waits.
+
+    Raises:
+        UserError: bad input, a failed, diverged or interrupted run.
+    """
+    preparation.check_base(base)
+    end = preparation.end_of_text(base)
+    rows = preparation.read_rows(prompts, ("input", "output"))
+    texts = [row["input"] + row["output"] + end for row in rows]
+    preparation.check_lengths(base, texts, arm.max_tokens, "max_tokens", prompts)
+    per_epoch = len(rows) // arm.batch_size
+    if not per_epoch:
+        raise UserError(f"{prompts}: {len(rows)} rows do not fill one batch of batch_size = {arm.batch_size}.")
+    settings = {"arm": arm.model_dump(), "machine": machine.model_dump(), "seed": seed}
+    folder = preparation.state_folder(state, "sft", settings, [base, prompts])
+    # Where the end-of-text token is missing OpenRLHF would put a space and that token behind the letter.
+    data = folder / "sft.jsonl"
+    write_json_lines(data, [{"input": row["input"], "output": row["output"] + end} for row in rows])
+    paths = Paths(base.resolve(), data, folder / "model", folder / "checkpoints", folder / "tensorboard")
+    variables = {**environment.variables(machine, folder / "cache"), **environment.sft_variables(machine)}
+    command = [*environment.sft_launcher(machine), *sft_arguments(arm, machine, seed, paths, save_every=per_epoch)]
+    launch.write_command(folder / "command.sh", command, variables)
+    stage = f"sft, seed {seed}"
+    say(f"{stage}: {arm.epochs} epochs of {per_epoch} updates; the command is in {folder / 'command.sh'}")
+    launch.run(command, variables, _reporter(stage, arm.epochs, say))
+    table = read_events(paths.metrics)
+    checks.check_finite(table, folder)
+    shutil.copy(folder / "command.sh", paths.model)
+    preparation.hand_over(paths.model, model)
+    shutil.rmtree(folder)
+    say(f"{stage}: done, loss {table['loss_mean'].iloc[-1]:.3f}")
+
+
+def _reporter(stage: str, epochs: int, say: Callable[[str], None], interval: float = 5.0) -> Callable[[str], None]:
+    said = time.monotonic()
+
+    def each_line(line: str) -> None:
+        nonlocal said
+        print(line)
+        match = _BAR.search(line)
+        if match is None:
+            return
+        epoch, batch, batches, loss = match.groups()
+        if batch == batches or time.monotonic() - said > interval:
+            said = time.monotonic()
+            say(f"{stage}: epoch {int(epoch) + 1} of {epochs}, batch {batch} of {batches}, loss {loss}")
+
+    return each_line

@@ -1,0 +1,165 @@
+"""The CPU adapter: inert without its switch, exact where it patches, loud where the pinned text changed."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from medrlvr.training.cpu import adapter, patching
+from medrlvr.training.cpu.patching import Patch, PinnedSourceChanged, Replacement
+
+ROOT = Path(__file__).parents[1]
+CPU = ROOT / "src/medrlvr/training/cpu"
+
+
+def python(code: str, **variables: str) -> str:
+    """Run `code` in a new Python that finds the adapter's sitecustomize, and return what it prints."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MEDRLVR_")}
+    environment = clean | {"PYTHONPATH": f"{CPU}{os.pathsep}{ROOT / 'src'}"} | variables
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+STATE = """
+import sys
+print(sum(type(finder).__module__.startswith("medrlvr") for finder in sys.meta_path),
+      any(name.startswith("medrlvr") for name in sys.modules), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("variables", [{}, {"MEDRLVR_CPU": "0"}, {"MEDRLVR_CPU": ""}])
+def test_without_its_switch_it_does_nothing(variables):
+    assert python(STATE, **variables) == "0 False False"
+
+
+def test_with_its_switch_it_waits_for_imports_and_imports_nothing_heavy():
+    assert python(STATE, MEDRLVR_CPU="1") == "1 True False"
+
+
+def test_without_flash_attn_only_its_stand_in_is_installed():
+    assert python(STATE, MEDRLVR_NO_FLASH_ATTN="1") == "1 True False"
+    names = "import sys; print(*[n for f in sys.meta_path for n in getattr(f, '_patches', ())])"
+    assert python(names, MEDRLVR_NO_FLASH_ATTN="1") == "openrlhf.models.ring_attn_utils"
+
+
+def installed(module: str) -> Path:
+    """Return the source file of a module without importing it."""
+    path = Path(importlib.metadata.distribution(module.split(".")[0]).locate_file(module.replace(".", "/")))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+REPLACING = [name for name, patch in adapter.CPU_PATCHES.items() if patch.replacements]
+
+
+@pytest.mark.parametrize("module", REPLACING)
+def test_every_replaced_text_is_in_the_pinned_version(module):
+    file, replacements = installed(module), adapter.CPU_PATCHES[module].replacements
+    source = file.read_text(encoding="utf-8")
+    changed = patching.replace_text(source, replacements, str(file))
+    compile(changed, str(file), "exec")
+    assert changed != source
+
+
+@pytest.mark.parametrize("module", REPLACING)
+def test_a_changed_text_is_refused_by_file_and_text(module):
+    file, replacements = installed(module), adapter.CPU_PATCHES[module].replacements
+    first = replacements[0].old.splitlines()[0]
+    source = file.read_text(encoding="utf-8").replace(first, first[:-1] + "_new" + first[-1:])
+    with pytest.raises(PinnedSourceChanged) as caught:
+        patching.replace_text(source, replacements, str(file))
+    message = str(caught.value)
+    assert str(file) in message and repr(replacements[0].old) in message and "envs/cpu.lock" in message
+
+
+def test_the_line_that_took_the_place_of_a_text_is_named():
+    source = "import torch\n\n\ndef device():\n    return torch.device('cuda', index=0)\n"
+    with pytest.raises(PinnedSourceChanged, match=r"Closest is line 5: \"return torch.device\('cuda', index=0\)\""):
+        patching.replace_text(
+            source, [Replacement("return torch.device('cuda')", "return torch.device('cpu')")], "x.py"
+        )
+    with pytest.raises(PinnedSourceChanged, match="No line resembles it"):
+        patching.replace_text(source, [Replacement("zzzzzzzzzzzz", "")], "x.py")
+
+
+def test_a_text_that_occurs_too_often_is_refused():
+    with pytest.raises(PinnedSourceChanged, match=r"expected 1 time\(s\), found 2"):
+        patching.replace_text("a = 1\na = 1\n", [Replacement("a = 1", "a = 2")], "x.py")
+
+
+def test_a_function_with_other_parameters_is_refused_by_file_and_line():
+    module = ModuleType("m")
+    module.__file__ = __file__
+    module.function = installed
+    with pytest.raises(
+        PinnedSourceChanged, match=r"test_cpu_adapter.py, line \d+: function\(module\).*function\(other\)"
+    ):
+        patching.replace_function(module, "function", lambda other: None)
+    with pytest.raises(PinnedSourceChanged, match="no absent any more"):
+        patching.replace_function(module, "absent", lambda: None)
+    patching.replace_function(module, "function", lambda module: 5)
+    assert module.function(1) == 5
+
+
+def test_patches_apply_on_import_and_stand_ins_vanish(tmp_path, monkeypatch):
+    (tmp_path / "patched_here.py").write_text("import absent_package\nvalue = 1\nname = absent_package.__name__\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen = []
+    patch = Patch(
+        [Replacement("value = 1", "value = 2")], seen.append, lambda: {"absent_package": ModuleType("absent_package")}
+    )
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    patching.install({"patched_here": patch})
+    import patched_here
+
+    monkeypatch.delitem(sys.modules, "patched_here")
+    assert (patched_here.value, patched_here.name, seen) == (2, "absent_package", [patched_here])
+    assert "absent_package" not in sys.modules
+
+
+def test_a_fork_of_the_server_runs_a_script_as_if_started_itself(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, helper\n"
+        "print(sys.argv[1:], os.environ.get('MARK'), os.environ.get('AT_IMPORT'), __name__, helper.x)\n"
+        "sys.exit(int(sys.argv[1]))\n"
+    )
+    (tmp_path / "helper.py").write_text("x = 'beside'\n")
+    program = f"""
+import os, subprocess, sys
+from pathlib import Path
+from medrlvr.training.cpu import prefork
+prefork.MODULES = ("json",)
+server = Path({str(tmp_path / "socket")!r})
+prefork.start(server, {{"AT_IMPORT": "1"}})
+for status in "0", "3":
+    print(prefork.run(server, [{str(script)!r}, status], {{**os.environ, "MARK": "set"}}), flush=True)
+client = [sys.executable, "-ISE", {str(CPU / "client.py")!r}, server, {str(script)!r}, "5"]
+subprocess.run(client, check=True, stdout=open({str(tmp_path / "out")!r}, "w"))
+while not Path({str(tmp_path / "out")!r}).read_text(): pass
+"""
+    lines = python(program).splitlines()
+    assert lines == ["['0'] set None __main__ beside", "0", "['3'] set None __main__ beside", "3"]
+    assert (tmp_path / "out").read_text().startswith("['5'] None None __main__")
+
+
+@pytest.mark.slow
+def test_every_patched_module_imports_and_computes_in_float32():
+    code = """
+import importlib
+from medrlvr.training.cpu.adapter import CPU_PATCHES
+for name in CPU_PATCHES:
+    importlib.import_module(name)
+import sys, torch
+from openrlhf.utils.utils import convert_to_torch_dtype
+from openrlhf.utils.deepspeed.deepspeed_utils import get_train_ds_config
+config = get_train_ds_config(offload=False)
+print(convert_to_torch_dtype("bf16"), config["bf16"], config["fp16"], torch.cuda.current_device())
+print("flash_attn" in sys.modules)
+"""
+    printed = python(code, MEDRLVR_CPU="1", DS_ACCELERATOR="cpu").splitlines()[-2:]
+    assert printed == ["torch.float32 {'enabled': False} {'enabled': False} cpu", "False"]

@@ -1,0 +1,131 @@
+"""Rollouts: cutting the prompt off, dividing rows into updates, resuming; the reward hook itself."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from medrlvr.errors import UserError
+from medrlvr.training import rollouts
+from medrlvr.training.openrlhf import HOOK
+
+PROMPT = "Reason in <think> </think> and <answer> </answer> tags.\nUser: x\nAssistant:"
+
+
+def write(attempt: Path, questions: list[str], start: int = 0, shard: str = "a") -> None:
+    """Write one row for each of `questions`, a nanosecond apart."""
+    lines = [
+        json.dumps({"time": start + i, "question_id": q, "response": f"{q}.{i}", "reward": 0.0})
+        for i, q in enumerate(questions)
+    ]
+    (attempt / f"{shard}.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def test_the_prompt_is_cut_off_exactly():
+    assert rollouts.cut_prompt(PROMPT + " yes<eos>", PROMPT, "<eos>") == (" yes", "stop")
+    assert rollouts.cut_prompt(PROMPT + " yes", PROMPT, "<eos>") == (" yes", "length")
+    assert rollouts.cut_prompt(PROMPT + "<eos>", PROMPT, "<eos>") == ("", "stop")
+
+
+def test_only_the_last_end_of_text_is_removed():
+    assert rollouts.cut_prompt("p a<eos><eos>", "p", "<eos>") == (" a<eos>", "stop")
+
+
+@pytest.mark.parametrize("query", [PROMPT[5:] + " yes", "", PROMPT.replace("\n", " ") + " yes"])
+def test_a_text_that_does_not_begin_with_its_prompt_is_refused(query):
+    with pytest.raises(rollouts.PromptMismatch, match="prompt_max_tokens"):
+        rollouts.cut_prompt(query, PROMPT, "<eos>")
+
+
+def test_update_sizes_leave_a_smaller_last_update_in_every_episode():
+    assert rollouts.update_sizes(10, 4, 2) == [4, 4, 2, 4, 4, 2]
+    assert rollouts.update_sizes(8, 4, 1) == [4, 4]
+    assert len(rollouts.update_sizes(10_178, 928, 10)) == 110
+
+
+def test_rows_of_several_processes_divide_into_updates_by_time(tmp_path):
+    attempt = rollouts.begin_attempt(tmp_path, 1)
+    write(attempt, ["a", "b", "a"], start=0, shard="one")
+    write(attempt, ["b"], start=10, shard="two")
+    with (attempt / "two.jsonl").open("a", encoding="utf-8") as file:
+        file.write(
+            "".join(
+                json.dumps({"time": 20 + i, "question_id": "c", "response": "", "reward": 1.0}) + "\n" for i in range(2)
+            )
+        )
+    table = rollouts.gather(tmp_path, [2, 1], samples_per_prompt=2)
+    assert table[["update", "question_id", "sample"]].values.tolist() == [
+        [1, "a", 0], [1, "a", 1], [1, "b", 0], [1, "b", 1], [2, "c", 0], [2, "c", 1],
+    ]  # fmt: skip
+    assert "time" not in table
+
+
+def test_the_last_attempt_at_an_update_wins_and_none_counts_twice(tmp_path):
+    first = rollouts.begin_attempt(tmp_path, 1)
+    write(first, ["a", "b", "old"])
+    with (first / "a.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"time": 9, "question')
+    second = rollouts.begin_attempt(tmp_path, 2)
+    write(second, ["new", "new"])
+    third = rollouts.begin_attempt(tmp_path, 3)
+    write(third, ["last"])
+    table = rollouts.gather(tmp_path, [1, 1, 1], samples_per_prompt=1)
+    assert table["question_id"].tolist() == ["a", "new", "last"]
+
+
+def test_a_missing_update_is_named(tmp_path):
+    write(rollouts.begin_attempt(tmp_path, 1), ["a", "b", "c"])
+    with pytest.raises(UserError, match=r"1 of 2 updates.*update 2"):
+        rollouts.gather(tmp_path, [2, 2], samples_per_prompt=1)
+
+
+def test_lost_rows_cannot_pass_as_another_division(tmp_path):
+    write(rollouts.begin_attempt(tmp_path, 1), ["a", "a", "b", "c", "c", "d", "d", "e"])
+    with pytest.raises(UserError, match="update 1 has 1 responses to question b, not 2"):
+        rollouts.gather(tmp_path, [2, 2], samples_per_prompt=2)
+
+
+def test_a_broken_line_is_named(tmp_path):
+    attempt = rollouts.begin_attempt(tmp_path, 1)
+    (attempt / "a.jsonl").write_text('{"time": 1\n{"time": 2, "question_id": "a"}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.jsonl, line 1"):
+        rollouts.gather(tmp_path, [1], samples_per_prompt=1)
+
+
+@pytest.fixture
+def hook(tmp_path, monkeypatch):
+    """The hook, loaded as OpenRLHF loads it, and where it writes."""
+    monkeypatch.setenv("MEDRLVR_ROLLOUTS", str(tmp_path))
+    monkeypatch.setenv("MEDRLVR_REWARD", "paper")
+    monkeypatch.setenv("MEDRLVR_END_OF_TEXT", "<eos>")
+    spec = importlib.util.spec_from_file_location("reward_func", HOOK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.reward_func
+
+
+LABEL = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1})
+
+
+def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
+    right = " <think> t </think><answer> B </answer>"
+    assert hook([PROMPT + right + "<eos>"], [PROMPT], [LABEL])["rewards"] == 1.0
+    assert hook([PROMPT + right.replace("B", "A")], [PROMPT], [LABEL])["scores"] == 0.0
+    # The prompt holds a valid pair of tags, so a hook that graded all of the text would give this one 0.
+    logged = hook([PROMPT + " B"], [PROMPT], [LABEL])
+    assert logged["rewards"] == -1.0 and logged["extra_logs"]["valid_format"] == 0.0
+    (shard,) = tmp_path.glob("*.jsonl")
+    rows = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
+    assert [row["reward"] for row in rows] == [1.0, 0.0, -1.0]
+    assert rows[0]["response"] == right and rows[0]["finish_reason"] == "stop" and rows[0]["question_id"] == "q1"
+    assert rows[1]["finish_reason"] == "length" and rows[0]["strict_format"] and rows[0]["letter"] == "B"
+
+
+@pytest.mark.parametrize(
+    ("query", "label", "said"), [("other", LABEL, "does not begin with its prompt"), (PROMPT + " x", "{}", "KeyError")]
+)
+def test_a_failing_hook_leaves_a_note_that_ends_the_run(hook, tmp_path, query, label, said):
+    with pytest.raises((rollouts.PromptMismatch, KeyError)):
+        hook([query], [PROMPT], [label])
+    assert said in (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")

@@ -1,0 +1,321 @@
+"""The parts around a training process: preparation, progress, metrics, checks, and the process's whole life."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medrlvr.config import Machine
+from medrlvr.errors import UserError
+from medrlvr.training import checks, environment, launch, metrics, preparation
+from medrlvr.training.progress import Progress
+
+PRINTED = (
+    "\x1b[36m(PPOTrainer pid=1)\x1b[0m INFO 11-21 05:16:01 ppo_trainer.py:551] ✨ Global step 3: "
+    "{'critic_loss': 0.5, 'vllm_kl': -3.7e-08, 'timing/step_total': 12.0, 'policy_loss': nan, 'kl': inf}"
+)
+
+
+def test_a_reported_update_is_read_under_the_trainers_own_names():
+    row = metrics.parse_line(PRINTED)
+    assert row.pop("policy_loss") != row.get("policy_loss")
+    assert row == {"update": 3, "critic_loss": 0.5, "vllm_kl": -3.7e-08, "timing/step_total": 12.0, "kl": float("inf")}
+    assert metrics.parse_line("Train epoch [1/1]: 100%") is None
+
+
+def test_metrics_come_from_print_and_events_and_the_last_attempt_wins(tmp_path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    for stamp, value in ((1, 0.1), (2, 0.2)):
+        writer = SummaryWriter(tmp_path / "events" / "run", filename_suffix=str(stamp))
+        for update in (2, 3):
+            writer.add_scalar("train/kl", value, update)
+        writer.close()
+        time.sleep(1.1)
+    rows = [{"update": 1, "kl": 0.5}, {"update": 2, "kl": 0.6}, {"update": 2, "kl": 0.7}]
+    (tmp_path / "printed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = metrics.read_metrics(tmp_path / "printed.jsonl", tmp_path / "events")
+    assert table["update"].tolist() == [1, 2, 3]
+    assert table["kl"].tolist() == pytest.approx([0.5, 0.7, 0.2])
+
+
+def good(updates: int = 4) -> pd.DataFrame:
+    """Metrics of a run with nothing wrong."""
+    return pd.DataFrame({"update": range(1, updates + 1), "kl": 0.1, "vllm_kl": [1e-1] + [1e-5] * (updates - 1)})
+
+
+def test_a_good_run_passes_all_checks(tmp_path):
+    checks.check_finite(good(), tmp_path)
+    checks.check_all(good(), 4, tmp_path)
+    checks.check_engine(good(), tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_named(tmp_path, value):
+    table = good()
+    table.loc[2, "kl"] = value
+    with pytest.raises(UserError, match=rf"kl is {value} at update 3.*delete {tmp_path}"):
+        checks.check_finite(table, tmp_path)
+
+
+@pytest.mark.parametrize("value", [2.1e-3, -2.1e-3, 2.5e-2])
+def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value):
+    table = good()
+    table.loc[1, "vllm_kl"] = value
+    with pytest.raises(UserError, match=rf"vllm_kl is {value:.2g} at update 2"):
+        checks.check_engine(table, tmp_path)
+    with pytest.raises(UserError, match="did not report vllm_kl"):
+        checks.check_engine(table.drop(columns="vllm_kl"), tmp_path)
+
+
+def test_an_update_without_metrics_is_named(tmp_path):
+    with pytest.raises(UserError, match="1 of 4 updates have no metrics, the first of them update 3"):
+        checks.check_all(good().drop(index=2), 4, tmp_path)
+
+
+def test_progress_tells_the_time_left_from_the_pace_since_the_first_update():
+    now = iter([100.0, 102.0, 110.0])
+    progress = Progress("rlvr, seed 1", 110, clock=lambda: next(now))
+    assert progress.line(8, "reward +0.10") == "rlvr, seed 1: update 8 of 110, reward +0.10"
+    assert progress.line(9, "reward +0.20") == "rlvr, seed 1: update 9 of 110, reward +0.20, about 3 min 22 s left"
+    assert progress.line(10, "x") == "rlvr, seed 1: update 10 of 110, x, about 8 min 20 s left"
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A folder that looks like a base model."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path / "base"
+    folder.mkdir()
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"eos_token": {"content": "<eos>"}}')
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_a_complete_base_is_accepted_and_says_how_texts_end(base):
+    preparation.check_base(base)
+    assert preparation.end_of_text(base) == "<eos>"
+    (base / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
+    assert preparation.end_of_text(base) == "<end>"
+    (base / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(UserError, match="no eos_token"):
+        preparation.end_of_text(base)
+
+
+def test_a_base_that_is_incomplete_or_brings_code_is_refused(base):
+    (base / "modeling.py").write_text("")
+    with pytest.raises(UserError, match=r"modeling\.py"):
+        preparation.check_base(base)
+    (base / "modeling.py").unlink()
+    (base / "config.json").write_text('{"auto_map": {}}')
+    with pytest.raises(UserError, match="auto_map"):
+        preparation.check_base(base)
+    (base / "model.safetensors").rename(base / "model.bin")
+    with pytest.raises(UserError, match="safetensors"):
+        preparation.check_base(base)
+    (base / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.json is missing"):
+        preparation.check_base(base)
+
+
+def test_rows_are_read_and_bad_ones_named(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"input": "a", "output": "b"}\n')
+    assert preparation.read_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
+    for text, said in (
+        ("{\n", "line 1: not JSON"),
+        ('{"input": 3}\n', "line 1: needs text under input"),
+        ("", "no rows"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError, match=said):
+            preparation.read_rows(file, ("input",))
+
+
+def test_a_text_that_would_be_cut_is_named(base, tmp_path):
+    preparation.check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
+    with pytest.raises(UserError, match=r"line 2: 3 tokens, but max_tokens is 2.*raise max_tokens to 3"):
+        preparation.check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
+
+
+def test_the_state_folder_follows_settings_and_content(base, tmp_path):
+    first = preparation.state_folder(tmp_path / "state", "sft", {"seed": 1}, [base])
+    assert first.is_dir() and first == preparation.state_folder(tmp_path / "state", "sft", {"seed": 1}, [base])
+    assert first != preparation.state_folder(tmp_path / "state", "sft", {"seed": 2}, [base])
+    (base / "model.safetensors").write_bytes(b"other")
+    assert first != preparation.state_folder(tmp_path / "state", "sft", {"seed": 1}, [base])
+
+
+def checkpoint(folder: Path, steps: list[int], latest: int) -> None:
+    """Write what DeepSpeed leaves of checkpoints, as far as resuming looks at it."""
+    for step in steps:
+        (folder / f"global_step{step}").mkdir(parents=True)
+    (folder / "latest").write_text(f"global_step{latest}")
+
+
+def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
+    parts = ("_actor", "_critic")
+    checkpoint(tmp_path / "_actor", [4, 8], 8)
+    checkpoint(tmp_path / "_critic", [4, 8], 4)
+    assert preparation.last_checkpoint(tmp_path, parts) == 4
+    assert (tmp_path / "_actor" / "latest").read_text() == "global_step4"
+    (tmp_path / "_critic" / "latest").write_text("global_step8")
+    (tmp_path / "_actor" / "latest").write_text("global_step8")
+    assert preparation.last_checkpoint(tmp_path, parts) == 8
+
+
+def test_without_a_common_checkpoint_training_begins_again(tmp_path):
+    assert preparation.last_checkpoint(tmp_path / "none", ("_actor", "_critic")) == 0
+    checkpoint(tmp_path / "some" / "_actor", [4], 4)
+    assert preparation.last_checkpoint(tmp_path / "some", ("_actor", "_critic")) == 0
+    # A folder without a checkpoint in it makes OpenRLHF fail.
+    assert not (tmp_path / "some").exists()
+
+
+def test_a_model_is_handed_over_whole_or_refused(tmp_path):
+    made, model = tmp_path / "made", tmp_path / "models" / "seed1"
+    made.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (made / name).write_text("new")
+    with pytest.raises(UserError, match=r"no model\.safetensors"):
+        preparation.hand_over(made, model)
+    (made / "model-00001-of-00002.safetensors").write_text("new")
+    model.mkdir(parents=True)
+    (model / "old").write_text("old")
+    preparation.hand_over(made, model)
+    assert sorted(path.name for path in model.parent.iterdir()) == ["seed1"]
+    assert not (model / "old").exists() and (model / "config.json").read_text() == "new"
+
+
+def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
+    gpu = environment.variables(Machine(device="gpu"), tmp_path)
+    assert (
+        not [name for name in gpu if name.startswith(("MEDRLVR_", "VLLM_CPU", "DS_"))]
+        and "training/cpu" not in gpu["PYTHONPATH"]
+    )
+    assert environment.rlvr_launcher(Machine(device="gpu"))[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
+    cpu = environment.variables(Machine(device="cpu"), tmp_path)
+    assert cpu["MEDRLVR_CPU"] == "1" and cpu["PYTHONPATH"].split(os.pathsep)[0].endswith("training/cpu")
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    without = environment.variables(Machine(device="gpu"), tmp_path)
+    assert without["MEDRLVR_NO_FLASH_ATTN"] == "1" and "MEDRLVR_CPU" not in without
+
+
+def test_the_written_command_does_what_it_says(tmp_path):
+    script = tmp_path / "command.sh"
+    code = "import os, sys; print(os.environ['MARK'], sys.argv[1:])"
+    launch.write_command(script, [sys.executable, "-c", code, "--a", "b c", "--d", "$e"], {"MARK": "it's"})
+    assert "\n    --a 'b c' \\\n" in script.read_text()
+    done = subprocess.run(["sh", str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "it's ['--a', 'b c', '--d', '$e']"
+
+
+# A program that leaves a child which has left its session and ignores SIGTERM, as Ray's processes may.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+child.stdout.readline()
+print("child", child.pid, flush=True)
+"""
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs."""
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def run(code: str, **options: object) -> list[str]:
+    """Run a program under `launch.run` and return its lines."""
+    lines: list[str] = []
+    launch.run([sys.executable, "-c", code], {"PYTHONUNBUFFERED": "1"}, lines.append, **options)
+    return lines
+
+
+@pytest.mark.parametrize(("end", "error"), [("", None), ("raise ValueError('broken')", "ValueError: broken")])
+def test_nothing_is_left_running_however_it_ends(end, error):
+    lines: list[str] = []
+    command = [sys.executable, "-c", STUBBORN + end]
+    if error is None:
+        launch.run(command, {}, lines.append)
+    else:
+        with pytest.raises(UserError, match=error):
+            launch.run(command, {}, lines.append)
+    assert not alive(int(lines[0].split()[1]))
+
+
+def test_processes_that_it_did_not_start_are_left_alone():
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    run("")
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_with_a_message(number, monkeypatch):
+    monkeypatch.setattr(launch, "_GRACE", 0.5)
+    lines: list[str] = []
+
+    def each_line(line: str) -> None:
+        lines.append(line)
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(UserError, match=rf"stopped by {number.name}.*same command"):
+        launch.run([sys.executable, "-c", STUBBORN + "time.sleep(600)"], {}, each_line)
+    assert not alive(int(lines[0].split()[1]))
+
+
+def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
+    note = tmp_path / "failure.txt"
+    code = f"import time; open({str(note)!r}, 'w').write('KeyError: gold'); time.sleep(600)"
+    with pytest.raises(UserError, match=r"the reward failed[\s\S]*KeyError: gold"):
+        run(code, failure_file=note)
+
+
+@pytest.mark.parametrize(
+    ("printed", "advice"),
+    [
+        ("OSError: [Errno 98] Address already in use", "port was taken"),
+        ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "process of Ray died or was killed"),
+        ("RuntimeError: [enforce fail] Cannot allocate memory", "Memory or disk ran out"),
+    ],
+)
+def test_known_failures_come_with_a_way_out(printed, advice):
+    with pytest.raises(UserError, match=rf"status 7[\s\S]*{advice}"):
+        run(f"import sys; print({printed!r}); sys.exit(7)")
+
+
+def test_when_the_watching_process_is_killed_its_child_ends_too(tmp_path):
+    code = (
+        "import sys; from medrlvr.training import launch\n"
+        "launch.run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'], {},"
+        " lambda line: print(line, flush=True))"
+    )
+    root = str(Path(__file__).parents[1] / "src")
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.PIPE, text=True
+    )
+    child = int(watcher.stdout.readline())
+    watcher.kill()
+    watcher.wait()
+    deadline = time.monotonic() + 10
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(child)
