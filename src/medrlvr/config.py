@@ -157,7 +157,7 @@ class Miniature(Settings):
     dev: Positive = 200
     test: Positive = 300
     ood_test: Positive = 300
-    pretraining_steps: Positive = 2400
+    pretraining_steps: Positive = 900
 
 
 class Experiment(Settings):
