@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/
 # The name stands for what the environment was made from and where: other contents, or a moved folder, need another.
 STAMP := .venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16)
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
-SNAKEMAKE := $(RUN) -m snakemake --quiet host reason --cores $(CORES)
+SNAKEMAKE := $(RUN) -m snakemake --quiet host reason --rerun-incomplete --cores $(CORES)
 
 .PHONY: help
 help: ## list the targets

@@ -33,6 +33,11 @@ def test_the_papers_experiment_loads() -> None:
         (rlvr(train_batch_size=100), "arms.rlvr: .* = 7424 is not a multiple of train_batch_size = 100"),
         (values(arms={"base": {"trainer": "sft"}}), "'base' cannot be an arm's name"),
         (values(arms={"x": {"trainer": "dpo"}}), "arms.x: .*'sft', 'rlvr'"),
+        (
+            values(machine={"train_micro_batch": 24}),
+            "arms.rlvr.train_batch_size = 128 cannot be divided among 4 processes .*train_micro_batch = 24",
+        ),
+        (values(machine={"gpus_per_node": 3}), "arms.sft.batch_size = .* cannot be divided among 3 processes"),
         (values(experiment="a/b"), "experiment: .*pattern"),
     ],
 )

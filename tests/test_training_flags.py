@@ -11,7 +11,7 @@ from medrlvr.config import Machine, RlvrArm, SftArm
 from medrlvr.training.openrlhf import HOOK, Paths, rlvr_arguments, sft_arguments
 
 PATHS = Paths(Path("/m/base"), Path("/d/rows.jsonl"), Path("/s/model"), Path("/s/checkpoints"), Path("/s/metrics"))
-CPU = Machine(device="cpu", gpus_per_node=1, zero_stage=0, vllm_engines=1, vllm_sleep=False, rollout_micro_batch=7)
+CPU = Machine(device="cpu", gpus_per_node=1, zero_stage=0, vllm_engines=1, vllm_sleep=False, rollout_micro_batch=7, train_micro_batch=3)
 GPU = Machine(device="gpu", nodes=2, gpus_per_node=4, zero_stage=3, vllm_engines=4, vllm_sleep=True)
 SFT = SftArm(trainer="sft", epochs=3, learning_rate=5e-6, batch_size=16, max_tokens=99)
 RLVR = RlvrArm(
@@ -20,7 +20,7 @@ RLVR = RlvrArm(
     episodes=3,
     prompts_per_update=6,
     samples_per_prompt=4,
-    train_batch_size=12,
+    train_batch_size=24,
     ppo_epochs=2,
     actor_learning_rate=1e-4,
     critic_learning_rate=3e-4,
@@ -88,7 +88,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "rollout.temperature": 0.8,
         "rollout.top_p": 0.7,
         "train.num_episodes": 3,
-        "train.batch_size": 12,
+        "train.batch_size": 24,
         "train.max_epochs": 2,
         "train.seed": 7,
         "actor.adam.lr": 1e-4,
@@ -127,8 +127,9 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "logger.wandb.key": None,
         "ds.packing_samples": False,
         "ds.zero_stage": machine.zero_stage,
-        "rollout.micro_batch_size": machine.rollout_micro_batch,
-        "train.micro_batch_size": machine.train_micro_batch,
+        # eight GPUs share 24 responses, fewer than the micro-batches allow.
+        "rollout.micro_batch_size": 7 if machine is CPU else 3,
+        "train.micro_batch_size": 3,
         "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
         "vllm.num_engines": machine.vllm_engines,
         "vllm.tensor_parallel_size": 1 if machine is CPU else 2,

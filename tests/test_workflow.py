@@ -91,8 +91,8 @@ def test_one_file_can_be_asked_for(clone: Path) -> None:
 def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:
     result = snakemake("--dry-run", *MINIATURE, "--config", config, cwd=clone)
     assert result.returncode != 0
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:

@@ -188,6 +188,22 @@ class Experiment(Settings):
                 raise ValueError(f"arms: {name!r} cannot be an arm's name (letters, digits and _; not 'base')")
         return self
 
+    @model_validator(mode="after")
+    def _batches_divide_among_processes(self) -> "Experiment":
+        machine = self.machine
+        for name, arm in self.arms.items():
+            if isinstance(arm, SftArm):
+                key, batch, micro, processes = "batch_size", arm.batch_size, "sft_micro_batch", machine.gpus_per_node
+            else:
+                key, batch, micro = "train_batch_size", arm.train_batch_size, "train_micro_batch"
+                processes = machine.nodes * machine.gpus_per_node
+            if batch % processes or (batch // processes) % min(getattr(machine, micro), batch // processes):
+                raise ValueError(
+                    f"arms.{name}.{key} = {batch} cannot be divided among {processes} processes in micro-batches of "
+                    f"machine.{micro} = {getattr(machine, micro)}"
+                )
+        return self
+
     def models(self) -> list[str]:
         """Folder of every model below `models/`: base, then <arm>/seed<n>."""
         return ["base"] + [f"{name}/seed{seed}" for name, arm in self.arms.items() for seed in arm.seeds]

@@ -59,7 +59,7 @@ def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_e
             "data.dataloader_num_workers": 0,
             "train.max_epochs": arm.epochs,
             "train.batch_size": arm.batch_size,
-            "train.micro_batch_size": machine.sft_micro_batch,
+            "train.micro_batch_size": min(machine.sft_micro_batch, arm.batch_size // machine.gpus_per_node),
             "train.seed": seed,
             **_optimiser("", arm.learning_rate, _SFT_WARMUP_RATIO, _SFT_MAX_NORM),
             **_deepspeed(machine),
@@ -76,6 +76,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
     gpus = machine.nodes * machine.gpus_per_node
     groups = ("actor", "critic", "ref", "reward")
     on_cpu = machine.device == "cpu"
+    responses = arm.prompts_per_update * arm.samples_per_prompt
     return _flatten(
         {
             **{f"{group}.num_nodes": machine.nodes for group in groups},
@@ -95,14 +96,14 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "rollout.batch_size": arm.prompts_per_update,
             "rollout.vllm_generate_batch_size": arm.prompts_per_update,
             "rollout.n_samples_per_prompt": arm.samples_per_prompt,
-            "rollout.micro_batch_size": machine.rollout_micro_batch,
+            "rollout.micro_batch_size": min(machine.rollout_micro_batch, responses // gpus),
             "rollout.max_new_tokens": arm.response_max_tokens,
             "rollout.temperature": arm.temperature,
             "rollout.top_p": arm.top_p,
             "train.num_episodes": arm.episodes,
             "train.max_epochs": arm.ppo_epochs,
             "train.batch_size": arm.train_batch_size,
-            "train.micro_batch_size": machine.train_micro_batch,
+            "train.micro_batch_size": min(machine.train_micro_batch, arm.train_batch_size // gpus),
             "train.seed": seed,
             **_optimiser("actor.", arm.actor_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
             **_optimiser("critic.", arm.critic_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
