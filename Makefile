@@ -53,7 +53,7 @@ test: $(STAMP) ## run the tests
 
 .PHONY: lint
 lint: $(STAMP) ## check the code's style
-	@.venv/bin/python -m ruff check
+	@.venv/bin/python -m ruff check && .venv/bin/python -m ruff format --check
 
 .PHONY: lock
 lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit

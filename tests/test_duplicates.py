@@ -11,6 +11,7 @@ from medrlvr.data.duplicates import PAIR_SCHEMA, find_duplicates, jaccard, remov
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import read_questions, write_table
 from medrlvr.data.registry import load_registry
+from medrlvr.files import read_parquet
 
 ROOT = Path(__file__).parents[1]
 MIRROR = Path(os.environ.get("MEDRLVR_MIRROR", ROOT.parent / "shared" / "data"))
@@ -99,7 +100,7 @@ def test_only_training_questions_of_a_held_out_split_are_removed() -> None:
 def test_no_pairs_are_an_empty_table_with_a_schema(tmp_path: Path) -> None:
     pairs = find_duplicates(HELD_OUT)
     write_table(tmp_path / "duplicates.parquet", pairs, PAIR_SCHEMA)
-    assert len(pd.read_parquet(tmp_path / "duplicates.parquet")) == 0
+    assert len(read_parquet(tmp_path / "duplicates.parquet")) == 0
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

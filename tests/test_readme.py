@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from medrlvr.errors import UserError
-from medrlvr.report.readme import BEGIN, END, results_table, splice, summarise_seeds
+from medrlvr.report.readme import BEGIN, END, results_table, splice, stage_seconds, summarise_seeds
 
 METRICS = pd.DataFrame(
     [
@@ -16,10 +16,26 @@ METRICS = pd.DataFrame(
 
 
 def test_the_table_shows_mean_and_range_over_seeds() -> None:
-    block = results_table(summarise_seeds(METRICS), {"rlvr/seed1": 0.125})
+    block = results_table(
+        summarise_seeds(METRICS), {"rlvr/seed1": 0.125}, pd.Series({"report": 1.2, "training rlvr": 60.4})
+    )
     assert "| base, direct | 25.0 | no tags asked |" in block
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
+    assert "training rlvr 60 s, report 1 s" in block
+
+
+def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
+    times = {"data/find": 1, "prompts/render": 2, "models/base": 3, "models/rlvr/seed1": 10, "models/rlvr/seed2": 20}
+    times |= {"eval/base/score": 4, "eval/rlvr/seed1/score": 5, "eval/rlvr/seed2/score": 7}
+    for name, seconds in times.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.tsv").write_text(f"s\th:m:s\n{seconds}\t0:00:00\n")
+    assert stage_seconds(tmp_path).to_dict() == {
+        "answers and scores": 10,
+        "data and prompts": 6,
+        "training rlvr": 15,
+    }
 
 
 def test_splice_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:

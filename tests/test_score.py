@@ -65,6 +65,6 @@ def test_an_answer_to_an_unknown_question_is_refused() -> None:
 def test_models_are_paired_by_question_and_not_by_row() -> None:
     good = score_answers(answers([" A", " B", " C", " A"], "direct"), QUESTIONS)
     bad = score_answers(answers([" A", " A", " A", " D"], "direct"), QUESTIONS).iloc[::-1]
-    [record] = compare_models({"good": good, "bad": bad}, 100, seed=1)
+    [record] = compare_models({"bad": bad, "good": good}, 100, seed=1)
     assert (record["first"], record["second"], record["n"]) == ("good direct", "bad direct", 4)
     assert (record["only_first"], record["only_second"], record["difference"]) == (2, 1, 0.25)

@@ -11,7 +11,15 @@ from medrlvr.config import Machine, RlvrArm, SftArm
 from medrlvr.training.openrlhf import HOOK, Paths, rlvr_arguments, sft_arguments
 
 PATHS = Paths(Path("/m/base"), Path("/d/rows.jsonl"), Path("/s/model"), Path("/s/checkpoints"), Path("/s/metrics"))
-CPU = Machine(device="cpu", gpus_per_node=1, zero_stage=0, vllm_engines=1, vllm_sleep=False, rollout_micro_batch=7, train_micro_batch=3)
+CPU = Machine(
+    device="cpu",
+    gpus_per_node=1,
+    zero_stage=0,
+    vllm_engines=1,
+    vllm_sleep=False,
+    rollout_micro_batch=7,
+    train_micro_batch=3,
+)
 GPU = Machine(device="gpu", nodes=2, gpus_per_node=4, zero_stage=3, vllm_engines=4, vllm_sleep=True)
 SFT = SftArm(trainer="sft", epochs=3, learning_rate=5e-6, batch_size=16, max_tokens=99)
 RLVR = RlvrArm(

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
+
+from medrlvr.files import read_parquet
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +146,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     check_model(folder / "rlvr", folder / "base")
     assert not state.exists()
 
-    rows = pd.read_parquet(folder / "rollouts.parquet")
+    rows = read_parquet(folder / "rollouts.parquet")
     assert rows.groupby("update").size().to_dict() == {1: 8, 2: 8, 3: 8, 4: 8}
     # Both updates of an episode together see every question, as the data's order is restored with the rest.
     for episode in ((1, 2), (3, 4)):
@@ -153,7 +154,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert set(rows["reward"]) <= {-1.0, 0.0, 1.0} and set(rows["sample"]) == {0, 1}
     assert not rows["response"].str.contains("A conversation", regex=False).any()
 
-    metrics = pd.read_parquet(folder / "trainer.parquet")
+    metrics = read_parquet(folder / "trainer.parquet")
     assert metrics["update"].tolist() == [1, 2, 3, 4]
     assert np.isfinite(metrics.to_numpy(dtype=float)).all()
     # OpenRLHF has vLLM forbid an empty response, so the first of 8 tokens is 1/(1 - P(end)) as probable there: 4e-4 on

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
+
+from medrlvr.files import read_parquet
 
 MINIATURE = ["--configfile", "config/miniature.yaml"]
 SHORT = [*MINIATURE, "tests/short.yaml"]
@@ -25,7 +26,9 @@ def snakemake(*arguments: str, cwd: Path = Path()) -> subprocess.CompletedProces
 def jobs(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Rule -> number of jobs, from a dry run's table."""
     assert result.returncode == 0, result.stdout + result.stderr
-    table = result.stdout.split("Job stats:")[1].split("total")[0].splitlines()[3:] if "Job stats:" in result.stdout else []
+    if "Job stats:" not in result.stdout:
+        return {}
+    table = result.stdout.split("Job stats:")[1].split("total")[0].splitlines()[3:]
     return {line.split()[0]: int(line.split()[1]) for line in table if line.strip()}
 
 
@@ -113,19 +116,20 @@ def test_the_whole_graph_for_real(clone: Path) -> None:
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "These accuracies support no claim" in page
     assert page.count("<svg") == 3
+    assert "Update 2, question miniature/train/" in page
 
     for model, modes in (("base", 2), ("sft/seed1", 1), ("rlvr/seed1", 1)):
         metrics = json.loads((results / f"eval/{model}/metrics.json").read_text())
         assert [record["n"] for record in metrics] == [16] * 2 * modes
-        scores = pd.read_parquet(results / f"eval/{model}/scores.parquet")
+        scores = read_parquet(results / f"eval/{model}/scores.parquet")
         for record in metrics:
             group = scores[(scores["benchmark"] == record["benchmark"]) & (scores["mode"] == record["mode"])]
             assert group["correct"].mean() == record["accuracy"]
             assert f"{100 * record['accuracy']:.1f}" in page
 
-    rollouts = pd.read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
+    rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
     assert rollouts.groupby("update").size().to_dict() == {1: 32, 2: 32}
-    dynamics = pd.read_parquet(results / "dynamics/rlvr/seed1.parquet")
+    dynamics = read_parquet(results / "dynamics/rlvr/seed1.parquet")
     assert dynamics["reward"].tolist() == rollouts.groupby("update")["reward"].mean().tolist()
     assert dynamics["engine_kl"].abs().max() < 2e-3
 

@@ -179,7 +179,9 @@ class Experiment(Settings):
     @classmethod
     def _null_removes(cls, entries: Any) -> Any:
         # An overlay is merged over config.yaml key by key, so it needs a way to say that an entry is not there.
-        return {name: entry for name, entry in entries.items() if entry is not None} if isinstance(entries, dict) else entries
+        if not isinstance(entries, dict):
+            return entries
+        return {name: entry for name, entry in entries.items() if entry is not None}
 
     @model_validator(mode="after")
     def _names_are_free(self) -> "Experiment":
@@ -237,7 +239,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
     key = f"{'.'.join(keys)}: " if keys else ""
     if problem["type"] != "extra_forbidden":
         shown = isinstance(problem["input"], str | int | float)
-        return f"{key}{problem['msg'].removeprefix('Value error, ')}" + (f" (value: {problem['input']!r})" if shown else "")
+        return f"{key}{problem['msg'].removeprefix('Value error, ')}" + (
+            f" (value: {problem['input']!r})" if shown else ""
+        )
     known = _known_keys(location)
     nearest = difflib.get_close_matches(keys[-1], known, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"

@@ -35,7 +35,7 @@ class Grade:
         strict_format: think block, then answer block, nothing else, each tag exactly once.
         lenient_letter: the letter that a reader would take from untagged text too, or None.
         lenient_correct: whether `lenient_letter` is the gold letter.
-        chars_before_think: characters before `<think>`, surrounding white space not counted; the whole length without it.
+        chars_before_think: characters before `<think>`, outer white space not counted; the whole length without it.
         think_chars: characters inside the first think block, 0 without one.
     """
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.files import write_text
+from medrlvr.files import read_parquet, write_text
 from medrlvr.job import job
 from medrlvr.report.figures import draw_accuracy, draw_dynamics, draw_training, save
 from medrlvr.report.page import read_metrics
@@ -14,7 +14,7 @@ if __name__ == "__main__":
         metrics = read_metrics(
             dict(zip(snakemake.params.models, snakemake.input.metrics, strict=True)), snakemake.params.titles
         )
-        dynamics = pd.concat([pd.read_parquet(path) for path in snakemake.input.dynamics], ignore_index=True)
+        dynamics = pd.concat([read_parquet(path) for path in snakemake.input.dynamics], ignore_index=True)
         for name, draw, table in (
             ("accuracy", draw_accuracy, metrics),
             ("dynamics", draw_dynamics, dynamics),

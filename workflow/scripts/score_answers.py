@@ -3,14 +3,12 @@
 import pandas as pd
 
 from medrlvr.evaluation.score import score_answers, summarise
-from medrlvr.files import write_json, write_parquet
+from medrlvr.files import read_parquet, write_json, write_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
-        questions = pd.concat([pd.read_parquet(path) for path in snakemake.input.questions])
-        scores = score_answers(pd.read_parquet(snakemake.input.answers), questions)
+        questions = pd.concat([read_parquet(path) for path in snakemake.input.questions])
+        scores = score_answers(read_parquet(snakemake.input.answers), questions)
         write_parquet(snakemake.output.scores, scores)
-        write_json(
-            snakemake.output.metrics, summarise(scores, snakemake.params.resamples, snakemake.params.seed)
-        )
+        write_json(snakemake.output.metrics, summarise(scores, snakemake.params.resamples, snakemake.params.seed))

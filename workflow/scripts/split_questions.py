@@ -1,21 +1,19 @@
 """Settle what is trained on and what is asked: contaminated training questions out, then the draws."""
 
-import pandas as pd
-
 from medrlvr.data.duplicates import remove_known
 from medrlvr.data.questions import QUESTION_SCHEMA, sample, write_table
-from medrlvr.files import write_json
+from medrlvr.files import read_parquet, write_json
 from medrlvr.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
         rows, seed = snakemake.params.rows, snakemake.params.seed
-        train = pd.read_parquet(snakemake.input.train)
-        rejected = pd.read_parquet(snakemake.input.rejected)
-        pairs = pd.read_parquet(snakemake.input.duplicates)
+        train = read_parquet(snakemake.input.train)
+        rejected = read_parquet(snakemake.input.rejected)
+        pairs = read_parquet(snakemake.input.duplicates)
         clean = remove_known(train, pairs)
         held_out = dict(zip(snakemake.params.names, snakemake.input.held_out, strict=True))
-        tables = {"train": clean} | {name: pd.read_parquet(path) for name, path in held_out.items()}
+        tables = {"train": clean} | {name: read_parquet(path) for name, path in held_out.items()}
         drawn = {name: sample(table, rows[name], seed) for name, table in tables.items()}
         for name, table in drawn.items():
             write_table(snakemake.output[name], table, QUESTION_SCHEMA)

@@ -1,14 +1,12 @@
 """One row per update of one run."""
 
-import pandas as pd
-
 from medrlvr.dynamics.table import tabulate
-from medrlvr.files import write_parquet
+from medrlvr.files import read_parquet, write_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
-        table = tabulate(pd.read_parquet(snakemake.input.rollouts), pd.read_parquet(snakemake.input.trainer))
+        table = tabulate(read_parquet(snakemake.input.rollouts), read_parquet(snakemake.input.trainer))
         table.insert(0, "arm", snakemake.wildcards.arm)
         table.insert(1, "seed", int(snakemake.wildcards.seed))
         write_parquet(snakemake.output[0], table)

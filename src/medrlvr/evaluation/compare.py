@@ -12,7 +12,7 @@ from medrlvr.evaluation.statistics import compare_paired
 
 
 def compare_models(scores: Mapping[str, pd.DataFrame], resamples: int, seed: int) -> list[dict[str, Any]]:
-    """Return one paired comparison per benchmark and pair of (model, mode), in a fixed order.
+    """Return one paired comparison per benchmark and pair of (model, mode), the later one of `scores` first.
 
     Args:
         scores: model -> table as `score_answers` returns it.
@@ -25,7 +25,7 @@ def compare_models(scores: Mapping[str, pd.DataFrame], resamples: int, seed: int
         for mode, group in table.groupby("mode", sort=True)
     }
     records = []
-    for (name, correct), (other_name, other) in combinations(systems.items(), 2):
+    for (name, correct), (other_name, other) in combinations(reversed(systems.items()), 2):
         for benchmark in sorted(set(correct.index.get_level_values("benchmark"))):
             first, second = correct.xs(benchmark), other.xs(benchmark)
             pairs = compare_paired(

@@ -46,9 +46,7 @@ class PairedComparison:
     mcnemar_p: float
 
 
-def compare_paired(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], resamples: int, seed: int
-) -> PairedComparison:
+def compare_paired(first: NDArray[np.bool_], second: NDArray[np.bool_], resamples: int, seed: int) -> PairedComparison:
     """Compare two models question by question.
 
     Args:

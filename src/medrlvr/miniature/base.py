@@ -45,7 +45,7 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
     trainable.train_from_iterator((part for document in sample for part in (document.prompt, document.text)), trainer)
     learnt = json.loads(trainable.to_str())["model"]
     tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=[tuple(merge) for merge in learnt["merges"]])
-    # The templates' fixed sentences are one token each. They are most of a prompt, the same in every prompt, and nothing
+    # The templates' fixed sentences are one token each. They are most of a prompt, the same in each, and nothing
     # in the world is to be learnt from their words: as one token they halve the time of all that is computed. So is the
     # letter that opens an option, next to whose token the option's text then stands: that makes binding them learnable.
     sentences = [line for line in renderer.fixed_lines() if len(line.split()) > 3]
@@ -85,7 +85,7 @@ def _start_attention(model: Qwen2ForCausalLM) -> None:
     distance. In the others every head begins by looking at tokens like its own, with keys equal to queries (mimetic
     initialisation, Trockman and Kolter 2023, arXiv 2305.09828).
     """
-    # Five times the usual size, and small steps: AdamW's first steps move the embeddings of all tokens alike, and at the
+    # Five times the usual size, small steps: AdamW's first steps move the embeddings of all tokens alike, and at the
     # usual 0.02 soon no head can tell them apart. So the look-up is right in 92 % after 50 steps, otherwise not in 175.
     model.model.embed_tokens.weight.mul_(5.0)
     frequencies = model.model.rotary_emb.inv_freq

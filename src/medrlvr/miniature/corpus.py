@@ -69,7 +69,9 @@ def _diagnosis(world: tuple[Condition, ...], rng: random.Random) -> Document:
     condition = rng.choice(world)
     findings = list(rng.choice(condition.triples(reserved=False)))
     rng.shuffle(findings)
-    return Document(f"A patient has {findings[0]}, {findings[1]} and {findings[2]}.", f" The findings fit {condition.name}.")
+    return Document(
+        f"A patient has {findings[0]}, {findings[1]} and {findings[2]}.", f" The findings fit {condition.name}."
+    )
 
 
 def _lookup(world: tuple[Condition, ...], rng: random.Random) -> Document:

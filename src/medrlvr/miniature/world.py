@@ -1,6 +1,6 @@
 """The world's facts and the vignettes over them.
 
-Forty conditions with five findings and one value for each of four relations (`facts.tsv`, written for this project; true
+Forty conditions with five findings and a value for each of four relations (`facts.tsv`, written for this project; true
 enough to read well, and no medical reference). Any three of a condition's findings tell it from all others.
 """
 
@@ -83,7 +83,7 @@ class Vignette:
 def draw_vignette(
     world: tuple[Condition, ...], condition: Condition, relation: str, reserved: bool, rng: random.Random
 ) -> Vignette:
-    """Draw opening, findings and their order, four or five options and their order; gold is uniform over the options."""
+    """Draw opening, findings, four or five options, and their order; gold is uniform over the options."""
     findings = list(rng.choice(condition.triples(reserved)))
     rng.shuffle(findings)
     count = rng.choice((4, 5))

@@ -21,6 +21,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e5e5e5",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.4,
@@ -59,9 +60,7 @@ def draw_training(dynamics: pd.DataFrame) -> Figure:
     return _lines(dynamics, panels)
 
 
-def _lines(
-    dynamics: pd.DataFrame, panels: list[tuple[str, Mapping[str, str], tuple[float, float] | None]]
-) -> Figure:
+def _lines(dynamics: pd.DataFrame, panels: list[tuple[str, Mapping[str, str], tuple[float, float] | None]]) -> Figure:
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(panels), figsize=(7.0, 2.4), layout="constrained", squeeze=False)
         for axis, (label, columns, limits) in zip(axes[0], panels, strict=True):
@@ -82,7 +81,9 @@ def draw_accuracy(metrics: pd.DataFrame) -> Figure:
     """
     with mpl.rc_context(STYLE):
         titles = list(dict.fromkeys(metrics["title"]))
-        figure, axes = plt.subplots(1, len(titles), figsize=(7.0, 2.4), layout="constrained", squeeze=False, sharey=True)
+        figure, axes = plt.subplots(
+            1, len(titles), figsize=(7.0, 2.4), layout="constrained", squeeze=False, sharey=True
+        )
         for axis, title in zip(axes[0], titles, strict=True):
             _bars(axis, metrics[metrics["title"] == title])
             axis.set_title(title, fontsize=8, loc="left")

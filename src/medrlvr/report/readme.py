@@ -1,8 +1,9 @@
 """The block of README.md that is made from results, so that no number in it was typed by hand.
 
-    python -m medrlvr.report.readme results/<experiment>
+python -m medrlvr.report.readme results/<experiment>
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import pandas as pd
 import yaml
 
 from medrlvr.errors import UserError
-from medrlvr.files import write_text
+from medrlvr.files import read_parquet, write_text
 from medrlvr.report.page import read_metrics
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -38,12 +39,40 @@ def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
 _RANGE = {"": "mean", "_min": "min", "_max": "max"}
 
 
-def results_table(summary: pd.DataFrame, sampled: Mapping[str, float]) -> str:
+def stage_seconds(benchmarks: Path) -> pd.Series:
+    """Return the wall time in seconds of every stage with one training seed, the mean where there were several.
+
+    Args:
+        benchmarks: folder of the tables that Snakemake writes, one for each job.
+    """
+    rows = []
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        parts = path.relative_to(benchmarks).with_suffix("").parts
+        stage = f"training {parts[1]}" if parts[0] == "models" and len(parts) > 2 else _STAGES[parts[0]]
+        job = "/".join(part for part in parts if not part.startswith("seed"))
+        rows.append({"stage": stage, "job": job, "seconds": pd.read_csv(path, sep="\t")["s"].iloc[0]})
+    return pd.DataFrame(rows).groupby(["stage", "job"])["seconds"].mean().groupby("stage").sum()
+
+
+_STAGES = {
+    "data": "data and prompts",
+    "prompts": "data and prompts",
+    "models": "data and prompts",
+    "eval": "answers and scores",
+    "compare": "report",
+    "dynamics": "report",
+    "figures": "report",
+    "report": "report",
+}
+
+
+def results_table(summary: pd.DataFrame, sampled: Mapping[str, float], seconds: pd.Series) -> str:
     """Return the Markdown block.
 
     Args:
         summary: as `summarise_seeds` returns it.
         sampled: run -> fraction of strict format among the first update's responses, which the base itself sampled.
+        seconds: as `stage_seconds` returns it.
     """
     titles = list(dict.fromkeys(summary["title"]))
     lines = [
@@ -57,10 +86,12 @@ def results_table(summary: pd.DataFrame, sampled: Mapping[str, float]) -> str:
         lines.append(f"| {arm}, {mode.replace('_', ' ')} | " + " | ".join(cells) + f" | {strict} |")
     seeds, n = summary["seeds"].max(), summary["n"].min()
     rates = ", ".join(f"{100 * rate:.0f}" for rate in sampled.values())
+    times = ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.sort_values(ascending=False).items())
     lines += [
         "",
         f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. "
-        f"Sampled at temperature 1, the base keeps the strict format in {rates} % of the first update's responses.",
+        f"Sampled at temperature 1, the base keeps the strict format in {rates} % of the first update's responses. "
+        f"One seed on {os.cpu_count()} cores: {times}.",
     ]
     return "\n".join(lines)
 
@@ -96,9 +127,11 @@ def update(results: Path, readme: Path, figures: Path) -> None:
     sampled = {
         str(path.parent): rollouts.loc[rollouts["update"] == 1, "strict_format"].mean()
         for path in sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
-        for rollouts in [pd.read_parquet(path, columns=["update", "strict_format"])]
+        for rollouts in [read_parquet(path, columns=["update", "strict_format"])]
     }
-    write_text(readme, splice(readme, results_table(summarise_seeds(metrics), sampled)))
+    write_text(
+        readme, splice(readme, results_table(summarise_seeds(metrics), sampled, stage_seconds(results / "benchmarks")))
+    )
     figures.mkdir(parents=True, exist_ok=True)
     for suffix in ("svg", "csv"):
         shutil.copyfile(results / f"figures/dynamics.{suffix}", figures / f"dynamics.{suffix}")
