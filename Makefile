@@ -45,7 +45,7 @@ smollm2: $(STAMP) ## run a real small model on the real exams: make smollm2 MIRR
 .PHONY: readme
 readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
 	@$(SNAKEMAKE) --configfile config/miniature.yaml config/ablations/three_seeds.yaml $(ARGS)
-	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
+	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds $(CORES)
 
 .PHONY: test
 test: $(STAMP) ## run the tests

@@ -13,7 +13,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [f"{workflow.basedir}/src", os.environ.get("PYTHONPATH")])
 )
 
-from medrlvr import config as configuration
+from medrlvr import config as configuration, rewards
 from medrlvr.errors import UserError
 
 
@@ -22,6 +22,9 @@ configfile: "config/config.yaml"
 
 try:
     EXPERIMENT = configuration.load(config, " + ".join(map(str, workflow.configfiles)))
+    for arm in EXPERIMENT.arms.values():
+        if arm.trainer == "rlvr":
+            rewards.find(arm.reward)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

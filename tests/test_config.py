@@ -35,9 +35,16 @@ def test_the_papers_experiment_loads() -> None:
         (values(arms={"x": {"trainer": "dpo"}}), "arms.x: .*'sft', 'rlvr'"),
         (
             values(machine={"train_micro_batch": 24}),
-            "arms.rlvr.train_batch_size = 128 cannot be divided among 4 processes .*train_micro_batch = 24",
+            "arms.rlvr.train_batch_size = 128 cannot be divided among 4 GPUs .*train_micro_batch = 24",
         ),
-        (values(machine={"gpus_per_node": 3}), "arms.sft.batch_size = .* cannot be divided among 3 processes"),
+        (values(machine={"rollout_micro_batch": 24}), "in micro-batches of machine.rollout_micro_batch = 24"),
+        (
+            values(machine={"gpus_per_node": 3, "vllm_engines": 3}),
+            "arms.sft.batch_size = .* cannot be divided among 3 GPUs",
+        ),
+        (values(machine={"vllm_engines": 3}), "machine: vllm_engines = 3 cannot share gpus_per_node = 4 evenly"),
+        (values(arms={"sft": {"trainer": "sft"}}), "arms: there is none with trainer: rlvr"),
+        (values(benchmarks={"medqa": None, "mmlu_pro_health": None}), "benchmarks: there is none"),
         (values(experiment="a/b"), "experiment: .*pattern"),
     ],
 )

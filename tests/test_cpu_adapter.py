@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from medrlvr.training.cpu import adapter, patching
-from medrlvr.training.cpu.patching import Patch, PinnedSourceChanged, Replacement
+from medrlvr.training.cpu.patching import Patch, PinnedSourceError, Replacement
 
 ROOT = Path(__file__).parents[1]
 CPU = ROOT / "src/medrlvr/training/cpu"
@@ -70,7 +70,7 @@ def test_a_changed_text_is_refused_by_file_and_text(module):
     file, replacements = installed(module), adapter.CPU_PATCHES[module].replacements
     first = replacements[0].old.splitlines()[0]
     source = file.read_text(encoding="utf-8").replace(first, first[:-1] + "_new" + first[-1:])
-    with pytest.raises(PinnedSourceChanged) as caught:
+    with pytest.raises(PinnedSourceError) as caught:
         patching.replace_text(source, replacements, str(file))
     message = str(caught.value)
     assert str(file) in message and repr(replacements[0].old) in message and "envs/cpu.lock" in message
@@ -78,16 +78,16 @@ def test_a_changed_text_is_refused_by_file_and_text(module):
 
 def test_the_line_that_took_the_place_of_a_text_is_named():
     source = "import torch\n\n\ndef device():\n    return torch.device('cuda', index=0)\n"
-    with pytest.raises(PinnedSourceChanged, match=r"Closest is line 5: \"return torch.device\('cuda', index=0\)\""):
+    with pytest.raises(PinnedSourceError, match=r"Closest is line 5: \"return torch.device\('cuda', index=0\)\""):
         patching.replace_text(
             source, [Replacement("return torch.device('cuda')", "return torch.device('cpu')")], "x.py"
         )
-    with pytest.raises(PinnedSourceChanged, match="No line resembles it"):
+    with pytest.raises(PinnedSourceError, match="No line resembles it"):
         patching.replace_text(source, [Replacement("zzzzzzzzzzzz", "")], "x.py")
 
 
 def test_a_text_that_occurs_too_often_is_refused():
-    with pytest.raises(PinnedSourceChanged, match=r"expected 1 time\(s\), found 2"):
+    with pytest.raises(PinnedSourceError, match=r"expected 1 time\(s\), found 2"):
         patching.replace_text("a = 1\na = 1\n", [Replacement("a = 1", "a = 2")], "x.py")
 
 
@@ -96,10 +96,10 @@ def test_a_function_with_other_parameters_is_refused_by_file_and_line():
     module.__file__ = __file__
     module.function = installed
     with pytest.raises(
-        PinnedSourceChanged, match=r"test_cpu_adapter.py, line \d+: function\(module\).*function\(other\)"
+        PinnedSourceError, match=r"test_cpu_adapter.py, line \d+: function\(module\).*function\(other\)"
     ):
         patching.replace_function(module, "function", lambda other: None)
-    with pytest.raises(PinnedSourceChanged, match="no absent any more"):
+    with pytest.raises(PinnedSourceError, match="no absent any more"):
         patching.replace_function(module, "absent", lambda: None)
     patching.replace_function(module, "function", lambda module: 5)
     assert module.function(1) == 5
@@ -130,12 +130,15 @@ def test_a_fork_of_the_server_runs_a_script_as_if_started_itself(tmp_path):
     )
     (tmp_path / "helper.py").write_text("x = 'beside'\n")
     program = f"""
-import os, subprocess, sys
+import os, socket, subprocess, sys
 from pathlib import Path
 from medrlvr.training.cpu import prefork
 prefork.MODULES = ("json",)
 server = Path({str(tmp_path / "socket")!r})
 prefork.start(server, {{"AT_IMPORT": "1"}})
+with socket.socket(socket.AF_UNIX) as killed:
+    killed.connect(str(server))
+    socket.send_fds(killed, [b'{{"arguments"'], [0, 1, 2])
 for status in "0", "3":
     print(prefork.run(server, [{str(script)!r}, status], {{**os.environ, "MARK": "set"}}), flush=True)
 client = [sys.executable, "-ISE", {str(CPU / "client.py")!r}, server, {str(script)!r}, "5"]
@@ -145,6 +148,18 @@ while not Path({str(tmp_path / "out")!r}).read_text(): pass
     lines = python(program).splitlines()
     assert lines == ["['0'] set None __main__ beside", "0", "['3'] set None __main__ beside", "3"]
     assert (tmp_path / "out").read_text().startswith("['5'] None None __main__")
+
+
+def test_a_server_that_cannot_import_ends_without_going_on_as_its_caller(tmp_path):
+    program = f"""
+from pathlib import Path
+from medrlvr.training.cpu import prefork
+prefork.MODULES = ("no_such_module",)
+prefork.start(Path({str(tmp_path / "socket")!r}), {{}})
+print("once", flush=True)
+import time; time.sleep(1)
+"""
+    assert python(program).splitlines() == ["once"]
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 
 from medrlvr.grading import grade
 from medrlvr.prompts import LETTERS
-from medrlvr.rewards import score
+from medrlvr.rewards import find
 
 OPTIONS = ["iron", "gold", "zinc", "lead"]
 
@@ -94,7 +94,7 @@ def test_only_the_letters_of_the_question_count() -> None:
     [(tagged("B"), 1.0), (tagged("A"), 0.0), (tagged("?"), 0.0), ("B", -1.0), ("Well." + tagged("B"), 1.0)],
 )
 def test_paper_reward(response: str, reward: float) -> None:
-    assert score("paper", grade(response, OPTIONS, 1)) == reward
+    assert find("paper")(grade(response, OPTIONS, 1)) == reward
 
 
 def test_lengths_are_measured() -> None:

@@ -14,13 +14,9 @@ def renderer() -> Renderer:
     return Renderer("prompts/question.txt", "prompts/direct.txt", "prompts/med_rlvr.txt")
 
 
-def test_the_papers_prompt(renderer: Renderer) -> None:
-    prompt = renderer.prompt(QUESTION, "chain_of_thought")
-    assert prompt.startswith("A conversation between User and Assistant. The user asks")
-    assert prompt.endswith(
-        "User: Which {metal} shines?\nAnswer with just one of the letters from the options below.\n"
-        "Options:\nA. iron\nB. gold\nAssistant:"
-    )
+@pytest.mark.parametrize("mode", ["direct", "chain_of_thought"])
+def test_the_prompts_to_the_letter(renderer: Renderer, mode: str) -> None:
+    assert renderer.prompt(QUESTION, mode) + "\n" == Path(f"tests/golden/{mode}.txt").read_text(encoding="utf-8")
 
 
 def test_the_prompt_alone_would_pass_the_format_check(renderer: Renderer) -> None:

@@ -17,12 +17,16 @@ METRICS = pd.DataFrame(
 
 def test_the_table_shows_mean_and_range_over_seeds() -> None:
     block = results_table(
-        summarise_seeds(METRICS), {"rlvr/seed1": 0.125}, pd.Series({"report": 1.2, "training rlvr": 60.4})
+        summarise_seeds(METRICS),
+        pd.Series([True, False, False, False]),
+        pd.Series({"report": 1.2, "training rlvr": 60.4}),
+        2,
     )
     assert "| base, direct | 25.0 | no tags asked |" in block
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
-    assert "training rlvr 60 s, report 1 s" in block
+    assert "the strict format in 25 % of 4 responses" in block
+    assert "One seed on 2 cores: training rlvr 60 s, report 1 s." in block
 
 
 def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:

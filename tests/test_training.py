@@ -146,16 +146,16 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
 
 def test_a_text_that_would_be_cut_is_named(base, tmp_path):
     preparation.check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
-    with pytest.raises(UserError, match=r"line 2: 3 tokens, but max_tokens is 2.*raise max_tokens to 3"):
+    with pytest.raises(UserError, match=r"row 2: 3 tokens, but max_tokens is 2.*raise max_tokens to 3"):
         preparation.check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
 
 
 def test_the_state_folder_follows_settings_and_content(base, tmp_path):
-    first = preparation.state_folder(tmp_path / "state", "sft", {"seed": 1}, [base])
-    assert first.is_dir() and first == preparation.state_folder(tmp_path / "state", "sft", {"seed": 1}, [base])
-    assert first != preparation.state_folder(tmp_path / "state", "sft", {"seed": 2}, [base])
+    first = preparation.state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
+    assert first.is_dir() and first == preparation.state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
+    assert first != preparation.state_folder(tmp_path / "state", "sft", ["--seed", "2"], [base])
     (base / "model.safetensors").write_bytes(b"other")
-    assert first != preparation.state_folder(tmp_path / "state", "sft", {"seed": 1}, [base])
+    assert first != preparation.state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
 
 
 def checkpoint(folder: Path, steps: list[int], latest: int) -> None:
@@ -294,12 +294,46 @@ def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
     [
         ("OSError: [Errno 98] Address already in use", "port was taken"),
         ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "process of Ray died or was killed"),
+        (
+            "ActorDiedError: the actor died because of an error raised in its creation task, PinnedSourceError: x",
+            r"The last it said:\n.*PinnedSourceError",
+        ),
         ("RuntimeError: [enforce fail] Cannot allocate memory", "Memory or disk ran out"),
     ],
 )
 def test_known_failures_come_with_a_way_out(printed, advice):
     with pytest.raises(UserError, match=rf"status 7[\s\S]*{advice}"):
         run(f"import sys; print({printed!r}); sys.exit(7)")
+
+
+def test_what_the_adapter_says_comes_before_what_follows_from_it():
+    code = (
+        "print('PinnedSourceError: CPU adapter: x.py'); [print('ConnectionRefusedError: y') for _ in range(9)]; 1 / 0"
+    )
+    with pytest.raises(UserError, match=r"The last it said:\n  PinnedSourceError: CPU adapter: x.py$"):
+        run(code)
+
+
+def test_a_fault_in_what_watches_ends_the_run():
+    def each_line(line):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        launch.run([sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"], {}, each_line)
+
+
+@pytest.mark.parametrize(("rows", "step", "filled"), [(5, 4, "abcdeabc"), (4, 4, "abcd"), (1, 3, "aaa")])
+def test_the_first_rows_fill_the_last_step(rows, step, filled):
+    assert "".join(preparation.fill_steps("abcde"[:rows], step)) == filled
+
+
+def test_tuning_memory_keeps_the_checkpoints_and_a_result_does_not():
+    from medrlvr.config import Machine
+
+    machine = Machine(device="cpu", gpus_per_node=2, vllm_engines=2)
+    layout = preparation.checkpoint_layout(machine)
+    assert layout == preparation.checkpoint_layout(machine.model_copy(update={"train_micro_batch": 1, "threads": 1}))
+    assert layout != preparation.checkpoint_layout(machine.model_copy(update={"zero_stage": 1}))
 
 
 def test_when_the_watching_process_is_killed_its_child_ends_too(tmp_path):

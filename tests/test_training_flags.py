@@ -17,10 +17,10 @@ CPU = Machine(
     zero_stage=0,
     vllm_engines=1,
     vllm_sleep=False,
-    rollout_micro_batch=7,
+    rollout_micro_batch=6,
     train_micro_batch=3,
 )
-GPU = Machine(device="gpu", nodes=2, gpus_per_node=4, zero_stage=3, vllm_engines=4, vllm_sleep=True)
+GPU = Machine(device="gpu", gpus_per_node=8, zero_stage=3, vllm_engines=4, vllm_sleep=True)
 SFT = SftArm(trainer="sft", epochs=3, learning_rate=5e-6, batch_size=16, max_tokens=99)
 RLVR = RlvrArm(
     trainer="rlvr",
@@ -86,7 +86,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "data.prompt_dataset": "/d/rows.jsonl",
         "data.input_key": "input",
         "data.label_key": "label",
-        "data.max_samples": 11,
+        "data.max_samples": 10**8,
         "data.max_len": 150,
         "data.apply_chat_template": False,
         "data.input_template": None,
@@ -135,8 +135,8 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "logger.wandb.key": None,
         "ds.packing_samples": False,
         "ds.zero_stage": machine.zero_stage,
-        # eight GPUs share 24 responses, fewer than the micro-batches allow.
-        "rollout.micro_batch_size": 7 if machine is CPU else 3,
+        # Eight GPUs share the 24 responses of a step, fewer than the micro-batches allow.
+        "rollout.micro_batch_size": 6 if machine is CPU else 3,
         "train.micro_batch_size": 3,
         "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
         "vllm.num_engines": machine.vllm_engines,
@@ -151,7 +151,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
     assert {name: values[name] for name in expected} == expected
     for group in ("actor", "critic", "ref", "reward"):
         assert (values[f"{group}.num_nodes"], values[f"{group}.num_gpus_per_node"]) == (
-            machine.nodes,
+            1,
             machine.gpus_per_node,
         )
 
@@ -166,7 +166,7 @@ def test_every_setting_of_sft_ends_in_its_option():
         "data.output_key": "output",
         "data.input_template": "",
         "data.apply_chat_template": False,
-        "data.max_len": 99,
+        "data.max_len": 101,
         "train.max_epochs": 3,
         "train.batch_size": 16,
         "train.micro_batch_size": CPU.sft_micro_batch,
@@ -260,3 +260,26 @@ def test_logging_the_engine_kl_does_not_change_the_objective():
         results.append((loss.detach(), new.grad, vllm_kl))
     assert results[0][2] is None and results[1][2] is not None
     assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.slow
+def test_sft_learns_from_the_letter_and_the_end_alone(tmp_path):
+    """OpenRLHF's own data set, with our options, on a row as we write it."""
+    from types import SimpleNamespace
+
+    from datasets import Dataset
+    from openrlhf.datasets import SFTDataset
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained("assets/miniature_base")
+    values = parse("train_sft", sft_arguments(SFT, CPU, 7, PATHS, save_every=3))
+    args = SimpleNamespace(**{key: values[f"data.{key}"] for key in ("input_key", "output_key", "apply_chat_template")})
+    rows = Dataset.from_list([{"input": "Which?\nAnswer:", "output": " B<|endoftext|>"}])
+    data = SFTDataset(
+        rows, tokenizer, values["data.max_len"], SimpleNamespace(args=SimpleNamespace(data=args)),
+        input_template=values["data.input_template"], num_processors=1,
+    )  # fmt: skip
+    tokens, _, mask = data[0]
+    # A mask stands at the token before the one that is predicted.
+    learnt = tokens[0][1:][mask[0][:-1].bool()]
+    assert tokenizer.convert_ids_to_tokens(learnt) == ["\u0120B", "<|endoftext|>"]

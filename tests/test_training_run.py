@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,9 +38,9 @@ try:
         train_sft(arm, machine, 1, base=folder / "base", prompts=folder / "sft.jsonl", model=folder / "sft",
                   state=folder / "state", say=say)
     else:
-        arm = RlvrArm(**{"trainer": "rlvr", "episodes": 2, "prompts_per_update": 4, "samples_per_prompt": 2,
-                         "train_batch_size": 8, "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
-                         "prompt_max_tokens": 64, "response_max_tokens": 8, "save_every": 2} | overrides)
+        arm = RlvrArm(**{"trainer": "rlvr", "episodes": 2, "prompts_per_update": 2, "samples_per_prompt": 2,
+                         "train_batch_size": 4, "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
+                         "prompt_max_tokens": 64, "response_max_tokens": 8, "save_every": 3} | overrides)
         train_rlvr(arm, machine, 1, base=folder / "base", prompts=folder / "rlvr.jsonl", model=folder / "rlvr",
                    rollouts_table=folder / "rollouts.parquet", metrics_table=folder / "trainer.parquet",
                    state=folder / "state", say=say)
@@ -126,13 +127,20 @@ def test_sft(folder):
     check_model(folder / "sft", folder / "base")
     assert "sft, seed 1: epoch 2 of 2" in text
     assert not list((folder / "state").glob("sft-*"))
+    assert np.isfinite(read_parquet(folder / "sft/trainer.parquet")["loss_mean"]).all()
+
+    subprocess.run(["sh", folder / "sft/command.sh"], check=True, capture_output=True, timeout=600)
+    (by_hand,) = (folder / "state").glob("sft-*-by-hand")
+    again, first = weights(by_hand / "model"), weights(folder / "sft")
+    assert all((again[name] == first[name]).all() for name in first)
+    shutil.rmtree(by_hand)
 
 
 def test_rlvr_stopped_and_gone_on_with(folder):
     first = start("rlvr", folder)
     for line in first.stdout:
-        # The checkpoint of update 2 is there once update 3 is done.
-        if line.startswith("SAID") and "update 3 of 4" in line:
+        # The checkpoint of update 3, in the middle of an episode, is there once update 4 is done.
+        if line.startswith("SAID") and "update 4 of 8" in line:
             family = [first, *psutil.Process(first.pid).children(recursive=True)]
             first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=60) == 1
@@ -142,20 +150,20 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert (state / "command.sh").is_file() and not (folder / "rlvr").exists()
 
     text = finish(start("rlvr", folder))
-    assert "4 updates from 3" in text and "update 2 of 4" not in text
+    assert "8 updates from 4" in text and "update 3 of 8" not in text
     check_model(folder / "rlvr", folder / "base")
     assert not state.exists()
 
     rows = read_parquet(folder / "rollouts.parquet")
-    assert rows.groupby("update").size().to_dict() == {1: 8, 2: 8, 3: 8, 4: 8}
-    # Both updates of an episode together see every question, as the data's order is restored with the rest.
-    for episode in ((1, 2), (3, 4)):
+    assert rows.groupby("update").size().to_dict() == dict.fromkeys(range(1, 9), 4)
+    # The updates of an episode together see every question, as the data's order is restored with the rest.
+    for episode in (range(1, 5), range(5, 9)):
         assert rows[rows["update"].isin(episode)]["question_id"].nunique() == 8
     assert set(rows["reward"]) <= {-1.0, 0.0, 1.0} and set(rows["sample"]) == {0, 1}
     assert not rows["response"].str.contains("A conversation", regex=False).any()
 
     metrics = read_parquet(folder / "trainer.parquet")
-    assert metrics["update"].tolist() == [1, 2, 3, 4]
+    assert metrics["update"].tolist() == list(range(1, 9))
     assert np.isfinite(metrics.to_numpy(dtype=float)).all()
     # OpenRLHF has vLLM forbid an empty response, so the first of 8 tokens is 1/(1 - P(end)) as probable there: 4e-4 on
     # average with this random model, nothing with one that seldom begins by ending. Stale weights would show as 1e-2.

@@ -3,10 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from medrlvr.files import read_parquet
@@ -105,6 +109,54 @@ def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:
     assert f"{tmp_path}/medqa/test.jsonl" in result.stderr + result.stdout
     assert "MEDRLVR_MIRROR" in result.stderr + result.stdout
     assert not (clone / wanted).exists()
+
+
+@contextmanager
+def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """The short experiment as a shell would start it, once its first update is done."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT]
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        for line in process.stdout:
+            if "update 1 of 2" in line:
+                break
+        yield process
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd().startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_ray_ends_the_run_with_a_way_out(clone: Path) -> None:
+    with training(clone) as process:
+        (raylet,) = (
+            child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == "raylet"
+        )
+        raylet.kill()
+        printed = process.stdout.read()
+    assert process.returncode != 0
+    assert "A process of Ray died or was killed. Start the same command again" in printed
+    assert "Traceback" not in printed
+    assert not (clone / "results/short/models/rlvr/seed1").exists()
+    assert processes_in(clone) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_everything(clone: Path) -> None:
+    with training(clone) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        printed = process.stdout.read()
+    assert process.returncode != 0
+    assert "Start the same command again to go on with it" in printed
+    assert "Traceback" not in printed
+    assert processes_in(clone) == []
 
 
 @pytest.mark.slow

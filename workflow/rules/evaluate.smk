@@ -31,7 +31,7 @@ rule generate_answers:
         max_tokens=MAX_TOKENS,
         prompt_max_tokens=EXPERIMENT.evaluation.prompt_max_tokens,
         seed=EXPERIMENT.evaluation.seed,
-        machine=EXPERIMENT.machine.model_dump(),
+        device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
     message:
         "Ask {wildcards.model} every benchmark question"
@@ -40,7 +40,7 @@ rule generate_answers:
 
 
 rule score_answers:
-    """Grade and count, with the grader that also gave the reward."""
+    """Grade and count, by the grader that also gives the reward."""
     input:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),

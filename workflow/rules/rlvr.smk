@@ -28,8 +28,9 @@ rule train_rlvr:
         f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
     threads: workflow.cores
     params:
-        arm=lambda wildcards: EXPERIMENT.arms[wildcards.arm].model_dump(),
-        machine=EXPERIMENT.machine.model_dump(),
+        arm=lambda wildcards: EXPERIMENT.arms[wildcards.arm].model_dump(exclude={"seeds"}),
+        # The rest of the machine is no part of a result and is read by the script.
+        device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
     message:
         "Train {wildcards.arm}, seed {wildcards.seed}: reinforcement learning from verifiable rewards"

@@ -20,7 +20,7 @@ def describe_run(name: str, path: str) -> dict[str, Any]:
     """Count a run's rollouts and pick the examples that the page shows."""
     rollouts = read_parquet(path)
     updates = sorted(rollouts["update"].unique())
-    shown = [updates[0], updates[len(updates) // 2], updates[-1]]
+    shown = list(dict.fromkeys([updates[0], updates[len(updates) // 2], updates[-1]]))
     examples = pick_examples(rollouts, shown)
     return {"name": name, "updates": len(updates), "responses": len(rollouts), "examples": examples}
 

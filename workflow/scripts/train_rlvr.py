@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medrlvr.config import Machine, RlvrArm
+from medrlvr.config import RlvrArm, load
 from medrlvr.job import job
 from medrlvr.training.rlvr import train_rlvr
 
@@ -10,7 +10,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0]) as say:
         train_rlvr(
             RlvrArm.model_validate(snakemake.params.arm),
-            Machine.model_validate(snakemake.params.machine),
+            load(snakemake.config, "the configuration").machine,
             int(snakemake.wildcards.seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medrlvr.config import Machine, SftArm
+from medrlvr.config import SftArm, load
 from medrlvr.job import job
 from medrlvr.training.sft import train_sft
 
@@ -10,7 +10,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0]) as say:
         train_sft(
             SftArm.model_validate(snakemake.params.arm),
-            Machine.model_validate(snakemake.params.machine),
+            load(snakemake.config, "the configuration").machine,
             int(snakemake.wildcards.seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),

@@ -44,10 +44,13 @@ def generate_answers(
         max_model_len=prompt_max_tokens + max(max_tokens[mode] for mode in prompts),
         disable_log_stats=True,
     )
+    tokenizer = llm.get_tokenizer()
     tables = []
     for mode, table in prompts.items():
         sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens[mode])
-        outputs = llm.generate(table["prompt"].tolist(), sampling)
+        # As in training: no token that the text does not hold.
+        tokens = [tokenizer.encode(text, add_special_tokens=False) for text in table["prompt"]]
+        outputs = llm.generate([{"prompt_token_ids": ids} for ids in tokens], sampling)
         tables.append(
             table[["question_id", "benchmark"]].assign(
                 mode=mode,

@@ -1,6 +1,7 @@
 """The figures: after the paper's Figure 2 (dynamics) and Figure 3 (accuracy), each drawn from a table of its own."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colour-blind safe palette."""
+
+LINES = ("-", "--", ":", "-.")
 
 STYLE = {
     "font.size": 8,
@@ -33,7 +36,7 @@ STYLE = {
 
 
 def draw_dynamics(dynamics: pd.DataFrame) -> Figure:
-    """Accuracy, format and response length against the update; one line per run, a run's seeds in one colour.
+    """Accuracy, format and response length against the update; a colour for each, a line style for each arm.
 
     Args:
         dynamics: rows of `tabulate` with the columns arm and seed in front.
@@ -64,11 +67,15 @@ def _lines(dynamics: pd.DataFrame, panels: list[tuple[str, Mapping[str, str], tu
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(panels), figsize=(7.0, 2.4), layout="constrained", squeeze=False)
         for axis, (label, columns, limits) in zip(axes[0], panels, strict=True):
+            arms = list(dict.fromkeys(dynamics["arm"]))
             for colour, (column, name) in zip(COLOURS, columns.items(), strict=False):
-                for i, (_, run) in enumerate(dynamics.groupby(["arm", "seed"], sort=True)):
-                    axis.plot(run["update"], run[column], color=colour, alpha=0.8, label=None if i else name)
+                for (arm, _), run in dynamics.groupby(["arm", "seed"], sort=True):
+                    style = LINES[arms.index(arm) % len(LINES)]
+                    axis.plot(run["update"], run[column], color=colour, linestyle=style, alpha=0.8)
+                for arm, style in zip(arms, cycle(LINES), strict=False):
+                    axis.plot([], [], color=colour, linestyle=style, label=name if len(arms) == 1 else f"{name}, {arm}")
             axis.set(xlabel="update", ylabel=label, xlim=(0, None), ylim=limits or (None, None))
-            if len(columns) > 1:
+            if len(columns) * len(arms) > 1:
                 axis.legend(loc="best")
         return figure
 

@@ -1,12 +1,10 @@
 """The block of README.md that is made from results, so that no number in it was typed by hand.
 
-python -m medrlvr.report.readme results/<experiment>
+python -m medrlvr.report.readme results/<experiment> <cores>
 """
 
-import os
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -66,13 +64,14 @@ _STAGES = {
 }
 
 
-def results_table(summary: pd.DataFrame, sampled: Mapping[str, float], seconds: pd.Series) -> str:
+def results_table(summary: pd.DataFrame, sampled: pd.Series, seconds: pd.Series, cores: int) -> str:
     """Return the Markdown block.
 
     Args:
         summary: as `summarise_seeds` returns it.
-        sampled: run -> fraction of strict format among the first update's responses, which the base itself sampled.
+        sampled: of the responses of all first updates, which the base itself sampled, whether the format is strict.
         seconds: as `stage_seconds` returns it.
+        cores: of the machine, for the note.
     """
     titles = list(dict.fromkeys(summary["title"]))
     lines = [
@@ -85,13 +84,13 @@ def results_table(summary: pd.DataFrame, sampled: Mapping[str, float], seconds: 
         strict = _cell(group[group["title"] == titles[0]].iloc[0], "strict_format") if tagged else "no tags asked"
         lines.append(f"| {arm}, {mode.replace('_', ' ')} | " + " | ".join(cells) + f" | {strict} |")
     seeds, n = summary["seeds"].max(), summary["n"].min()
-    rates = ", ".join(f"{100 * rate:.0f}" for rate in sampled.values())
     times = ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.sort_values(ascending=False).items())
     lines += [
         "",
         f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. "
-        f"Sampled at temperature 1, the base keeps the strict format in {rates} % of the first update's responses. "
-        f"One seed on {os.cpu_count()} cores: {times}.",
+        "Sampled at temperature 1, the base keeps the strict format in "
+        f"{100 * sampled.mean():.0f} % of {len(sampled)} responses (the rollouts of the first updates). "
+        f"One seed on {cores} cores: {times}.",
     ]
     return "\n".join(lines)
 
@@ -114,23 +113,23 @@ def splice(readme: Path, block: str) -> str:
     return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
 
 
-def update(results: Path, readme: Path, figures: Path) -> None:
+def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
     """Write the block into the README, and put the figure it shows, with its CSV, under `figures`.
 
     Args:
         results: folder of a finished experiment.
+        cores: how many it ran on.
     """
     experiment = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
     titles = {name: benchmark["title"] for name, benchmark in experiment["benchmarks"].items()}
     models = ["base"] + [f"{name}/seed{seed}" for name, arm in experiment["arms"].items() for seed in arm["seeds"]]
     metrics = read_metrics({model: str(results / "eval" / model / "metrics.json") for model in models}, titles)
-    sampled = {
-        str(path.parent): rollouts.loc[rollouts["update"] == 1, "strict_format"].mean()
-        for path in sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
-        for rollouts in [read_parquet(path, columns=["update", "strict_format"])]
-    }
+    paths = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
+    rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in paths])
+    sampled = rollouts.loc[rollouts["update"] == 1, "strict_format"]
     write_text(
-        readme, splice(readme, results_table(summarise_seeds(metrics), sampled, stage_seconds(results / "benchmarks")))
+        readme,
+        splice(readme, results_table(summarise_seeds(metrics), sampled, stage_seconds(results / "benchmarks"), cores)),
     )
     figures.mkdir(parents=True, exist_ok=True)
     for suffix in ("svg", "csv"):
@@ -138,4 +137,7 @@ def update(results: Path, readme: Path, figures: Path) -> None:
 
 
 if __name__ == "__main__":
-    update(Path(sys.argv[1]), Path("README.md"), Path("docs/figures"))
+    try:
+        update(Path(sys.argv[1]), int(sys.argv[2]), Path("README.md"), Path("docs/figures"))
+    except UserError as error:
+        sys.exit(str(error))

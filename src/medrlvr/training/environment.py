@@ -17,6 +17,8 @@ _COMMON = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A cluster that the caller's environment names would not have these variables.
+    "RAY_ADDRESS": "local",
     # Ray lets its workers yield to everything else: beside one busy program they all but stand still.
     "RAY_worker_niceness": "0",
     "RAY_worker_register_timeout_seconds": "300",

@@ -27,15 +27,12 @@ _KNOWN_FAILURES = (
         "A network port was taken by another program just before it was used. Start the same command again.",
     ),
     (
-        r"Could not find any running Ray instance|Failed to connect to GCS",
-        "No Ray cluster answers at RAY_ADDRESS. Unset it to let the run start its own, or start the cluster.",
-    ),
-    (
         r"OutOfMemoryError|out of memory|Cannot allocate memory|No space left on device",
         "Memory or disk ran out. Free some, or lower the micro-batches in machine:. Then start the same command again.",
     ),
     (
-        r"Actor(?:Died|Unavailable)Error|raylet.*(?:died|terminated)|Lost connection to GCS|node.*dead",
+        r"Actor(?:Died|Unavailable)Error(?!.*creation task)|raylet.*(?:died|terminated)|Lost connection to GCS|"
+        r"Failed to connect to GCS|node.*dead",
         "A process of Ray died or was killed. Start the same command again: it goes on from the last checkpoint.",
     ),
 )
@@ -66,17 +63,22 @@ def run(
         failure_file: ends the run as soon as it exists; its text goes into the message.
 
     Raises:
+        Exception: what `each_line` raised.
         UserError: it failed, and the message names a known cause or quotes the last lines; or it was stopped by a
             signal (Ctrl-C, SIGTERM) to this process.
     """
     tail: list[str] = []
+    faults: list[Exception] = []
 
     def read() -> None:
-        for line in process.stdout:
-            line = line.rstrip("\n")
-            tail.append(line)
-            del tail[:-400]
-            each_line(line)
+        try:
+            for line in process.stdout:
+                line = line.rstrip("\n")
+                tail.append(line)
+                del tail[:-400]
+                each_line(line)
+        except Exception as error:  # raised below, in the thread that can end the run
+            faults.append(error)
 
     others = psutil.Process().children(recursive=True)
     with _noting_signals() as received, _adopting_orphans():
@@ -93,11 +95,13 @@ def run(
         )
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
-        while process.poll() is None and not received and not (failure_file and failure_file.exists()):
+        while process.poll() is None and not received and not faults and not (failure_file and failure_file.exists()):
             time.sleep(0.1)
         code = process.poll()
         _end_descendants(_GRACE if code is None else 0.0, others)
         reader.join(timeout=5)
+    if faults:
+        raise faults[0]
     if received:
         raise UserError(f"training was stopped by {received[0]}. Start the same command again to go on with it.")
     if failure_file and failure_file.exists():
@@ -110,7 +114,9 @@ def _explain(code: int, tail: Sequence[str]) -> str:
     text = "\n".join(tail)
     reasons = [advice for pattern, advice in _KNOWN_FAILURES if re.search(pattern, text, re.IGNORECASE)]
     how = f"signal {-code}" if code < 0 else f"status {code}"
-    errors = [line for line in tail if re.search(r"\b\w*(?:Error|Exception)\b: ", line)][-3:] or list(tail)[-10:]
+    errors = [line for line in tail if re.search(r"\b\w*(?:Error|Exception)\b: ", line)]
+    # What the adapter says explains what follows from it in the other processes.
+    errors = [line for line in errors if "PinnedSourceError" in line][:1] or errors[-3:] or list(tail)[-10:]
     return "\n".join(
         [f"training ended with {how}.", *reasons[:1], "The last it said:", *(f"  {line[:300]}" for line in errors)]
     )

@@ -13,7 +13,7 @@ from medrlvr.config import Machine, RlvrArm, SftArm
 HOOK = Path(__file__).with_name("hook.py").resolve()
 """The file that OpenRLHF loads its reward function from."""
 
-# Not given by the paper; OpenRLHF's own values at the time (paper.md in docs), the same for every optimiser here.
+# Not given by the paper; OpenRLHF's own values at the time, the same for every optimiser here.
 _ADAMW = {"adam.betas": (0.9, 0.95), "adam.eps": 1e-8, "adam.weight_decay": 0.0}
 _SCHEDULE = {"lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1}
 _SFT_WARMUP_RATIO = 0.03
@@ -38,6 +38,16 @@ class Paths:
     checkpoints: Path
     metrics: Path
 
+    @classmethod
+    def inside(cls, folder: Path, base: Path) -> "Paths":
+        """Return the paths of a run whose state is in `folder`."""
+        names = ("rows.jsonl", "model", "checkpoints", "tensorboard")
+        return cls(base.resolve(), *(folder / name for name in names))
+
+
+NOWHERE = Paths(*[Path()] * 5)
+"""For arguments that are compared and never run."""
+
 
 def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_every: int) -> list[str]:
     """Return the arguments of `openrlhf.cli.train_sft`: loss on the output only, no chat template.
@@ -55,7 +65,7 @@ def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_e
             "data.output_key": "output",
             # The default puts "User: " in front; empty leaves the input alone.
             "data.input_template": "",
-            "data.max_len": arm.max_tokens,
+            "data.max_len": arm.max_tokens + 2,  # prompts that leave no more than two tokens are dropped in silence
             "data.dataloader_num_workers": 0,
             "train.max_epochs": arm.epochs,
             "train.batch_size": arm.batch_size,
@@ -73,14 +83,13 @@ def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_e
 
 def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> list[str]:
     """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO, learned critic, GAE, per-token KL in the reward."""
-    gpus = machine.nodes * machine.gpus_per_node
+    gpus = machine.gpus_per_node
     groups = ("actor", "critic", "ref", "reward")
     on_cpu = machine.device == "cpu"
-    responses = arm.prompts_per_update * arm.samples_per_prompt
     return _flatten(
         {
-            **{f"{group}.num_nodes": machine.nodes for group in groups},
-            **{f"{group}.num_gpus_per_node": machine.gpus_per_node for group in groups},
+            **{f"{group}.num_nodes": 1 for group in groups},
+            **{f"{group}.num_gpus_per_node": gpus for group in groups},
             # On one GPU the models take turns; on a CPU actor, critic and reference compute side by side.
             "train.colocate_all": not on_cpu,
             "actor.model_name_or_path": paths.base,
@@ -90,13 +99,13 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "data.prompt_split": "train",
             "data.input_key": "input",
             "data.label_key": "label",
-            "data.max_samples": arm.rows or 10**8,
+            "data.max_samples": 10**8,  # all: the rows were chosen before
             "data.max_len": arm.prompt_max_tokens + arm.response_max_tokens,
             "data.dataloader_num_workers": 0,
             "rollout.batch_size": arm.prompts_per_update,
             "rollout.vllm_generate_batch_size": arm.prompts_per_update,
             "rollout.n_samples_per_prompt": arm.samples_per_prompt,
-            "rollout.micro_batch_size": min(machine.rollout_micro_batch, responses // gpus),
+            "rollout.micro_batch_size": min(machine.rollout_micro_batch, arm.train_batch_size // gpus),
             "rollout.max_new_tokens": arm.response_max_tokens,
             "rollout.temperature": arm.temperature,
             "rollout.top_p": arm.top_p,

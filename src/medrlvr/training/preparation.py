@@ -4,10 +4,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import cycle, islice
 from pathlib import Path
+from typing import TypeVar
 
+from medrlvr.config import Machine
 from medrlvr.errors import UserError
+from medrlvr.training.openrlhf import Paths
+
+Row = TypeVar("Row")
 
 
 def check_base(base: Path) -> None:
@@ -24,7 +31,8 @@ def check_base(base: Path) -> None:
     if not list(base.glob("*.safetensors")):
         raise UserError(f"{base}: no *.safetensors file; weights in other formats are not loaded.")
     code = [path.name for path in base.glob("*.py")]
-    if code or "auto_map" in json.loads((base / "config.json").read_text(encoding="utf-8")):
+    files = (base / name for name in ("config.json", "tokenizer_config.json"))
+    if code or any("auto_map" in json.loads(file.read_text(encoding="utf-8")) for file in files):
         raise UserError(
             f"{base}: the model brings code of its own ({', '.join(code) or 'auto_map'}), which is never run."
         )
@@ -64,15 +72,25 @@ def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
+def fill_steps(rows: Sequence[Row], prompts_per_step: int) -> list[Row]:
+    """Return the rows, the first of them repeated at the end until they are a multiple of `prompts_per_step`.
+
+    OpenRLHF keeps the gradients of an optimiser step that is not full and adds them to the next update's first step,
+    under that one's normalisation.
+    """
+    missing = -len(rows) % prompts_per_step
+    return list(islice(cycle(rows), len(rows) + missing))
+
+
 def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
     """Require that no text has more than `limit` tokens: OpenRLHF would cut or drop it without a word.
 
     Args:
         key: the setting that holds the limit, for the message.
-        source: the file whose lines `texts` are, for the message.
+        source: the file whose rows `texts` are, for the message.
 
     Raises:
-        UserError: names the longest text's line and length.
+        UserError: names the longest text's row and length.
     """
     from tokenizers import Tokenizer
 
@@ -81,21 +99,26 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
     longest = max(lengths)
     if longest > limit:
         raise UserError(
-            f"{source}, line {lengths.index(longest) + 1}: {longest} tokens, but {key} is {limit}."
+            f"{source}, row {lengths.index(longest) + 1}: {longest} tokens, but {key} is {limit}."
             f" {sum(length > limit for length in lengths)} rows are too long; raise {key} to {longest} or more."
         )
 
 
-def state_folder(root: Path, kind: str, settings: Mapping[str, object], inputs: Sequence[Path]) -> Path:
-    """Return the folder, made if need be, for the state of the one run that these settings and inputs define.
+def checkpoint_layout(machine: Machine) -> Machine:
+    """Return the machine as far as a checkpoint depends on it: memory and speed may be tuned, and training goes on."""
+    return Machine(**machine.model_dump(include={"device", "gpus_per_node", "zero_stage", "vllm_engines"}))
+
+
+def state_folder(root: Path, kind: str, arguments: Sequence[str], inputs: Sequence[Path]) -> Path:
+    """Return the folder, made if need be, for the state of the one run that arguments and inputs define.
 
     Args:
         root: holds the states of all runs.
         kind: starts the folder's name.
-        settings: everything that decides what a checkpoint holds; JSON.
+        arguments: of OpenRLHF, with neutral paths and `checkpoint_layout`.
         inputs: files, or folders of files, by content.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([version("openrlhf"), *arguments]).encode())
     for path in inputs:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             with file.open("rb") as stream:
@@ -128,6 +151,22 @@ def last_checkpoint(checkpoints: Path, parts: Sequence[str]) -> int:
 def _latest(folder: Path) -> int:
     file = folder / "latest"
     return int(file.read_text(encoding="utf-8").removeprefix("global_step")) if file.is_file() else 0
+
+
+def keep_command(folder: Path, paths: Paths, model: Path) -> None:
+    """Put a finished run's command, and the rows it read, with its model: `sh command.sh` trains once more by hand.
+
+    The state that it named will be gone, so it reads the rows beside it and writes into a folder of its own.
+
+    Args:
+        model: where the model will be.
+    """
+    shutil.copyfile(paths.data, paths.model / paths.data.name)
+    by_hand = folder.with_name(f"{folder.name}-by-hand")
+    text = (folder / "command.sh").read_text(encoding="utf-8")
+    text = text.replace(str(paths.data), str(model.resolve() / paths.data.name))
+    text = text.replace(str(folder), str(by_hand))
+    (paths.model / "command.sh").write_text(text, encoding="utf-8")
 
 
 def hand_over(made: Path, model: Path) -> None:

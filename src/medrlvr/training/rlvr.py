@@ -1,18 +1,18 @@
 """Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`."""
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from medrlvr import rewards
+from medrlvr import grading, rewards
 from medrlvr.config import Machine, RlvrArm
-from medrlvr.files import write_parquet
-from medrlvr.grading import grade
+from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.training import checks, environment, launch, preparation, rollouts
 from medrlvr.training.metrics import parse_line, read_metrics
-from medrlvr.training.openrlhf import Paths, rlvr_arguments
+from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 from medrlvr.training.progress import Progress
 
 
@@ -43,14 +43,18 @@ def train_rlvr(
     Raises:
         UserError: bad input, a failed, diverged or interrupted run.
     """
-    rewards.score(arm.reward, grade("", ("", ""), 0))
+    rewards.find(arm.reward)
     preparation.check_base(base)
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
     preparation.check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
+    prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
+    rows = preparation.fill_steps(rows, prompts_per_step)
     sizes = rollouts.update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
-    settings = {"arm": arm.model_dump(), "machine": machine.model_dump(), "seed": seed}
-    folder = preparation.state_folder(state, "rlvr", settings, [base, prompts])
-    paths = Paths(base.resolve(), prompts.resolve(), folder / "model", folder / "checkpoints", folder / "tensorboard")
+    deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
+    graders = [Path(grading.__file__), Path(rewards.__file__)]
+    folder = preparation.state_folder(state, "rlvr", [*deciding, arm.reward], [base, prompts, *graders])
+    paths = Paths.inside(folder, base)
+    write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
     command = [*environment.rlvr_launcher(machine), *rlvr_arguments(arm, machine, seed, paths)]
@@ -80,7 +84,7 @@ def train_rlvr(
     checks.check_all(table, len(sizes), folder)
     checks.check_engine(table, folder)
     responses = rollouts.gather(folder / "rollouts", sizes, arm.samples_per_prompt)
-    shutil.copy(folder / "command.sh", paths.model)
+    preparation.keep_command(folder, paths, model)
     write_parquet(rollouts_table, responses)
     write_parquet(metrics_table, table)
     preparation.hand_over(paths.model, model)

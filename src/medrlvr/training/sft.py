@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medrlvr.config import Machine, SftArm
-from medrlvr.errors import UserError
-from medrlvr.files import write_json_lines
+from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.training import checks, environment, launch, preparation
 from medrlvr.training.metrics import read_events
-from medrlvr.training.openrlhf import Paths, sft_arguments
+from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
 
 _BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_loss=([^,\]]+)")
 
@@ -27,7 +26,7 @@ def train_sft(
     state: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Fine-tune `base` on question and letter, and write the result to `model`; a stopped run is gone on with.
+    """Fine-tune `base` on question and letter, and write model and metrics; a stopped run is gone on with.
 
     Args:
         base: folder of the base model, safetensors and tokenizer.
@@ -44,15 +43,13 @@ def train_sft(
     rows = preparation.read_rows(prompts, ("input", "output"))
     texts = [row["input"] + row["output"] + end for row in rows]
     preparation.check_lengths(base, texts, arm.max_tokens, "max_tokens", prompts)
+    rows = preparation.fill_steps(rows, arm.batch_size)
     per_epoch = len(rows) // arm.batch_size
-    if not per_epoch:
-        raise UserError(f"{prompts}: {len(rows)} rows do not fill one batch of batch_size = {arm.batch_size}.")
-    settings = {"arm": arm.model_dump(), "machine": machine.model_dump(), "seed": seed}
-    folder = preparation.state_folder(state, "sft", settings, [base, prompts])
+    deciding = sft_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE, save_every=per_epoch)
+    folder = preparation.state_folder(state, "sft", deciding, [base, prompts])
+    paths = Paths.inside(folder, base)
     # Where the end-of-text token is missing OpenRLHF would put a space and that token behind the letter.
-    data = folder / "sft.jsonl"
-    write_json_lines(data, [{"input": row["input"], "output": row["output"] + end} for row in rows])
-    paths = Paths(base.resolve(), data, folder / "model", folder / "checkpoints", folder / "tensorboard")
+    write_json_lines(paths.data, [{"input": row["input"], "output": row["output"] + end} for row in rows])
     variables = {**environment.variables(machine, folder / "cache"), **environment.sft_variables(machine)}
     command = [*environment.sft_launcher(machine), *sft_arguments(arm, machine, seed, paths, save_every=per_epoch)]
     launch.write_command(folder / "command.sh", command, variables)
@@ -61,7 +58,8 @@ def train_sft(
     launch.run(command, variables, _reporter(stage, arm.epochs, say))
     table = read_events(paths.metrics)
     checks.check_finite(table, folder)
-    shutil.copy(folder / "command.sh", paths.model)
+    preparation.keep_command(folder, paths, model)
+    write_parquet(paths.model / "trainer.parquet", table)
     preparation.hand_over(paths.model, model)
     shutil.rmtree(folder)
     say(f"{stage}: done, loss {table['loss_mean'].iloc[-1]:.3f}")

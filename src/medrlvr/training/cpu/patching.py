@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 
-class PinnedSourceChanged(ImportError):
+class PinnedSourceError(ImportError):
     """A third-party module is not the version that the adapter was written for."""
 
 
@@ -47,12 +47,12 @@ def replace_text(source: str, replacements: Sequence[Replacement], filename: str
     """Return `source` with every replacement made.
 
     Raises:
-        PinnedSourceChanged: a text does not occur as often as expected; names the file, the closest line and the text.
+        PinnedSourceError: a text does not occur as often as expected; names the file, the closest line and the text.
     """
     for item in replacements:
         found = source.count(item.old)
         if found != item.count:
-            raise PinnedSourceChanged(
+            raise PinnedSourceError(
                 f"CPU adapter: {filename}: expected {item.count} time(s), found {found}: {item.old!r}."
                 f" {_closest_line(source, item.old)} Install the versions in envs/cpu.lock, or adapt"
                 " src/medrlvr/training/cpu/adapter.py to the new text."
@@ -65,17 +65,17 @@ def replace_function(module: ModuleType, name: str, new: Callable) -> None:
     """Put `new` in the place of a module's function of the same parameters.
 
     Raises:
-        PinnedSourceChanged: there is no such function, or its parameters differ; names the file and its line.
+        PinnedSourceError: there is no such function, or its parameters differ; names the file and its line.
     """
     old = getattr(module, name, None)
     if old is None:
-        raise PinnedSourceChanged(
+        raise PinnedSourceError(
             f"CPU adapter: {module.__file__}: there is no {name} any more. Install the versions in envs/cpu.lock."
         )
     expected, actual = list(inspect.signature(new).parameters), list(inspect.signature(old).parameters)
     if expected != actual:
         line = inspect.getsourcelines(old)[1]
-        raise PinnedSourceChanged(
+        raise PinnedSourceError(
             f"CPU adapter: {module.__file__}, line {line}: {name}({', '.join(actual)}) was expected to be"
             f" {name}({', '.join(expected)}). Install the versions in envs/cpu.lock."
         )

@@ -14,6 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -46,13 +47,18 @@ def start(address: Path, environment: Mapping[str, str]) -> None:
     listener.listen(64)
     if os.fork() == 0:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.environ.update(environment)
-        # Nothing imported is ever garbage: looking for it takes a sixth of the time, and later unshares the pages.
-        gc.disable()
-        for name in MODULES:
-            import_module(name)
-        gc.freeze()
-        _serve(listener)
+        try:
+            os.environ.update(environment)
+            # Nothing imported is ever garbage: looking for it takes a sixth of the time, and later unshares the pages.
+            gc.disable()
+            for name in MODULES:
+                import_module(name)
+            gc.freeze()
+            _serve(listener)
+        except BaseException:
+            traceback.print_exc()
+        # This is a copy of the caller, which must not go on twice.
+        os._exit(1)
     listener.close()
 
 
@@ -77,9 +83,10 @@ def _serve(listener: socket.socket) -> None:
     while True:
         connection, _ = listener.accept()
         text, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
-        while not text.endswith(b"\n"):
-            text += connection.recv(1 << 16)
-        if os.fork() == 0:
+        while not text.endswith(b"\n") and (more := connection.recv(1 << 16)):
+            text += more
+        # Without a line end it was sent by a process that was killed.
+        if text.endswith(b"\n") and os.fork() == 0:
             listener.close()
             _become(json.loads(text), streams, connection)
         connection.close()
@@ -112,5 +119,6 @@ def _become(request: Mapping, streams: Sequence[int], connection: socket.socket)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    connection.send(str(status).encode())
+    with suppress(OSError):  # Ray's workers are started by a process that does not wait for them
+        connection.send(str(status).encode())
     os._exit(status)
