@@ -48,7 +48,7 @@ def test_metrics_come_from_print_and_events_and_the_last_attempt_wins(tmp_path):
 
 def good(updates: int = 4) -> pd.DataFrame:
     """Metrics of a run with nothing wrong."""
-    return pd.DataFrame({"update": range(1, updates + 1), "kl": 0.1, "vllm_kl": 1e-5})
+    return pd.DataFrame({"update": range(1, updates + 1), "kl": 0.1, "vllm_kl": 1e-5, "response_length": 40.0})
 
 
 def test_a_good_run_passes_all_checks(tmp_path):
@@ -67,10 +67,13 @@ def test_a_value_that_is_not_finite_is_named(tmp_path, value):
 
 def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
     table = good()
-    table["vllm_kl"] = [0.0075, 0.0055, -0.0055, 0.0094]
+    table["vllm_kl"] = [0.0075, 0.0095, -0.0055, 0.016]
     checks.check_engine(table, tmp_path)
-    table.loc[3, "vllm_kl"] = 0.0096
-    with pytest.raises(UserError, match=r"vllm_kl is 0\.0096 at update 4, beyond 0\.0095"):
+    table["response_length"] = [40.0, 40.0, 40.0, 60.0]
+    with pytest.raises(UserError, match=r"vllm_kl is 0\.016 at update 4, beyond 0\.012"):
+        checks.check_engine(table, tmp_path)
+    table["vllm_kl"] = 0.03
+    with pytest.raises(UserError, match=r"vllm_kl is 0\.03 at update 1, beyond 0\.02"):
         checks.check_engine(table, tmp_path)
 
 
