@@ -69,7 +69,7 @@ def check_engine(metrics: pd.DataFrame, source: Path) -> None:
     if len(stale):
         row = stale.iloc[0]
         raise UserError(
-            f"vllm_kl is {row['vllm_kl']:.2g} at update {int(row['update'])}, beyond {row['limit']:.2g}: vLLM sampled from"
-            " other weights than those trained. They were not updated, or are rounded differently."
+            f"vllm_kl is {row['vllm_kl']:.2g} at update {int(row['update'])}, beyond {row['limit']:.2g}: vLLM sampled"
+            " from other weights than those trained. They were not updated, or are rounded differently."
             f" To train again from the beginning, delete {source}."
         )
