@@ -9,6 +9,7 @@ from medrlvr.report.readme import BEGIN, END, results_table, splice, stage_secon
 METRICS = pd.DataFrame(
     [
         {"title": "Toy", "model": "base", "mode": "direct", "n": 4, "accuracy": 0.25},
+        {"title": "Toy", "model": "base", "mode": "chain_of_thought", "n": 4, "accuracy": 0.0},
         {"title": "Toy", "model": "rlvr/seed1", "mode": "chain_of_thought", "n": 4, "accuracy": 0.5},
         {"title": "Toy", "model": "rlvr/seed2", "mode": "chain_of_thought", "n": 4, "accuracy": 1.0},
     ]
@@ -26,6 +27,7 @@ def test_the_table_shows_mean_and_range_over_seeds() -> None:
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
     assert "the strict format in 25 % of 4 responses" in block
+    assert "its greedy chain of thought names the right letter in 50.0 %" in block
     assert "One seed on 2 cores: training rlvr 60 s, report 1 s." in block
 
 
