@@ -42,6 +42,7 @@ def model_folder(folder: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "llama"}')
     (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "optimizer.pt").write_bytes(b"a pickle")
     return folder
@@ -181,6 +182,7 @@ def test_a_local_folder_is_copied_without_pickles(tmp_path: Path) -> None:
         "config.json",
         "model.safetensors",
         "tokenizer.json",
+        "tokenizer_config.json",
     ]
 
 

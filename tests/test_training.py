@@ -14,6 +14,7 @@ import pytest
 
 from medrlvr.config import Machine
 from medrlvr.errors import UserError
+from medrlvr.models import check_folder
 from medrlvr.training import checks, environment, launch, metrics, preparation
 from medrlvr.training.progress import Progress
 
@@ -117,7 +118,7 @@ def base(tmp_path):
 
 
 def test_a_complete_base_is_accepted_and_says_how_texts_end(base):
-    preparation.check_base(base)
+    check_folder(base)
     assert preparation.end_of_text(base) == "<eos>"
     (base / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
     assert preparation.end_of_text(base) == "<end>"
@@ -129,17 +130,17 @@ def test_a_complete_base_is_accepted_and_says_how_texts_end(base):
 def test_a_base_that_is_incomplete_or_brings_code_is_refused(base):
     (base / "modeling.py").write_text("")
     with pytest.raises(UserError, match=r"modeling\.py"):
-        preparation.check_base(base)
+        check_folder(base)
     (base / "modeling.py").unlink()
     (base / "config.json").write_text('{"auto_map": {}}')
     with pytest.raises(UserError, match="auto_map"):
-        preparation.check_base(base)
+        check_folder(base)
     (base / "model.safetensors").rename(base / "model.bin")
     with pytest.raises(UserError, match="safetensors"):
-        preparation.check_base(base)
+        check_folder(base)
     (base / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json is missing"):
-        preparation.check_base(base)
+        check_folder(base)
 
 
 def test_rows_are_read_and_bad_ones_named(tmp_path):
@@ -340,8 +341,6 @@ def test_the_first_rows_fill_the_last_step(rows, step, filled):
 
 
 def test_tuning_memory_keeps_the_checkpoints_and_a_result_does_not():
-    from medrlvr.config import Machine
-
     machine = Machine(device="cpu", gpus_per_node=2, vllm_engines=2)
     layout = preparation.checkpoint_layout(machine)
     assert layout == preparation.checkpoint_layout(machine.model_copy(update={"train_micro_batch": 1, "threads": 1}))

@@ -22,6 +22,7 @@ from medrlvr.errors import UserError
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
 # Part of the cache's key; raise the number when `dequantise` changes what it writes.
 RECIPE = "bfloat16-1"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -61,27 +62,35 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError unless `folder` is a complete model that loads without running anybody's code."""
+    """Require a complete model that loads without running anybody's code.
+
+    Raises:
+        UserError: lists all that is missing or not allowed.
+    """
     if not folder.is_dir():
         raise UserError(f"base model: there is no folder {folder}. `base.name` in the configuration names it.")
+    faults = []
     if not (folder / "config.json").is_file():
-        raise UserError(f"base model: {folder} has no config.json; it must be a model folder as transformers saves it.")
-    for name in ("config.json", "tokenizer_config.json"):
-        file = folder / name
-        if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8")):
-            raise UserError(
-                f"base model: {folder} needs code of its own (auto_map in {name}), which is never run here."
-            )
+        faults.append("no config.json; it must be a model folder as transformers saves it")
+    faults += [f"no tokenizer: {name} is missing" for name in TOKENIZER if not (folder / name).is_file()]
+    code = sorted(path.name for path in folder.glob("*.py"))
+    code += [
+        f"auto_map in {file.name}"
+        for file in (folder / "config.json", folder / "tokenizer_config.json")
+        if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8"))
+    ]
+    if code:
+        faults.append(f"code of its own ({', '.join(code)}), which is never run here")
     if not any(folder.glob("*.safetensors")):
+        faults.append("no *.safetensors file")
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if pickles:
-            raise UserError(
-                f"base model: {folder} holds pickled weights ({pickles[0]}), which can run code when read. "
-                "Use a revision with safetensors, or convert them with a tool and on a machine you trust."
+            faults[-1] += (
+                f", but pickled weights ({pickles[0]}), which can run code when read: use a revision with"
+                " safetensors, or convert them with a tool and on a machine you trust"
             )
-        raise UserError(f"base model: {folder} has no *.safetensors file.")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise UserError(f"base model: {folder} has no tokenizer (tokenizer.json, tokenizer.model or vocab.json).")
+    if faults:
+        raise UserError(f"base model: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
 def dequantise(gguf: Path, folder: Path) -> None:

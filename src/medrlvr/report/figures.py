@@ -13,6 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colour-blind safe palette."""
@@ -67,15 +68,15 @@ def _lines(dynamics: pd.DataFrame, panels: list[tuple[str, Mapping[str, str], tu
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(panels), figsize=(7.0, 2.4), layout="constrained", squeeze=False)
         for axis, (label, columns, limits) in zip(axes[0], panels, strict=True):
-            arms = list(dict.fromkeys(dynamics["arm"]))
+            styles = dict(zip(dict.fromkeys(dynamics["arm"]), cycle(LINES), strict=False))
             for colour, (column, name) in zip(COLOURS, columns.items(), strict=False):
                 for (arm, _), run in dynamics.groupby(["arm", "seed"], sort=True):
-                    style = LINES[arms.index(arm) % len(LINES)]
-                    axis.plot(run["update"], run[column], color=colour, linestyle=style, alpha=0.8)
-                for arm, style in zip(arms, cycle(LINES), strict=False):
-                    axis.plot([], [], color=colour, linestyle=style, label=name if len(arms) == 1 else f"{name}, {arm}")
+                    axis.plot(run["update"], run[column], color=colour, linestyle=styles[arm], alpha=0.8)
+                for arm, style in styles.items():
+                    label_of_arm = name if len(styles) == 1 else f"{name}, {arm}"
+                    axis.plot([], [], color=colour, linestyle=style, label=label_of_arm)
             axis.set(xlabel="update", ylabel=label, xlim=(0, None), ylim=limits or (None, None))
-            if len(columns) * len(arms) > 1:
+            if len(columns) * len(styles) > 1:
                 axis.legend(loc="best")
         return figure
 
@@ -94,7 +95,7 @@ def draw_accuracy(metrics: pd.DataFrame) -> Figure:
         for axis, title in zip(axes[0], titles, strict=True):
             _bars(axis, metrics[metrics["title"] == title])
             axis.set_title(title, fontsize=8, loc="left")
-        axes[0][0].set_ylabel("accuracy")
+        axes[0][0].set_ylabel("accuracy, %")
         return figure
 
 
@@ -114,6 +115,7 @@ def _bars(axis: Axes, group: pd.DataFrame) -> None:
     axis.axhline(group["chance"].mean(), color="#666666", linewidth=0.8, linestyle=":")
     axis.set_xticks(range(len(group)), labels, fontsize=6)
     axis.set_ylim(0, 1.08)
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     axis.grid(axis="x", visible=False)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from medrlvr.config import load
 from medrlvr.errors import UserError
 from medrlvr.files import read_parquet, write_text
 from medrlvr.report.page import read_metrics
@@ -123,12 +124,13 @@ def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
         results: folder of a finished experiment.
         cores: how many it ran on.
     """
-    experiment = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
-    titles = {name: benchmark["title"] for name, benchmark in experiment["benchmarks"].items()}
-    models = ["base"] + [f"{name}/seed{seed}" for name, arm in experiment["arms"].items() for seed in arm["seeds"]]
-    metrics = read_metrics({model: str(results / "eval" / model / "metrics.json") for model in models}, titles)
-    paths = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
-    rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in paths])
+    file = results / "config.yaml"
+    experiment = load(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+    titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
+    paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
+    metrics = read_metrics(paths, titles)
+    tables = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
+    rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in tables])
     sampled = rollouts.loc[rollouts["update"] == 1, "strict_format"]
     write_text(
         readme,

@@ -17,27 +17,6 @@ from medrlvr.training.openrlhf import Paths
 Row = TypeVar("Row")
 
 
-def check_base(base: Path) -> None:
-    """Require a complete folder of safetensors that brings no code of its own: OpenRLHF would run that.
-
-    Raises:
-        UserError: names the file that is missing or not allowed.
-    """
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        if not (base / name).is_file():
-            raise UserError(
-                f"{base}: {name} is missing; a base model is a folder with weights, configuration and tokenizer."
-            )
-    if not list(base.glob("*.safetensors")):
-        raise UserError(f"{base}: no *.safetensors file; weights in other formats are not loaded.")
-    code = [path.name for path in base.glob("*.py")]
-    files = (base / name for name in ("config.json", "tokenizer_config.json"))
-    if code or any("auto_map" in json.loads(file.read_text(encoding="utf-8")) for file in files):
-        raise UserError(
-            f"{base}: the model brings code of its own ({', '.join(code) or 'auto_map'}), which is never run."
-        )
-
-
 def end_of_text(base: Path) -> str:
     """Return the text of the end-of-text token.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from medrlvr import grading, rewards
 from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import write_json_lines, write_parquet
+from medrlvr.models import check_folder
 from medrlvr.training import checks, environment, launch, preparation, rollouts
 from medrlvr.training.metrics import parse_line, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
@@ -44,7 +45,7 @@ def train_rlvr(
         UserError: bad input, a failed, diverged or interrupted run.
     """
     rewards.find(arm.reward)
-    preparation.check_base(base)
+    check_folder(base)
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
     preparation.check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medrlvr.config import Machine, SftArm
 from medrlvr.files import write_json_lines, write_parquet
+from medrlvr.models import check_folder
 from medrlvr.training import checks, environment, launch, preparation
 from medrlvr.training.metrics import read_events
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
@@ -38,7 +39,7 @@ def train_sft(
     Raises:
         UserError: bad input, a failed, diverged or interrupted run.
     """
-    preparation.check_base(base)
+    check_folder(base)
     end = preparation.end_of_text(base)
     rows = preparation.read_rows(prompts, ("input", "output"))
     texts = [row["input"] + row["output"] + end for row in rows]
