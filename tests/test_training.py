@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medrlvr import environment, launch, models
 from medrlvr.config import Machine
 from medrlvr.errors import UserError
 from medrlvr.models import check_folder
-from medrlvr.training import checks, environment, launch, metrics, preparation
-from medrlvr.training.progress import Progress
+from medrlvr.progress import Progress
+from medrlvr.training import checks, metrics, preparation
 
 PRINTED = (
     "\x1b[36m(PPOTrainer pid=1)\x1b[0m INFO 11-21 05:16:01 ppo_trainer.py:551] ✨ Global step 3: "
@@ -158,9 +159,9 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
 
 
 def test_a_text_that_would_be_cut_is_named(base, tmp_path):
-    preparation.check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
+    models.check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
     with pytest.raises(UserError, match=r"row 2: 3 tokens, but max_tokens is 2.*raise max_tokens to 3"):
-        preparation.check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
+        models.check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
 
 
 def test_the_state_folder_follows_settings_and_content(base, tmp_path):
@@ -349,7 +350,7 @@ def test_tuning_memory_keeps_the_checkpoints_and_a_result_does_not():
 
 def test_when_the_watching_process_is_killed_its_child_ends_too(tmp_path):
     code = (
-        "import sys; from medrlvr.training import launch\n"
+        "import sys; from medrlvr import launch\n"
         "launch.run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'], {},"
         " lambda line: print(line, flush=True))"
     )

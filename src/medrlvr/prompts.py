@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from medrlvr.errors import UserError
 
 LETTERS = "ABCDEFGHIJK"
@@ -69,15 +71,15 @@ class Renderer:
         templates = [self._question, *self._modes.values()]
         return [line for template in templates for line in template.splitlines() if "{" not in line]
 
-    def prompt(self, question: Mapping[str, Any], mode: str) -> str:
+    def prompt(self, question: Mapping[Any, Any], mode: str) -> str:
         """Return the prompt of a question (keys stem, options) in a mode."""
         return render_prompt(self._modes[mode], self._question, question["stem"], list(question["options"]))
 
-    def sft_row(self, question: Mapping[str, Any]) -> dict[str, str]:
+    def sft_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
         """Return {"input", "output"}: the direct prompt and the gold letter, with the space that tokenisers expect."""
         return {"input": self.prompt(question, "direct"), "output": f" {LETTERS[question['gold']]}"}
 
-    def rlvr_row(self, question: Mapping[str, Any]) -> dict[str, str]:
+    def rlvr_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
         """Return {"input", "label"}; the label is JSON text, all that the reward needs to grade a response."""
         facts = {
             "question_id": question["question_id"],
@@ -88,3 +90,12 @@ class Renderer:
             "input": self.prompt(question, "chain_of_thought"),
             "label": json.dumps(facts, sort_keys=True, ensure_ascii=False),
         }
+
+    def asked(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """Return question_id, benchmark, mode and prompt of every question in every mode; `tables` by benchmark."""
+        return pd.DataFrame(
+            {"question_id": row["question_id"], "benchmark": name, "mode": mode, "prompt": self.prompt(row, mode)}
+            for mode in self._modes
+            for name, table in tables.items()
+            for row in table.to_dict("records")
+        )

@@ -8,36 +8,6 @@ OUTPUTS:
     train, benchmarks, counts = data/train.parquet, data/benchmarks/{benchmark}.parquet, data/counts.json
 """
 
-from medrlvr.data.registry import find, load_registry
-
-REGISTRY = "config/datasets.tsv"
-
-try:
-    SOURCES = load_registry(REGISTRY)
-    SETS = {
-        name: find(SOURCES, name)
-        for name in [
-            EXPERIMENT.data.train,
-            EXPERIMENT.data.development,
-            *(benchmark.data for benchmark in EXPERIMENT.benchmarks.values()),
-        ]
-    }
-except UserError as error:
-    raise WorkflowError(str(error)) from None
-
-
-# What is held out from training, and how many questions of each set are drawn (None: all).
-HELD_OUT = {"development": EXPERIMENT.data.development} | {
-    name: benchmark.data for name, benchmark in EXPERIMENT.benchmarks.items()
-}
-ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.development_rows} | {
-    name: benchmark.rows for name, benchmark in EXPERIMENT.benchmarks.items()
-}
-
-
-def question_tables(names):
-    return [f"{RESULTS}/data/questions/{name}.parquet" for name in names]
-
 
 rule make_miniature:
     """The embedded world's questions; nothing is downloaded."""
@@ -52,6 +22,8 @@ rule make_miniature:
         f"{RESULTS}/logs/data/make_miniature.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/make_miniature.tsv"
+    conda:
+        "../../envs/conda.yaml"
     params:
         sizes={name: getattr(EXPERIMENT.miniature, name) for name in ("train", "dev", "test", "ood_test")},
         seed=EXPERIMENT.miniature.seed,
@@ -67,14 +39,16 @@ rule fetch_dataset:
         registry=REGISTRY,
     output:
         f"{RESULTS}/data/raw/{{dataset}}/{{split}}.{{suffix}}",
-    wildcard_constraints:
-        dataset="(?!miniature)[a-z0-9_]+",
-        split="[a-z0-9_]+",
-        suffix="jsonl|parquet",
     log:
         f"{RESULTS}/logs/data/raw/{{dataset}}/{{split}}.{{suffix}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/raw/{{dataset}}/{{split}}.{{suffix}}.tsv"
+    wildcard_constraints:
+        dataset="(?!miniature)[a-z0-9_]+",
+        split="[a-z0-9_]+",
+        suffix="jsonl|parquet",
+    conda:
+        "../../envs/conda.yaml"
     params:
         name="{dataset}/{split}",
     message:
@@ -86,18 +60,20 @@ rule fetch_dataset:
 rule normalise_questions:
     """Every row becomes a typed question, or is rejected with its line and reason."""
     input:
-        raw=lambda wildcards: f"{RESULTS}/data/raw/{SOURCES[wildcards.dataset + '/' + wildcards.split].raw_file}",
+        raw=raw_file,
         registry=REGISTRY,
     output:
         questions=f"{RESULTS}/data/questions/{{dataset}}/{{split}}.parquet",
         rejected=f"{RESULTS}/data/questions/{{dataset}}/{{split}}.rejected.parquet",
-    wildcard_constraints:
-        dataset="[a-z0-9_]+",
-        split="[a-z0-9_]+",
     log:
         f"{RESULTS}/logs/data/questions/{{dataset}}/{{split}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/questions/{{dataset}}/{{split}}.tsv"
+    wildcard_constraints:
+        dataset="[a-z0-9_]+",
+        split="[a-z0-9_]+",
+    conda:
+        "../../envs/conda.yaml"
     params:
         name="{dataset}/{split}",
         none_of_the_above=list(EXPERIMENT.data.none_of_the_above),
@@ -117,6 +93,8 @@ rule find_duplicates:
         f"{RESULTS}/logs/data/find_duplicates.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/find_duplicates.tsv"
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Find duplicates and contamination"
     script:
@@ -131,13 +109,15 @@ rule split_questions:
         duplicates=f"{RESULTS}/data/duplicates.parquet",
         held_out=question_tables(HELD_OUT.values()),
     output:
+        **{name: f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT},
         train=f"{RESULTS}/data/train.parquet",
         counts=f"{RESULTS}/data/counts.json",
-        **{name: f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT},
     log:
         f"{RESULTS}/logs/data/split_questions.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/split_questions.tsv"
+    conda:
+        "../../envs/conda.yaml"
     params:
         names=list(HELD_OUT),
         rows=ROWS,

@@ -16,6 +16,8 @@ rule tabulate_dynamics:
         f"{RESULTS}/logs/dynamics/{{arm}}/seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/dynamics/{{arm}}/seed{{seed}}.tsv"
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Tabulate the dynamics of {wildcards.arm}, seed {wildcards.seed}"
     script:

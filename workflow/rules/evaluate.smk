@@ -1,42 +1,74 @@
 """Evaluation (paper, section 4.1).
 
-REQUIRED INPUTS: models/{model}/, prompts/{mode}.parquet, data/benchmarks/{benchmark}.parquet
+REQUIRED INPUTS: models/{model}/, checkpoints/, prompts/, data/benchmarks/{benchmark}.parquet
 OUTPUTS:
+    development     = development/{arm}/seed{seed}/answers.parquet: of the candidates, to choose among them
     answers         = eval/{model}/answers.parquet: raw text, written once
     scores, metrics = eval/{model}/scores.parquet, metrics.json
     comparisons     = compare/comparisons.json
+Beside each answers.parquet lie asked.parquet, what was asked, and command.sh, which asks it again by hand.
 """
 
-MAX_TOKENS = {
-    "direct": EXPERIMENT.evaluation.direct_max_tokens,
-    "chain_of_thought": EXPERIMENT.evaluation.chain_of_thought_max_tokens,
+ASKING = {
+    "max_tokens": {
+        "direct": EXPERIMENT.evaluation.direct_max_tokens,
+        "chain_of_thought": EXPERIMENT.evaluation.chain_of_thought_max_tokens,
+    },
+    "prompt_max_tokens": EXPERIMENT.evaluation.prompt_max_tokens,
+    "seed": EXPERIMENT.evaluation.seed,
+    # The rest of the machine is no part of a result and is read by the script.
+    "device": EXPERIMENT.machine.device,
+    "state": f"{RESULTS}/state",
 }
 
 
 rule generate_answers:
     """The only step of evaluation that needs the model: a change of the grader costs no second generation."""
     input:
-        model=f"{RESULTS}/models/{{model}}",
-        direct=f"{RESULTS}/prompts/direct.parquet",
-        chain_of_thought=f"{RESULTS}/prompts/chain_of_thought.parquet",
+        models=[f"{RESULTS}/models/{{model}}"],
+        prompts=f"{RESULTS}/prompts/benchmarks.parquet",
     output:
-        f"{RESULTS}/eval/{{model}}/answers.parquet",
+        answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
+        asked=f"{RESULTS}/eval/{{model}}/asked.parquet",
+        command=f"{RESULTS}/eval/{{model}}/command.sh",
     log:
         f"{RESULTS}/logs/eval/{{model}}/generate_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/eval/{{model}}/generate_answers.tsv"
-    threads: workflow.cores
+    conda:
+        "../../envs/conda.yaml"
+    threads: CORES
+    resources:
+        gpu=ASKING_GPUS,
     params:
+        **ASKING,
         modes=lambda wildcards: EXPERIMENT.modes(wildcards.model),
-        max_tokens=MAX_TOKENS,
-        prompt_max_tokens=EXPERIMENT.evaluation.prompt_max_tokens,
-        seed=EXPERIMENT.evaluation.seed,
-        device=EXPERIMENT.machine.device,
-        state=f"{RESULTS}/state",
+        stage="{model}",
     message:
         "Ask {wildcards.model} every benchmark question"
     script:
         "../scripts/generate_answers.py"
+
+
+use rule generate_answers as generate_development with:
+    # All candidates of a run, from one engine.
+    input:
+        models=candidates,
+        prompts=f"{RESULTS}/prompts/development.parquet",
+    output:
+        answers=f"{RESULTS}/development/{{arm}}/seed{{seed}}/answers.parquet",
+        asked=f"{RESULTS}/development/{{arm}}/seed{{seed}}/asked.parquet",
+        command=f"{RESULTS}/development/{{arm}}/seed{{seed}}/command.sh",
+    log:
+        f"{RESULTS}/logs/development/{{arm}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/development/{{arm}}/seed{{seed}}.tsv"
+    params:
+        **ASKING,
+        modes=lambda wildcards: EXPERIMENT.arms[wildcards.arm].modes[:1],
+        stage="{arm}, seed {seed}, development",
+    message:
+        "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
 
 
 rule score_answers:
@@ -44,7 +76,6 @@ rule score_answers:
     input:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
-        grader="src/medrlvr/grading.py",
     output:
         scores=f"{RESULTS}/eval/{{model}}/scores.parquet",
         metrics=f"{RESULTS}/eval/{{model}}/metrics.json",
@@ -52,7 +83,10 @@ rule score_answers:
         f"{RESULTS}/logs/eval/{{model}}/score_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/eval/{{model}}/score_answers.tsv"
+    conda:
+        "../../envs/conda.yaml"
     params:
+        grader=GRADER,
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
     message:
@@ -71,6 +105,8 @@ rule compare_models:
         f"{RESULTS}/logs/compare/compare_models.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare/compare_models.tsv"
+    conda:
+        "../../envs/conda.yaml"
     params:
         models=MODELS,
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,

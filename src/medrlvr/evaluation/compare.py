@@ -20,7 +20,7 @@ def compare_models(scores: Mapping[str, pd.DataFrame], resamples: int, seed: int
         seed: of the resampling.
     """
     systems = {
-        (model, mode): group.set_index(["benchmark", "question_id"])["correct"].astype(bool)
+        f"{model} {mode}": group.set_index(["benchmark", "question_id"])["correct"].astype(bool)
         for model, table in scores.items()
         for mode, group in table.groupby("mode", sort=True)
     }
@@ -31,7 +31,5 @@ def compare_models(scores: Mapping[str, pd.DataFrame], resamples: int, seed: int
             pairs = compare_paired(
                 first.to_numpy(dtype=np.bool_), second.reindex(first.index).to_numpy(dtype=np.bool_), resamples, seed
             )
-            records.append(
-                {"benchmark": benchmark, "first": " ".join(name), "second": " ".join(other_name)} | asdict(pairs)
-            )
+            records.append({"benchmark": benchmark, "first": name, "second": other_name} | asdict(pairs))
     return records

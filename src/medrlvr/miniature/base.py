@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer
@@ -44,7 +45,8 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
     sample = islice(documents(renderer, seed), 20_000)
     trainable.train_from_iterator((part for document in sample for part in (document.prompt, document.text)), trainer)
     learnt = json.loads(trainable.to_str())["model"]
-    tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=[tuple(merge) for merge in learnt["merges"]])
+    merges: Any = [tuple(merge) for merge in learnt["merges"]]  # mistyped as texts
+    tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=merges)
     # The templates' fixed sentences are one token each. They are most of a prompt, the same in each, and nothing
     # in the world is to be learnt from their words: as one token they halve the time of all that is computed. So is the
     # letter that opens an option, next to whose token the option's text then stands: that makes binding them learnable.
@@ -142,7 +144,8 @@ def pretrain(
             say(f"base model: step {step} of {steps}, loss {mean:.3f}, {left / 60:.1f} minutes left")
     temporary = output.with_name(f".{output.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
-    model.to(torch.bfloat16).save_pretrained(temporary)
+    halved: Any = model  # its own `to` is mistyped
+    halved.to(torch.bfloat16).save_pretrained(temporary)
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(output, ignore_errors=True)
     temporary.rename(output)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def inline_svg(path: Path) -> str:
     )
 
 
-def pick_examples(rollouts: pd.DataFrame, updates: Sequence[int]) -> list[dict[str, Any]]:
+def pick_examples(rollouts: pd.DataFrame, updates: Sequence[int]) -> list[dict[Hashable, Any]]:
     """Return the first sampled response of each of `updates`: by position, so that nobody has chosen them."""
     rows = [rollouts[rollouts["update"] == update].head(1) for update in updates]
     return pd.concat(rows).to_dict("records")

@@ -83,7 +83,7 @@ def results_table(summary: pd.DataFrame, sampled: pd.Series, seconds: pd.Series,
         cells = [_cell(group[group["title"] == title].iloc[0], "accuracy") for title in titles]
         tagged = mode == "chain_of_thought"
         strict = _cell(group[group["title"] == titles[0]].iloc[0], "strict_format") if tagged else "no tags asked"
-        lines.append(f"| {arm}, {mode.replace('_', ' ')} | " + " | ".join(cells) + f" | {strict} |")
+        lines.append(f"| {arm}, {str(mode).replace('_', ' ')} | " + " | ".join(cells) + f" | {strict} |")
     seeds, n = summary["seeds"].max(), summary["n"].min()
     reasoned = summary[(summary["arm"] == "base") & (summary["mode"] == "chain_of_thought")]
     leniently = " and ".join(f"{100 * value:.1f}" for value in reasoned["lenient_accuracy"])
@@ -125,7 +125,7 @@ def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
         cores: how many it ran on.
     """
     file = results / "config.yaml"
-    experiment = load(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+    experiment = load(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
     metrics = read_metrics(paths, titles)

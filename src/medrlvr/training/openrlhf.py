@@ -49,10 +49,13 @@ NOWHERE = Paths(*[Path()] * 5)
 """For arguments that are compared and never run."""
 
 
-def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_every: int) -> list[str]:
+def sft_arguments(
+    arm: SftArm, learning_rate: float, machine: Machine, seed: int, paths: Paths, save_every: int
+) -> list[str]:
     """Return the arguments of `openrlhf.cli.train_sft`: loss on the output only, no chat template.
 
     Args:
+        learning_rate: one of the arm's.
         save_every: optimiser steps from one checkpoint of the trainer to the next.
     """
     return _flatten(
@@ -71,7 +74,7 @@ def sft_arguments(arm: SftArm, machine: Machine, seed: int, paths: Paths, save_e
             "train.batch_size": arm.batch_size,
             "train.micro_batch_size": min(machine.sft_micro_batch, arm.batch_size // machine.gpus_per_node),
             "train.seed": seed,
-            **_optimiser("", arm.learning_rate, _SFT_WARMUP_RATIO, _SFT_MAX_NORM),
+            **_optimiser("", learning_rate, _SFT_WARMUP_RATIO, _SFT_MAX_NORM),
             **_deepspeed(machine),
             "eval.steps": -1,
             "ckpt.save_steps": save_every,
@@ -144,6 +147,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             **_deepspeed(machine),
             "eval.steps": -1,
             "ckpt.save_steps": arm.save_every,
+            "ckpt.save_hf": True,  # besides the trainer's own state: what is asked the development questions
             **_checkpoints(paths),
             **_logging(paths),
         }

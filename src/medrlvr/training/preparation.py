@@ -10,8 +10,11 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
-from medrlvr.config import Machine
+import yaml
+
+from medrlvr.config import Machine, RlvrArm, SftArm, training_settings
 from medrlvr.errors import UserError
+from medrlvr.files import write_text
 from medrlvr.training.openrlhf import Paths
 
 Row = TypeVar("Row")
@@ -26,7 +29,7 @@ def end_of_text(base: Path) -> str:
     file = base / "tokenizer_config.json"
     token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
     token = token["content"] if isinstance(token, dict) else token
-    if not token:
+    if not isinstance(token, str) or not token:
         raise UserError(f"{file}: no eos_token, so a response could never end.")
     return token
 
@@ -61,28 +64,6 @@ def fill_steps(rows: Sequence[Row], prompts_per_step: int) -> list[Row]:
     return list(islice(cycle(rows), len(rows) + missing))
 
 
-def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
-    """Require that no text has more than `limit` tokens: OpenRLHF would cut or drop it without a word.
-
-    Args:
-        key: the setting that holds the limit, for the message.
-        source: the file whose rows `texts` are, for the message.
-
-    Raises:
-        UserError: names the longest text's row and length.
-    """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-    lengths = [len(text.ids) for text in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-    longest = max(lengths)
-    if longest > limit:
-        raise UserError(
-            f"{source}, row {lengths.index(longest) + 1}: {longest} tokens, but {key} is {limit}."
-            f" {sum(length > limit for length in lengths)} rows are too long; raise {key} to {longest} or more."
-        )
-
-
 def checkpoint_layout(machine: Machine) -> Machine:
     """Return the machine as far as a checkpoint depends on it: memory and speed may be tuned, and training goes on."""
     return Machine(**machine.model_dump(include={"device", "gpus_per_node", "zero_stage", "vllm_engines"}))
@@ -110,21 +91,36 @@ def state_folder(root: Path, kind: str, arguments: Sequence[str], inputs: Sequen
 def last_checkpoint(checkpoints: Path, parts: Sequence[str]) -> int:
     """Return the step of the newest checkpoint that all `parts` have, 0 if none, and make every part resume from it.
 
-    The parts save one after another, so a run killed in between leaves one ahead of the other; and a folder without
-    a checkpoint stops OpenRLHF, so it is removed.
+    The parts save one after another, and the model to be asked after them, so a run killed in between leaves one ahead
+    of the other; and a folder without a checkpoint stops OpenRLHF, so it is removed.
     """
     steps = [
         {int(path.name.removeprefix("global_step")) for path in (checkpoints / part).glob("global_step*")}
         for part in parts
     ]
     named = [_latest(checkpoints / part) for part in parts]
-    common = [step for step in set.intersection(*steps) if step <= min(named)]
+    whole = {step for step, folder in exported(checkpoints).items() if is_model(folder)}
+    common = [step for step in set.intersection(*steps, whole) if step <= min(named)]
     if not common:
         shutil.rmtree(checkpoints, ignore_errors=True)
         return 0
     for part in parts:
         (checkpoints / part / "latest").write_text(f"global_step{max(common)}", encoding="utf-8")
     return max(common)
+
+
+def exported(checkpoints: Path) -> dict[int, Path]:
+    """Return the folders of the models that OpenRLHF wrote beside its checkpoints, by update."""
+    return {int(path.name[len("global_step") : -len("_hf")]): path for path in checkpoints.glob("global_step*_hf")}
+
+
+def is_model(folder: Path) -> bool:
+    """Whether all files of a model are there, the ones that OpenRLHF writes last among them."""
+    weights = (folder / "model.safetensors").is_file() or list(folder.glob("model-*.safetensors"))
+    return bool(weights) and all((folder / name).is_file() for name in _FILES)
+
+
+_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 def _latest(folder: Path) -> int:
@@ -148,18 +144,34 @@ def keep_command(folder: Path, paths: Paths, model: Path) -> None:
     (paths.model / "command.sh").write_text(text, encoding="utf-8")
 
 
-def hand_over(made: Path, model: Path) -> None:
-    """Move a finished model to its place.
+def keep_settings(folder: Path, arm: SftArm | RlvrArm, **run: object) -> None:
+    """Write `training.yaml`: the arm's settings as they were used, and what is the run's own (seed, learning rate)."""
+    write_text(folder / "training.yaml", yaml.safe_dump({**training_settings(arm), **run}, sort_keys=False))
+
+
+def hand_over(made: Path, model: Path, card: str | None = None) -> None:
+    """Put a finished model in its place, by hard links where the file system allows: what is linked stays whole.
+
+    Args:
+        card: text of its README.md.
 
     Raises:
         UserError: weights or tokenizer are missing.
     """
-    for name in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"):
-        if not (made / name).is_file() and not (name == "model.safetensors" and list(made.glob("model-*.safetensors"))):
-            raise UserError(f"{made}: training wrote no {name}.")
+    if not is_model(made):
+        raise UserError(f"{made}: training wrote no complete model there (weights, {', '.join(_FILES)}).")
     model.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(model, ignore_errors=True)
-    # Across file systems a move is a copy: to a temporary name first, so that the model is there whole or not at all.
     temporary = model.with_name(f".{model.name}.{os.getpid()}.part")
-    shutil.move(made, temporary)
+    # Not Snakemake's own mark of when a folder was made: linked, the one folder's would move with the other's.
+    shutil.copytree(made, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".snakemake*"))
+    if card is not None:
+        write_text(temporary / "README.md", card)
     temporary.rename(model)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,5 +1,6 @@
 """Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`."""
 
+import inspect
 import json
 import math
 import shutil
@@ -7,14 +8,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from medrlvr import grading, rewards
+from medrlvr import environment, grading, launch, rewards
 from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import write_json_lines, write_parquet
-from medrlvr.models import check_folder
-from medrlvr.training import checks, environment, launch, preparation, rollouts
+from medrlvr.fingerprint import fingerprint
+from medrlvr.models import check_folder, check_lengths
+from medrlvr.progress import Progress
+from medrlvr.training import checks, preparation, rollouts
 from medrlvr.training.metrics import parse_line, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
-from medrlvr.training.progress import Progress
 
 
 def train_rlvr(
@@ -24,7 +26,7 @@ def train_rlvr(
     *,
     base: Path,
     prompts: Path,
-    model: Path,
+    models: Path,
     rollouts_table: Path,
     metrics_table: Path,
     state: Path,
@@ -35,7 +37,7 @@ def train_rlvr(
     Args:
         base: folder of the base model, safetensors and tokenizer: actor, critic and reference start from it.
         prompts: JSON lines with `input` (the prompt as it is) and `label` (JSON: question_id, options, gold).
-        model: folder to be made.
+        models: folder to be made, of the models `update<n>` after every `save_every` updates and after the last.
         rollouts_table: parquet to be made, as `rollouts.gather` describes it.
         metrics_table: parquet to be made, as `metrics.read_metrics` describes it.
         state: folder of all runs' states; this run's is named after what decides its result.
@@ -47,13 +49,13 @@ def train_rlvr(
     rewards.find(arm.reward)
     check_folder(base)
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
-    preparation.check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
+    check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
     rows = preparation.fill_steps(rows, prompts_per_step)
     sizes = rollouts.update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
     deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
-    graders = [Path(grading.__file__), Path(rewards.__file__)]
-    folder = preparation.state_folder(state, "rlvr", [*deciding, arm.reward], [base, prompts, *graders])
+    judge = fingerprint(inspect.getsource(grading), rewards.source(arm.reward))
+    folder = preparation.state_folder(state, "rlvr", [*deciding, judge], [base, prompts])
     paths = Paths.inside(folder, base)
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
@@ -77,7 +79,7 @@ def train_rlvr(
                 print(line)
                 if (row := parse_line(line)) is not None:
                     print(json.dumps(row), file=file, flush=True)
-                    say(progress.line(row["update"], f"mean reward {row['rollout/reward_mean']:+.2f}"))
+                    say(progress.line(int(row["update"]), f"mean reward {row['rollout/reward_mean']:+.2f}"))
 
             launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE)
     table = read_metrics(printed, paths.metrics)
@@ -85,8 +87,13 @@ def train_rlvr(
     checks.check_all(table, len(sizes), folder)
     checks.check_engine(table, folder)
     responses = rollouts.gather(folder / "rollouts", sizes, arm.samples_per_prompt)
-    preparation.keep_command(folder, paths, model)
     write_parquet(rollouts_table, responses)
     write_parquet(metrics_table, table)
-    preparation.hand_over(paths.model, model)
+    written = preparation.exported(paths.checkpoints)
+    for update in range(arm.save_every, len(sizes), arm.save_every):
+        preparation.hand_over(written[update], models / f"update{update}")
+    last = models / f"update{len(sizes)}"
+    preparation.keep_command(folder, paths, last)
+    preparation.hand_over(paths.model, last)
+    preparation.keep_settings(models, arm, seed=seed)
     shutil.rmtree(folder)

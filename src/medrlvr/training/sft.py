@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from medrlvr import environment, launch
 from medrlvr.config import Machine, SftArm
 from medrlvr.files import write_json_lines, write_parquet
-from medrlvr.models import check_folder
-from medrlvr.training import checks, environment, launch, preparation
+from medrlvr.models import check_folder, check_lengths
+from medrlvr.training import checks, preparation
 from medrlvr.training.metrics import read_events
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
 
@@ -18,6 +19,7 @@ _BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_loss=([^,\]
 
 def train_sft(
     arm: SftArm,
+    learning_rate: float,
     machine: Machine,
     seed: int,
     *,
@@ -30,6 +32,7 @@ def train_sft(
     """Fine-tune `base` on question and letter, and write model and metrics; a stopped run is gone on with.
 
     Args:
+        learning_rate: one of the arm's.
         base: folder of the base model, safetensors and tokenizer.
         prompts: JSON lines with `input` and `output`.
         model: folder to be made.
@@ -43,24 +46,30 @@ def train_sft(
     end = preparation.end_of_text(base)
     rows = preparation.read_rows(prompts, ("input", "output"))
     texts = [row["input"] + row["output"] + end for row in rows]
-    preparation.check_lengths(base, texts, arm.max_tokens, "max_tokens", prompts)
+    check_lengths(base, texts, arm.max_tokens, "max_tokens", prompts)
     rows = preparation.fill_steps(rows, arm.batch_size)
     per_epoch = len(rows) // arm.batch_size
-    deciding = sft_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE, save_every=per_epoch)
+    deciding = sft_arguments(
+        arm, learning_rate, preparation.checkpoint_layout(machine), seed, NOWHERE, save_every=per_epoch
+    )
     folder = preparation.state_folder(state, "sft", deciding, [base, prompts])
     paths = Paths.inside(folder, base)
     # Where the end-of-text token is missing OpenRLHF would put a space and that token behind the letter.
     write_json_lines(paths.data, [{"input": row["input"], "output": row["output"] + end} for row in rows])
     variables = {**environment.variables(machine, folder / "cache"), **environment.sft_variables(machine)}
-    command = [*environment.sft_launcher(machine), *sft_arguments(arm, machine, seed, paths, save_every=per_epoch)]
+    command = [
+        *environment.sft_launcher(machine),
+        *sft_arguments(arm, learning_rate, machine, seed, paths, save_every=per_epoch),
+    ]
     launch.write_command(folder / "command.sh", command, variables)
-    stage = f"sft, seed {seed}"
+    stage = f"sft, learning rate {learning_rate:g}, seed {seed}"
     say(f"{stage}: {arm.epochs} epochs of {per_epoch} updates; the command is in {folder / 'command.sh'}")
     launch.run(command, variables, _reporter(stage, arm.epochs, say))
     table = read_events(paths.metrics)
     checks.check_finite(table, folder)
     preparation.keep_command(folder, paths, model)
     write_parquet(paths.model / "trainer.parquet", table)
+    preparation.keep_settings(paths.model, arm, learning_rate=learning_rate, seed=seed)
     preparation.hand_over(paths.model, model)
     shutil.rmtree(folder)
     say(f"{stage}: done, loss {table['loss_mean'].iloc[-1]:.3f}")

@@ -7,10 +7,15 @@ float32 (measured on AVX-512 without avx512_bf16). Each patch below is one such 
 
 import multiprocessing
 from collections.abc import Mapping
+from multiprocessing.context import BaseContext
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from medrlvr.training.cpu.patching import Patch, Replacement, replace_function
 from medrlvr.training.cpu.patching import install as install_patches
+
+if TYPE_CHECKING:
+    import torch
 
 
 def install(cpu: bool = True) -> None:
@@ -21,11 +26,12 @@ def install(cpu: bool = True) -> None:
 def _without_cuda(_openrlhf: ModuleType) -> None:
     import torch
 
+    cuda: Any = torch.cuda
     device = torch.device("cpu")
-    torch.cuda.current_device = lambda: device
-    torch.cuda.set_device = lambda device: None
-    torch.cuda.synchronize = lambda device=None: None
-    torch.cuda.current_stream = lambda device=None: None
+    cuda.current_device = lambda: device
+    cuda.set_device = lambda device: None
+    cuda.synchronize = lambda device=None: None
+    cuda.current_stream = lambda device=None: None
 
 
 class GlooCommunicator:
@@ -34,9 +40,9 @@ class GlooCommunicator:
     def __init__(self, host: str, port: int, rank: int, world_size: int) -> None:
         from vllm.distributed.utils import stateless_init_torch_distributed_process_group
 
-        self._group = stateless_init_torch_distributed_process_group(host, port, rank, world_size, "gloo")
+        self._group: Any = stateless_init_torch_distributed_process_group(host, port, rank, world_size, "gloo")
 
-    def broadcast(self, tensor, src: int, stream=None) -> None:
+    def broadcast(self, tensor: "torch.Tensor", src: int, stream: object = None) -> None:
         """Send `tensor` from rank `src` to all others, in place."""
         from torch.distributed import BroadcastOptions
 
@@ -46,7 +52,9 @@ class GlooCommunicator:
 
 
 def _sync_weights_over_gloo(module: ModuleType) -> None:
-    def stateless_init_process_group(master_address, master_port, rank, world_size, device):
+    def stateless_init_process_group(
+        master_address: str, master_port: int, rank: int, world_size: int, device: object
+    ) -> GlooCommunicator:
         return GlooCommunicator(master_address, master_port, rank, world_size)
 
     replace_function(module, "stateless_init_process_group", stateless_init_process_group)
@@ -54,7 +62,7 @@ def _sync_weights_over_gloo(module: ModuleType) -> None:
 
 def _keep_weights_plain(module: ModuleType) -> None:
     # vLLM packs Linear weights at load for its own kernels: an update would crash, or for lm_head be ignored silently.
-    def dispatch_cpu_unquantized_gemm(layer, remove_weight):
+    def dispatch_cpu_unquantized_gemm(layer: Any, remove_weight: bool) -> None:
         import torch
 
         layer.cpu_linear = torch.nn.functional.linear
@@ -64,7 +72,7 @@ def _keep_weights_plain(module: ModuleType) -> None:
 
 def _fork_the_engine(module: ModuleType) -> None:
     # vLLM would start its engine from nothing and import everything again, to preload a memory allocator: 10 s.
-    def get_mp_context():
+    def get_mp_context() -> BaseContext:
         return multiprocessing.get_context("fork")
 
     replace_function(module, "get_mp_context", get_mp_context)
@@ -76,7 +84,7 @@ def _no_compiled_all_reduce(module: ModuleType) -> None:
 
 
 def _flash_attn_stand_ins() -> Mapping[str, ModuleType]:
-    def missing(*args, **kwargs):
+    def missing(*args: object, **kwargs: object) -> None:
         raise RuntimeError("flash_attn is not installed: packing and ring attention need it.")
 
     names = ("flash_attn", "flash_attn.bert_padding", "flash_attn.utils", "flash_attn.utils.distributed")
@@ -85,7 +93,7 @@ def _flash_attn_stand_ins() -> Mapping[str, ModuleType]:
         module.__path__ = []
     for function in ("index_first_axis", "pad_input", "rearrange", "unpad_input"):
         setattr(modules["flash_attn.bert_padding"], function, missing)
-    modules["flash_attn.utils.distributed"].all_gather = missing
+    vars(modules["flash_attn.utils.distributed"])["all_gather"] = missing
     return modules
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 
 
@@ -61,7 +62,7 @@ def replace_text(source: str, replacements: Sequence[Replacement], filename: str
     return source
 
 
-def replace_function(module: ModuleType, name: str, new: Callable) -> None:
+def replace_function(module: ModuleType, name: str, new: Callable[..., object]) -> None:
     """Put `new` in the place of a module's function of the same parameters.
 
     Raises:
@@ -122,7 +123,7 @@ class _Loader(importlib.abc.Loader):
         with _present(self._patch.stand_ins()):
             if self._patch.replacements:
                 filename = self._inner.get_filename(module.__name__)
-                source = self._inner.get_source(module.__name__)
+                source = Path(filename).read_text(encoding="utf-8")
                 code = compile(replace_text(source, self._patch.replacements, filename), filename, "exec")
                 exec(code, module.__dict__)
             else:
@@ -141,6 +142,6 @@ class _Finder(importlib.abc.MetaPathFinder):
         if name not in self._patches:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
             spec.loader = _Loader(spec.loader, self._patches[name])
         return spec

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 MODULES = (
     "openrlhf.trainer.ppo_trainer",
@@ -94,7 +95,7 @@ def _serve(listener: socket.socket) -> None:
             os.close(stream)
 
 
-def _become(request: Mapping, streams: Sequence[int], connection: socket.socket) -> None:
+def _become(request: Mapping[str, Any], streams: Sequence[int], connection: socket.socket) -> None:
     gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams):

@@ -4,9 +4,11 @@ This process starts Ray (no dashboard, with a make-believe GPU for each model) w
 `prefork.py` imports the stack; a fork of the server then is the driver.
 """
 
+import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from medrlvr.training.cpu import prefork
 
@@ -24,13 +26,13 @@ def main() -> int:
     prefork.start(server, {"RAY_RAYLET_PID": str(os.getpid()), "RAY_JOB_ID": "02000000"})
     import ray
 
-    context = ray.init(
+    context: Any = ray.init(
         address="local",
         num_cpus=_PLACES + 1,  # one for the trainer
         num_gpus=_PLACES,
         include_dashboard=False,
         object_store_memory=256 << 20,
-        logging_level="warning",
+        logging_level=logging.WARNING,
         _temp_dir=str(folder),
     )
     driver = Path(__file__).with_name("driver.py")

@@ -1,4 +1,4 @@
-"""Start a training process, watch it, and leave nothing of it behind, however it ends."""
+"""Start a long process, watch it, and leave nothing of it behind, however it ends."""
 
 import ctypes
 import os
@@ -53,6 +53,7 @@ def run(
     environment: Mapping[str, str],
     each_line: Callable[[str], None],
     failure_file: Path | None = None,
+    work: str = "training",
 ) -> None:
     """Run `command` to its end, with all that it starts; every process of it is gone when this returns or raises.
 
@@ -61,6 +62,7 @@ def run(
         environment: set on top of this process's own.
         each_line: called with every line that it prints, without the line end.
         failure_file: ends the run as soon as it exists; its text goes into the message.
+        work: what it does, for messages.
 
     Raises:
         Exception: what `each_line` raised.
@@ -71,6 +73,7 @@ def run(
     faults: list[Exception] = []
 
     def read() -> None:
+        assert process.stdout is not None
         try:
             for line in process.stdout:
                 line = line.rstrip("\n")
@@ -103,11 +106,11 @@ def run(
     if faults:
         raise faults[0]
     if received:
-        raise UserError(f"training was stopped by {received[0]}. Start the same command again to go on with it.")
+        raise UserError(f"{work} was stopped by {received[0]}. Start the same command again to go on with it.")
     if failure_file and failure_file.exists():
         raise UserError(f"the reward failed, so training was stopped:\n{failure_file.read_text().strip()}")
-    if code != 0:
-        raise UserError(_explain(code, tail))
+    if code:
+        raise UserError(f"{work} ended with {_explain(code, tail)}")
 
 
 def _explain(code: int, tail: Sequence[str]) -> str:
@@ -117,9 +120,7 @@ def _explain(code: int, tail: Sequence[str]) -> str:
     errors = [line for line in tail if re.search(r"\b\w*(?:Error|Exception)\b: ", line)]
     # What the adapter says explains what follows from it in the other processes.
     errors = [line for line in errors if "PinnedSourceError" in line][:1] or errors[-3:] or list(tail)[-10:]
-    return "\n".join(
-        [f"training ended with {how}.", *reasons[:1], "The last it said:", *(f"  {line[:300]}" for line in errors)]
-    )
+    return "\n".join([f"{how}.", *reasons[:1], "The last it said:", *(f"  {line[:300]}" for line in errors)])
 
 
 @contextmanager

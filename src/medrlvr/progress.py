@@ -1,4 +1,4 @@
-"""What a person who waits is told: the stage, which update of how many, the reward, and the time left."""
+"""What a person who waits is told: the stage, how much of how much is done, and the time left."""
 
 import time
 from collections.abc import Callable
@@ -7,32 +7,32 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """Turns reported updates into lines.
+    """Turns reports into lines.
 
     Attributes:
         stage: what runs, such as "rlvr, seed 1".
-        total: number of updates in all.
-        done: updates finished before this process began.
+        total: how many there are in all.
+        unit: what is counted.
         clock: seconds; monotonic.
     """
 
     stage: str
     total: int
-    done: int = 0
+    unit: str = "update"
     clock: Callable[[], float] = time.monotonic
     _first: float | None = field(default=None, init=False)
     _start: int = field(default=0, init=False)
 
-    def line(self, update: int, facts: str) -> str:
-        """Return the line for `update` (from 1), just finished; the time left is known from the second one on."""
+    def line(self, done: int, facts: str = "") -> str:
+        """Return the line for number `done` (from 1), just finished; the time left is known from the second line on."""
         now = self.clock()
         if self._first is None:
-            self._first, self._start = now, update
+            self._first, self._start = now, done
             left = ""
         else:
-            seconds = (now - self._first) / max(1, update - self._start) * (self.total - update)
+            seconds = (now - self._first) / max(1, done - self._start) * (self.total - done)
             left = f", about {_duration(seconds)} left"
-        return f"{self.stage}: update {update} of {self.total}, {facts}{left}"
+        return f"{self.stage}: {self.unit} {done:,} of {self.total:,}{', ' if facts else ''}{facts}{left}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,15 +1,18 @@
-"""The variables and the launcher with which OpenRLHF's processes start, on a CPU and on GPUs."""
+"""The variables and the launchers with which OpenRLHF's and vLLM's processes start, on a CPU and on GPUs."""
 
+import importlib.metadata
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from medrlvr.config import Machine
+from medrlvr.errors import UserError
 
-_SOURCE = Path(__file__).resolve().parents[2]
-_ADAPTER = Path(__file__).resolve().with_name("cpu")
+_SOURCE = Path(__file__).resolve().parents[1]
+_ADAPTER = _SOURCE / "medrlvr/training/cpu"
 
 _COMMON = {
     "HF_HUB_OFFLINE": "1",
@@ -40,8 +43,40 @@ _CPU = {
 }
 
 
+def export_source() -> None:
+    """Let every process started from here on import this library: nothing is installed, and jobs are processes."""
+    folders = [str(_SOURCE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, folders)))
+
+
+def check_device(machine: Machine) -> None:
+    """Require this machine's GPUs, and an environment that can use them.
+
+    Raises:
+        UserError: there are too few, or none; or the packages installed are those for a CPU.
+    """
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False).stdout
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        listed = ""
+    found = sum(line.startswith("GPU ") for line in listed.splitlines())
+    if found < machine.gpus_per_node:
+        raise UserError(
+            f"this experiment trains on {machine.gpus_per_node} GPU(s) of one machine; this one has {found or 'none'}."
+            "\n  on a CPU, the default experiment:  make demo"
+            "\n  on a cluster:                      snakemake --profile slurm"
+            "\n  on fewer GPUs, in your overlay:    machine: {gpus_per_node: 1, vllm_engines: 1}"
+        )
+    try:
+        importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            "the packages installed are those for a CPU; README, Set-up, says how to install envs/gpu.lock."
+        ) from None
+
+
 def variables(machine: Machine, cache: Path) -> dict[str, str]:
-    """Return what the training processes need on top of the environment they are started from.
+    """Return what these processes need on top of the environment they are started from.
 
     Args:
         cache: folder in which the data sets library keeps its copy of the prompts.

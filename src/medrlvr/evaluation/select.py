@@ -1,0 +1,40 @@
+"""Choosing among models that differ in one setting, by the development questions alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from medrlvr.evaluation.score import score_answers
+
+
+def candidates(folders: Sequence[str | Path]) -> list[Path]:
+    """Return model folders: those given or, of one folder that is no model itself, the `update<n>` in it, in order."""
+    (first, *others) = map(Path, folders)
+    if others or (first / "config.json").is_file():
+        return [first, *others]
+    return sorted(first.glob("update*"), key=lambda folder: int(folder.name.removeprefix("update")))
+
+
+def choose(answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path]) -> pd.DataFrame:
+    """Return one row per model, in their order, with the one to take marked.
+
+    Args:
+        answers: as `generate` writes them, with the folder of the model that gave each in `model`; None where there is
+            one model and so no choice.
+        questions: question_id, options, gold of the development questions.
+        models: folders. Of equally good ones the first is taken.
+
+    Returns:
+        candidate (the folder's name), n, accuracy, unparsed (fractions, missing without answers), chosen (true once).
+    """
+    table = pd.DataFrame({"candidate": [model.name for model in models]})
+    if answers is None:
+        (_,) = models
+        return table.assign(n=0, accuracy=None, unparsed=None, chosen=True)
+    scores = score_answers(answers, questions).assign(unparsed=lambda graded: graded["letter"].isna())
+    groups = scores.groupby("model")[["correct", "unparsed"]].mean().loc[[str(model) for model in models]]
+    table = table.assign(
+        n=len(questions), accuracy=groups["correct"].to_numpy(), unparsed=groups["unparsed"].to_numpy()
+    )
+    return table.assign(chosen=table.index == table["accuracy"].idxmax())
