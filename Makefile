@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/
 # The name stands for what the environment was made from and where: other contents, or a moved folder, need another.
 STAMP := .venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16)
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
-SNAKEMAKE := $(RUN) -m snakemake --quiet host reason --rerun-incomplete --cores $(CORES)
+SNAKEMAKE := $(RUN) -m snakemake --quiet host reason rules progress --rerun-incomplete --cores $(CORES)
 
 .PHONY: help
 help: ## list the targets
@@ -41,6 +41,15 @@ demo: $(STAMP) ## run the default experiment, from embedded data to the page
 smollm2: $(STAMP) ## run a real small model on the real exams: make smollm2 MIRROR=folder
 	@MEDRLVR_MIRROR="$(or $(MIRROR),$(MEDRLVR_MIRROR))" $(SNAKEMAKE) --configfile config/smollm2.yaml $(ARGS)
 	@! test -e results/smollm2/report.html || echo "The page: results/smollm2/report.html"
+
+.PHONY: ask
+ask: $(STAMP) ## put one question to a model: make ask MODEL=folder [QUESTION=id or file.json] [MODE=direct]
+	@test -n "$(MODEL)" || { echo "Which model? make ask MODEL=results/miniature/models/rlvr/seed1" >&2; exit 1; }
+	@$(RUN) -m medrlvr.ask "$(MODEL)" $(if $(QUESTION),--question "$(QUESTION)") $(if $(MODE),--mode "$(MODE)")
+
+.PHONY: config
+config: $(STAMP) ## write config/config.yaml and config/schema.json from src/medrlvr/config.py
+	@$(RUN) -m medrlvr.config_files
 
 .PHONY: readme
 readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it

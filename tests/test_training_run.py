@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import yaml
 
 from medrlvr.files import read_parquet
 
@@ -33,15 +34,16 @@ machine = Machine(device="cpu", gpus_per_node=1, zero_stage=2, vllm_engines=1, v
 say = lambda line: print("SAID", line, flush=True)
 try:
     if kind == "sft":
-        arm = SftArm(**{"trainer": "sft", "epochs": 2, "learning_rate": 1e-3, "batch_size": 8, "max_tokens": 64}
+        arm = SftArm(**{"trainer": "sft", "epochs": 2, "batch_size": 8, "max_tokens": 64}
                      | overrides)
-        train_sft(arm, machine, 1, base=folder / "base", prompts=folder / "sft.jsonl", model=folder / "sft",
-                  state=folder / "state", say=say)
+        train_sft(arm, 1e-3, machine, 1, base=folder / "base", prompts=folder / "sft.jsonl", model=folder / "sft",
+                  metrics_table=folder / "sft.parquet", state=folder / "state", say=say)
     else:
-        arm = RlvrArm(**{"trainer": "rlvr", "episodes": 2, "prompts_per_update": 2, "samples_per_prompt": 2,
-                         "train_batch_size": 4, "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
+        arm = RlvrArm(**{"trainer": "rlvr", "reward": "paper", "episodes": 2, "prompts_per_update": 2,
+                         "samples_per_prompt": 2, "train_batch_size": 4,
+                         "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
                          "prompt_max_tokens": 64, "response_max_tokens": 8, "save_every": 3} | overrides)
-        train_rlvr(arm, machine, 1, base=folder / "base", prompts=folder / "rlvr.jsonl", model=folder / "rlvr",
+        train_rlvr(arm, machine, 1, base=folder / "base", prompts=folder / "rlvr.jsonl", models=folder / "rlvr",
                    rollouts_table=folder / "rollouts.parquet", metrics_table=folder / "trainer.parquet",
                    state=folder / "state", say=say)
 except UserError as error:
@@ -116,19 +118,16 @@ def check_model(folder: Path, base: Path) -> None:
         AutoTokenizer.from_pretrained(folder)("User")["input_ids"]
         == AutoTokenizer.from_pretrained(base)("User")["input_ids"]
     )
-    assert (
-        "openrlhf" in (folder / "command.sh").read_text()
-        or "medrlvr.training.cpu.run" in (folder / "command.sh").read_text()
-    )
 
 
 def test_sft(folder):
     text = finish(start("sft", folder))
     check_model(folder / "sft", folder / "base")
-    assert "sft, seed 1: epoch 2 of 2" in text
+    assert "sft, learning rate 0.001, seed 1: epoch 2 of 2" in text
     assert not list((folder / "state").glob("sft-*"))
-    assert np.isfinite(read_parquet(folder / "sft/trainer.parquet")["loss_mean"]).all()
+    assert np.isfinite(read_parquet(folder / "sft.parquet")["loss_mean"]).all()
 
+    assert yaml.safe_load((folder / "sft/training.yaml").read_text())["learning_rate"] == 1e-3
     subprocess.run(["sh", folder / "sft/command.sh"], check=True, capture_output=True, timeout=600)
     (by_hand,) = (folder / "state").glob("sft-*-by-hand")
     again, first = weights(by_hand / "model"), weights(folder / "sft")
@@ -137,6 +136,8 @@ def test_sft(folder):
 
 
 def test_rlvr_stopped_and_gone_on_with(folder):
+    import torch
+
     first = start("rlvr", folder)
     for line in first.stdout:
         # The checkpoint of update 3, in the middle of an episode, is there once update 4 is done.
@@ -151,7 +152,16 @@ def test_rlvr_stopped_and_gone_on_with(folder):
 
     text = finish(start("rlvr", folder))
     assert "8 updates from 4" in text and "update 3 of 8" not in text
-    check_model(folder / "rlvr", folder / "base")
+    # Every third update and the last, each another model.
+    assert sorted(path.name for path in (folder / "rlvr").glob("update*")) == ["update3", "update6", "update8"]
+    for update in (3, 6, 8):
+        check_model(folder / f"rlvr/update{update}", folder / "base")
+    first, second, last = (weights(folder / f"rlvr/update{update}") for update in (3, 6, 8))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(second[name], last[name]) for name in first)
+    assert (folder / "rlvr/update8/command.sh").is_file()
+    settings = yaml.safe_load((folder / "rlvr/training.yaml").read_text())
+    assert (settings["episodes"], settings["actor_learning_rate"], settings["seed"]) == (2, 1e-3, 1)
     assert not state.exists()
 
     rows = read_parquet(folder / "rollouts.parquet")

@@ -31,11 +31,12 @@ class Progress:
             left = ""
         else:
             seconds = (now - self._first) / max(1, done - self._start) * (self.total - done)
-            left = f", about {_duration(seconds)} left"
+            left = f", about {duration(seconds)} left"
         return f"{self.stage}: {self.unit} {done:,} of {self.total:,}{', ' if facts else ''}{facts}{left}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds in words: 2 h 05 min, 3 min 07 s, 9 s."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

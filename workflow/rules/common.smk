@@ -1,9 +1,11 @@
 """What the configuration says, in the form in which the rules need it; no rule is here."""
 
 import inspect
+import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from medrlvr import config as configuration, grading, rewards
 from medrlvr.config import CHOSEN, training_settings
@@ -11,8 +13,12 @@ from medrlvr.data.registry import find, load_registry
 from medrlvr.environment import check_device, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
+from medrlvr.prompts import Renderer
 
 export_source()
+
+# Snakemake announces every round of its scheduler; a person waits for stages.
+logger.addFilter(lambda record: not re.match(r"Select jobs to execute|Execute \d+ jobs", str(record.msg)))
 
 REGISTRY = "config/datasets.tsv"
 
@@ -38,6 +44,7 @@ SFT_ARMS = [name for name, arm in EXPERIMENT.arms.items() if arm.trainer == "sft
 RLVR_ARMS = [name for name, arm in EXPERIMENT.arms.items() if arm.trainer == "rlvr"]
 RLVR_RUNS = [model for model in MODELS if model.split("/")[0] in RLVR_ARMS]
 
+or_stop(lambda: Renderer(**EXPERIMENT.prompts.model_dump()))
 for arm in RLVR_ARMS:
     or_stop(rewards.find, EXPERIMENT.arms[arm].reward, f"arms.{arm}.reward")
 
@@ -60,6 +67,31 @@ ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.deve
 SETS = list(dict.fromkeys([EXPERIMENT.data.train, *HELD_OUT.values()]))
 for name in SETS:
     or_stop(find, SOURCES, name)
+
+
+RUNS = [f"{name}/seed{seed}" for name, arm in EXPERIMENT.arms.items() for seed in arm.seeds]
+RECORDS = [
+    f"{RESULTS}/{record}"
+    for record in [
+        *(f"data/raw/{SOURCES[name].raw_file}" for name in SETS),
+        *(f"data/questions/{name}.parquet" for name in SETS),
+        "data/duplicates.parquet",
+        "data/counts.json",
+        "prompts/rlvr.jsonl",
+        "models/base.json",
+        *(f"development/{run}/selection.json" for run in RUNS),
+        *(f"rollouts/{run}/rollouts.parquet" for run in RLVR_RUNS),
+        *(f"dynamics/{run}.parquet" for run in RLVR_RUNS),
+        *(f"eval/{model}/{table}.parquet" for model in MODELS for table in ("answers", "scores")),
+        "compare/comparisons.json",
+        "figures/accuracy.csv",
+    ]
+]
+for name in SFT_ARMS:
+    arm = EXPERIMENT.arms[name]
+    for seed in arm.seeds:
+        folder = f"{RESULTS}/checkpoints/{name}/seed{seed}"
+        RECORDS += [f"{folder}/lr{rate:g}.parquet" for rate in arm.learning_rates]
 
 
 def require_device():

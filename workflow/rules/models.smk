@@ -1,6 +1,8 @@
 """The base model (paper, section 3.3).
 
-OUTPUTS: base = models/base/: safetensors and tokenizer, wherever they came from
+OUTPUTS:
+    base    = models/base/: safetensors and tokenizer, wherever they came from
+    origin  = models/base.json: where that was
 """
 
 if BASE.source == "rebuilt":
@@ -13,7 +15,8 @@ if BASE.source == "rebuilt":
             direct=EXPERIMENT.prompts.direct,
             chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
         output:
-            directory(f"{RESULTS}/models/base"),
+            model=directory(f"{RESULTS}/models/base"),
+            origin=f"{RESULTS}/models/base.json",
         log:
             f"{RESULTS}/logs/models/base.log",
         benchmark:
@@ -36,7 +39,8 @@ else:
         input:
             folder=BASE.name if BASE.source in ("embedded", "path") else [],
         output:
-            directory(f"{RESULTS}/models/base"),
+            model=directory(f"{RESULTS}/models/base"),
+            origin=f"{RESULTS}/models/base.json",
         log:
             f"{RESULTS}/logs/models/base.log",
         benchmark:

@@ -3,6 +3,7 @@
 REQUIRED INPUTS: models/base/, prompts/sft.jsonl; to choose, development/{arm}/seed{seed}/answers.parquet
 OUTPUTS:
     candidates  = checkpoints/{arm}/seed{seed}/lr{rate}/: one model for each learning rate of the grid
+    trainer     = checkpoints/{arm}/seed{seed}/lr{rate}.parquet: the trainer's own metrics, one row per update
     model       = models/{arm}/seed{seed}/: the one that does best on development
     selection   = development/{arm}/seed{seed}/selection.json: how each did
 """
@@ -14,13 +15,15 @@ rule train_sft:
         base=f"{RESULTS}/models/base",
         prompts=f"{RESULTS}/prompts/sft.jsonl",
     output:
-        directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}"),
+        model=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}"),
+        trainer=f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.parquet",
     log:
         f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.tsv"
     wildcard_constraints:
         arm="|".join(SFT_ARMS),
+        rate=r"[^/]+",
     conda:
         "../../envs/conda.yaml"
     threads: CORES

@@ -5,7 +5,7 @@ from medrlvr.files import read_parquet, write_json
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         scores = {
             model: read_parquet(path)
             for model, path in zip(snakemake.params.models, snakemake.input.scores, strict=True)

@@ -10,7 +10,7 @@ from medrlvr.report.figures import draw_accuracy, draw_dynamics, draw_training, 
 from medrlvr.report.page import read_metrics
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         metrics = read_metrics(
             dict(zip(snakemake.params.models, snakemake.input.metrics, strict=True)), snakemake.params.titles
         )

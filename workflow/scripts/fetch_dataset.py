@@ -8,7 +8,7 @@ from medrlvr.data.registry import find, load_registry
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         # No parameter of the rule: where a file came from does not matter, its hash does.
         mirror = os.environ.get("MEDRLVR_MIRROR") or load(snakemake.config).data.mirror

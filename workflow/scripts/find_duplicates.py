@@ -8,7 +8,7 @@ from medrlvr.files import read_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         questions = pd.concat([read_parquet(path) for path in snakemake.input.questions], ignore_index=True)
         pairs = find_duplicates(questions)
         write_table(snakemake.output[0], pairs, PAIR_SCHEMA)

@@ -9,7 +9,7 @@ from medrlvr.files import read_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         params = snakemake.params
         prompts = read_parquet(snakemake.input.prompts)
         asked = prompts[prompts["mode"].isin(params.modes)]

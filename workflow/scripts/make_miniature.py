@@ -5,6 +5,6 @@ from medrlvr.job import job
 from medrlvr.miniature.world import make_questions
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         for split, rows in make_questions(snakemake.params.sizes, snakemake.params.seed).items():
             write_json_lines(snakemake.output[split], rows)

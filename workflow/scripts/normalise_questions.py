@@ -5,7 +5,7 @@ from medrlvr.data.registry import find, load_registry
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         append = source.dataset in snakemake.params.none_of_the_above
         questions, rejected = read_questions(snakemake.input.raw, source, append)

@@ -5,7 +5,7 @@ from medrlvr.job import job
 from medrlvr.prompts import Renderer
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         templates = ("question", "direct", "chain_of_thought")
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
         train = read_parquet(snakemake.input.train).to_dict("records")

@@ -27,7 +27,7 @@ def describe_run(name: str, path: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         # The machine is no part of a result, so it is no parameter of the rule.
         machine = load(snakemake.config).model_dump(mode="json", include={"machine"})
         experiment, titles = {**snakemake.params.experiment, **machine}, snakemake.params.titles

@@ -7,7 +7,7 @@ from medrlvr.files import read_parquet, write_json, write_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         questions = pd.concat([read_parquet(path) for path in snakemake.input.questions])
         scores = score_answers(read_parquet(snakemake.input.answers), questions)
         write_parquet(snakemake.output.scores, scores)

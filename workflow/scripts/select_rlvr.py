@@ -9,7 +9,7 @@ from medrlvr.report.card import model_card
 from medrlvr.training.preparation import hand_over
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         models = candidates(snakemake.input.candidates)
         table = choose(read_parquet(snakemake.input.answers), read_parquet(snakemake.input.questions), models)
         picks = {"last": (len(models) - 1, "the last"), "chosen": (table["chosen"].idxmax(), "best on development")}

@@ -9,7 +9,7 @@ from medrlvr.report.card import model_card
 from medrlvr.training.preparation import hand_over
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         models = candidates(snakemake.input.candidates)
         answers = read_parquet(*snakemake.input.answers) if snakemake.input.answers else None
         table = choose(answers, read_parquet(snakemake.input.questions), models)

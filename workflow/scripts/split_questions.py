@@ -6,7 +6,7 @@ from medrlvr.files import read_parquet, write_json
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         rows, seed = snakemake.params.rows, snakemake.params.seed
         train = read_parquet(snakemake.input.train)
         rejected = read_parquet(snakemake.input.rejected)

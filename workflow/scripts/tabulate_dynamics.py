@@ -5,7 +5,7 @@ from medrlvr.files import read_parquet, write_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         table = tabulate(read_parquet(snakemake.input.rollouts), read_parquet(snakemake.input.trainer))
         table.insert(0, "arm", snakemake.wildcards.arm)
         table.insert(1, "seed", int(snakemake.wildcards.seed))

@@ -7,7 +7,7 @@ from medrlvr.job import job
 from medrlvr.training.rlvr import train_rlvr
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         train_rlvr(
             RlvrArm.model_validate(snakemake.params.arm),
             load(snakemake.config).machine,

@@ -7,7 +7,7 @@ from medrlvr.job import job
 from medrlvr.training.sft import train_sft
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]) as say:
+    with job(snakemake) as say:
         train_sft(
             SftArm.model_validate(snakemake.params.arm),
             float(snakemake.wildcards.rate),
@@ -15,7 +15,8 @@ if __name__ == "__main__":
             int(snakemake.wildcards.seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
-            model=Path(snakemake.output[0]),
+            model=Path(snakemake.output.model),
+            metrics_table=Path(snakemake.output.trainer),
             state=Path(snakemake.params.state),
             say=say,
         )

@@ -66,7 +66,8 @@ def train_rlvr(
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder:
         variables = environment.variables(machine, folder / "cache") | {
             "MEDRLVR_ROLLOUTS": str(attempt),
-            "MEDRLVR_REWARD": arm.reward,
+            # A path, where it is one, as it is seen from here: Ray may start its processes elsewhere.
+            "MEDRLVR_REWARD": str(Path(arm.reward).resolve()) if arm.reward.endswith(".py") else arm.reward,
             "MEDRLVR_END_OF_TEXT": preparation.end_of_text(base),
             "MEDRLVR_RAY_FOLDER": ray_folder,
         }

@@ -26,6 +26,7 @@ def train_sft(
     base: Path,
     prompts: Path,
     model: Path,
+    metrics_table: Path,
     state: Path,
     say: Callable[[str], None],
 ) -> None:
@@ -36,6 +37,7 @@ def train_sft(
         base: folder of the base model, safetensors and tokenizer.
         prompts: JSON lines with `input` and `output`.
         model: folder to be made.
+        metrics_table: parquet to be made, as `metrics.read_events` describes it.
         state: folder of all runs' states; this run's is named after what decides its result.
         say: prints a line for the person who waits.
 
@@ -68,25 +70,26 @@ def train_sft(
     table = read_events(paths.metrics)
     checks.check_finite(table, folder)
     preparation.keep_command(folder, paths, model)
-    write_parquet(paths.model / "trainer.parquet", table)
+    write_parquet(metrics_table, table)
     preparation.keep_settings(paths.model, arm, learning_rate=learning_rate, seed=seed)
     preparation.hand_over(paths.model, model)
     shutil.rmtree(folder)
-    say(f"{stage}: done, loss {table['loss_mean'].iloc[-1]:.3f}")
 
 
 def _reporter(stage: str, epochs: int, say: Callable[[str], None], interval: float = 5.0) -> Callable[[str], None]:
-    said = time.monotonic()
+    said, last = time.monotonic(), ""
 
     def each_line(line: str) -> None:
-        nonlocal said
+        nonlocal said, last
         print(line)
         match = _BAR.search(line)
         if match is None:
             return
         epoch, batch, batches, loss = match.groups()
-        if batch == batches or time.monotonic() - said > interval:
-            said = time.monotonic()
-            say(f"{stage}: epoch {int(epoch) + 1} of {epochs}, batch {batch} of {batches}, loss {loss}")
+        text = f"{stage}: epoch {int(epoch) + 1} of {epochs}, batch {batch} of {batches}, loss {loss}"
+        # The bar draws its end twice.
+        if text != last and (batch == batches or time.monotonic() - said > interval):
+            said, last = time.monotonic(), text
+            say(text)
 
     return each_line

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medrlvr.evaluation.select import candidates, choose
+from medrlvr.report.card import model_card
+
+QUESTIONS = pd.DataFrame({"question_id": ["q1", "q2"], "options": [["x", "y"]] * 2, "gold": [0, 1]})
+MODELS = [Path("c/lr1e-05"), Path("c/lr5e-06"), Path("c/lr1e-06")]
+
+
+def answers(*letters: str) -> pd.DataFrame:
+    """Two answers of each model."""
+    return pd.DataFrame(
+        [
+            {"model": str(model), "question_id": question, "mode": "direct", "response": letter}
+            for model, pair in zip(MODELS, letters, strict=True)
+            for question, letter in zip(("q1", "q2"), pair, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize(("given", "best"), [(("BB", "AB", "AA"), 1), (("BA", "BA", "AA"), 2), (("AB", "AB", "??"), 0)])
+def test_the_best_on_development_is_taken_and_of_equals_the_first(given: tuple[str, ...], best: int) -> None:
+    table = choose(answers(*given), QUESTIONS, MODELS)
+    assert table.index[table["chosen"]].tolist() == [best]
+    assert table["candidate"].tolist() == ["lr1e-05", "lr5e-06", "lr1e-06"]
+    assert table["n"].tolist() == [2, 2, 2]
+
+
+def test_what_cannot_be_read_is_counted() -> None:
+    table = choose(answers("A?", "AB", "??"), QUESTIONS, MODELS)
+    assert table["accuracy"].tolist() == [0.5, 1.0, 0.0]
+    assert table["unparsed"].tolist() == [0.5, 0.0, 1.0]
+
+
+def test_one_candidate_is_no_choice() -> None:
+    table = choose(None, QUESTIONS, MODELS[:1])
+    assert table[["chosen", "n"]].iloc[0].tolist() == [True, 0]
+    with pytest.raises(ValueError, match="too many"):
+        choose(None, QUESTIONS, MODELS)
+
+
+def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> None:
+    for update in (100, 4, 50):
+        (tmp_path / f"update{update}").mkdir()
+    assert [path.name for path in candidates([tmp_path])] == ["update4", "update50", "update100"]
+    (tmp_path / "config.json").touch()
+    assert candidates([tmp_path]) == [tmp_path]
+    assert candidates(["a", "b"]) == [Path("a"), Path("b")]
+
+
+def test_a_card_says_what_the_model_is_made_of() -> None:
+    text = model_card(
+        base="some/base@c0ffee",
+        base_licence="Some licence",
+        data="exam/train",
+        data_licence="MIT",
+        citation="Somebody 2020",
+        arm="rlvr",
+        settings={"trainer": "rlvr", "clip": 0.2},
+        seed="3",
+        candidate={"candidate": "update8", "n": 200, "accuracy": 0.5},
+        reason="best on development",
+    )
+    for part in (
+        "base_model: some/base\n",
+        "license_name: Some licence",
+        "# rlvr, seed 3",
+        "not medical advice",
+        "MIT",
+    ):
+        assert part in text
+    assert "update8, best on development (50.0 % of 200 development questions)" in text
+    assert "clip: 0.2" in text
