@@ -57,12 +57,21 @@ readme: $(STAMP) ## run the miniature with three seeds and write README's table 
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds $(CORES)
 
 .PHONY: test
-test: $(STAMP) ## run the tests
+test: style ## run all checks and tests
 	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)
 
-.PHONY: lint
-lint: $(STAMP) ## check the code's style
-	@.venv/bin/python -m ruff check && .venv/bin/python -m ruff format --check
+.PHONY: check
+check: style ## style, types, imports, workflow, and whether the docs are true; without the other tests
+	@$(RUN) -m pytest --quiet tests/test_docs.py
+
+.PHONY: style
+style: $(STAMP)
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check --quiet
+	@.venv/bin/mypy
+	@.venv/bin/snakefmt --check Snakefile workflow/rules
+	@$(RUN) -m snakemake --lint
+	@said="$$(PYTHONPATH=src .venv/bin/lint-imports --no-cache)" || { echo "$$said"; exit 1; }
 
 .PHONY: lock
 lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit

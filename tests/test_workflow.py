@@ -12,42 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
+from pipeline import first_causes, jobs, snakemake
 
 from medrlvr.files import read_parquet
 
 MINIATURE = ["--configfile", "config/miniature.yaml"]
 SHORT = [*MINIATURE, "tests/short.yaml"]
-
-
-def snakemake(*arguments: str, cwd: Path = Path()) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
-    return subprocess.run(
-        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-
-
-def jobs(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Rule -> number of jobs, from a dry run's table."""
-    assert result.returncode == 0, result.stdout + result.stderr
-    if "Job stats:" not in result.stdout:
-        return {}
-    table = result.stdout.split("Job stats:")[1].split("total")[0].splitlines()[3:]
-    return {line.split()[0]: int(line.split()[1]) for line in table if line.strip()}
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git would hand out, so that nothing untracked or already made can help."""
-    target = tmp_path_factory.mktemp("clone")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if Path(name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(name, target / name)
-    return target
 
 
 def test_the_miniature_is_planned_whole(clone: Path) -> None:
@@ -60,9 +31,12 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
         "render_prompts": 1,
         "fetch_model": 1,
         "train_sft": 1,
+        "select_sft": 1,
         "train_rlvr": 1,
-        "generate_answers": 3,
-        "score_answers": 3,
+        "generate_development": 1,
+        "select_rlvr": 1,
+        "generate_answers": 4,
+        "score_answers": 4,
         "compare_models": 1,
         "tabulate_dynamics": 1,
         "draw_figures": 1,
@@ -71,9 +45,37 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
 
 
 def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
-    planned = jobs(snakemake("--dry-run", cwd=clone))
-    assert planned["fetch_dataset"] == 4
-    assert planned["train_rlvr"] == 1
+    planned = jobs(snakemake("--dry-run", "--profile", "slurm", cwd=clone))
+    assert planned == {
+        "all": 1,
+        "fetch_dataset": 4,
+        "normalise_questions": 4,
+        "find_duplicates": 1,
+        "split_questions": 1,
+        "render_prompts": 1,
+        "fetch_model": 1,
+        "train_sft": 3,
+        "select_sft": 1,
+        "train_rlvr": 1,
+        "select_rlvr": 1,
+        "generate_development": 2,
+        "generate_answers": 4,
+        "score_answers": 4,
+        "compare_models": 1,
+        "tabulate_dynamics": 1,
+        "draw_figures": 1,
+        "render_report": 1,
+    }
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+def test_without_a_gpu_the_papers_experiment_stops_and_names_the_demo(clone: Path) -> None:
+    result = snakemake(cwd=clone)
+    assert result.returncode != 0
+    assert "trains on 4 GPU(s) of one machine; this one has none" in result.stderr
+    assert "make demo" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((clone / "results").glob("*/data"))
 
 
 def test_the_base_can_be_rebuilt(clone: Path) -> None:
@@ -93,6 +95,9 @@ def test_one_file_can_be_asked_for(clone: Path) -> None:
     [
         ("machin={device: cpu}", "machin: unknown key; did you mean machine?"),
         ("data={train: miniature/trian}", "there is no data set 'miniature/trian'"),
+        ("arms={rlvr: {reward: papper}}", "arms.rlvr.reward: there is no reward called 'papper'"),
+        ("arms={rlvr: {episodes: 0}}", "command line: arms.rlvr.episodes: Input should be greater than 0 (value: '0')"),
+        ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
     ],
 )
 def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:
@@ -100,6 +105,13 @@ def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, 
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_mistake_in_an_overlay_is_placed(clone: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("title: Mine\narms:\n  rlvr:\n    episodes: 0\n")
+    result = snakemake("--dry-run", *MINIATURE, str(overlay), cwd=clone)
+    assert f"  {overlay}, line 4: arms.rlvr.episodes: Input should be greater than 0 (value: 0)" in result.stdout
 
 
 def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:
@@ -159,18 +171,24 @@ def test_ctrl_c_ends_everything(clone: Path) -> None:
     assert processes_in(clone) == []
 
 
-@pytest.mark.slow
-def test_the_whole_graph_for_real(clone: Path) -> None:
+@pytest.fixture(scope="module")
+def finished(clone: Path) -> Path:
+    """The short experiment, run to its end."""
     result = snakemake(*SHORT, cwd=clone)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    results = clone / "results/short"
+    return clone
+
+
+@pytest.mark.slow
+def test_the_whole_graph_for_real(finished: Path) -> None:
+    results = finished / "results/short"
 
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "These accuracies support no claim" in page
     assert page.count("<svg") == 3
     assert "Update 2, question miniature/train/" in page
 
-    for model, modes in (("base", 2), ("sft/seed1", 1), ("rlvr/seed1", 1)):
+    for model, modes in (("base", 2), ("sft/seed1", 1), ("rlvr/seed1", 1), ("rlvr_dev/seed1", 1)):
         metrics = json.loads((results / f"eval/{model}/metrics.json").read_text())
         assert [record["n"] for record in metrics] == [16] * 2 * modes
         scores = read_parquet(results / f"eval/{model}/scores.parquet")
@@ -181,11 +199,177 @@ def test_the_whole_graph_for_real(clone: Path) -> None:
 
     rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
     assert rollouts.groupby("update").size().to_dict() == {1: 32, 2: 32}
+    # tests/reward.py
+    assert set(rollouts.loc[rollouts["valid_format"] & ~rollouts["correct"], "reward"]) == {-0.5}
     dynamics = read_parquet(results / "dynamics/rlvr/seed1.parquet")
     assert dynamics["reward"].tolist() == rollouts.groupby("update")["reward"].mean().tolist()
     assert dynamics["engine_kl"].abs().max() < 2e-3
 
-    again = snakemake(*SHORT, cwd=clone)
+    selection = json.loads((results / "development/rlvr/seed1/selection.json").read_text())
+    assert [row["candidate"] for row in selection] == ["update1", "update2"]
+    assert [row["n"] for row in selection] == [16, 16]
+    (best,) = (row["candidate"] for row in selection if row["chosen"])
+    weights = results / "models/rlvr_dev/seed1/model.safetensors"
+    assert weights.samefile(results / f"checkpoints/rlvr/seed1/{best}/model.safetensors")
+    for model in ("sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"):
+        assert "not medical advice" in (results / f"models/{model}/README.md").read_text()
+    assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == "tests/reward.py"
+
+    again = snakemake(*SHORT, cwd=finished)
     assert "Nothing to be done" in again.stdout + again.stderr
-    forced = jobs(snakemake("--dry-run", *SHORT, "--forcerun", "score_answers", cwd=clone))
+    forced = jobs(snakemake("--dry-run", *SHORT, "--forcerun", "score_answers", cwd=finished))
     assert set(forced) == {"all", "score_answers", "compare_models", "draw_figures", "render_report"}
+
+
+CHANGED, OTHER_FILES, NEW = (
+    "params have changed since last execution",
+    "set of input files has changed since last execution",
+    "output files have to be generated",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "causes"),
+    [
+        ("title=Other", {CHANGED: {"render_report"}}),
+        ("claims=true", {CHANGED: {"render_report"}}),
+        ("base={licence: Other}", {CHANGED: {"select_sft", "select_rlvr"}}),
+        ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
+        ("base={context_tokens: 256}", {CHANGED: {"render_report"}}),
+        ("data={mirror: /elsewhere}", {CHANGED: {"render_report"}}),
+        ("data={train_rows: 16}", {CHANGED: {"split_questions"}}),
+        ("data={development_rows: 8}", {CHANGED: {"split_questions"}}),
+        ("data={seed: 2}", {CHANGED: {"split_questions"}}),
+        ("data={none_of_the_above: [miniature]}", {CHANGED: {"normalise_questions"}}),
+        ("benchmarks={miniature: {rows: 8}}", {CHANGED: {"split_questions"}}),
+        ("benchmarks={miniature: {title: Other}}", {CHANGED: {"draw_figures"}}),
+        ("prompts={direct: prompts/med_rlvr.txt}", {OTHER_FILES: {"render_prompts"}}),
+        ("arms={sft: {epochs: 2}}", {CHANGED: {"train_sft"}}),
+        ("arms={sft: {modes: [chain_of_thought]}}", {CHANGED: {"generate_answers"}}),
+        (
+            "arms={sft: {learning_rates: [2.0e-4, 1.0e-4]}}",
+            {NEW: {"train_sft", "generate_development"}, OTHER_FILES: {"select_sft"}},
+        ),
+        ("arms={rlvr: {clip: 0.3}}", {CHANGED: {"train_rlvr"}}),
+        ("arms={rlvr: {reward: paper}}", {CHANGED: {"train_rlvr"}}),
+        ("arms={rlvr: {modes: [direct]}}", {CHANGED: {"generate_development"}}),
+        ("evaluation={direct_max_tokens: 4}", {CHANGED: {"generate_development", "generate_answers"}}),
+        ("evaluation={bootstrap_resamples: 10}", {CHANGED: {"score_answers"}}),
+        ("evaluation={seed: 2}", {CHANGED: {"generate_development", "generate_answers"}}),
+        ("machine={threads: 2}", {}),
+        ("machine={train_micro_batch: 4}", {}),
+        ("machine={vllm_memory_utilization: 0.2}", {}),
+        ("miniature={test: 20}", {CHANGED: {"make_miniature"}}),
+        ("miniature={pretraining_steps: 2}", {CHANGED: {"render_report"}}),
+    ],
+)
+def test_a_key_runs_again_exactly_the_rules_that_read_it(
+    finished: Path, change: str, causes: dict[str, set[str]]
+) -> None:
+    """The first of them in every line of the graph; what depends on these runs again in any case."""
+    assert first_causes(snakemake("--dry-run", *SHORT, "--config", change, cwd=finished)) == causes
+
+
+@pytest.mark.slow
+def test_a_second_seed_runs_beside_the_first(finished: Path) -> None:
+    planned = jobs(snakemake("--dry-run", *SHORT, "--config", "arms={rlvr: {seeds: [1, 2]}}", cwd=finished))
+    assert (planned["train_rlvr"], planned["select_rlvr"], planned["generate_answers"]) == (1, 1, 2)
+    assert "train_sft" not in planned
+
+
+@contextmanager
+def edited(file: Path, old: str, new: str) -> Iterator[None]:
+    """A file of the clone with other text, and afterwards as it was but for its time."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rules"),
+    [
+        ("workflow/scripts/train_rlvr.py", '"""Train the base by', '"""Train it by', set()),
+        ("src/medrlvr/rewards.py", '"""-1 without a valid format', '"""Minus one without a valid format', set()),
+        ("src/medrlvr/grading.py", '"""The one grader: it', '"""The grader: it', set()),
+        ("src/medrlvr/training/rlvr.py", '"""Reinforcement learning from', '"""Learning from', set()),
+        ("src/medrlvr/config.py", '"""Name of the folder under', '"""The folder under', set()),
+        ("tests/reward.py", '"""Return less for', '"""Give less for', set()),
+        ("tests/reward.py", "WRONG = -0.5", "WRONG = -0.6", {"train_rlvr"}),
+        ("src/medrlvr/grading.py", "[(*]{0,3}", "[(*]{0,2}", {"score_answers", "select_sft", "select_rlvr"}),
+    ],
+)
+def test_what_is_said_of_the_code_runs_nothing_and_what_it_decides_does(
+    finished: Path, file: str, old: str, new: str, rules: set[str]
+) -> None:
+    with edited(finished / file, old, new):
+        causes = first_causes(snakemake("--dry-run", *SHORT, cwd=finished))
+    assert causes == ({CHANGED: rules} if rules else {})
+
+
+@contextmanager
+def hidden(*paths: Path) -> Iterator[None]:
+    """Files or folders elsewhere for a while."""
+    for path in paths:
+        path.rename(path.with_name(f"{path.name}.hidden"))
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.with_name(f"{path.name}.hidden").rename(path)
+
+
+@pytest.mark.slow
+def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Path) -> None:
+    """Snakemake deletes what a failed step wrote before, and by itself would find nothing to do."""
+    prompts = finished / "results/short/prompts"
+    with hidden(*prompts.iterdir()):
+        assert jobs(snakemake("--dry-run", *SHORT, cwd=finished))["render_prompts"] == 1
+
+
+@pytest.mark.slow
+def test_deleted_models_are_not_trained_again(finished: Path) -> None:
+    results = finished / "results/short"
+    with hidden(results / "checkpoints/rlvr/seed1", results / "models/rlvr", results / "models/base"):
+        assert jobs(snakemake("--dry-run", *SHORT, cwd=finished)) == {}
+
+
+@pytest.mark.slow
+def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> None:
+    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "medrlvr.ask", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(finished / "src")}
+        return subprocess.run(command, cwd=finished, env=environment, capture_output=True, text=True, check=False)
+
+    model = "results/short/models/rlvr_dev/seed1"
+    answers = read_parquet(finished / "results/short/eval/rlvr_dev/seed1/answers.parquet")
+    first = answers.iloc[0]
+    result = ask(model, "--question", first["question_id"])
+    assert result.returncode == 0, result.stderr
+    assert f"--- {first['question_id']}, chain_of_thought" in result.stdout
+    assert f"--- response\n{first['response']}\n--- grade\nanswered: " in result.stdout
+    assert "not medical advice" in result.stdout
+
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "B"}))
+    result = ask("results/short/models/base", "--question", str(own), "--mode", "direct")
+    assert result.returncode == 0, result.stderr
+    assert "A. this\nB. that" in result.stdout
+    assert "right is B" in result.stdout
+
+    own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "C"}))
+    for arguments, message in (
+        (["results/short/models/none"], "is no model folder"),
+        ([model, "--question", "nobody/1"], "is called 'nobody/1'; one there is"),
+        ([model, "--question", str(own)], "answer is C, but there are 2 options"),
+        ([str(finished / "assets/miniature_base")], "lies in no results folder"),
+    ):
+        result = ask(*arguments)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr

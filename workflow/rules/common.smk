@@ -32,7 +32,7 @@ def or_stop(function, *arguments):
 
 
 # Overlays stand before config.yaml in Snakemake's list, though they are merged over it.
-FILES = sorted(workflow.configfiles, key=lambda file: Path(file) != Path("config/config.yaml").resolve())
+FILES = sorted(workflow.configfiles, key=lambda file: Path(file).resolve() != Path("config/config.yaml").resolve())
 EXPERIMENT = or_stop(configuration.load, config, FILES, workflow.config_settings.config)
 SOURCES = or_stop(load_registry, REGISTRY)
 

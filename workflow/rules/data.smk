@@ -22,11 +22,11 @@ rule make_miniature:
         f"{RESULTS}/logs/data/make_miniature.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/make_miniature.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         sizes={name: getattr(EXPERIMENT.miniature, name) for name in ("train", "dev", "test", "ood_test")},
         seed=EXPERIMENT.miniature.seed,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Make the questions of the miniature world"
     script:
@@ -47,10 +47,10 @@ rule fetch_dataset:
         dataset="(?!miniature)[a-z0-9_]+",
         split="[a-z0-9_]+",
         suffix="jsonl|parquet",
-    conda:
-        "../../envs/conda.yaml"
     params:
         name="{dataset}/{split}",
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Fetch {params.name}"
     script:
@@ -72,11 +72,11 @@ rule normalise_questions:
     wildcard_constraints:
         dataset="[a-z0-9_]+",
         split="[a-z0-9_]+",
-    conda:
-        "../../envs/conda.yaml"
     params:
         name="{dataset}/{split}",
         none_of_the_above=list(EXPERIMENT.data.none_of_the_above),
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Normalise {params.name}"
     script:
@@ -116,12 +116,12 @@ rule split_questions:
         f"{RESULTS}/logs/data/split_questions.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/split_questions.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         names=list(HELD_OUT),
         rows=ROWS,
         seed=EXPERIMENT.data.seed,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Settle the training questions and the benchmarks"
     script:

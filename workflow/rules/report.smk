@@ -22,11 +22,11 @@ rule draw_figures:
         f"{RESULTS}/logs/figures/draw_figures.log",
     benchmark:
         f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         models=MODELS,
         titles=TITLES,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Draw the figures"
     script:
@@ -50,13 +50,13 @@ rule render_report:
         f"{RESULTS}/logs/report/render_report.log",
     benchmark:
         f"{RESULTS}/benchmarks/report/render_report.tsv"
-    conda:
-        "../../envs/conda.yaml"
     params:
         models=MODELS,
         runs=RLVR_RUNS,
         titles=TITLES,
         experiment=EXPERIMENT.model_dump(mode="json", exclude={"machine"}),
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Render the page: {output.page}"
     script:

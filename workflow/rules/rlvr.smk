@@ -29,8 +29,6 @@ rule train_rlvr:
         f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}.tsv"
     wildcard_constraints:
         arm="|".join(RLVR_ARMS),
-    conda:
-        "../../envs/conda.yaml"
     threads: CORES
     resources:
         gpu=TRAINING_GPUS,
@@ -41,6 +39,8 @@ rule train_rlvr:
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, seed {wildcards.seed}: reinforcement learning from verifiable rewards"
     script:
@@ -63,11 +63,11 @@ rule select_rlvr:
         f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
     wildcard_constraints:
         arm="|".join(RLVR_ARMS),
-    conda:
-        "../../envs/conda.yaml"
     params:
         grader=GRADER,
         card=card_facts,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
     script:

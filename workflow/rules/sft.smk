@@ -24,8 +24,6 @@ rule train_sft:
     wildcard_constraints:
         arm="|".join(SFT_ARMS),
         rate=r"[^/]+",
-    conda:
-        "../../envs/conda.yaml"
     threads: CORES
     resources:
         gpu=TRAINING_GPUS,
@@ -34,6 +32,8 @@ rule train_sft:
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, learning rate {wildcards.rate}, seed {wildcards.seed}: supervised fine-tuning"
     script:
@@ -55,11 +55,11 @@ rule select_sft:
         f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
     wildcard_constraints:
         arm="|".join(SFT_ARMS),
-    conda:
-        "../../envs/conda.yaml"
     params:
         grader=GRADER,
         card=card_facts,
+    conda:
+        "../../envs/conda.yaml"
     message:
         "Choose the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"
     script:

@@ -1,0 +1,38 @@
+"""Snakemake as a user starts it, and what its dry runs say."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+def snakemake(*arguments: str, cwd: Path = Path()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+def jobs(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Rule -> number of jobs, from a dry run's table."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    if "Job stats:" not in result.stdout:
+        return {}
+    table = result.stdout.split("Job stats:")[1].split("total")[0].splitlines()[3:]
+    return {line.split()[0]: int(line.split()[1]) for line in table if line.strip()}
+
+
+def first_causes(result: subprocess.CompletedProcess[str]) -> dict[str, set[str]]:
+    """Reason -> rules, from a dry run's end, without those that only follow from others."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    if "\nReasons:\n" not in result.stdout:
+        return {}
+    causes = {}
+    for reason, rules in re.findall(
+        r"^    (\S.*):\n        (.*)$", result.stdout.split("\nReasons:\n")[1], re.MULTILINE
+    ):
+        if reason != "input files updated by another job":
+            causes[reason] = set(rules.split(", "))
+    return causes

@@ -1,0 +1,104 @@
+"""What the documents say can be followed: links, paths, commands and examples."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline import jobs, snakemake
+
+DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), Path("results/README.md")]
+DOCUMENTS += sorted(Path("docs").glob("*.md"))
+# Files that the examples of docs/configuration.md let a reader write.
+WRITTEN_BY_THE_READER = {"config/mine.yaml", "prompts/mine.txt", "config/harsh.py"}
+
+
+def commands() -> list[str]:
+    """Every command that a document shows, in a block of its own or in a sentence."""
+    found = set()
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        shown = re.findall(r"^    (\S.*)$", text, re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+        found |= {line.split("  #")[0].split(" # ")[0].strip() for line in shown}
+    return sorted(line for line in found if re.match(r"(make|\S*snakemake|pip install|sh|python\S*) [\w.-]", line))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_and_paths_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        if not link.startswith("http"):
+            assert (document.parent / link).exists(), link
+    for path in re.findall(r"`((?:assets|config|docs|envs|prompts|src|tests|workflow|profiles|slurm)/[\w./-]*)`", text):
+        assert Path(path).exists() or path in WRITTEN_BY_THE_READER, path
+
+
+def test_commands_were_found() -> None:
+    assert {"make demo", "make test", "make check"} <= set(commands())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_shown_command_would_run(command: str) -> None:
+    """Dry, where it would take long; what needs a cluster or a network is planned or looked up only."""
+    words = shlex.split(command.replace("<folder>", "mirror").replace("config/mine.yaml", "config/miniature.yaml"))
+    program, target = Path(words[0]).name, words[1]
+    if program == "make" and target in ("demo", "smollm2"):
+        given = [word for word in words if not word.startswith("ARGS=")]
+        extra = [word.removeprefix("ARGS=") for word in words if word.startswith("ARGS=")]
+        words = [*given, f"ARGS=--dry-run {' '.join(extra)}".replace("--unlock", "")]
+    elif program == "make":
+        words = ["make", "--dry-run", *words[1:]]
+    elif program == "snakemake":
+        words = [f".venv/bin/{program}", *words[1:], "--dry-run"]
+    else:
+        assert program == "pip", f"no way is known to try this: {command}"
+        files = [word for word in words if word.startswith("envs/")]
+        assert files and all(Path(file).is_file() for file in files)
+        return
+    result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+def examples() -> dict[str, str]:
+    """Heading -> the text under it, of docs/configuration.md."""
+    sections = Path("docs/configuration.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    return {section.split("\n")[0]: section for section in sections if "```yaml" in section}
+
+
+EXPECTED = {
+    "A new base model": {"fetch_model": 1},
+    "A new training set or benchmark": {"fetch_dataset": 4},
+    "A new prompt": {"render_prompts": 1},
+    "A new reward": {"train_rlvr": 1},
+    "A new arm": {"train_rlvr": 2, "select_rlvr": 2},
+    "Several seeds": {"train_rlvr": 3, "train_sft": 9, "select_sft": 3},
+}
+
+
+def test_every_example_is_tried() -> None:
+    assert set(examples()) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("heading", EXPECTED)
+def test_an_example_is_planned_as_it_stands(clone: Path, tmp_path: Path, heading: str) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    blocks = dict(re.findall(r"```(\w+)\n(.*?)```", examples()[heading], re.DOTALL))
+    (here / "config/mine.yaml").write_text(blocks["yaml"], encoding="utf-8")
+    (here / "config/harsh.py").write_text(blocks.get("python", ""), encoding="utf-8")
+    (here / "prompts/mine.txt").write_text(Path("prompts/med_rlvr.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    with (here / "config/datasets.tsv").open("a", encoding="utf-8") as registry:
+        registry.write(blocks.get("tsv", ""))
+    planned = snakemake("--dry-run", "--configfile", "config/mine.yaml", cwd=here)
+    counts = jobs(planned)
+    assert EXPECTED[heading].items() <= counts.items()
+    name = yaml.safe_load(blocks["yaml"])["experiment"]
+    assert f"results/{name}/report.html" in planned.stdout
+    for needed in re.findall(r"(?:config|prompts)/(?:mine\.txt|harsh\.py)", blocks["yaml"]):
+        (here / needed).unlink()
+        assert snakemake("--dry-run", "--configfile", "config/mine.yaml", cwd=here).returncode != 0
+    assert not os.path.exists(here / "results" / name)
