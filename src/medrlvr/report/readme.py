@@ -47,7 +47,8 @@ def stage_seconds(benchmarks: Path) -> pd.Series:
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
         parts = path.relative_to(benchmarks).with_suffix("").parts
-        stage = f"training {parts[1]}" if parts[0] == "models" and len(parts) > 2 else _STAGES[parts[0]]
+        chosen = parts[0] == "models" and len(parts) > 2
+        stage = f"training {parts[1]}" if parts[0] == "checkpoints" else _STAGES["eval" if chosen else parts[0]]
         job = "/".join(part for part in parts if not part.startswith("seed"))
         rows.append({"stage": stage, "job": job, "seconds": pd.read_csv(path, sep="\t")["s"].iloc[0]})
     return pd.DataFrame(rows).groupby(["stage", "job"])["seconds"].mean().groupby("stage").sum()
@@ -57,6 +58,7 @@ _STAGES = {
     "data": "data and prompts",
     "prompts": "data and prompts",
     "models": "data and prompts",
+    "development": "answers and scores",
     "eval": "answers and scores",
     "compare": "report",
     "dynamics": "report",
@@ -90,7 +92,8 @@ def results_table(summary: pd.DataFrame, sampled: pd.Series, seconds: pd.Series,
     times = ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.sort_values(ascending=False).items())
     lines += [
         "",
-        f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. "
+        f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. `rlvr` is the last"
+        " checkpoint, as in the paper, `rlvr_dev` the one best on development. "
         "Sampled at temperature 1, the base keeps the strict format in "
         f"{100 * sampled.mean():.0f} % of {len(sampled)} responses (the rollouts of the first updates). "
         f"Where tags are not insisted on, its greedy chain of thought names the right letter in {leniently} %. "
