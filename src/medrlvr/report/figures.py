@@ -101,7 +101,8 @@ def draw_accuracy(metrics: pd.DataFrame) -> Figure:
 
 
 def _bars(axis: Axes, group: pd.DataFrame) -> None:
-    labels = [f"{model}\n{mode.replace('_', ' ')}" for model, mode in zip(group["model"], group["mode"], strict=True)]
+    modes = group["mode"].str.replace("chain_of_thought", "chain of\nthought")
+    labels = [f"{model}\n{mode}" for model, mode in zip(group["model"], modes, strict=True)]
     arms = [model.split("/")[0] for model in group["model"]]
     colours = dict(zip(dict.fromkeys(arms), COLOURS, strict=False))
     bars = axis.bar(
