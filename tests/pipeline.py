@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 
-def snakemake(*arguments: str, cwd: Path = Path()) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+def snakemake(*arguments: str, cwd: Path = Path(), cores: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", *(["--cores", "2"] if cores else []), *arguments]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
     return subprocess.run(
         command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

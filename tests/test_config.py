@@ -27,6 +27,7 @@ from medrlvr.training.preparation import fill_steps
 from medrlvr.training.rollouts import update_sizes
 
 PAPER = Path("config/config.yaml")
+OTHER = {"data": "medqa_4_options/test", "distribution": "in", "title": "Other"}
 OVERLAYS = sorted([*Path("config").glob("*.yaml"), *Path("config/ablations").glob("*.yaml")])
 OVERLAYS.remove(PAPER)
 
@@ -153,6 +154,14 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"arms": {"sft": {"max_tokens": 40000}}}, "arms.sft.max_tokens: prompt and response have 40000"),
         ({"base": {"name": "other/model"}}, "base.licence: is Qwen2.5-3B's; name the licence of other/model"),
         ({"experiment": "a/b"}, "experiment: String should match pattern"),
+        (rlvr(seeds=3), "arms.rlvr.seeds: should be a list, such as [3] (value: 3)"),
+        (rlvr(temperature=float("inf")), "arms.rlvr.temperature: Input should be a finite number"),
+        (rlvr(trainer="sft"), "arms.rlvr.trainer: reward and other keys of the arm are another trainer's"),
+        ({"data": {"development": "medqa/train"}}, "data.development: is what models are trained on"),
+        ({"benchmarks": {"development": {**OTHER}}}, "benchmarks.development: cannot be a benchmark's name"),
+        ({"benchmarks": {"a/b": {**OTHER}}}, "benchmarks.a/b: cannot be a benchmark's name"),
+        ({"benchmarks": {"b": {**OTHER, "data": "medqa/test"}}}, "benchmarks.b.data: is that of benchmark medqa too"),
+        ({"benchmarks": {"b": {**OTHER, "title": "MedQA"}}}, "benchmarks.b.title: is that of benchmark medqa too"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: str) -> None:
@@ -165,7 +174,7 @@ def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: st
 
 def test_a_mistake_is_placed(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clipp: 1\n")
+    file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clipp: 1\n    modes: [x]\n")
     values = merged(yaml.safe_load(file.read_text()), {"machine": {"threads": 0}})
     with pytest.raises(UserError) as caught:
         load(values, [PAPER, file], {"machine": {"threads": 0}})
@@ -173,6 +182,7 @@ def test_a_mistake_is_placed(tmp_path: Path) -> None:
         "the configuration cannot be used:",
         f"  {file}, line 4: arms.rlvr.episodes: Input should be greater than 0 (value: 0)",
         f"  {file}, line 5: arms.rlvr.clipp: unknown key; did you mean clip?",
+        f"  {file}, line 6: arms.rlvr.modes.0: Input should be 'direct' or 'chain_of_thought' (value: 'x')",
         "  command line: machine.threads: Input should be greater than 0 (value: 0)",
     ]
 

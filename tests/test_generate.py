@@ -1,6 +1,7 @@
 """vLLM's command lines against its own parser, and answers from one engine that loads several models in turn."""
 
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -23,16 +24,15 @@ def test_every_option_is_one_of_vllms(machine: Machine) -> None:
     from vllm import EngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    words = engine_arguments(Path("/m/base"), machine, 300, 7)
+    words = engine_arguments(machine, 300)
     parser = EngineArgs.add_cli_args(FlexibleArgumentParser(allow_abbrev=False))
     values, unknown = parser.parse_known_args(words)
     assert not unknown
     expected = {
-        "model": "/m/base",
         "dtype": "float32" if machine is CPU else "bfloat16",
         "max_model_len": 300,
         "gpu_memory_utilization": machine.vllm_memory_utilization,
-        "seed": 7,
+        "seed": 0,
         "trust_remote_code": False,
         "enforce_eager": machine is CPU,
     }
@@ -40,9 +40,11 @@ def test_every_option_is_one_of_vllms(machine: Machine) -> None:
 
 
 def test_the_first_model_is_the_engines_and_the_others_follow() -> None:
-    words = command(Path("a.parquet"), Path("b.parquet"), [Path("m1"), Path("m2"), Path("m3")], ["--model", "m1"])
+    models, answers = [Path("m1"), Path("m2"), Path("m3")], [Path("1.parquet"), Path("2.parquet"), Path("3.parquet")]
+    words = command(Path("a.parquet"), models, answers, ["--dtype", "float32"])
     assert shlex.join(words[1:]) == (
-        "-m medrlvr.evaluation.generate --asked a.parquet --answers b.parquet --also m2 m3 --model m1"
+        "-m medrlvr.evaluation.generate --asked a.parquet --model m1 --also m2 m3"
+        " --answers 1.parquet 2.parquet 3.parquet --dtype float32"
     )
 
 
@@ -62,21 +64,11 @@ def asked(*prompts: str) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(max_tokens=12)
 
 
-def answers(models: list[Path], folder: Path) -> pd.DataFrame:
+def answers(models: list[Path], folder: Path, state: Path, said: list[str] | None = None) -> pd.DataFrame:
     folder.mkdir()
     prompts = asked("Question: What is given for gout?\nAnswer:", "A conversation between User and Assistant.")
-    said: list[str] = []
-    ask(
-        models,
-        prompts,
-        folder,
-        CPU,
-        prompt_max_tokens=100,
-        seed=1,
-        cache=folder / "cache",
-        stage="t",
-        say=said.append,
-    )
+    say = [].append if said is None else said.append
+    ask(models, prompts, folder, CPU, prompt_max_tokens=100, state=state, stage="t", say=say)
     return read_parquet(folder / "answers.parquet")
 
 
@@ -95,22 +87,32 @@ def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> No
     model.save_pretrained(other)
     AutoTokenizer.from_pretrained(BASE).save_pretrained(other)
 
-    together = answers([BASE, other, BASE], tmp_path / "together")
-    alone = answers([other], tmp_path / "alone")
+    copy = tmp_path / "copy"
+    shutil.copytree(BASE, copy)
+    (copy / "config.json").write_text((BASE / "config.json").read_text() + " ")  # the same model, asked for itself
+    together = answers([BASE, other, copy], tmp_path / "together", tmp_path / "state")
+    alone = answers([other], tmp_path / "alone", tmp_path / "another state")
     columns = ["question_id", "response", "finish_reason", "response_tokens"]
     first, second, third = (together.iloc[i : i + 2][columns].values.tolist() for i in (0, 2, 4))
     assert second == alone[columns].values.tolist()
     assert first == third != second
-    assert together["model"].tolist() == [str(path) for path in (BASE, BASE, other, other, BASE, BASE)]
+    assert together["model"].tolist() == [str(path) for path in (BASE, BASE, other, other, copy, copy)]
 
     by_hand = subprocess.run(["sh", tmp_path / "alone/command.sh"], capture_output=True, text=True, check=False)
     assert by_hand.returncode == 0, by_hand.stderr[-2000:]
-    assert read_parquet(tmp_path / "alone/answers-by-hand.parquet").equals(alone)
+    assert read_parquet(tmp_path / "alone/by-hand-1.parquet").equals(alone.drop(columns="model"))
+
+    said: list[str] = []
+    moved = tmp_path / "moved"
+    other.rename(moved)
+    again = answers([moved], tmp_path / "again", tmp_path / "state", said)
+    assert said == ["t: the same weights were asked the same before"]
+    assert again.equals(alone.assign(model=str(moved)))
 
 
 def test_a_prompt_that_would_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"asked.parquet, row 2: \d+ tokens, but evaluation.prompt_max_tokens is 9"):
         ask(
             [BASE], asked("short", "long " * 50), tmp_path, CPU,
-            prompt_max_tokens=9, seed=1, cache=tmp_path, stage="t", say=print,
+            prompt_max_tokens=9, state=tmp_path, stage="t", say=print,
         )  # fmt: skip

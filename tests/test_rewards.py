@@ -31,6 +31,10 @@ def test_a_file_is_a_reward(tmp_path: Path) -> None:
         ("broken.py", "def reward(:", r"broken.py cannot be loaded: SyntaxError"),
         ("fails.py", "1 / 0", r"fails.py cannot be loaded: ZeroDivisionError"),
         ("other.py", "reward = 1", r"other.py has no function reward\(grade\)"),
+        ("two.py", "def reward(grade, other): return 0", r"reward\(grade\) of .*two.py fails: TypeError"),
+        ("text.py", "def reward(grade): return 'one'", r"fails: ValueError: a reward must be a number from -10 to 10"),
+        ("much.py", "def reward(grade): return 11 * grade.correct", r"from -10 to 10, and this is 11"),
+        ("nan.py", "def reward(grade): return float('nan')", r"from -10 to 10, and this is nan"),
     ],
 )
 def test_what_is_no_reward_is_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:

@@ -53,21 +53,21 @@ def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> 
 
 def test_a_card_says_what_the_model_is_made_of() -> None:
     text = model_card(
-        base="some/base@c0ffee",
+        "rlvr_dev/seed3",
+        base={"name": "some/base", "origin": "some/base at commit c0ffee"},
         base_licence="Some licence",
         data="exam/train",
         data_licence="MIT",
         citation="Somebody 2020",
-        arm="rlvr",
-        settings={"trainer": "rlvr", "clip": 0.2},
-        seed="3",
+        settings={"trainer": "rlvr", "clip": 0.2, "seed": 3},
         candidate={"candidate": "update8", "n": 200, "accuracy": 0.5},
         reason="best on development",
     )
     for part in (
         "base_model: some/base\n",
         "license_name: Some licence",
-        "# rlvr, seed 3",
+        "# rlvr_dev/seed3",
+        "at commit c0ffee",
         "not medical advice",
         "MIT",
     ):

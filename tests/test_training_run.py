@@ -159,8 +159,9 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     first, second, last = (weights(folder / f"rlvr/update{update}") for update in (3, 6, 8))
     assert any(not torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(second[name], last[name]) for name in first)
-    assert (folder / "rlvr/update8/command.sh").is_file()
-    settings = yaml.safe_load((folder / "rlvr/training.yaml").read_text())
+    for update in (3, 8):
+        assert (folder / f"rlvr/update{update}/command.sh").is_file()
+    settings = yaml.safe_load((folder / "rlvr/update3/training.yaml").read_text())
     assert (settings["episodes"], settings["actor_learning_rate"], settings["seed"]) == (2, 1e-3, 1)
     assert not state.exists()
 

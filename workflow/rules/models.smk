@@ -2,7 +2,7 @@
 
 OUTPUTS:
     base    = models/base/: safetensors and tokenizer, wherever they came from
-    origin  = models/base.json: where that was
+    origin  = base.json: where that was
 """
 
 if BASE.source == "rebuilt":
@@ -16,7 +16,7 @@ if BASE.source == "rebuilt":
             chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
         output:
             model=directory(f"{RESULTS}/models/base"),
-            origin=f"{RESULTS}/models/base.json",
+            origin=f"{RESULTS}/base.json",
         log:
             f"{RESULTS}/logs/models/base.log",
         benchmark:
@@ -40,7 +40,7 @@ else:
             folder=BASE.name if BASE.source in ("embedded", "path") else [],
         output:
             model=directory(f"{RESULTS}/models/base"),
-            origin=f"{RESULTS}/models/base.json",
+            origin=f"{RESULTS}/base.json",
         log:
             f"{RESULTS}/logs/models/base.log",
         benchmark:

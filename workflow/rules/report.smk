@@ -1,7 +1,7 @@
 """Figures and the page.
 
 REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet, compare/comparisons.json, rollouts, data/,
-    development/{arm}/seed{seed}/selection.json, models/base.json
+    development/{arm}/seed{seed}/selection.json, base.json
 OUTPUTS:
     figures = figures/{accuracy,dynamics,training}.svg, each with its .csv
     page    = report.html: self-contained
@@ -43,7 +43,7 @@ rule render_report:
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
         rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
         counts=f"{RESULTS}/data/counts.json",
-        base=f"{RESULTS}/models/base.json",
+        base=f"{RESULTS}/base.json",
         selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=RUNS),
         figures=[f"{RESULTS}/figures/{name}.svg" for name in FIGURES],
     output:

@@ -35,7 +35,7 @@ rule train_rlvr:
     params:
         arm=training,
         # Without comments and docstrings: what is rewarded, not how it is explained.
-        reward=lambda wildcards: fingerprint(rewards.source(EXPERIMENT.arms[wildcards.arm].reward)),
+        reward=lambda wildcards: fingerprint(rewards.source(ARMS[wildcards.arm].reward)),
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
@@ -53,6 +53,7 @@ rule select_rlvr:
         candidates=candidates,
         answers=answers_of_candidates,
         questions=f"{RESULTS}/data/benchmarks/development.parquet",
+        base=f"{RESULTS}/base.json",
     output:
         last=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
         chosen=directory(f"{RESULTS}/models/{{arm}}{CHOSEN}/seed{{seed}}"),

@@ -3,7 +3,7 @@
 REQUIRED INPUTS: models/base/, prompts/sft.jsonl; to choose, development/{arm}/seed{seed}/answers.parquet
 OUTPUTS:
     candidates  = checkpoints/{arm}/seed{seed}/lr{rate}/: one model for each learning rate of the grid
-    trainer     = checkpoints/{arm}/seed{seed}/lr{rate}.parquet: the trainer's own metrics, one row per update
+    trainer     = dynamics/{arm}/seed{seed}/lr{rate}.parquet: the trainer's own metrics, one row per update
     model       = models/{arm}/seed{seed}/: the one that does best on development
     selection   = development/{arm}/seed{seed}/selection.json: how each did
 """
@@ -16,7 +16,7 @@ rule train_sft:
         prompts=f"{RESULTS}/prompts/sft.jsonl",
     output:
         model=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}"),
-        trainer=f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.parquet",
+        trainer=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/lr{{rate}}.parquet",
     log:
         f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.log",
     benchmark:
@@ -46,6 +46,7 @@ rule select_sft:
         candidates=candidates,
         answers=answers_of_candidates,
         questions=f"{RESULTS}/data/benchmarks/development.parquet",
+        base=f"{RESULTS}/base.json",
     output:
         model=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
         selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",

@@ -19,8 +19,7 @@ if __name__ == "__main__":
             Path(snakemake.output.answers).parent,
             load(snakemake.config).machine,
             prompt_max_tokens=params.prompt_max_tokens,
-            seed=params.seed,
-            cache=Path(params.state),
+            state=Path(params.state),
             stage=params.stage,
             say=say,
         )

@@ -13,4 +13,4 @@ if __name__ == "__main__":
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
         output, params = Path(snakemake.output.model), snakemake.params
         pretrain(output, renderer, params.steps, params.seed, snakemake.threads, say)
-        write_json(snakemake.output.origin, {"source": "rebuilt", "origin": f"rebuilt, seed {params.seed}"})
+        write_json(snakemake.output.origin, {"name": "miniature", "origin": f"rebuilt with seed {params.seed}"})

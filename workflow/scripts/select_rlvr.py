@@ -1,7 +1,11 @@
 """Take the last checkpoint and the one that does best on the development questions."""
 
+import json
 from pathlib import Path
 
+import yaml
+
+from medrlvr.config import CHOSEN
 from medrlvr.evaluation.select import candidates, choose
 from medrlvr.files import read_parquet, write_json
 from medrlvr.job import job
@@ -10,14 +14,17 @@ from medrlvr.training.preparation import hand_over
 
 if __name__ == "__main__":
     with job(snakemake) as say:
+        arm, seed = snakemake.wildcards.arm, snakemake.wildcards.seed
         models = candidates(snakemake.input.candidates)
         table = choose(read_parquet(snakemake.input.answers), read_parquet(snakemake.input.questions), models)
-        picks = {"last": (len(models) - 1, "the last"), "chosen": (table["chosen"].idxmax(), "best on development")}
-        for output, (index, reason) in picks.items():
-            candidate, model = table.loc[index].to_dict(), snakemake.output[output]
-            card = model_card(
-                **snakemake.params.card, seed=snakemake.wildcards.seed, candidate=candidate, reason=reason
-            )
-            hand_over(models[index], Path(model), card)
-            say(f"{model}: {candidate['candidate']}, {reason} of {len(models)}")
+        facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
+        for output, name, index, reason in (
+            ("last", f"{arm}/seed{seed}", len(models) - 1, "the last"),
+            ("chosen", f"{arm}{CHOSEN}/seed{seed}", int(table["chosen"].idxmax()), "best on development"),
+        ):
+            candidate = table.loc[index].to_dict()
+            settings = yaml.safe_load((models[index] / "training.yaml").read_text(encoding="utf-8"))
+            card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
+            hand_over(models[index], Path(snakemake.output[output]), card)
+            say(f"{name}: {candidate['candidate']}, {reason} of {len(models)}")
         write_json(snakemake.output.selection, table.to_dict("records"))

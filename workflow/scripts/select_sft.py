@@ -1,6 +1,9 @@
 """Take the learning rate that does best on the development questions."""
 
+import json
 from pathlib import Path
+
+import yaml
 
 from medrlvr.evaluation.select import candidates, choose
 from medrlvr.files import read_parquet, write_json
@@ -13,9 +16,13 @@ if __name__ == "__main__":
         models = candidates(snakemake.input.candidates)
         answers = read_parquet(*snakemake.input.answers) if snakemake.input.answers else None
         table = choose(answers, read_parquet(snakemake.input.questions), models)
-        (best,) = table[table["chosen"]].to_dict("records")
+        best = int(table["chosen"].idxmax())
+        candidate = table.loc[best].to_dict()
         reason = f"best of {len(models)} on development" if models[1:] else "the only candidate"
-        card = model_card(**snakemake.params.card, seed=snakemake.wildcards.seed, candidate=best, reason=reason)
-        hand_over(models[table["chosen"].idxmax()], Path(snakemake.output.model), card)
+        name = f"{snakemake.wildcards.arm}/seed{snakemake.wildcards.seed}"
+        facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
+        settings = yaml.safe_load((models[best] / "training.yaml").read_text(encoding="utf-8"))
+        card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
+        hand_over(models[best], Path(snakemake.output.model), card)
         write_json(snakemake.output.selection, table.to_dict("records"))
-        say(f"{snakemake.output.model}: {best['candidate']}, {reason}")
+        say(f"{name}: {candidate['candidate']}, {reason}")

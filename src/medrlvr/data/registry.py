@@ -19,6 +19,7 @@ Columns:
 """
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -160,12 +161,29 @@ def _source(cells: dict[str, str], where: str) -> Source:
         raise UserError(f"{where} ({cells['dataset']}/{cells['split']}): {problems}.") from None
 
 
-def find(sources: dict[str, Source], name: str) -> Source:
+def find(sources: Mapping[str, Source], name: str, key: str = "data") -> Source:
     """Return the row called `name`.
+
+    Args:
+        key: the setting that holds the name, for the message.
 
     Raises:
         UserError: there is none; the message lists those there are.
     """
     if name not in sources:
-        raise UserError(f"there is no data set {name!r} in the registry; there are: {', '.join(sorted(sources))}.")
+        raise UserError(
+            f"{key}: there is no data set {name!r} in the registry; there are: {', '.join(sorted(sources))}."
+        )
     return sources[name]
+
+
+def require_datasets(sources: Mapping[str, Source], names: Sequence[str], key: str) -> None:
+    """Require that each of `names`, without a split, is a data set of the registry.
+
+    Raises:
+        UserError: one is not; the message names `key`, the setting that holds it, and lists those there are.
+    """
+    known = sorted({source.dataset for source in sources.values()})
+    for name in names:
+        if name not in known:
+            raise UserError(f"{key}: there is no data set {name!r} in the registry; there are: {', '.join(known)}.")

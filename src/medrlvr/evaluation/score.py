@@ -16,7 +16,7 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFram
     """Grade every answer.
 
     Args:
-        answers: as `generate_answers` returns them.
+        answers: as `generate.ask` writes them.
         questions: question_id, options, gold of every benchmark question.
 
     Returns:

@@ -20,7 +20,7 @@ def choose(answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequen
     """Return one row per model, in their order, with the one to take marked.
 
     Args:
-        answers: as `generate` writes them, with the folder of the model that gave each in `model`; None where there is
+        answers: as `generate.ask` writes them; None where there is
             one model and so no choice.
         questions: question_id, options, gold of the development questions.
         models: folders. Of equally good ones the first is taken.

@@ -15,7 +15,7 @@ _CARD = """\
 ---
 {front}---
 
-# {arm}, seed {seed}
+# {model}
 
 **Research only: not medical advice, and no part of a medical device.**
 
@@ -39,27 +39,28 @@ for safety, for bias, or on anything but multiple-choice questions, and must not
 
 
 def model_card(
+    model: str,
     *,
-    base: str,
+    base: Mapping[str, str],
     base_licence: str,
     data: str,
     data_licence: str,
     citation: str,
-    arm: str,
     settings: Mapping[str, Any],
-    seed: str,
     candidate: Mapping[str, Any],
     reason: str,
 ) -> str:
     """Return the card's text.
 
     Args:
-        settings: of the training run; its `trainer` is sft or rlvr.
+        model: its name, such as rlvr_dev/seed1.
+        base: of base.json: name, and origin in words.
+        settings: of the training run, as training.yaml has them; `trainer` is sft or rlvr.
         candidate: a row of `select.choose`: candidate, n, accuracy.
         reason: why this one was taken.
     """
     front = {
-        "base_model": base.partition("@")[0],
+        "base_model": base["name"],
         "license": "other",
         "license_name": base_licence,
         "library_name": "transformers",
@@ -70,13 +71,12 @@ def model_card(
     )
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
-        arm=arm,
-        seed=seed,
+        model=model,
         trainer=_TRAINERS[settings["trainer"]],
         candidate=candidate["candidate"],
         reason=reason,
         accuracy=known,
-        base=base,
+        base=base["origin"],
         base_licence=base_licence,
         data=data,
         data_licence=data_licence,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from medrlvr.grading import grade
-from medrlvr.rewards import find
+from medrlvr.rewards import checked, find
 from medrlvr.training.rollouts import FAILURE_FILE, cut_prompt
 
 _lock = threading.Lock()
@@ -39,7 +39,7 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         question = json.loads(label)
         response, finish_reason = cut_prompt(query, prompt, os.environ["MEDRLVR_END_OF_TEXT"])
         found = grade(response, question["options"], question["gold"])
-        reward = find(os.environ["MEDRLVR_REWARD"])(found)
+        reward = checked(find(os.environ["MEDRLVR_REWARD"])(found))
         row = {
             "time": time.time_ns(),
             "question_id": question["question_id"],

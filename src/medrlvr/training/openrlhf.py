@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medrlvr.config import Machine, RlvrArm, SftArm
+from medrlvr.rewards import LIMIT
 
 HOOK = Path(__file__).with_name("hook.py").resolve()
 """The file that OpenRLHF loads its reward function from."""
@@ -130,7 +131,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "algo.advantage.lambd": arm.gae_lambda,
             "algo.kl.init_coef": arm.kl_coefficient,
             "algo.kl.estimator": "k1",
-            "reward.clip_range": (-10.0, 10.0),
+            "reward.clip_range": (-LIMIT, LIMIT),
             # Logs vllm_kl. Clamping the importance weight to [1, 1] leaves the objective exactly what it is without.
             "algo.advantage.is_correction_level": "token",
             "algo.advantage.is_correction_mode": "clip",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -128,25 +129,25 @@ def _latest(folder: Path) -> int:
     return int(file.read_text(encoding="utf-8").removeprefix("global_step")) if file.is_file() else 0
 
 
-def keep_command(folder: Path, paths: Paths, model: Path) -> None:
-    """Put a finished run's command, and the rows it read, with its model: `sh command.sh` trains once more by hand.
+def keep_origin(folder: Path, paths: Paths, made: Path, arm: SftArm | RlvrArm, **run: object) -> None:
+    """Put with a model what it was made with: the settings, the rows and the command, which trains once more by hand.
 
-    The state that it named will be gone, so it reads the rows beside it and writes into a folder of its own.
+    The state that the command named will be gone, so it reads the rows beside it, wherever they are moved together, and
+    writes into a folder of its own.
 
     Args:
-        model: where the model will be.
+        folder: of the run's state, with its command.sh.
+        made: folder of the model.
+        run: what is the run's own: seed, learning_rate.
     """
-    shutil.copyfile(paths.data, paths.model / paths.data.name)
-    by_hand = folder.with_name(f"{folder.name}-by-hand")
+    (made / paths.data.name).unlink(missing_ok=True)
+    _link(str(paths.data), str(made / paths.data.name))
     text = (folder / "command.sh").read_text(encoding="utf-8")
-    text = text.replace(str(paths.data), str(model.resolve() / paths.data.name))
-    text = text.replace(str(folder), str(by_hand))
-    (paths.model / "command.sh").write_text(text, encoding="utf-8")
-
-
-def keep_settings(folder: Path, arm: SftArm | RlvrArm, **run: object) -> None:
-    """Write `training.yaml`: the arm's settings as they were used, and what is the run's own (seed, learning rate)."""
-    write_text(folder / "training.yaml", yaml.safe_dump({**training_settings(arm), **run}, sort_keys=False))
+    text = text.replace(shlex.quote(str(paths.data)), f'"$(dirname "$0")"/{paths.data.name}')
+    text = text.replace(str(folder), str(folder.with_name(f"{folder.name}-by-hand")))
+    (made / "command.sh").write_text(text, encoding="utf-8")
+    settings = {**training_settings(arm), **run}
+    (made / "training.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def hand_over(made: Path, model: Path, card: str | None = None) -> None:

@@ -91,10 +91,8 @@ def train_rlvr(
     write_parquet(rollouts_table, responses)
     write_parquet(metrics_table, table)
     written = preparation.exported(paths.checkpoints)
-    for update in range(arm.save_every, len(sizes), arm.save_every):
-        preparation.hand_over(written[update], models / f"update{update}")
-    last = models / f"update{len(sizes)}"
-    preparation.keep_command(folder, paths, last)
-    preparation.hand_over(paths.model, last)
-    preparation.keep_settings(models, arm, seed=seed)
+    made = {update: written[update] for update in range(arm.save_every, len(sizes), arm.save_every)}
+    for update, model in (made | {len(sizes): paths.model}).items():
+        preparation.keep_origin(folder, paths, model, arm, seed=seed)
+        preparation.hand_over(model, models / f"update{update}")
     shutil.rmtree(folder)

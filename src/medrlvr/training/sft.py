@@ -69,9 +69,8 @@ def train_sft(
     launch.run(command, variables, _reporter(stage, arm.epochs, say))
     table = read_events(paths.metrics)
     checks.check_finite(table, folder)
-    preparation.keep_command(folder, paths, model)
     write_parquet(metrics_table, table)
-    preparation.keep_settings(paths.model, arm, learning_rate=learning_rate, seed=seed)
+    preparation.keep_origin(folder, paths, paths.model, arm, learning_rate=learning_rate, seed=seed)
     preparation.hand_over(paths.model, model)
     shutil.rmtree(folder)
 
