@@ -137,7 +137,14 @@ def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """The short experiment as a shell would start it, once its first update is done."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT]
     with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # Tests that were started in the background would hand on that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         for line in process.stdout:
             if "update 1 of 2" in line:
