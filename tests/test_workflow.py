@@ -134,7 +134,8 @@ def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:
 
 @contextmanager
 def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """The short experiment as a shell would start it, once its first update is done."""
+    """The short experiment as a shell would start it, from its beginning, once its first update is done."""
+    shutil.rmtree(cwd / "results/short/state", ignore_errors=True)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT]
     with subprocess.Popen(
         command,
