@@ -1,12 +1,17 @@
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
+from medrlvr.config import load
 from medrlvr.dynamics.table import tabulate
+from medrlvr.files import write_json, write_parquet
 from medrlvr.report.figures import draw_accuracy, draw_dynamics, draw_training, save
-from medrlvr.report.page import inline_svg, pick_examples, read_metrics, render_page
+from medrlvr.report.page import describe_run, inline_svg, page_values, pick_examples, read_metrics, render_page
 
 GRADES = {
     "valid_format": [True, False, True, True],
@@ -34,6 +39,49 @@ def test_one_row_per_update() -> None:
 
 def test_examples_are_the_first_of_each_update() -> None:
     assert [example["response"] for example in pick_examples(ROLLOUTS, [1, 2])] == ["ab", "abc"]
+
+
+def test_a_run_is_counted_and_shown_at_its_begin_middle_and_end() -> None:
+    rollouts = pd.concat([ROLLOUTS, ROLLOUTS.assign(update=ROLLOUTS["update"] + 2)])
+    run = describe_run("rlvr/seed1", rollouts)
+    assert (run["updates"], run["responses"]) == (4, 8)
+    assert [example["update"] for example in run["examples"]] == [1, 3, 4]
+    assert [example["update"] for example in describe_run("x", ROLLOUTS.head(2))["examples"]] == [1]
+
+
+def test_the_page_is_filled_whole(tmp_path: Path) -> None:
+    """The real template takes these values and no other, and what a model wrote is escaped in it."""
+    experiment = load(yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))).model_dump(mode="json")
+    rollouts, selection, table, figure = (tmp_path / name for name in ("r.parquet", "s.json", "t.json", "accuracy.svg"))
+    graded = ROLLOUTS.assign(response="<script>alert(1)</script>", reward=-0.5, question_id="q1")
+    write_parquet(rollouts, graded)
+    candidates = [{"candidate": "update4", "n": 2, "accuracy": 0.5, "unparsed": 0.0, "chosen": True}]
+    candidates.append({"candidate": "update8", "n": 2, "accuracy": 0.25, "unparsed": 0.5, "chosen": False})
+    write_json(selection, candidates)
+    write_json(tmp_path / "only.json", [{"candidate": "lr1e-05", "n": 0, "accuracy": None, "chosen": True}])
+    write_json(table, [])
+    write_json(tmp_path / "counts.json", {"train": 7})
+    write_json(tmp_path / "base.json", {"name": "b", "origin": "b at commit c0ffee"})
+    names = ("accuracy", "dynamics", "training")
+    for name in names:
+        figure.with_name(f"{name}.svg").write_text("<svg></svg>")
+    values = page_values(
+        experiment,
+        pd.DataFrame(),
+        runs={"rlvr/seed1": rollouts},
+        selections={"rlvr/seed1": selection, "sft/seed1": tmp_path / "only.json"},
+        tables={"comparisons": table, "counts": tmp_path / "counts.json", "base": tmp_path / "base.json"},
+        figures=[tmp_path / f"{name}.svg" for name in names],
+        versions={"torch": "2"},
+        created=datetime(2026, 11, 21, 9, 5, tzinfo=UTC),
+    )
+    page = render_page(Path("workflow/report/page.html.jinja"), values)
+    assert "21 November 2026, 09:05 UTC" in page
+    assert "reward -0.5" in page and "&lt;script&gt;" in page and "<script>" not in page
+    assert "MedQA: in distribution" in page and "MMLU-Pro health: out of distribution" in page
+    taken = re.findall(r'<td class="text">(best|last|no other|)</td><td class="text"><a href="development', page)
+    assert taken == ["best", "last", "no other"]
+    assert page.count("<svg") == 3 and "b at commit c0ffee" in page and "torch 2." in page
 
 
 def test_figures_are_equal_bytes_for_equal_tables(tmp_path: Path) -> None:

@@ -3,11 +3,15 @@
 import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
+
+from medrlvr.files import read_parquet
 
 
 def render_page(template: Path, values: Mapping[str, Any]) -> str:
@@ -38,6 +42,59 @@ def inline_svg(path: Path) -> str:
     )
 
 
+def page_values(
+    experiment: Mapping[str, Any],
+    metrics: pd.DataFrame,
+    *,
+    runs: Mapping[str, str | Path],
+    selections: Mapping[str, str | Path],
+    tables: Mapping[str, str | Path],
+    figures: Sequence[str | Path],
+    versions: Mapping[str, str],
+    created: datetime,
+) -> dict[str, Any]:
+    """Return what the template is filled with.
+
+    Args:
+        experiment: the resolved configuration.
+        metrics: as `read_metrics` returns it.
+        runs: <arm>/seed<n> of RLVR -> rollouts.parquet.
+        selections: <arm>/seed<n> -> selection.json.
+        tables: name in the template -> JSON file.
+        figures: SVG files.
+        versions: package -> version.
+        created: now.
+    """
+    benchmarks = experiment["benchmarks"]
+    rlvr = [arm for arm in experiment["arms"].values() if arm["trainer"] == "rlvr"]
+    return {
+        "title": experiment["title"],
+        "experiment": experiment["experiment"],
+        "claims": experiment["claims"],
+        "created": created.strftime("%-d %B %Y, %H:%M UTC"),
+        "resamples": experiment["evaluation"]["bootstrap_resamples"],
+        "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
+        "titles": {name: benchmark["title"] for name, benchmark in benchmarks.items()},
+        "benchmarks": benchmarks,
+        "metrics": metrics.to_dict("records"),
+        **{name: _read_json(path) for name, path in tables.items()},
+        "last_taken": list(runs),
+        "selections": {run: _read_json(path) for run, path in selections.items()},
+        # The only values that are not escaped: SVG that draw_figures made from numbers.
+        "figures": {Path(path).stem: Markup(inline_svg(Path(path))) for path in figures},
+        "runs": [describe_run(name, read_parquet(path)) for name, path in runs.items()],
+        "versions": dict(versions),
+    }
+
+
+def describe_run(name: str, rollouts: pd.DataFrame) -> dict[str, Any]:
+    """Return a run's name, its updates and responses counted, and examples of the first, middle and last update."""
+    updates = sorted(rollouts["update"].unique())
+    shown = list(dict.fromkeys([updates[0], updates[len(updates) // 2], updates[-1]]))
+    examples = pick_examples(rollouts, shown)
+    return {"name": name, "updates": len(updates), "responses": len(rollouts), "examples": examples}
+
+
 def pick_examples(rollouts: pd.DataFrame, updates: Sequence[int]) -> list[dict[Hashable, Any]]:
     """Return the first sampled response of each of `updates`: by position, so that nobody has chosen them."""
     rows = [rollouts[rollouts["update"] == update].head(1) for update in updates]
@@ -55,7 +112,11 @@ def read_metrics(paths: Mapping[str, str], titles: Mapping[str, str]) -> pd.Data
         {"model": model, "title": titles[record["benchmark"]], **record}
         for benchmark in titles
         for model, path in paths.items()
-        for record in json.loads(Path(path).read_text(encoding="utf-8"))
+        for record in _read_json(path)
         if record["benchmark"] == benchmark
     ]
     return pd.DataFrame(records)
+
+
+def _read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
