@@ -224,15 +224,15 @@ def test_the_hub_is_asked_for_a_revision_and_no_pickles(tmp_path: Path, monkeypa
     snapshot = model_folder(tmp_path / "c0ffee")
     asked: dict[str, object] = {}
 
-    def download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.update(name=name, revision=revision, patterns=allow_patterns)
+    def download(**options: object) -> str:
+        asked.update(options)
         return str(snapshot)
 
     monkeypatch.setattr(models, "snapshot_download", download)
     source = BaseModelSource(source="hub", name="some/model@v1")
     assert fetch_model(source, tmp_path / "base", tmp_path / "cache") == "some/model at commit c0ffee"
-    assert (asked["name"], asked["revision"]) == ("some/model", "v1")
-    assert "*.safetensors" in asked["patterns"] and "*.bin" not in asked["patterns"]
+    assert (asked["repo_id"], asked["revision"]) == ("some/model", "v1")
+    assert "*.safetensors" in asked["allow_patterns"] and "*.bin" not in asked["allow_patterns"]
 
 
 def test_an_unreachable_hub_is_answered_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

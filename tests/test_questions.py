@@ -115,6 +115,87 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, message: str) ->
         read_questions(path, row_of("train", 2), none_of_the_above=False)
 
 
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a list, and the answer's letter": ("raw.jsonl", {"options": ["this", "that"], "answer": "B"}),
+    "an object, and the answer's text": ("raw.json", {"options": {"A": "this", "B": "that"}, "answer": "that"}),
+    "columns, and the answer's index": ("raw.json", {"a": "this", "b": "that", "c": None, "answer": 1}),
+    "columns of CSV, and the answer's index": ("raw.csv", {"a": "this", "b": "that", "c": "", "answer": 1}),
+    "columns of CSV, and the answer's letter": ("raw.csv", {"a": "this", "b": "that", "c": "", "answer": "B"}),
+    "columns of parquet, and the answer's index": ("raw.parquet", {"a": "this", "b": "that", "c": None, "answer": 1}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
+    name, cells = FORMS[form]
+    rows = [{"text": "One,\nor two?", **cells}, {"text": "Or \u201cthree\u201d?", **cells}]
+    if name.endswith(".csv"):
+        pd.DataFrame(rows).to_csv(tmp_path / name, index=False)
+    elif name.endswith(".parquet"):
+        parquet(tmp_path / name, rows)
+    else:
+        lines = [json.dumps(row) for row in rows]
+        text = "\n".join(lines) if name.endswith(".jsonl") else f"\ufeff[{', '.join(lines)}]"
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    header = (ROOT / "config" / "datasets.tsv").read_text(encoding="utf-8").splitlines()[0]
+    cells_of = dict.fromkeys(header.split("\t"), "-") | {
+        "dataset": "exam",
+        "split": "test",
+        "role": "test",
+        "home": "local",
+        "status": "unverified",
+        "file": name,
+        "mirror_file": name,
+        "hash": f"sha256:{'0' * 64}",
+        "rows": "2",
+        "stem": "text",
+        "options": "options" if "options" in cells else "a,b,c",
+        "answer": f"answer:{form.split()[-1]}",
+        "licence": "MIT",
+        "citation": "nobody",
+    }
+    (tmp_path / "datasets.tsv").write_text(f"{header}\n" + "\t".join(cells_of.values()) + "\n", encoding="utf-8")
+    source = load_registry(tmp_path / "datasets.tsv")["exam/test"]
+    questions, _ = read_questions(tmp_path / name, source, none_of_the_above=False)
+    assert questions.stem.tolist() == ["One,\nor two?", "Or \u201cthree\u201d?"]
+    assert questions.options.tolist() == [["this", "that"]] * 2
+    assert questions.gold.tolist() == [1, 1]
+    # The first cell of CSV goes over two lines, below the header.
+    assert questions.source_line.tolist() == ([2, 4] if name.endswith(".csv") else [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("raw.csv", b"question,options\n", r"raw.csv, line 1: no column answer_idx, .*; there are: question, options"),
+        ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,e\na,b\n", r"line 3: 2 cells under 5"),
+        ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,\xff\n", r"line 2: not UTF-8"),
+        ("raw.csv", b'question,options,answer_idx,answer,meta_info\na,b,c,d,"e\n', r"line 2: not CSV: unexpected end"),
+        ("raw.json", b'[\n{},\n{"a"}\n]', r"raw.json, line 3: not JSON"),
+        ("raw.json", b'{"data": []}', r"raw.json: must be a list"),
+        ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: no options"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_questions(tmp_path / name, row_of("train", 2), none_of_the_above=False)
+
+
+def test_a_known_fault_is_not_trained_on(tmp_path: Path) -> None:
+    """Line 5804 of MedQA's training files reads well and asks about a patient who is not described."""
+    known = {name: source.faults for name, source in SOURCES.items() if source.faults}
+    assert {name: list(faults) for name, faults in known.items()} == {
+        "medqa/train": [5804],
+        "medqa_4_options/train": [5804],
+    }
+    path = json_lines(tmp_path / "raw.jsonl", *[GOOD] * 5804)
+    questions, rejected = read_questions(path, row_of("train", 5804), none_of_the_above=False)
+    assert len(questions) == 5803
+    assert rejected[["question_id", "source_line"]].values.tolist() == [["medqa/train/5804", 5804]]
+    assert "vignette is missing" in rejected.reason[0]
+
+
 def test_another_number_of_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"1 rows where .* has 1273 for medqa/test"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/test"], none_of_the_above=False)
@@ -214,14 +295,13 @@ def test_the_real_medqa(tmp_path: Path, name: str) -> None:
 
 @needs_mirror
 def test_the_real_mmlu_pro(tmp_path: Path) -> None:
-    source = SOURCES["mmlu_pro_health/test"]
+    source, whole = SOURCES["mmlu_pro_health/test"], SOURCES["mmlu_pro/test"]
     fetch(source, tmp_path / "raw.parquet", MIRROR)
     health, _ = read_questions(tmp_path / "raw.parquet", source, none_of_the_above=False)
     assert len(health) == 818
     assert not health.meta.str.contains("flags").any()
     sizes = {10: 597, 9: 67, 8: 42, 7: 21, 6: 8, 5: 8, 4: 72, 3: 3}
     assert health.options.map(len).value_counts().to_dict() == sizes
-    whole = source.model_copy(update={"filter": None, "rows": 12032})
     everything, _ = read_questions(tmp_path / "raw.parquet", whole, none_of_the_above=False)
     odd = [json.loads(meta)["question_id"] for meta in everything.meta if "disagree" in meta]
     assert odd == [3983]

@@ -1,20 +1,13 @@
-"""The registry of data sets and the fetching of its files."""
+"""The registry of data sets."""
 
-import hashlib
-import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
-from medrlvr.data import fetch as fetching
-from medrlvr.data.fetch import content_hash, fetch
-from medrlvr.data.registry import Source, find, load_registry
+from medrlvr.data.registry import find, load_registry
 from medrlvr.errors import UserError
 
 REGISTRY = Path(__file__).parents[1] / "config" / "datasets.tsv"
-CONTENT = b'{"question": "Why?"}\n'
 
 
 def edited(tmp_path: Path, dataset: str, column: str, cell: str) -> Path:
@@ -25,12 +18,6 @@ def edited(tmp_path: Path, dataset: str, column: str, cell: str) -> Path:
     path = tmp_path / "datasets.tsv"
     path.write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n", encoding="utf-8")
     return path
-
-
-def source(**changes: object) -> Source:
-    """A row whose file is CONTENT, with some columns changed."""
-    row = load_registry(REGISTRY)["medqa/dev"]
-    return row.model_copy(update={"hash": f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", **changes})
 
 
 def test_registry_has_the_published_sizes() -> None:
@@ -52,6 +39,8 @@ def test_registry_has_the_published_sizes() -> None:
         ("role", "exam", "column role"),
         ("answer", "answer_idx", "column answer"),
         ("filter", "category", "a filter reads column=value"),
+        ("faults", "5804", "a fault reads line:reason"),
+        ("member", "train.xlsx", "train.xlsx: only .jsonl, .json, .csv, .parquet can be read"),
         ("home", "https://example.org", "column home"),
         ("split", "dev", r"line 3: medqa/dev is given twice"),
     ],
@@ -77,69 +66,3 @@ def test_a_bad_header_or_row_length_is_named(tmp_path: Path) -> None:
 def test_an_unknown_data_set_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no data set 'medqa/exam'.*medqa/dev"):
         find(load_registry(REGISTRY), "medqa/exam")
-
-
-def test_git_blob_id_is_what_git_says(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(CONTENT)
-    said = subprocess.run(["git", "hash-object", str(path)], capture_output=True, text=True, check=True).stdout.strip()
-    assert content_hash(path, "git") == said
-    assert content_hash(path, "sha256") == hashlib.sha256(CONTENT).hexdigest()
-
-
-def test_fetch_from_a_mirror(tmp_path: Path) -> None:
-    row = source()
-    (tmp_path / "mirror" / "medqa").mkdir(parents=True)
-    (tmp_path / "mirror" / row.mirror_file).write_bytes(CONTENT)
-    assert fetch(row, tmp_path / "raw" / "dev.jsonl", tmp_path / "mirror") is None
-    assert (tmp_path / "raw" / "dev.jsonl").read_bytes() == CONTENT
-
-
-def test_a_wrong_file_never_gets_the_final_name(tmp_path: Path) -> None:
-    row = source()
-    (tmp_path / "mirror" / "medqa").mkdir(parents=True)
-    (tmp_path / "mirror" / row.mirror_file).write_bytes(CONTENT[:-1])
-    with pytest.raises(UserError, match=r"medqa/dev: .* is not the registered file"):
-        fetch(row, tmp_path / "raw" / "dev.jsonl", tmp_path / "mirror")
-    assert list((tmp_path / "raw").iterdir()) == []
-
-
-def test_a_missing_mirror_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError) as error:
-        fetch(source(), tmp_path / "dev.jsonl", tmp_path)
-    for part in (str(tmp_path / "medqa" / "dev.jsonl"), hashlib.sha256(CONTENT).hexdigest(), "data.mirror"):
-        assert part in str(error.value)
-
-
-def test_fetch_from_the_hub_takes_the_member_out_of_the_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = source()
-    archive = tmp_path / "snapshots" / "c0ffee" / "data_clean.zip"
-    archive.parent.mkdir(parents=True)
-    with zipfile.ZipFile(archive, "w") as zipped:
-        zipped.writestr(row.member, CONTENT)
-    asked: list[tuple[object, ...]] = []
-
-    def download(home: str, file: str, repo_type: str, revision: str) -> str:
-        asked.append((home, file, repo_type, revision))
-        return str(archive)
-
-    monkeypatch.setattr(fetching, "hf_hub_download", download)
-    assert fetch(row, tmp_path / "dev.jsonl", None) == "c0ffee"
-    assert asked == [("bigbio/med_qa", "data_clean.zip", "dataset", row.revision)]
-    assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
-    with pytest.raises(UserError, match=r"cannot take nothing.jsonl out of it"):
-        fetch(row.model_copy(update={"member": "nothing.jsonl"}), tmp_path / "other.jsonl", None)
-    assert not (tmp_path / "other.jsonl").exists()
-
-
-def test_an_unreachable_hub_is_answered_with_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("no connection")
-
-    monkeypatch.setattr(fetching, "hf_hub_download", download)
-    with pytest.raises(UserError, match=r"no connection\nWithout network, .*medqa/dev.jsonl.*data.mirror"):
-        fetch(source(), tmp_path / "dev.jsonl", None)
-    with pytest.raises(UserError, match=r"on no hub.*data.mirror"):
-        fetch(load_registry(REGISTRY)["medqa_4_options/train_partial"], tmp_path / "train.parquet", None)

@@ -10,16 +10,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 from huggingface_hub import snapshot_download
 
 from medrlvr.config import BaseModelSource
 from medrlvr.errors import UserError
+from medrlvr.hub import download
 
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
 # Part of the cache's key; raise the number when `dequantise` changes what it writes.
@@ -28,13 +28,16 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
-def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | Path) -> str:
+def fetch_model(
+    source: BaseModelSource, destination: str | Path, cache: str | Path, say: Callable[[str], None] = print
+) -> str:
     """Put the base model at `destination`, a folder that exists only once it is complete.
 
     Args:
         source: a folder (`path`, `embedded`), a repository of the hub with its commit, or a PyPI
             requirement or wheel file that holds one GGUF.
         cache: folder in which dequantised packages are kept, by hash, for the next experiment.
+        say: prints one line for the person who waits.
 
     Returns:
         Where it came from, in words.
@@ -47,7 +50,7 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
         case "package":
             folder, origin = _package(source, Path(cache)), f"{source.name}, dequantised"
         case "hub":
-            folder = _hub(source.name)
+            folder = _hub(source.name, say)
             origin = f"{source.name.partition('@')[0]} at commit {folder.name}"
         case _:
             folder, origin = Path(source.name), source.name
@@ -160,15 +163,17 @@ def _check_context(folder: Path, tokens: int) -> None:
         raise UserError(f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}.")
 
 
-def _hub(name: str) -> Path:
+def _hub(name: str, say: Callable[[str], None]) -> Path:
     repository, _, commit = name.partition("@")
-    try:
-        return Path(snapshot_download(repository, revision=commit or None, allow_patterns=list(WANTED)))
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise UserError(
-            f"base model: could not download {name}: {error}\n"
-            "Without network, copy the model folder here and set base.source to path and base.name to the folder."
-        ) from None
+    return download(
+        f"base model {name}",
+        "Without network, copy the model folder here and set base.source to path and base.name to the folder.",
+        snapshot_download,
+        say,
+        repo_id=repository,
+        revision=commit or None,
+        allow_patterns=list(WANTED),
+    )
 
 
 def _package(source: BaseModelSource, cache: Path) -> Path:

@@ -46,7 +46,7 @@ rule fetch_dataset:
     wildcard_constraints:
         dataset="(?!miniature)[a-z0-9_]+",
         split="[a-z0-9_]+",
-        suffix="jsonl|parquet",
+        suffix="jsonl|json|csv|parquet",
     params:
         name="{dataset}/{split}",
     conda:

@@ -12,6 +12,6 @@ if __name__ == "__main__":
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         # No parameter of the rule: where a file came from does not matter, its hash does.
         mirror = os.environ.get("MEDRLVR_MIRROR") or load(snakemake.config).data.mirror
-        commit = fetch(source, snakemake.output[0], mirror)
+        commit = fetch(source, snakemake.output[0], mirror, say)
         if commit and source.status == "unverified":
             say(f"{source.name}: the content is right at revision {commit} of {source.home}: enter it in datasets.tsv")

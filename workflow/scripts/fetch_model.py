@@ -9,6 +9,6 @@ if __name__ == "__main__":
     with job(snakemake) as say:
         context_tokens = load(snakemake.config).base.context_tokens
         source = BaseModelSource.model_validate({**snakemake.params.base, "context_tokens": context_tokens})
-        origin = fetch_model(source, snakemake.output.model, snakemake.params.cache)
+        origin = fetch_model(source, snakemake.output.model, snakemake.params.cache, say)
         write_json(snakemake.output.origin, {"name": source.name.partition("@")[0], "origin": origin})
         say(f"base model: {origin}")

@@ -3,14 +3,19 @@
 import hashlib
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 from huggingface_hub import hf_hub_download
 
 from medrlvr.data.registry import Source
 from medrlvr.errors import UserError
 from medrlvr.files import write_atomically
+from medrlvr.hub import download
+
+
+class WrongContentError(UserError):
+    """A file that is there, and is not the registered one."""
 
 
 def content_hash(path: Path, kind: str) -> str:
@@ -21,12 +26,15 @@ def content_hash(path: Path, kind: str) -> str:
         return hashlib.file_digest(file, start).hexdigest()
 
 
-def fetch(source: Source, destination: str | Path, mirror: str | Path | None) -> str | None:
+def fetch(
+    source: Source, destination: str | Path, mirror: str | Path | None, say: Callable[[str], None] = print
+) -> str | None:
     """Put the file of one registry row at `destination`.
 
     Args:
         source: a row whose home is not `miniature`.
         mirror: a folder that stands in for the hub, or None.
+        say: prints one line for the person who waits.
 
     Returns:
         The commit of the hub that the file came from; None when it came from the mirror.
@@ -34,16 +42,26 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None) ->
     Raises:
         UserError: the file is not there, or its content is not the registered one. `destination` is left alone then.
     """
+    destination = Path(destination)
     if mirror is not None:
-        _place(_mirrored(source, Path(mirror)), source, Path(destination))
+        _place(_mirrored(source, Path(mirror)), source, destination)
         return None
     if source.home == "local":
         raise UserError(
             f"{source.name} is on no hub. Put the file at <folder>/{source.mirror_file} ({source.hash}) "
             "and set data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to that folder."
         )
-    downloaded = _downloaded(source)
-    _place(downloaded, source, Path(destination))
+    downloaded = _downloaded(source, say)
+    try:
+        _place(downloaded, source, destination)
+    except WrongContentError as error:
+        # The hub's cache may hold a file that was damaged once, and would hand it out forever.
+        say(f"{source.name}: {downloaded} is not the registered file; downloading it anew")
+        try:
+            downloaded = _downloaded(source, say, force_download=True)
+        except UserError:
+            raise error from None
+        _place(downloaded, source, destination)
     # The hub's cache is <repository>/snapshots/<commit>/<file>.
     return downloaded.parts[downloaded.parts.index("snapshots") + 1]
 
@@ -59,15 +77,19 @@ def _mirrored(source: Source, mirror: Path) -> Path:
     return path
 
 
-def _downloaded(source: Source) -> Path:
-    try:
-        return Path(hf_hub_download(source.home, source.file, repo_type="dataset", revision=source.revision))
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise UserError(
-            f"{source.name}: could not download {source.file} from {source.home} at {source.revision}: {error}\n"
-            f"Without network, put the file at <folder>/{source.mirror_file} and set data.mirror in the configuration, "
-            "or the variable MEDRLVR_MIRROR, to that folder."
-        ) from None
+def _downloaded(source: Source, say: Callable[[str], None], force_download: bool = False) -> Path:
+    return download(
+        f"{source.name}: {source.file} of {source.home} at {source.revision}",
+        f"Without network, put the file at <folder>/{source.mirror_file} and set data.mirror in the configuration, "
+        "or the variable MEDRLVR_MIRROR, to that folder.",
+        hf_hub_download,
+        say,
+        repo_id=source.home,
+        filename=source.file,
+        repo_type="dataset",
+        revision=source.revision,
+        force_download=force_download,
+    )
 
 
 def _place(path: Path, source: Source, destination: Path) -> None:
@@ -80,7 +102,7 @@ def _place(path: Path, source: Source, destination: Path) -> None:
             shutil.copyfile(path, temporary)
         found = content_hash(temporary, kind)
         if found != expected:
-            raise UserError(
+            raise WrongContentError(
                 f"{source.name}: {path} is not the registered file.\n"
                 f"  expected {kind} {expected}\n  found    {kind} {found} ({temporary.stat().st_size:,} bytes)\n"
                 "Delete it and fetch it again; if upstream changed on purpose, config/datasets.tsv is what to change."
@@ -94,4 +116,6 @@ def _extract(archive: Path, member: str, target: Path) -> None:
         with zipfile.ZipFile(archive) as zipped, zipped.open(member) as inner, target.open("wb") as outer:
             shutil.copyfileobj(inner, outer)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"{archive}: cannot take {member} out of it: {error}. Delete it and fetch it again.") from None
+        raise WrongContentError(
+            f"{archive}: cannot take {member} out of it: {error}. Delete it and fetch it again."
+        ) from None

@@ -1,13 +1,14 @@
 """The typed question: every row of every data set becomes one, or is refused with its line.
 
-A question's id is `dataset/split/line`, with the line (or parquet row) counted from 1 in the file whose hash the
-registry holds: the same question has the same id in every run, whatever is filtered or drawn.
+A question's id is `dataset/split/line`, with the line (in .json and .parquet the row's number) counted from 1 in the
+file whose hash the registry holds: the same question has the same id in every run, whatever is filtered or drawn.
 """
 
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,43 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medrlvr.data.registry import AnswerColumn, AnswerForm, Source
+from medrlvr.data.rows import read_rows
 from medrlvr.errors import UserError
 from medrlvr.files import write_atomically
 from medrlvr.prompts import LETTERS
 
 NONE_OF_THE_ABOVE = "None of the above"
 
-QUESTION_SCHEMA = pa.schema(
-    {
-        "question_id": pa.string(),
-        "dataset": pa.string(),
-        "split": pa.string(),
-        "stem": pa.string(),
-        "options": pa.list_(pa.string()),  # 2 to 11, in order
-        "gold": pa.int64(),  # index into options, from 0
-        "source_file": pa.string(),  # in the data set's home
-        "source_line": pa.int64(),  # from 1
-        "meta": pa.string(),  # JSON object, keys sorted; "flags" lists what is odd about a row that had to be kept
-    }
-)
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One multiple-choice question.
+
+    Attributes:
+        question_id: dataset/split/line.
+        dataset: as in the registry.
+        split: as in the registry.
+        stem: vignette and question, as upstream has them.
+        options: 2 to 11, in order.
+        gold: index of the right one, from 0.
+        source_file: path in the data set's home.
+        source_line: from 1.
+        meta: JSON object, keys sorted: columns kept as they were; "flags" lists what is odd about a row that is scored.
+    """
+
+    question_id: str
+    dataset: str
+    split: str
+    stem: str
+    options: list[str]
+    gold: int
+    source_file: str
+    source_line: int
+    meta: str
+
+
+_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: pa.list_(pa.string())}
+QUESTION_SCHEMA = pa.schema({field.name: _ARROW[field.type] for field in fields(Question)})
 REJECTED_SCHEMA = pa.schema(
     {
         name: QUESTION_SCHEMA.field(name).type
@@ -48,7 +67,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
     """Read one file by its registry row.
 
     Args:
-        path: .jsonl or .parquet.
+        path: a file as `read_rows` takes it.
         none_of_the_above: append that option to every question (paper, Table 1).
 
     Returns:
@@ -60,8 +79,10 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             registered; with file and line.
     """
     questions, rejected = [], []
-    for line, row in _rows(Path(path), source):
-        place = {
+    for line, row in read_rows(Path(path), source.columns):
+        if source.filter is not None and str(row[source.filter[0]]) != source.filter[1]:
+            continue
+        place: dict[str, Any] = {
             "question_id": f"{source.name}/{line}",
             "dataset": source.dataset,
             "split": source.split,
@@ -69,6 +90,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             "source_line": line,
         }
         options, gold, problems = _parse(row, source, none_of_the_above)
+        problems += [source.faults[line]] if line in source.faults else []
         if problems and source.role == "train":
             rejected.append({**place, "reason": "; ".join(problems)})
             continue
@@ -77,19 +99,13 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
                 f"{path}, line {line}: {'; '.join(problems)}. A row that is scored needs a readable answer."
             )
         meta = {column: row[column] for column in source.meta} | ({"flags": problems} if problems else {})
-        questions.append(
-            {
-                **place,
-                "stem": row[source.stem] or "",
-                "options": options,
-                "gold": gold,
-                "meta": json.dumps(meta, sort_keys=True, ensure_ascii=False),
-            }
-        )
+        text = json.dumps(meta, sort_keys=True, ensure_ascii=False)
+        questions.append(Question(**place, stem=row[source.stem] or "", options=options, gold=gold, meta=text))
     rows = len(questions) + len(rejected)
     if source.rows is not None and rows != source.rows:
         raise UserError(f"{path}: {rows} rows where config/datasets.tsv has {source.rows} for {source.name}.")
-    return pd.DataFrame(questions, columns=QUESTION_SCHEMA.names), pd.DataFrame(rejected, columns=REJECTED_SCHEMA.names)
+    table = pd.DataFrame(map(asdict, questions), columns=QUESTION_SCHEMA.names)
+    return table, pd.DataFrame(rejected, columns=REJECTED_SCHEMA.names)
 
 
 def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:
@@ -121,44 +137,9 @@ def normalise_option(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _rows(path: Path, source: Source) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield line number and row, of the rows that pass the filter."""
-    rows = _parquet_rows(path, source.columns) if path.suffix == ".parquet" else _json_rows(path, source.columns)
-    for line, row in rows:
-        if source.filter is None or str(row[source.filter[0]]) == source.filter[1]:
-            yield line, row
-
-
-def _json_rows(path: Path, columns: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open("rb") as file:
-        for line, content in enumerate(file, start=1):
-            try:
-                row = json.loads(content.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path}, line {line}: not UTF-8: {error.reason} at byte {error.start}.") from None
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {line}: not JSON: {error.msg} at column {error.colno}.") from None
-            missing = [column for column in columns if column not in row] if isinstance(row, dict) else columns
-            if missing:
-                raise UserError(f"{path}, line {line}: no {', '.join(missing)} in this JSON object.")
-            yield line, row
-
-
-def _parquet_rows(path: Path, columns: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        names = pq.read_schema(path).names
-        missing = [column for column in columns if column not in names]
-        if missing:
-            raise UserError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(names)}.")
-        rows = pq.read_table(path, columns=columns).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a parquet file that can be read: {error}") from None
-    yield from enumerate(rows, start=1)
-
-
 def _parse(row: Mapping[str, Any], source: Source, none_of_the_above: bool) -> tuple[list[str], int | None, list[str]]:
     """Return options, gold index (None: unreadable) and everything that is wrong with a row."""
-    options = _options(row[source.options])
+    options = _options(row, source.options)
     if options is None:
         return [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
     if none_of_the_above:
@@ -181,16 +162,24 @@ def _parse(row: Mapping[str, Any], source: Source, none_of_the_above: bool) -> t
     return options, gold, problems
 
 
-def _options(cell: object) -> list[str] | None:
+def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
+    if len(columns) > 1:
+        texts = [row[column] for column in columns]
+        while texts and texts[-1] in (None, ""):
+            texts.pop()
+        return _texts(texts)
+    cell = row[columns[0]]
     if isinstance(cell, Mapping):
         # Parquet gives every row every letter that any row has; those it lacks are null.
         present = {letter: text for letter, text in cell.items() if text is not None}
         if "".join(sorted(present)) != LETTERS[: len(present)]:
             return None
         cell = [present[letter] for letter in sorted(present)]
-    if not isinstance(cell, list) or not all(isinstance(text, str) for text in cell):
-        return None
-    return cell
+    return _texts(cell)
+
+
+def _texts(cell: object) -> list[str] | None:
+    return cell if isinstance(cell, list) and all(isinstance(text, str) for text in cell) else None
 
 
 def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
@@ -201,5 +190,11 @@ def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) ->
 
 def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> bool:
     """Return whether a cell names the option at `index`; of two options with the same text, either."""
-    names = {"letter": LETTERS[index : index + 1], "index": index, "text": options[index]}
-    return type(cell) is type(names[form]) and cell == names[form]
+    match form:
+        case "letter":
+            return cell == LETTERS[index : index + 1]
+        case "index":
+            # In CSV everything is text.
+            return (type(cell) is int and cell == index) or cell == str(index)
+        case "text":
+            return cell == options[index]

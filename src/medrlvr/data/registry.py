@@ -11,14 +11,18 @@ Columns:
     mirror_file: path below a local mirror folder.
     hash: `sha256:` of the content, or `git:` with its git blob id where only that is known.
     rows: questions that the filter leaves.
-    stem, options: columns of the file; options are a list, or an object keyed by letters.
+    stem: a column of the file, which is .jsonl, .json (a list of objects), .csv or .parquet.
+    options: a column that holds a list, or an object keyed by letters; or several columns separated by commas, one for
+        each option, of which a row may leave the last ones empty.
     answer, check: `column:form`, form being letter, index (from 0) or text; check is a second statement of the answer.
     filter: `column=value`.
+    faults: faults of rows that no check can see, `line:reason` separated by semicolons; such a row is not trained on.
     meta: columns to keep as they are, separated by commas.
     licence, citation: of the data, not of this project.
 """
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -27,6 +31,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from medrlvr.errors import UserError
 
+FORMATS = (".jsonl", ".json", ".csv", ".parquet")
 AnswerForm = Literal["letter", "index", "text"]
 
 
@@ -54,6 +59,18 @@ def _filter(cell: object) -> object:
     return tuple(cell.split("=", 1))
 
 
+def _faults(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell or {}
+    if not all(re.fullmatch(r"[1-9]\d*:\S.*", fault) for fault in cell.split(";")):
+        raise ValueError("a fault reads line:reason; semicolons divide several")
+    return dict(fault.split(":", 1) for fault in cell.split(";"))
+
+
+def _several(cell: object) -> object:
+    return tuple(cell.split(",")) if isinstance(cell, str) else cell or ()
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 RelativePath = Annotated[str, Field(pattern=r"^\w[\w./-]*$")]
 
@@ -75,11 +92,12 @@ class Source(BaseModel):
     hash: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$")] | None
     rows: Annotated[int, Field(gt=0)] | None
     stem: str
-    options: str
+    options: Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
     answer: Annotated[AnswerColumn, BeforeValidator(_answer_column)]
     check: Annotated[AnswerColumn | None, BeforeValidator(_answer_column)]
     filter: Annotated[tuple[str, str] | None, BeforeValidator(_filter)]
-    meta: Annotated[tuple[str, ...], BeforeValidator(lambda cell: tuple(cell.split(",")) if cell else ())]
+    faults: Annotated[dict[int, str], BeforeValidator(_faults)]
+    meta: Annotated[tuple[str, ...], BeforeValidator(_several)]
     licence: str
     citation: str
 
@@ -101,10 +119,16 @@ class Source(BaseModel):
     @property
     def columns(self) -> list[str]:
         """Every column that the file must have."""
-        named = [self.stem, self.options, self.answer.column, *self.meta]
+        named = [self.stem, *self.options, self.answer.column, *self.meta]
         named += [self.check.column] if self.check else []
         named += [self.filter[0]] if self.filter else []
         return list(dict.fromkeys(named))
+
+    @model_validator(mode="after")
+    def _has_a_known_format(self) -> "Source":
+        if not self.raw_file.endswith(FORMATS):
+            raise ValueError(f"{self.member or self.file}: only {', '.join(FORMATS)} can be read")
+        return self
 
     @model_validator(mode="after")
     def _is_pinned(self) -> "Source":

@@ -1,0 +1,235 @@
+"""Fetching a registered file: from a mirror folder, and from a server that imitates the hub and misbehaves."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from hub import COMMIT, Hub, serve
+
+from medrlvr import hub as downloads
+from medrlvr.data.fetch import content_hash, fetch
+from medrlvr.data.registry import Source, load_registry
+from medrlvr.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+REGISTRY = ROOT / "config" / "datasets.tsv"
+CONTENT = b'{"question": "Why?"}\n'
+TOKEN = "hf_thisIsVerySecret"
+
+
+def source(**changes: object) -> Source:
+    """A row whose file is CONTENT, with some columns changed."""
+    row = load_registry(REGISTRY)["medqa/dev"]
+    return row.model_copy(update={"hash": f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", **changes})
+
+
+def unpacked(**changes: object) -> Source:
+    """The same, not in an archive."""
+    return source(file="dev.jsonl", member=None, revision=COMMIT, **changes)
+
+
+def test_git_blob_id_is_what_git_says(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    said = subprocess.run(["git", "hash-object", str(path)], capture_output=True, text=True, check=True).stdout.strip()
+    assert content_hash(path, "git") == said
+    assert content_hash(path, "sha256") == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_fetch_from_a_mirror(tmp_path: Path) -> None:
+    row = source()
+    (tmp_path / "mirror" / "medqa").mkdir(parents=True)
+    (tmp_path / "mirror" / row.mirror_file).write_bytes(CONTENT)
+    assert fetch(row, tmp_path / "raw" / "dev.jsonl", tmp_path / "mirror") is None
+    assert (tmp_path / "raw" / "dev.jsonl").read_bytes() == CONTENT
+
+
+def test_a_wrong_file_never_gets_the_final_name(tmp_path: Path) -> None:
+    row = source()
+    (tmp_path / "mirror" / "medqa").mkdir(parents=True)
+    (tmp_path / "mirror" / row.mirror_file).write_bytes(CONTENT[:-1])
+    with pytest.raises(UserError, match=r"medqa/dev: .* is not the registered file"):
+        fetch(row, tmp_path / "raw" / "dev.jsonl", tmp_path / "mirror")
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_a_missing_mirror_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        fetch(source(), tmp_path / "dev.jsonl", tmp_path)
+    for part in (str(tmp_path / "medqa" / "dev.jsonl"), hashlib.sha256(CONTENT).hexdigest(), "data.mirror"):
+        assert part in str(error.value)
+
+
+def test_a_file_of_no_hub_is_answered_with_the_mirror(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"on no hub.*data.mirror"):
+        fetch(load_registry(REGISTRY)["medqa_4_options/train_partial"], tmp_path / "train.parquet", None)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The imitation in the hub's place, with an empty cache and a token; nobody really waits between attempts."""
+    constants = huggingface_hub.constants
+    with serve(Hub(CONTENT)) as served:
+        monkeypatch.setattr(constants, "ENDPOINT", served.address)
+        template = f"{served.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4)
+        monkeypatch.setattr(huggingface_hub.file_download, "_ETAG_RETRY_TIMEOUT", 0.3)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(seconds))
+        slept.clear()
+        yield served
+
+
+slept: list[float] = []
+
+
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        ([], ["HEAD", "GET"]),
+        (["GET truncated"], ["HEAD", "GET", "GET"]),
+        (["GET short"], ["HEAD", "GET", "HEAD", "GET"]),
+        (["GET wrong"], ["HEAD", "GET", "HEAD", "GET"]),
+        (["HEAD status 503", "HEAD status 500"], ["HEAD", "HEAD", "HEAD", "GET"]),
+        (["GET status 500", "GET status 503"], ["HEAD", "GET"] * 3),
+        (["HEAD status 429 Retry-After=7"] * 2, ["HEAD", "HEAD", "HEAD", "GET"]),
+        (["GET status 429 Retry-After=7"], ["HEAD", "GET", "GET"]),
+        (["HEAD stall"], ["HEAD", "HEAD", "GET"]),
+        (["GET stall"], ["HEAD", "GET", "GET"]),
+    ],
+    ids=lambda value: " then ".join(value) or "nothing wrong",
+)
+def test_what_passes_is_tried_again(tmp_path: Path, hub: Hub, faults: list[str], requests: list[str]) -> None:
+    hub.faults = list(faults)
+    assert fetch(unpacked(), tmp_path / "raw" / "dev.jsonl", None) == COMMIT
+    assert (tmp_path / "raw" / "dev.jsonl").read_bytes() == CONTENT
+    assert [method for method, _, _ in hub.asked] == requests
+    if faults == ["GET truncated"]:
+        assert hub.asked[-1][2]["range"] == "bytes=4-"
+    if "Retry-After=7" in str(faults):
+        assert max(slept) >= 7
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("GET truncated!", "could not download it: it broke off again and again"),
+        ("GET short!", "could not download it: .*Consistency check failed"),
+        ("GET wrong!", "is not the registered file"),
+        ("HEAD page!", "could not download it: .*not seem to be served by a Hugging Face Hub"),
+        ("GET page!", "could not download it: .*Consistency check failed"),
+        ("HEAD status 404 X-Error-Code=EntryNotFound!", "could not download it: 404 .*Entry Not Found"),
+        ("HEAD status 404 X-Error-Code=RevisionNotFound!", "could not download it: 404 .*Revision Not Found"),
+        ("HEAD status 401!", r"could not download it: .*401.*\n.*HF_TOKEN set, valid"),
+        ("HEAD status 403 X-Error-Code=GatedRepo!", r"could not download it: 403 .*\n.*HF_TOKEN set, valid"),
+        ("HEAD status 429 Retry-After=1!", "could not download it: .*429"),
+        ("HEAD status 503!", "could not download it: .*503"),
+        ("GET status 500!", "could not download it: .*500"),
+        ("HEAD stall!", "could not download it: .*timed out"),
+        ("GET stall!", "could not download it: .*timed out"),
+    ],
+)
+def test_what_does_not_pass_is_one_clear_error(
+    tmp_path: Path, hub: Hub, capfd: pytest.CaptureFixture[str], fault: str, message: str
+) -> None:
+    hub.faults = [fault]
+    with pytest.raises(UserError, match=rf"(?s)medqa/dev: .*{message}") as error:
+        fetch(unpacked(), tmp_path / "raw" / "dev.jsonl", None)
+    assert not list((tmp_path / "raw").iterdir() if (tmp_path / "raw").exists() else [])
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
+    if "could not download" in message:
+        assert "put the file at <folder>/medqa/dev.jsonl" in str(error.value)
+    printed = capfd.readouterr()
+    assert TOKEN not in str(error.value) + printed.out + printed.err
+    assert any(headers.get("authorization") == f"Bearer {TOKEN}" for _, _, headers in hub.asked)
+
+
+def test_a_redirect_is_followed_without_the_token(tmp_path: Path, hub: Hub) -> None:
+    with serve(Hub(CONTENT)) as elsewhere:
+        hub.elsewhere = elsewhere.address.replace("127.0.0.1", "localhost")
+        assert fetch(unpacked(), tmp_path / "dev.jsonl", None) == COMMIT
+        assert [method for method, _, _ in elsewhere.asked] == ["GET"]
+        assert "authorization" not in elsewhere.asked[0][2]
+    assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
+
+
+def test_the_member_is_taken_out_of_the_archive(tmp_path: Path, hub: Hub) -> None:
+    row = source(revision=COMMIT)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr(row.member, CONTENT)
+    hub.content = archive.getvalue()
+    assert fetch(row, tmp_path / "dev.jsonl", None) == COMMIT
+    assert hub.asked[0][1] == f"/datasets/bigbio/med_qa/resolve/{COMMIT}/data_clean.zip"
+    assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
+    with pytest.raises(UserError, match=r"cannot take nothing.jsonl out of it"):
+        fetch(row.model_copy(update={"member": "nothing.jsonl"}), tmp_path / "other.jsonl", None)
+    assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_a_damaged_cache_heals(tmp_path: Path, hub: Hub) -> None:
+    fetch(unpacked(), tmp_path / "dev.jsonl", None)
+    (blob,) = (tmp_path / "cache").rglob("blobs/*")
+    blob.write_bytes(b"damaged")
+    said: list[str] = []
+    assert fetch(unpacked(), tmp_path / "dev.jsonl", None, said.append) == COMMIT
+    assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
+    assert "downloading it anew" in said[0]
+
+
+def test_progress_comes_in_lines(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.content = CONTENT * 100_000
+    monkeypatch.setattr(downloads, "SILENCE", 0.0)
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 100_000)
+    said: list[str] = []
+    row = unpacked(hash=f"sha256:{hashlib.sha256(hub.content).hexdigest()}")
+    fetch(row, tmp_path / "dev.jsonl", None, said.append)
+    assert said[-1].startswith(f"medqa/dev: dev.jsonl of bigbio/med_qa at {COMMIT}: 2.1 of 2.1 MB")
+
+
+def test_the_hubs_variables_hold(tmp_path: Path) -> None:
+    """As a user sets them, so in a process of its own: address, no network, no token in what is printed."""
+    code = (
+        "import json, sys; from medrlvr.data.fetch import fetch; from medrlvr.data.registry import load_registry;"
+        "row = load_registry(sys.argv[1])['medqa/dev'].model_copy(update=json.loads(sys.argv[2]));"
+        "print(fetch(row, sys.argv[3], None))"
+    )
+    row = unpacked()
+    changes = json.dumps({"file": row.file, "member": None, "revision": row.revision, "hash": row.hash})
+
+    def run(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        environment["PYTHONPATH"] = str(ROOT / "src")
+        environment |= {"HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN, **variables}
+        command = [sys.executable, "-c", code, str(REGISTRY), changes, str(tmp_path / name)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    with serve(Hub(CONTENT)) as served:
+        offline = run("first", HF_ENDPOINT=served.address, HF_HUB_OFFLINE="1")
+        assert served.asked == []
+        assert "UserError" in offline.stderr and "Without network" in offline.stderr
+        online = run("second", HF_ENDPOINT=served.address)
+        assert online.stdout.strip() == COMMIT, online.stderr
+        (head,) = (headers for method, _, headers in served.asked if method == "HEAD")
+        assert head["authorization"] == f"Bearer {TOKEN}"
+        asked = len(served.asked)
+        again = run("third", HF_ENDPOINT=served.address, HF_HUB_OFFLINE="1")
+        assert again.stdout.strip() == COMMIT, again.stderr
+        assert len(served.asked) == asked
+    assert (tmp_path / "third").read_bytes() == CONTENT
+    for result in (offline, online, again):
+        assert TOKEN not in result.stdout + result.stderr
