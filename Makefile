@@ -56,6 +56,11 @@ readme: $(STAMP) ## run the miniature with three seeds and write README's table 
 	@$(SNAKEMAKE) --configfile config/miniature.yaml config/ablations/three_seeds.yaml $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds $(CORES)
 
+.PHONY: benchmark
+benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make benchmark MIRROR=folder
+	@test -n "$(MIRROR)" || { echo "Which folder holds the exams? make benchmark MIRROR=folder" >&2; exit 1; }
+	@$(RUN) benchmarks/data.py "$(MIRROR)"
+
 .PHONY: test
 test: style ## run all checks and tests
 	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)
@@ -81,5 +86,5 @@ lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
 
 .PHONY: clean
 clean: ## remove results/miniature and caches; keeps .venv and all other results
-	rm -rf results/miniature .pytest_cache .ruff_cache
+	rm -rf results/miniature .pytest_cache .ruff_cache .hypothesis
 	find src tests workflow envs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,29 @@
-"""Duplicates: planted ones, and the figures that were measured independently on the real files."""
+"""Duplicates and contamination: planted ones, and the figures that were measured independently on the real files."""
 
 import os
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planted import HELD_OUT, PLANTED, QUESTIONS, STEM, table
 
-from medrlvr.data.duplicates import PAIR_SCHEMA, find_duplicates, jaccard, remove_known, shingles, words
+from medrlvr.config import Contamination
+from medrlvr.data.contamination import MATCH_SCHEMA, find_matches, longest_runs, remove_known
+from medrlvr.data.duplicates import (
+    CLUSTER_SCHEMA,
+    PAIR_SCHEMA,
+    find_clusters,
+    find_pairs,
+    jaccard,
+    shingles,
+    words,
+)
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import read_questions, write_table
 from medrlvr.data.registry import load_registry
@@ -16,44 +32,9 @@ from medrlvr.files import read_parquet
 ROOT = Path(__file__).parents[1]
 MIRROR = Path(os.environ.get("MEDRLVR_MIRROR", ROOT.parent / "shared" / "data"))
 
-STEM = (
-    "A sailor of forty years comes ashore with bleeding gums and loose teeth after nine months without any fruit; "
-    "which of these does he lack?"
-)
-OPTIONS = ["ascorbic acid", "thiamine", "retinol"]
-
-
-def table(dataset: str, split: str, *rows: tuple[str, list[str]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "question_id": f"{dataset}/{split}/{i}",
-                "dataset": dataset,
-                "split": split,
-                "stem": stem,
-                "options": options,
-            }
-            for i, (stem, options) in enumerate(rows, start=1)
-        ]
-    )
-
-
-PLANTED = table(
-    "world",
-    "train",
-    (STEM.upper().replace(";", " -"), OPTIONS),  # exact but for case and punctuation
-    (STEM, OPTIONS[::-1]),  # options in another order
-    (STEM, ["ascorbic acid", "thiamine", "niacin"]),  # another option
-    (STEM.replace("nine", "ten"), OPTIONS),  # one word changed
-    (STEM + " He was well before he went to sea.", OPTIONS),  # a sentence added
-    ("What is missing in the diet of a seaman whose gums bleed?", OPTIONS),  # a paraphrase: no shared words in order
-    ("Which of these does he lack?", OPTIONS),  # a short part
-)
-HELD_OUT = table("world", "test", (STEM, OPTIONS))
-
 
 def test_planted_duplicates_are_found() -> None:
-    pairs = find_duplicates(pd.concat([PLANTED, HELD_OUT], ignore_index=True))
+    pairs = find_pairs(QUESTIONS)
     across = pairs[pairs.split_b == "world/test"].set_index("id_a")
     assert across.kind.to_dict() == {
         "world/train/1": "exact",
@@ -67,6 +48,62 @@ def test_planted_duplicates_are_found() -> None:
     assert across.similarity["world/train/3"] == 1
     assert across.similarity["world/train/4"] == pytest.approx(16 / 26)
     assert across.similarity["world/train/5"] == pytest.approx(21 / 29)
+    assert across.shared_options.tolist() == [3, 3, 2, 3, 3]
+    # Gold is the first option, and the second question has them in another order.
+    assert across.same_answer.tolist() == [True, False, True, True, True]
+    assert (across.stem_b == STEM).all() and across.stem_a["world/train/4"] == STEM.replace("nine", "ten")
+
+
+def test_a_higher_threshold_leaves_pairs_out() -> None:
+    near = find_pairs(QUESTIONS, near_similarity=0.7).query("kind == 'near' and split_b == 'world/test'")
+    assert near.id_a.tolist() == ["world/train/3", "world/train/5"]
+
+
+def test_each_rule_finds_what_it_says() -> None:
+    matches = find_matches(QUESTIONS, find_pairs(QUESTIONS), "world/train", Contamination())
+    found = {rule: group.question_id.str[-1].tolist() for rule, group in matches.groupby("rule")}
+    assert found == {
+        "exact": ["1", "2"],
+        "near": ["3", "4", "5"],
+        "characters": ["1", "2", "3", "4", "5", "8"],
+        "words": ["1", "2", "3", "4", "5", "8"],
+    }
+    scores = matches.set_index(["question_id", "rule"]).score
+    assert scores["world/train/8", "words"] == 13
+    assert scores["world/train/8", "characters"] == len(STEM.partition(" after")[0]) == 71
+    assert scores["world/train/4", "words"] == len(words(STEM.partition(" nine")[0])) == 14
+    assert scores["world/train/5", "words"] == 25
+    assert (matches.held_out_id == "world/test/1").all()
+    removed = {rule: sorted(set(matches.rule[matches.removed]) & {rule}) == [rule] for rule in found}
+    assert removed == {"exact": True, "near": True, "characters": False, "words": False}
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"), [((), "12345678"), (("exact",), "345678"), (("exact", "near"), "678"), (("characters",), "67")]
+)
+def test_only_training_questions_are_removed_and_by_the_rules_named(rules: tuple[str, ...], kept: str) -> None:
+    settings = Contamination.model_validate({"remove": rules})
+    matches = find_matches(QUESTIONS, find_pairs(QUESTIONS), "world/train", settings)
+    assert remove_known(PLANTED, matches).question_id.str[-1].tolist() == list(kept)
+    assert remove_known(HELD_OUT, matches).equals(HELD_OUT)
+
+
+def test_duplicates_within_a_split_are_no_contamination() -> None:
+    within = find_pairs(PLANTED)
+    assert set(within.kind) == {"exact", "near"}
+    assert find_matches(PLANTED, within, "world/train", Contamination()).empty
+    # The training split may stand behind the held-out one.
+    turned = pd.concat([HELD_OUT, PLANTED], ignore_index=True)
+    matches = find_matches(turned, find_pairs(turned), "world/train", Contamination())
+    assert remove_known(PLANTED, matches).question_id.str[-1].tolist() == ["6", "7", "8"]
+
+
+def test_clusters_stay_within_a_split() -> None:
+    clusters = find_clusters(QUESTIONS, find_pairs(QUESTIONS)).set_index("question_id")
+    assert clusters.repeats["world/train/2"] == "world/train/1"
+    assert clusters.cluster["world/train/5"] == "world/train/1"
+    alone = ["world/train/6", "world/train/7", "world/train/8", "world/test/1"]
+    assert clusters.cluster[alone].tolist() == clusters.repeats[alone].tolist() == alone
 
 
 def test_every_pair_above_the_threshold_is_found() -> None:
@@ -79,35 +116,71 @@ def test_every_pair_above_the_threshold_is_found() -> None:
         for i, j in combinations(range(len(sets)), 2)
         if jaccard(sets[i], sets[j]) >= 0.5
     ]
-    found = find_duplicates(questions)
+    found = find_pairs(questions)
     assert list(zip(found.id_a, found.id_b, strict=True)) == expected
     assert len(expected) > 20
 
 
+sequences = st.lists(st.lists(st.integers(0, 2), max_size=12), max_size=4)
+
+
+def common(a: list[int], b: list[int]) -> int:
+    """The longest common run, the slow way."""
+    runs = {tuple(a[i:j]) for i, j in combinations(range(len(a) + 1), 2)}
+    return max((j - i for i, j in combinations(range(len(b) + 1), 2) if tuple(b[i:j]) in runs), default=0)
+
+
+@given(sequences, sequences, st.integers(1, 5))
+def test_runs_are_those_of_the_slow_way(texts: list[list[int]], others: list[list[int]], size: int) -> None:
+    as_arrays = [[np.array(text, np.uint64) for text in group] for group in (texts, others)]
+    for text, found in zip(texts, longest_runs(*as_arrays, size), strict=True):
+        longest = max((common(text, other) for other in others), default=0)
+        assert (found is not None) == (longest >= size)
+        if found is not None:
+            assert size <= found[1] <= common(text, others[found[0]])
+
+
 def test_marks_tell_options_apart() -> None:
     up_or_down = [(STEM, ["\u2191", "\u2193\u2193"]), (STEM, ["\u2191\u2191", "\u2193"])]
-    assert find_duplicates(table("world", "train", *up_or_down)).kind.tolist() == ["near"]
-
-
-def test_only_training_questions_of_a_held_out_split_are_removed() -> None:
-    pairs = find_duplicates(pd.concat([PLANTED, HELD_OUT], ignore_index=True))
-    assert remove_known(PLANTED, pairs).question_id.tolist() == [f"world/train/{i}" for i in range(3, 8)]
-    within = find_duplicates(PLANTED)
-    assert set(within.kind) == {"exact", "near"}
-    assert remove_known(PLANTED, within).equals(PLANTED)
+    assert find_pairs(table("world", "train", *up_or_down)).kind.tolist() == ["near"]
 
 
 def test_no_pairs_are_an_empty_table_with_a_schema(tmp_path: Path) -> None:
-    pairs = find_duplicates(HELD_OUT)
+    pairs = find_pairs(HELD_OUT)
     write_table(tmp_path / "duplicates.parquet", pairs, PAIR_SCHEMA)
-    assert len(read_parquet(tmp_path / "duplicates.parquet")) == 0
+    write_table(tmp_path / "clusters.parquet", find_clusters(HELD_OUT, pairs), CLUSTER_SCHEMA)
+    matches = find_matches(HELD_OUT, pairs, "world/test", Contamination())
+    write_table(tmp_path / "contamination.parquet", matches, MATCH_SCHEMA)
+    assert [
+        len(read_parquet(tmp_path / f"{name}.parquet")) for name in ("duplicates", "clusters", "contamination")
+    ] == [
+        0,
+        1,
+        0,
+    ]
+
+
+WRITE = """
+import sys; sys.path.insert(0, "tests")
+from planted import QUESTIONS
+from medrlvr.config import Contamination
+from medrlvr.data.contamination import MATCH_SCHEMA, find_matches
+from medrlvr.data.duplicates import PAIR_SCHEMA, find_pairs
+from medrlvr.data.questions import write_table
+pairs = find_pairs(QUESTIONS)
+write_table(sys.argv[1] + "/pairs", pairs, PAIR_SCHEMA)
+write_table(sys.argv[1] + "/matches", find_matches(QUESTIONS, pairs, "world/train", Contamination()), MATCH_SCHEMA)
+"""
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    questions = pd.concat([PLANTED, HELD_OUT], ignore_index=True)
-    for run in ("first", "second"):
-        write_table(tmp_path / run, find_duplicates(questions), PAIR_SCHEMA)
-    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    """Whatever the order in which Python walks a set, and with any number of threads."""
+    for run, threads in (("1", "1"), ("2", "2")):
+        environment = os.environ | {"PYTHONHASHSEED": run, "OMP_NUM_THREADS": threads, "PYTHONPATH": "src"}
+        command = [sys.executable, "-c", WRITE, str(tmp_path / run)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    for name in ("pairs", "matches"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason="no mirror folder (variable MEDRLVR_MIRROR)")
@@ -124,7 +197,8 @@ def test_the_known_figures_of_the_real_files(tmp_path: Path) -> None:
         raw = tmp_path / sources[name].raw_file
         fetch(sources[name], raw, MIRROR)
         tables[short], _ = read_questions(raw, sources[name], none_of_the_above=False)
-    pairs = find_duplicates(pd.concat(tables.values(), ignore_index=True))
+    questions = pd.concat(tables.values(), ignore_index=True)
+    pairs = find_pairs(questions)
 
     def counts(a: str, b: str) -> list[int]:
         """Near-duplicates of two splits at 0.8, 0.7 and 0.5."""
@@ -136,7 +210,11 @@ def test_the_known_figures_of_the_real_files(tmp_path: Path) -> None:
     assert counts("train", "train") == [0, 2, 7]
     assert counts("test", "test") == [0, 1, 2]
     assert all(counts(medqa, "health") == [0, 0, 0] for medqa in ("train", "dev", "test"))
-    repeats = pairs[(pairs.split_a == names["health"]) & (pairs.kind == "exact")]
-    assert repeats.id_b.nunique() == 94
+    clusters = find_clusters(questions, pairs)
+    repeated = clusters[clusters.repeats != clusters.question_id]
+    assert repeated.split.value_counts().to_dict() == {names["health"]: 94}
     assert tables["health"].stem.map(words).nunique() == 684
-    assert remove_known(tables["train"], pairs).equals(tables["train"])
+    matches = find_matches(questions, pairs, names["train"], Contamination())
+    assert len(tables["train"]) - len(remove_known(tables["train"], matches)) == 8
+    # Closing questions of exams are longer than these runs.
+    assert matches.groupby("rule").question_id.nunique().to_dict() == {"characters": 2168, "near": 8, "words": 1472}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from test_card import card
 
 from medrlvr.config import load
 from medrlvr.dynamics.table import tabulate
@@ -60,7 +61,7 @@ def test_the_page_is_filled_whole(tmp_path: Path) -> None:
     write_json(selection, candidates)
     write_json(tmp_path / "only.json", [{"candidate": "lr1e-05", "n": 0, "accuracy": None, "chosen": True}])
     write_json(table, [])
-    write_json(tmp_path / "counts.json", {"train": 7})
+    write_json(tmp_path / "data_card.json", card())
     write_json(tmp_path / "base.json", {"name": "b", "origin": "b at commit c0ffee"})
     names = ("accuracy", "dynamics", "training")
     for name in names:
@@ -70,7 +71,7 @@ def test_the_page_is_filled_whole(tmp_path: Path) -> None:
         pd.DataFrame(),
         runs={"rlvr/seed1": rollouts},
         selections={"rlvr/seed1": selection, "sft/seed1": tmp_path / "only.json"},
-        tables={"comparisons": table, "counts": tmp_path / "counts.json", "base": tmp_path / "base.json"},
+        tables={"comparisons": table, "data_card": tmp_path / "data_card.json", "base": tmp_path / "base.json"},
         figures=[tmp_path / f"{name}.svg" for name in names],
         versions={"torch": "2"},
         created=datetime(2026, 11, 21, 9, 5, tzinfo=UTC),

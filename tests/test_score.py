@@ -11,6 +11,7 @@ QUESTIONS = pd.DataFrame(
         "gold": [0, 1, 2, 3],
     }
 )
+CLUSTERS = pd.DataFrame({"question_id": ["q1", "q2", "q3", "q4"], "repeats": ["q1", "q2", "q1", "q4"]})
 
 
 def answers(responses: list[str], mode: str) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def test_a_hand_counted_table() -> None:
         "The answer is C",
         "I go on and on",
     ]
-    [record] = summarise(score_answers(answers(tagged, "chain_of_thought"), QUESTIONS), 200, seed=1)
+    [record] = summarise(score_answers(answers(tagged, "chain_of_thought"), QUESTIONS), CLUSTERS, 200, seed=1)
     expected = {
         "benchmark": "toy",
         "mode": "chain_of_thought",
@@ -47,13 +48,25 @@ def test_a_hand_counted_table() -> None:
         "truncated": 0.25,
         "mean_tokens": 3.5,
         "chance": 0.25,
+        # Without q3, which repeats q1.
+        "distinct_n": 3,
+        "distinct_accuracy": pytest.approx(1 / 3),
     }
     assert {key: record[key] for key in expected} == expected
     assert record["accuracy_low"] < 0.25 < record["accuracy_high"]
+    assert record["distinct_low"] < 1 / 3 < record["distinct_high"]
+
+
+def test_of_a_draw_without_the_first_its_repetition_is_the_first() -> None:
+    scores = score_answers(answers([" A"] * 4, "direct"), QUESTIONS)
+    [record] = summarise(scores[scores["question_id"] != "q1"], CLUSTERS, 200, seed=1)
+    assert (record["n"], record["distinct_n"]) == (3, 3)
 
 
 def test_direct_answers_need_no_tags() -> None:
-    [record] = summarise(score_answers(answers([" A", " B", " B", " well"], "direct"), QUESTIONS), 200, seed=1)
+    [record] = summarise(
+        score_answers(answers([" A", " B", " B", " well"], "direct"), QUESTIONS), CLUSTERS, 200, seed=1
+    )
     assert (record["accuracy"], record["unparsed"]) == (0.5, 0.25)
 
 

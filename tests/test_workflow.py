@@ -28,6 +28,7 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
         "normalise_questions": 4,
         "find_duplicates": 1,
         "split_questions": 1,
+        "write_data_card": 1,
         "render_prompts": 1,
         "fetch_model": 1,
         "train_sft": 1,
@@ -52,6 +53,7 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "normalise_questions": 4,
         "find_duplicates": 1,
         "split_questions": 1,
+        "write_data_card": 1,
         "render_prompts": 1,
         "fetch_model": 1,
         "train_sft": 3,
@@ -243,6 +245,17 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert set(forced) == {"all", "score_answers", "compare_models", "draw_figures", "render_report"}
 
 
+@pytest.mark.slow
+def test_the_data_are_the_same_bytes_again_on_one_core(finished: Path) -> None:
+    first, second = finished / "results/short", finished / "results/again"
+    wanted = ["results/again/data/data_card.json", "results/again/prompts/rlvr.jsonl"]
+    again = snakemake("--cores", "1", *SHORT, "--config", "experiment=again", "--", *wanted, cwd=finished, cores=False)
+    assert again.returncode == 0, again.stderr
+    made = [path.relative_to(second) for room in ("data", "prompts") for path in (second / room).rglob("*.*")]
+    assert len(made) > 20
+    assert [path for path in made if (first / path).read_bytes() != (second / path).read_bytes()] == []
+
+
 CHANGED, OTHER_FILES, NEW = (
     "params have changed since last execution",
     "set of input files has changed since last execution",
@@ -264,6 +277,9 @@ CHANGED, OTHER_FILES, NEW = (
         ("data={development_rows: 8}", {CHANGED: {"split_questions"}}),
         ("data={seed: 2}", {CHANGED: {"split_questions"}}),
         ("data={none_of_the_above: [miniature]}", {CHANGED: {"normalise_questions"}}),
+        ("contamination={remove: []}", {CHANGED: {"find_duplicates"}}),
+        ("contamination={near_similarity: 0.7}", {CHANGED: {"find_duplicates"}}),
+        ("contamination={words: 8}", {CHANGED: {"find_duplicates"}}),
         ("benchmarks={miniature: {rows: 8}}", {CHANGED: {"split_questions"}}),
         ("benchmarks={miniature: {title: Other}}", {CHANGED: {"draw_figures"}}),
         ("prompts={direct: prompts/med_rlvr.txt}", {OTHER_FILES: {"render_prompts"}}),

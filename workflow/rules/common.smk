@@ -60,6 +60,7 @@ ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.deve
     name: benchmark.rows for name, benchmark in EXPERIMENT.benchmarks.items()
 }
 SETS = [EXPERIMENT.data.train, *HELD_OUT.values()]
+CONTAMINATION = EXPERIMENT.contamination.model_dump(mode="json")
 
 # Files that the configuration names are looked at before anything runs.
 or_stop(lambda: Renderer(**EXPERIMENT.prompts.model_dump()))
@@ -86,7 +87,7 @@ RECORDS = [
         *(f"data/raw/{SOURCES[name].raw_file}" for name in SETS),
         *(f"data/questions/{name}.parquet" for name in SETS),
         "data/duplicates.parquet",
-        "data/counts.json",
+        "data/data_card.json",
         "prompts/rlvr.jsonl",
         "base.json",
         *(f"dynamics/{run}.parquet" for run in [*SFT_RUNS, *RLVR_RUNS]),

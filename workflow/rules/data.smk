@@ -4,8 +4,10 @@ REQUIRED INPUTS: config/datasets.tsv, a mirror folder or the hub; the miniature'
 OUTPUTS:
     raw         = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
     questions   = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
-    duplicates  = data/duplicates.parquet: within and across the sets
-    train, benchmarks, counts = data/train.parquet, data/benchmarks/{benchmark}.parquet, data/counts.json
+    duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and what they lead to
+    contamination     = data/contamination.parquet: training questions that a held-out set has, and which are removed
+    train, benchmarks = data/train.parquet, data/benchmarks/{benchmark}.parquet
+    data card         = data/data_card.json: where the questions come from and what was found wrong with them
 """
 
 
@@ -84,15 +86,20 @@ rule normalise_questions:
 
 
 rule find_duplicates:
-    """Duplicates within each set and across all of them."""
+    """Duplicates within each set and across all of them, and what of the training set is known from another."""
     input:
         questions=question_tables(SETS),
     output:
-        f"{RESULTS}/data/duplicates.parquet",
+        pairs=f"{RESULTS}/data/duplicates.parquet",
+        clusters=f"{RESULTS}/data/clusters.parquet",
+        contamination=f"{RESULTS}/data/contamination.parquet",
     log:
         f"{RESULTS}/logs/data/find_duplicates.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/find_duplicates.tsv"
+    params:
+        train=EXPERIMENT.data.train,
+        contamination=CONTAMINATION,
     conda:
         "../../envs/conda.yaml"
     message:
@@ -105,13 +112,11 @@ rule split_questions:
     """Contaminated training questions out, then the draws; benchmark questions are never removed."""
     input:
         train=question_tables([EXPERIMENT.data.train]),
-        rejected=f"{RESULTS}/data/questions/{EXPERIMENT.data.train}.rejected.parquet",
-        duplicates=f"{RESULTS}/data/duplicates.parquet",
+        contamination=f"{RESULTS}/data/contamination.parquet",
         held_out=question_tables(HELD_OUT.values()),
     output:
         **{name: f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT},
         train=f"{RESULTS}/data/train.parquet",
-        counts=f"{RESULTS}/data/counts.json",
     log:
         f"{RESULTS}/logs/data/split_questions.log",
     benchmark:
@@ -126,3 +131,32 @@ rule split_questions:
         "Settle the training questions and the benchmarks"
     script:
         "../scripts/split_questions.py"
+
+
+rule write_data_card:
+    """Files, counts, lengths, duplicates and contamination, for the page."""
+    input:
+        registry=REGISTRY,
+        questions=question_tables(SETS),
+        rejected=[f"{RESULTS}/data/questions/{name}.rejected.parquet" for name in SETS],
+        pairs=f"{RESULTS}/data/duplicates.parquet",
+        clusters=f"{RESULTS}/data/clusters.parquet",
+        contamination=f"{RESULTS}/data/contamination.parquet",
+        used=[f"{RESULTS}/data/train.parquet", *(f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT)],
+        base=f"{RESULTS}/models/base",
+    output:
+        f"{RESULTS}/data/data_card.json",
+    log:
+        f"{RESULTS}/logs/data/write_data_card.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/write_data_card.tsv"
+    params:
+        sets=SETS,
+        used=["train", *HELD_OUT],
+        contamination=CONTAMINATION,
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Write the data card"
+    script:
+        "../scripts/write_data_card.py"

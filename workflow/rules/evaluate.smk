@@ -75,6 +75,7 @@ rule score_answers:
     input:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        clusters=f"{RESULTS}/data/clusters.parquet",
     output:
         scores=f"{RESULTS}/eval/{{model}}/scores.parquet",
         metrics=f"{RESULTS}/eval/{{model}}/metrics.json",

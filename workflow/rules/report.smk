@@ -42,7 +42,7 @@ rule render_report:
         comparisons=f"{RESULTS}/compare/comparisons.json",
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
         rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
-        counts=f"{RESULTS}/data/counts.json",
+        data_card=f"{RESULTS}/data/data_card.json",
         base=f"{RESULTS}/base.json",
         selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=RUNS),
         figures=[f"{RESULTS}/figures/{name}.svg" for name in FIGURES],

@@ -25,7 +25,7 @@ if __name__ == "__main__":
             read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles),
             runs=dict(zip(params.runs, inputs.rollouts, strict=True)),
             selections=dict(zip(params.trained, inputs.selections, strict=True)),
-            tables={name: inputs[name] for name in ("comparisons", "counts", "base")},
+            tables={name: inputs[name] for name in ("comparisons", "data_card", "base")},
             figures=inputs.figures,
             versions={name: version(name) for name in packages},
             created=datetime.now(UTC),

@@ -11,4 +11,7 @@ if __name__ == "__main__":
         questions = pd.concat([read_parquet(path) for path in snakemake.input.questions])
         scores = score_answers(read_parquet(snakemake.input.answers), questions)
         write_parquet(snakemake.output.scores, scores)
-        write_json(snakemake.output.metrics, summarise(scores, snakemake.params.resamples, snakemake.params.seed))
+        metrics = summarise(
+            scores, read_parquet(snakemake.input.clusters), snakemake.params.resamples, snakemake.params.seed
+        )
+        write_json(snakemake.output.metrics, metrics)

@@ -1,4 +1,4 @@
-"""Duplicates within and across splits, and the training questions that a held-out split already holds.
+"""Duplicates within and across splits.
 
 Exact duplicates have the same words in the stem and the same options in any order. Near-duplicates are found by MinHash
 and locality-sensitive hashing (the datasketch package) and verified: the similarity reported is the exact Jaccard index
@@ -10,16 +10,21 @@ import unicodedata
 from collections import defaultdict
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from datasketch import MinHash, MinHashLSH
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medrlvr.data.questions import normalise_option
 
 SHINGLE_WORDS = 5
-NEAR_THRESHOLD = 0.5
-# 64 bands of 2 values: a pair at the threshold is missed with probability (1 - 0.5 ** 2) ** 64 = 1e-8.
-BANDS, BAND_SIZE = 64, 2
+LEAST_SIMILARITY = 0.5
+"""The bands below are made for it: none below it is looked for."""
+# A pair at LEAST_SIMILARITY is missed with probability (1 - 0.5 ** 3) ** 96 = 3e-6. Bands of 2 need fewer hashes but
+# propose ten times as many pairs, the number of which grows with the square of the questions.
+BANDS, BAND_SIZE = 96, 3
 
 PAIR_SCHEMA = pa.schema(
     {
@@ -29,6 +34,20 @@ PAIR_SCHEMA = pa.schema(
         "split_b": pa.string(),
         "kind": pa.string(),  # exact or near
         "similarity": pa.float64(),  # Jaccard index of the stems, 0 to 1
+        "shared_options": pa.int64(),  # options that both have
+        "same_answer": pa.bool_(),  # whether the gold options' texts agree
+        "stem_a": pa.string(),
+        "stem_b": pa.string(),
+        "options_a": pa.list_(pa.string()),
+        "options_b": pa.list_(pa.string()),
+    }
+)
+CLUSTER_SCHEMA = pa.schema(
+    {
+        "question_id": pa.string(),
+        "split": pa.string(),  # dataset/split
+        "repeats": pa.string(),  # the first question of the split that it equals exactly; its own id if that is itself
+        "cluster": pa.string(),  # the first question of the split that pairs, exact or near, lead to
     }
 )
 
@@ -49,34 +68,52 @@ def jaccard(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> flo
     return len(a & b) / len(a | b)
 
 
-def find_duplicates(questions: pd.DataFrame, threshold: float = NEAR_THRESHOLD) -> pd.DataFrame:
+def find_pairs(questions: pd.DataFrame, near_similarity: float = LEAST_SIMILARITY) -> pd.DataFrame:
     """Return every pair of duplicates among `questions` (PAIR_SCHEMA), in the table's order.
 
     Args:
         questions: all splits of an experiment, one after the other (QUESTION_SCHEMA); ids are unique.
-        threshold: the least similarity of a near-duplicate.
+        near_similarity: the least similarity of a near-duplicate, LEAST_SIMILARITY or more.
     """
-    ids = questions["question_id"].tolist()
     splits = (questions["dataset"] + "/" + questions["split"]).tolist()
     sets = [shingles(stem) for stem in questions["stem"]]
     exact = _exact_pairs(questions)
     near = {(i, j): jaccard(sets[i], sets[j]) for i, j in _candidates(sets) if (i, j) not in exact}
     found = [(i, j, "exact", jaccard(sets[i], sets[j])) for i, j in exact]
-    found += [(i, j, "near", similarity) for (i, j), similarity in near.items() if similarity >= threshold]
-    rows = [(ids[i], ids[j], splits[i], splits[j], kind, similarity) for i, j, kind, similarity in sorted(found)]
+    found += [(i, j, "near", similarity) for (i, j), similarity in near.items() if similarity >= near_similarity]
+    ids, stems, golds = (questions[column].tolist() for column in ("question_id", "stem", "gold"))
+    options = [list(texts) for texts in questions["options"]]
+    rows = []
+    for i, j, kind, similarity in sorted(found):
+        first, second = ([normalise_option(text) for text in options[k]] for k in (i, j))
+        shared, agree = len(set(first) & set(second)), first[golds[i]] == second[golds[j]]
+        place = (ids[i], ids[j], splits[i], splits[j], kind, similarity, shared, agree)
+        rows.append((*place, stems[i], stems[j], options[i], options[j]))
     return pd.DataFrame(rows, columns=PAIR_SCHEMA.names)
 
 
-def remove_known(train: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the training questions that are no exact duplicate of a question of another split.
+def find_clusters(questions: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each question repeats within its own split (CLUSTER_SCHEMA), in the table's order.
 
     Args:
-        train: questions of one split (QUESTION_SCHEMA).
-        pairs: of that and the held-out splits, as `find_duplicates` returns them.
+        questions: as `find_pairs` got them.
+        pairs: as `find_pairs` returned them.
     """
-    across = pairs[(pairs["kind"] == "exact") & (pairs["split_a"] != pairs["split_b"])]
-    known = set(across["id_a"]) | set(across["id_b"])
-    return train[~train["question_id"].isin(known)].reset_index(drop=True)
+    within = pairs[pairs["split_a"] == pairs["split_b"]]
+    table = questions[["question_id"]].assign(split=questions["dataset"] + "/" + questions["split"])
+    ids = questions["question_id"].to_numpy()
+    table["repeats"] = ids[_first_of_component(ids, within[within["kind"] == "exact"])]
+    table["cluster"] = ids[_first_of_component(ids, within)]
+    return table
+
+
+def _first_of_component(ids: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
+    place = pd.Series(range(len(ids)), index=ids)
+    edges = (place[pairs["id_a"]].to_numpy(), place[pairs["id_b"]].to_numpy())
+    graph = coo_array((np.ones(len(pairs), dtype=bool), edges), shape=(len(ids), len(ids)))
+    _, labels = connected_components(graph, directed=False)
+    _, first, component = np.unique(labels, return_index=True, return_inverse=True)
+    return first[component]
 
 
 def _exact_pairs(questions: pd.DataFrame) -> set[tuple[int, int]]:
@@ -86,12 +123,12 @@ def _exact_pairs(questions: pd.DataFrame) -> set[tuple[int, int]]:
     return {pair for group in groups.values() for pair in combinations(group, 2)}
 
 
-def _candidates(sets: list[frozenset[tuple[str, ...]]]) -> list[tuple[int, int]]:
+def _candidates(sets: list[frozenset[tuple[str, ...]]]) -> set[tuple[int, int]]:
     """Return index pairs (i < j) that share a band of their MinHashes."""
     index = MinHashLSH(num_perm=BANDS * BAND_SIZE, params=(BANDS, BAND_SIZE))
     encoded = [[" ".join(shingle).encode() for shingle in shingle_set] for shingle_set in sets]
-    pairs = []
-    for j, signature in enumerate(MinHash.bulk(encoded, num_perm=BANDS * BAND_SIZE)):
-        pairs += [(i, j) for i in index.query(signature)]
-        index.insert(j, signature)
-    return pairs
+    for i, signature in enumerate(MinHash.bulk(encoded, num_perm=BANDS * BAND_SIZE)):
+        index.insert(i, signature, check_duplication=False)
+    # To look into the filled tables takes half as long as to query each signature before it is inserted.
+    buckets = (table.get(key) for table in index.hashtables for key in table.keys())  # noqa: SIM118 (no dict)
+    return {pair for bucket in buckets if len(bucket) > 1 for pair in combinations(sorted(bucket), 2)}

@@ -35,18 +35,23 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFram
     return pd.concat([graded.reset_index(drop=True), pd.DataFrame(grades)], axis=1)
 
 
-def summarise(scores: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
+def summarise(scores: pd.DataFrame, clusters: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Return one record per benchmark and mode; every rate is a fraction of n, and unparsed answers count as wrong.
 
     Args:
         scores: as `score_answers` returns them, of one model.
+        clusters: question_id and the question that it `repeats`, itself if it is the first. Fields that begin with
+            `distinct` are of the benchmark with each question once.
         resamples: bootstrap resamples of the standard deviation (paper, Figure 3: 1,000).
         seed: of the resampling.
     """
     records = []
+    first = clusters.set_index("question_id")["repeats"]
     for (benchmark, mode), group in scores.groupby(["benchmark", "mode"], sort=True):
         correct = group["correct"].to_numpy(dtype=float)
         low, high = wilson_interval(int(correct.sum()), len(group))
+        distinct = group.loc[~group["question_id"].map(first).duplicated(), "correct"]
+        distinct_low, distinct_high = wilson_interval(int(distinct.sum()), len(distinct))
         records.append(
             {
                 "benchmark": benchmark,
@@ -56,6 +61,10 @@ def summarise(scores: pd.DataFrame, resamples: int, seed: int) -> list[dict[str,
                 "accuracy_sd": bootstrap_sd(correct, resamples, seed),
                 "accuracy_low": low,
                 "accuracy_high": high,
+                "distinct_n": len(distinct),
+                "distinct_accuracy": distinct.mean(),
+                "distinct_low": distinct_low,
+                "distinct_high": distinct_high,
                 "lenient_accuracy": group["lenient_correct"].mean(),
                 "unparsed": group["letter"].isna().mean(),
                 "valid_format": group["valid_format"].mean(),

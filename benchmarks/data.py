@@ -1,0 +1,124 @@
+"""How well and how fast duplicates are found, measured on the real exams: the tables of docs/data.md.
+
+make benchmark MIRROR=folder
+"""
+
+import os
+import random
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from medrlvr.config import Contamination
+from medrlvr.data.contamination import find_matches
+from medrlvr.data.duplicates import find_clusters, find_pairs
+from medrlvr.data.fetch import fetch
+from medrlvr.data.questions import read_questions
+from medrlvr.data.registry import load_registry
+from medrlvr.errors import UserError
+from medrlvr.files import write_text
+from medrlvr.report.readme import splice
+
+DOCUMENT = Path("docs/data.md")
+SETS = ["medqa_4_options/train_partial", "medqa_4_options/dev", "medqa_4_options/test", "mmlu_pro_health/test"]
+COPIED = 300
+EDITS = (0, 1, 2, 4, 8, 16, 32, 64)
+SIZES = (3_125, 6_250, 12_500, 25_000)
+# Name in the table -> settings and rule.
+RULES = {
+    "exact": (Contamination(), ("exact",)),
+    "near, 0.5 (ours)": (Contamination(), ("exact", "near")),
+    "near, 0.8": (Contamination(near_similarity=0.8), ("exact", "near")),
+    "64 characters": (Contamination(), ("characters",)),
+    "13 words": (Contamination(), ("words",)),
+}
+
+
+def read(mirror: Path) -> dict[str, pd.DataFrame]:
+    sources = load_registry("config/datasets.tsv")
+    tables = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SETS:
+            raw = Path(folder) / sources[name].raw_file
+            fetch(sources[name], raw, mirror)
+            tables[name], _ = read_questions(raw, sources[name], none_of_the_above=False)
+    return tables
+
+
+def edited(stem: str, edits: int, vocabulary: list[str], draw: random.Random) -> str:
+    """Replace `edits` words, each at another place, by words of other questions."""
+    words = stem.split()
+    for place in draw.sample(range(len(words)), min(edits, len(words))):
+        words[place] = draw.choice(vocabulary)
+    return " ".join(words)
+
+
+def quality(tables: dict[str, pd.DataFrame]) -> str:
+    """Test questions copied into training with edited words, among as many development questions that are no copies."""
+    draw = random.Random(1)
+    held_out, others = tables["medqa_4_options/test"], tables["medqa_4_options/dev"]
+    longest = held_out[held_out["stem"].str.split().str.len() >= max(EDITS)]
+    copied = longest.sample(COPIED, random_state=1)
+    others = others.sample(COPIED, random_state=1)
+    vocabulary = " ".join(tables["medqa_4_options/train_partial"]["stem"].head(500)).split()
+    lines = ["| words replaced | " + " | ".join(RULES) + " |", "|---:|" + "---:|" * len(RULES)]
+    for edits in tqdm(EDITS, desc="edit distance"):
+        copies = copied.assign(stem=[edited(stem, edits, vocabulary, draw) for stem in copied["stem"]])
+        train = pd.concat([copies, others]).assign(dataset="made", split="train")
+        train["question_id"] = "made/" + train["question_id"]
+        questions = pd.concat([train, held_out], ignore_index=True)
+        cells = []
+        for settings, rules in RULES.values():
+            pairs = find_pairs(questions, settings.near_similarity)
+            matches = find_matches(questions, pairs, "made/train", settings)
+            found = set(matches.loc[matches["rule"].isin(rules), "question_id"])
+            right = len(found & {f"made/{name}" for name in copied["question_id"]})
+            precision = f"{100 * right / len(found):.0f}" if found else "-"
+            cells.append(f"{100 * right / COPIED:.0f} / {precision}")
+        lines.append(f"| {edits} | " + " | ".join(cells) + " |")
+    mean = copied["stem"].str.split().str.len().mean()
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Recall / precision in percent: {COPIED} test questions of MedQA (4 options; {mean:.0f} words on average)"
+            f" put into training with that many words replaced, beside {COPIED} development questions that are none.",
+        ]
+    )
+
+
+def speed(tables: dict[str, pd.DataFrame]) -> str:
+    """Questions whose sentences are those of real ones, mixed: so boilerplate is as frequent as in exams."""
+    draw = random.Random(1)
+    real = pd.concat(tables.values(), ignore_index=True)
+    sentences = [sentence for stem in real["stem"] for sentence in stem.split(". ")]
+    lines = ["| questions | pairs, s | clusters, s | contamination, s | together, s |", "|---:|---:|---:|---:|---:|"]
+    for size in tqdm(SIZES, desc="questions"):
+        rows = real.sample(size, replace=True, random_state=1).reset_index(drop=True)
+        stems = [". ".join(draw.sample(sentences, len(stem.split(". ")))) for stem in rows["stem"]]
+        split = ["train"] * (size * 3 // 4) + ["test"] * (size - size * 3 // 4)
+        made = rows.assign(stem=stems, dataset="made", split=split, question_id=[str(i) for i in range(size)])
+        times = [time.perf_counter()]
+        pairs = find_pairs(made)
+        times.append(time.perf_counter())
+        find_clusters(made, pairs)
+        times.append(time.perf_counter())
+        find_matches(made, pairs, "made/train", Contamination())
+        times.append(time.perf_counter())
+        taken = [b - a for a, b in pairwise(times)]
+        lines.append(f"| {size:,} | " + " | ".join(f"{seconds:.1f}" for seconds in [*taken, sum(taken)]) + " |")
+    load = os.getloadavg()[0]
+    return "\n".join([*lines, "", f"{os.cpu_count()} cores of which one is used, load {load:.1f}."])
+
+
+if __name__ == "__main__":
+    try:
+        tables = read(Path(sys.argv[1]))
+        write_text(DOCUMENT, splice(DOCUMENT, f"{quality(tables)}\n\n{speed(tables)}"))
+    except UserError as error:
+        sys.exit(str(error))

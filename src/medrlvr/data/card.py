@@ -1,0 +1,135 @@
+"""The data card: what the experiment's questions are, where they come from, and what was found wrong with them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medrlvr.config import Contamination
+from medrlvr.data.registry import Source
+from medrlvr.prompts import LETTERS
+
+SHOWN = 10
+"""Rows of each kind that the card shows; the tables have all."""
+FILE_FACTS = ("name", "role", "home", "revision", "status", "file", "member", "hash", "rows", "licence", "citation")
+
+
+def data_card(
+    sources: Sequence[Source],
+    questions: pd.DataFrame,
+    rejected: pd.DataFrame,
+    pairs: pd.DataFrame,
+    clusters: pd.DataFrame,
+    matches: pd.DataFrame,
+    used: Mapping[str, pd.DataFrame],
+    contamination: Contamination,
+    tokenizer: Path,
+) -> dict[str, Any]:
+    """Return the card, ready for JSON.
+
+    Args:
+        sources: the registry's rows of the experiment, the training set first.
+        questions: of all of them (QUESTION_SCHEMA).
+        rejected: rows that are not among these (REJECTED_SCHEMA).
+        pairs, clusters, matches: as `find_pairs`, `find_clusters` and `find_matches` return them.
+        used: name -> questions that are trained on, chosen on or asked.
+        contamination: the policy.
+        tokenizer: tokenizer.json of the base model.
+
+    Returns:
+        files, splits, rejected, flagged, pairs, contamination, removed, used: docs/data.md describes each.
+    """
+    split = questions["dataset"] + "/" + questions["split"]
+    lengths = pd.Series(_token_counts(questions, tokenizer), index=questions.index)
+    flags = questions["meta"].map(lambda meta: json.loads(meta).get("flags", []))
+    held_out = [source.name for source in sources[1:]]
+    removed = matches[matches["removed"]]
+    return {
+        "files": [{fact: getattr(source, fact) for fact in FILE_FACTS} for source in sources],
+        "splits": [
+            {
+                "name": source.name,
+                "role": source.role,
+                "rejected": int((rejected["dataset"] + "/" + rejected["split"] == source.name).sum()),
+                "flagged": int((flags[split == source.name].str.len() > 0).sum()),
+                **_described(questions[split == source.name], lengths[split == source.name]),
+                **_repetition(clusters[clusters["split"] == source.name]),
+            }
+            for source in sources
+        ],
+        "rejected": _shown(rejected[["question_id", "source_file", "source_line", "reason"]]),
+        "flagged": _shown(questions[["question_id"]].assign(flags=flags.str.join("; "))[flags.str.len() > 0]),
+        "pairs": [_pairs_of(group) for _, group in pairs.groupby(["split_a", "split_b"], sort=False)],
+        "contamination": {
+            "policy": contamination.model_dump(mode="json"),
+            "rules": [
+                {
+                    "rule": rule,
+                    "removes": rule in contamination.remove,
+                    "in": {name: _distinct(found[found["held_out_split"] == name]) for name in held_out},
+                    "questions": _distinct(found),
+                }
+                for rule in ("exact", "near", "characters", "words")
+                for found in [matches[matches["rule"] == rule]]
+            ],
+        },
+        "removed": {"questions": _distinct(removed), **_shown(removed.drop(columns="removed"))},
+        "used": {name: len(table) for name, table in used.items()},
+    }
+
+
+def _described(questions: pd.DataFrame, lengths: pd.Series) -> dict[str, Any]:
+    options = questions["options"].map(len)
+    return {
+        "questions": len(questions),
+        "letters": {LETTERS[gold]: int((questions["gold"] == gold).sum()) for gold in sorted(set(questions["gold"]))},
+        "options": {str(size): int(count) for size, count in options.value_counts().sort_index().items()},
+        "tokens": {
+            name: int(np.quantile(lengths, share, method="higher")) if len(lengths) else 0
+            for name, share in (("median", 0.5), ("p95", 0.95), ("longest", 1.0))
+        },
+    }
+
+
+def _repetition(clusters: pd.DataFrame) -> dict[str, int]:
+    """Count questions that repeat an earlier one of the split, exactly, and exactly or nearly."""
+    return {
+        "repeats": int((clusters["repeats"] != clusters["question_id"]).sum()),
+        "repeats_or_near": int((clusters["cluster"] != clusters["question_id"]).sum()),
+    }
+
+
+def _pairs_of(pairs: pd.DataFrame) -> dict[str, Any]:
+    exact, near = pairs[pairs["kind"] == "exact"], pairs[pairs["kind"] == "near"]
+    ordered = pairs.sort_values("similarity", ascending=False, kind="stable")
+    return {
+        "split_a": pairs["split_a"].iloc[0],
+        "split_b": pairs["split_b"].iloc[0],
+        "exact": len(exact),
+        "near": len(near),
+        "near_from_0.7": int((near["similarity"] >= 0.7).sum()),
+        "near_from_0.8": int((near["similarity"] >= 0.8).sum()),
+        "other_answer": int((~exact["same_answer"].astype(bool)).sum()),
+        **_shown(ordered.drop(columns=["split_a", "split_b"])),
+    }
+
+
+def _shown(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the number of rows and the first of them, as plain values."""
+    return {"rows": len(table), "shown": json.loads(table.head(SHOWN).to_json(orient="records", double_precision=6))}
+
+
+def _distinct(matches: pd.DataFrame) -> int:
+    return int(matches["question_id"].nunique())
+
+
+def _token_counts(questions: pd.DataFrame, tokenizer: Path) -> list[int]:
+    """Return the tokens of each question's stem and options."""
+    from tokenizers import Tokenizer
+
+    texts = ["\n".join([stem, *options]) for stem, options in zip(questions["stem"], questions["options"], strict=True)]
+    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(texts, add_special_tokens=False)
+    return [len(text.ids) for text in encoded]

@@ -1,0 +1,168 @@
+"""Training questions that a held-out split already holds, by rules that can be compared.
+
+exact and near are the pairs of `duplicates.py`. characters is a run of so many consecutive characters in both stems,
+64 after the rule that HuatuoGPT-o1 takes from Med-PaLM 2; words is a run of so many words in both, 13 after GPT-3.
+Boilerplate such as a closing question about the next step in management is longer than either, so these two also name
+questions that share nothing else; docs/data.md has the figures.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from medrlvr.config import Contamination
+from medrlvr.data.duplicates import words
+from medrlvr.data.questions import normalise_option
+
+Sequence64 = NDArray[np.uint64]
+
+MATCH_SCHEMA = pa.schema(
+    {
+        "question_id": pa.string(),  # of the training split
+        "rule": pa.string(),  # exact, near, characters or words
+        "held_out_split": pa.string(),  # dataset/split
+        "held_out_id": pa.string(),  # the best match in that split
+        "score": pa.float64(),  # exact, near: Jaccard index, 0 to 1; characters, words: length of the common run
+        "removed": pa.bool_(),  # whether the policy takes the question out of training for this
+        "stem": pa.string(),
+        "held_out_stem": pa.string(),
+    }
+)
+
+
+def find_matches(questions: pd.DataFrame, pairs: pd.DataFrame, train: str, settings: Contamination) -> pd.DataFrame:
+    """Return the best match of every training question by each rule in each held-out split (MATCH_SCHEMA).
+
+    Args:
+        questions: of all splits (QUESTION_SCHEMA).
+        pairs: as `find_pairs` returns them.
+        train: dataset/split of the training questions; all others are held out.
+        settings: lengths of the runs, and the rules that remove.
+    """
+    split = questions["dataset"] + "/" + questions["split"]
+    training, held_out = questions[split == train], questions[split != train]
+    sequences = {
+        "characters": [_code_points(normalise_option(stem)) for stem in questions["stem"]],
+        "words": _numbered([words(stem) for stem in questions["stem"]]),
+    }
+    rows = list(_pair_matches(pairs, train))
+    for rule, size in (("characters", settings.characters), ("words", settings.words)):
+        texts = [sequences[rule][i] for i in np.flatnonzero(split == train)]
+        for name, group in held_out.groupby(split, sort=True):
+            runs = longest_runs(texts, [sequences[rule][i] for i in group.index], size)
+            for question, run in zip(training["question_id"], runs, strict=True):
+                if run is not None:
+                    rows.append((question, rule, name, group["question_id"].iloc[run[0]], float(run[1])))
+    table = pd.DataFrame(rows, columns=MATCH_SCHEMA.names[:5])
+    stems = questions.set_index("question_id")["stem"]
+    table = table.assign(
+        removed=table["rule"].isin(settings.remove),
+        stem=table["question_id"].map(stems),
+        held_out_stem=table["held_out_id"].map(stems),
+    )
+    line = table["question_id"].map(pd.Series(range(len(questions)), index=questions["question_id"]))
+    order = np.lexsort((table["rule"], table["held_out_split"], line))
+    return pd.DataFrame(table.iloc[order].reset_index(drop=True))
+
+
+def remove_known(train: pd.DataFrame, matches: pd.DataFrame) -> pd.DataFrame:
+    """Return the training questions that no match removes.
+
+    Args:
+        train: questions of the training split (QUESTION_SCHEMA).
+        matches: as `find_matches` returns them.
+    """
+    known = matches.loc[matches["removed"], "question_id"]
+    return train[~train["question_id"].isin(known)].reset_index(drop=True)
+
+
+def longest_runs(texts: Sequence[Sequence64], others: Sequence[Sequence64], size: int) -> list[tuple[int, int] | None]:
+    """Return for each text the longest run that it shares with another: that one's index and the run's length.
+
+    A run is found if and only if it has at least `size` items; where several others hold the same window of `size`
+    items, the first is followed, so the length is the longest with one of these. None: no run.
+
+    Args:
+        texts, others: sequences of numbers, each of any length.
+    """
+    known, (owner, place) = _windows(others, size)
+    known, first = np.unique(known, return_index=True)
+    hashes, (text, start) = _windows(texts, size)
+    best: list[tuple[int, int] | None] = [None] * len(texts)
+    if not len(known):
+        return best
+    index = pd.Index(known).get_indexer(pd.Index(hashes))
+    hit = index >= 0
+    found = np.stack([text[hit], start[hit], owner[first][index[hit]], place[first][index[hit]]])
+    # Windows that follow each other in the text and in the same other are one run.
+    follows = np.all(np.diff(found, prepend=-1) == [[0], [1], [0], [1]], axis=0)
+    for t, i, o, j in found[:, ~follows].T.tolist():
+        length, known_best = _common_run(texts[t], others[o], i, j), best[t]
+        # Shorter than size: two windows of one hash and different content.
+        if length >= size and (known_best is None or length > known_best[1]):
+            best[t] = o, length
+    return best
+
+
+def _common_run(a: Sequence64, b: Sequence64, i: int, j: int) -> int:
+    """Return how long a and b agree from a[i] and b[j] on and, where they agree there, before them."""
+    after = _agreement(a[i:], b[j:])
+    return after + _agreement(a[:i][::-1], b[:j][::-1]) if after else 0
+
+
+def _agreement(a: Sequence64, b: Sequence64) -> int:
+    length = min(len(a), len(b))
+    differing = np.flatnonzero(a[:length] != b[:length])
+    return int(differing[0]) if len(differing) else length
+
+
+def _windows(sequences: Sequence[Sequence64], size: int) -> tuple[Sequence64, NDArray[np.int64]]:
+    """Return a hash of every run of `size` items, and below each other whose run it is and where it begins.
+
+    The hash is a polynomial modulo 2**64, by differences of its prefix sums.
+    """
+    counts = [max(0, len(sequence) - size + 1) for sequence in sequences]
+    longest = max(map(len, sequences), default=0)
+    powers = np.cumprod(np.full(longest, _FACTOR, np.uint64))
+    inverses = np.cumprod(np.full(longest, _INVERSE, np.uint64))
+    hashes = [np.empty(0, np.uint64)]
+    for sequence, count in zip(sequences, counts, strict=True):
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((sequence + np.uint64(1)) * powers[: len(sequence)])])
+        hashes.append((sums[size : size + count] - sums[:count]) * inverses[:count])
+    owners = np.repeat(np.arange(len(sequences)), counts)
+    ends = np.cumsum(counts, dtype=np.int64)
+    return np.concatenate(hashes), np.stack([owners, np.arange(len(owners)) - np.repeat(ends - counts, counts)])
+
+
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(int(_FACTOR), -1, 2**64))
+
+
+def _code_points(text: str) -> Sequence64:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
+
+
+def _numbered(texts: Sequence[tuple[str, ...]]) -> list[Sequence64]:
+    """Return the texts with a number for each word."""
+    numbers: dict[str, int] = {}
+    return [np.array([numbers.setdefault(word, len(numbers)) for word in text], np.uint64) for text in texts]
+
+
+def _pair_matches(pairs: pd.DataFrame, train: str) -> Iterator[tuple[str, str, str, str, float]]:
+    """Yield the most similar pair of each training question, kind and held-out split, as the columns of a match."""
+    forward = pairs[(pairs["split_a"] == train) & (pairs["split_b"] != train)]
+    backward = pairs[(pairs["split_b"] == train) & (pairs["split_a"] != train)]
+    columns = ["question", "other", "split", "kind", "similarity"]
+    across = pd.concat(
+        [
+            forward[["id_a", "id_b", "split_b", "kind", "similarity"]].set_axis(columns, axis=1),
+            backward[["id_b", "id_a", "split_a", "kind", "similarity"]].set_axis(columns, axis=1),
+        ]
+    )
+    best = across.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(
+        ["question", "kind", "split"]
+    )
+    yield from best[["question", "kind", "split", "other", "similarity"]].itertuples(index=False, name=None)

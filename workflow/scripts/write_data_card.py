@@ -1,0 +1,29 @@
+"""Describe the experiment's questions."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from medrlvr.config import Contamination
+from medrlvr.data.card import data_card
+from medrlvr.data.registry import find, load_registry
+from medrlvr.files import read_parquet, write_json
+from medrlvr.job import job
+
+if __name__ == "__main__":
+    with job(snakemake):
+        inputs, params = snakemake.input, snakemake.params
+        registry = load_registry(inputs.registry)
+        tables = {name: read_parquet(inputs[name]) for name in ("pairs", "clusters", "contamination")}
+        card = data_card(
+            [find(registry, name) for name in params.sets],
+            pd.concat([read_parquet(path) for path in inputs.questions], ignore_index=True),
+            pd.concat([read_parquet(path) for path in inputs.rejected], ignore_index=True),
+            tables["pairs"],
+            tables["clusters"],
+            tables["contamination"],
+            {name: read_parquet(path) for name, path in zip(params.used, inputs.used, strict=True)},
+            Contamination.model_validate(params.contamination),
+            Path(inputs.base) / "tokenizer.json",
+        )
+        write_json(snakemake.output[0], card)
