@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from medrlvr.config import Contamination
-from medrlvr.data.contamination import find_matches
+from medrlvr.data.contamination import find_matches, find_runs
 from medrlvr.data.duplicates import find_clusters, find_pairs
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import read_questions
@@ -75,8 +75,9 @@ def quality(tables: dict[str, pd.DataFrame]) -> str:
         cells = []
         for settings, rules in RULES.values():
             pairs = find_pairs(questions, settings.near_similarity)
-            matches = find_matches(questions, pairs, "made/train", settings)
-            found = set(matches.loc[matches["rule"].isin(rules), "question_id"])
+            runs = find_runs(questions, "made/train", settings.characters, settings.words)
+            matches = find_matches(questions, pairs, runs, "made/train", rules)
+            found = set(matches.loc[matches["removed"], "question_id"])
             right = len(found & {f"made/{name}" for name in copied["question_id"]})
             precision = f"{100 * right / len(found):.0f}" if found else "-"
             cells.append(f"{100 * right / COPIED:.0f} / {precision}")
@@ -97,7 +98,7 @@ def speed(tables: dict[str, pd.DataFrame]) -> str:
     draw = random.Random(1)
     real = pd.concat(tables.values(), ignore_index=True)
     sentences = [sentence for stem in real["stem"] for sentence in stem.split(". ")]
-    lines = ["| questions | pairs, s | clusters, s | contamination, s | together, s |", "|---:|---:|---:|---:|---:|"]
+    lines = ["| questions | pairs and clusters, s | runs, s |", "|---:|---:|---:|"]
     for size in tqdm(SIZES, desc="questions"):
         rows = real.sample(size, replace=True, random_state=1).reset_index(drop=True)
         stems = [". ".join(draw.sample(sentences, len(stem.split(". ")))) for stem in rows["stem"]]
@@ -105,13 +106,11 @@ def speed(tables: dict[str, pd.DataFrame]) -> str:
         made = rows.assign(stem=stems, dataset="made", split=split, question_id=[str(i) for i in range(size)])
         times = [time.perf_counter()]
         pairs = find_pairs(made)
-        times.append(time.perf_counter())
         find_clusters(made, pairs)
         times.append(time.perf_counter())
-        find_matches(made, pairs, "made/train", Contamination())
+        find_runs(made, "made/train", Contamination().characters, Contamination().words)
         times.append(time.perf_counter())
-        taken = [b - a for a, b in pairwise(times)]
-        lines.append(f"| {size:,} | " + " | ".join(f"{seconds:.1f}" for seconds in [*taken, sum(taken)]) + " |")
+        lines.append(f"| {size:,} | " + " | ".join(f"{b - a:.1f}" for a, b in pairwise(times)) + " |")
     load = os.getloadavg()[0]
     return "\n".join([*lines, "", f"{os.cpu_count()} cores of which one is used, load {load:.1f}."])
 

@@ -2,6 +2,10 @@
 
 import pandas as pd
 
+from medrlvr.config import Contamination
+from medrlvr.data.contamination import find_matches, find_runs
+from medrlvr.data.duplicates import find_pairs
+
 STEM = (
     "A sailor of forty years comes ashore with bleeding gums and loose teeth after nine months without any fruit; "
     "which of these does he lack?"
@@ -43,3 +47,10 @@ PLANTED = table(
 )
 HELD_OUT = table("world", "test", (STEM, OPTIONS))
 QUESTIONS = pd.concat([PLANTED, HELD_OUT], ignore_index=True)
+
+
+def matched(questions: pd.DataFrame, train: str, settings: Contamination | None = None) -> pd.DataFrame:
+    """The matches of a training split, from the questions alone, as the rules make them one after the other."""
+    settings = settings or Contamination()
+    runs = find_runs(questions, train, settings.characters, settings.words)
+    return find_matches(questions, find_pairs(questions, settings.near_similarity), runs, train, settings.remove)

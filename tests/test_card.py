@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from planted import HELD_OUT, QUESTIONS
+from planted import HELD_OUT, QUESTIONS, matched
 
 from medrlvr.config import Contamination
 from medrlvr.data import card as describing
 from medrlvr.data.card import data_card
-from medrlvr.data.contamination import MATCH_SCHEMA, find_matches
+from medrlvr.data.contamination import MATCH_SCHEMA
 from medrlvr.data.duplicates import CLUSTER_SCHEMA, PAIR_SCHEMA, find_clusters, find_pairs
 from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA
 from medrlvr.data.registry import load_registry
@@ -35,7 +35,7 @@ def card() -> dict[str, Any]:
         rejected,
         pairs,
         find_clusters(questions, pairs),
-        find_matches(questions, pairs, "world/train", settings),
+        matched(questions, "world/train", settings),
         {"train": questions.tail(3), "toy": HELD_OUT},
         settings,
         ROOT / "assets" / "miniature_base" / "tokenizer.json",

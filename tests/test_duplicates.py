@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import HELD_OUT, PLANTED, QUESTIONS, STEM, table
+from planted import HELD_OUT, PLANTED, QUESTIONS, STEM, matched, table
 
 from medrlvr.config import Contamination
-from medrlvr.data.contamination import MATCH_SCHEMA, find_matches, longest_runs, remove_known
+from medrlvr.data.contamination import MATCH_SCHEMA, longest_runs, remove_known
 from medrlvr.data.duplicates import (
     CLUSTER_SCHEMA,
     PAIR_SCHEMA,
@@ -60,7 +60,7 @@ def test_a_higher_threshold_leaves_pairs_out() -> None:
 
 
 def test_each_rule_finds_what_it_says() -> None:
-    matches = find_matches(QUESTIONS, find_pairs(QUESTIONS), "world/train", Contamination())
+    matches = matched(QUESTIONS, "world/train")
     found = {rule: group.question_id.str[-1].tolist() for rule, group in matches.groupby("rule")}
     assert found == {
         "exact": ["1", "2"],
@@ -82,8 +82,7 @@ def test_each_rule_finds_what_it_says() -> None:
     ("rules", "kept"), [((), "12345678"), (("exact",), "345678"), (("exact", "near"), "678"), (("characters",), "67")]
 )
 def test_only_training_questions_are_removed_and_by_the_rules_named(rules: tuple[str, ...], kept: str) -> None:
-    settings = Contamination.model_validate({"remove": rules})
-    matches = find_matches(QUESTIONS, find_pairs(QUESTIONS), "world/train", settings)
+    matches = matched(QUESTIONS, "world/train", Contamination.model_validate({"remove": rules}))
     assert remove_known(PLANTED, matches).question_id.str[-1].tolist() == list(kept)
     assert remove_known(HELD_OUT, matches).equals(HELD_OUT)
 
@@ -91,10 +90,10 @@ def test_only_training_questions_are_removed_and_by_the_rules_named(rules: tuple
 def test_duplicates_within_a_split_are_no_contamination() -> None:
     within = find_pairs(PLANTED)
     assert set(within.kind) == {"exact", "near"}
-    assert find_matches(PLANTED, within, "world/train", Contamination()).empty
+    assert matched(PLANTED, "world/train").empty
     # The training split may stand behind the held-out one.
     turned = pd.concat([HELD_OUT, PLANTED], ignore_index=True)
-    matches = find_matches(turned, find_pairs(turned), "world/train", Contamination())
+    matches = matched(turned, "world/train")
     assert remove_known(PLANTED, matches).question_id.str[-1].tolist() == ["6", "7", "8"]
 
 
@@ -149,7 +148,7 @@ def test_no_pairs_are_an_empty_table_with_a_schema(tmp_path: Path) -> None:
     pairs = find_pairs(HELD_OUT)
     write_table(tmp_path / "duplicates.parquet", pairs, PAIR_SCHEMA)
     write_table(tmp_path / "clusters.parquet", find_clusters(HELD_OUT, pairs), CLUSTER_SCHEMA)
-    matches = find_matches(HELD_OUT, pairs, "world/test", Contamination())
+    matches = matched(HELD_OUT, "world/test")
     write_table(tmp_path / "contamination.parquet", matches, MATCH_SCHEMA)
     assert [
         len(read_parquet(tmp_path / f"{name}.parquet")) for name in ("duplicates", "clusters", "contamination")
@@ -162,14 +161,13 @@ def test_no_pairs_are_an_empty_table_with_a_schema(tmp_path: Path) -> None:
 
 WRITE = """
 import sys; sys.path.insert(0, "tests")
-from planted import QUESTIONS
-from medrlvr.config import Contamination
-from medrlvr.data.contamination import MATCH_SCHEMA, find_matches
+from planted import QUESTIONS, matched
+from medrlvr.data.contamination import MATCH_SCHEMA
 from medrlvr.data.duplicates import PAIR_SCHEMA, find_pairs
 from medrlvr.data.questions import write_table
 pairs = find_pairs(QUESTIONS)
 write_table(sys.argv[1] + "/pairs", pairs, PAIR_SCHEMA)
-write_table(sys.argv[1] + "/matches", find_matches(QUESTIONS, pairs, "world/train", Contamination()), MATCH_SCHEMA)
+write_table(sys.argv[1] + "/matches", matched(QUESTIONS, "world/train"), MATCH_SCHEMA)
 """
 
 
@@ -214,7 +212,7 @@ def test_the_known_figures_of_the_real_files(tmp_path: Path) -> None:
     repeated = clusters[clusters.repeats != clusters.question_id]
     assert repeated.split.value_counts().to_dict() == {names["health"]: 94}
     assert tables["health"].stem.map(words).nunique() == 684
-    matches = find_matches(questions, pairs, names["train"], Contamination())
+    matches = matched(questions, names["train"])
     assert len(tables["train"]) - len(remove_known(tables["train"], matches)) == 8
     # Closing questions of exams are longer than these runs.
     assert matches.groupby("rule").question_id.nunique().to_dict() == {"characters": 2168, "near": 8, "words": 1472}

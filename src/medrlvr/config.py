@@ -299,7 +299,7 @@ def training_settings(arm: Arm) -> dict[str, Any]:
 
 
 _NAME = re.compile(r"[a-z0-9_]+")
-_RESERVED = ("train", "development")
+_RESERVED = ("train", "contamination", "development")
 """What the data folder already holds under these names."""
 
 

@@ -60,7 +60,6 @@ ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.deve
     name: benchmark.rows for name, benchmark in EXPERIMENT.benchmarks.items()
 }
 SETS = [EXPERIMENT.data.train, *HELD_OUT.values()]
-CONTAMINATION = EXPERIMENT.contamination.model_dump(mode="json")
 
 # Files that the configuration names are looked at before anything runs.
 or_stop(lambda: Renderer(**EXPERIMENT.prompts.model_dump()))
@@ -87,6 +86,8 @@ RECORDS = [
         *(f"data/raw/{SOURCES[name].raw_file}" for name in SETS),
         *(f"data/questions/{name}.parquet" for name in SETS),
         "data/duplicates.parquet",
+        "data/runs.parquet",
+        "data/contamination.parquet",
         "data/data_card.json",
         "prompts/rlvr.jsonl",
         "base.json",

@@ -5,8 +5,9 @@ OUTPUTS:
     raw         = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
     questions   = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
     duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and what they lead to
-    contamination     = data/contamination.parquet: training questions that a held-out set has, and which are removed
+    runs              = data/runs.parquet: what training questions share with held-out ones
     train, benchmarks = data/train.parquet, data/benchmarks/{benchmark}.parquet
+    contamination     = data/contamination.parquet: training questions that a held-out set has, and which are removed
     data card         = data/data_card.json: where the questions come from and what was found wrong with them
 """
 
@@ -86,42 +87,66 @@ rule normalise_questions:
 
 
 rule find_duplicates:
-    """Duplicates within each set and across all of them, and what of the training set is known from another."""
+    """Duplicates within each set and across all of them."""
     input:
         questions=question_tables(SETS),
     output:
         pairs=f"{RESULTS}/data/duplicates.parquet",
         clusters=f"{RESULTS}/data/clusters.parquet",
-        contamination=f"{RESULTS}/data/contamination.parquet",
     log:
         f"{RESULTS}/logs/data/find_duplicates.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/find_duplicates.tsv"
     params:
-        train=EXPERIMENT.data.train,
-        contamination=CONTAMINATION,
+        near_similarity=EXPERIMENT.contamination.near_similarity,
     conda:
         "../../envs/conda.yaml"
     message:
-        "Find duplicates and contamination"
+        "Find duplicates"
     script:
         "../scripts/find_duplicates.py"
+
+
+rule find_runs:
+    """Runs of characters and words that training questions share with held-out ones."""
+    input:
+        questions=question_tables(SETS),
+    output:
+        f"{RESULTS}/data/runs.parquet",
+    log:
+        f"{RESULTS}/logs/data/find_runs.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/find_runs.tsv"
+    params:
+        train=EXPERIMENT.data.train,
+        characters=EXPERIMENT.contamination.characters,
+        words=EXPERIMENT.contamination.words,
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Find what training questions share with held-out ones"
+    script:
+        "../scripts/find_runs.py"
 
 
 rule split_questions:
     """Contaminated training questions out, then the draws; benchmark questions are never removed."""
     input:
         train=question_tables([EXPERIMENT.data.train]),
-        contamination=f"{RESULTS}/data/contamination.parquet",
         held_out=question_tables(HELD_OUT.values()),
+        pairs=f"{RESULTS}/data/duplicates.parquet",
+        runs=f"{RESULTS}/data/runs.parquet",
     output:
         **{name: f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT},
         train=f"{RESULTS}/data/train.parquet",
+        contamination=f"{RESULTS}/data/contamination.parquet",
     log:
         f"{RESULTS}/logs/data/split_questions.log",
     benchmark:
         f"{RESULTS}/benchmarks/data/split_questions.tsv"
     params:
+        train=EXPERIMENT.data.train,
+        rules=list(EXPERIMENT.contamination.remove),
         names=list(HELD_OUT),
         rows=ROWS,
         seed=EXPERIMENT.data.seed,
@@ -153,7 +178,7 @@ rule write_data_card:
     params:
         sets=SETS,
         used=["train", *HELD_OUT],
-        contamination=CONTAMINATION,
+        contamination=EXPERIMENT.contamination.model_dump(mode="json"),
     conda:
         "../../envs/conda.yaml"
     message:

@@ -1,9 +1,7 @@
-"""Find duplicates within and across the splits of the experiment, and training questions known from held-out ones."""
+"""Find duplicates within and across the splits of the experiment."""
 
 import pandas as pd
 
-from medrlvr.config import Contamination
-from medrlvr.data.contamination import MATCH_SCHEMA, find_matches
 from medrlvr.data.duplicates import CLUSTER_SCHEMA, PAIR_SCHEMA, find_clusters, find_pairs
 from medrlvr.data.questions import write_table
 from medrlvr.files import read_parquet
@@ -12,10 +10,7 @@ from medrlvr.job import job
 if __name__ == "__main__":
     with job(snakemake) as say:
         questions = pd.concat([read_parquet(path) for path in snakemake.input.questions], ignore_index=True)
-        settings = Contamination.model_validate(snakemake.params.contamination)
-        pairs = find_pairs(questions, settings.near_similarity)
-        matches = find_matches(questions, pairs, snakemake.params.train, settings)
+        pairs = find_pairs(questions, snakemake.params.near_similarity)
         write_table(snakemake.output.pairs, pairs, PAIR_SCHEMA)
         write_table(snakemake.output.clusters, find_clusters(questions, pairs), CLUSTER_SCHEMA)
-        write_table(snakemake.output.contamination, matches, MATCH_SCHEMA)
         say(f"{(pairs['kind'] == 'exact').sum()} exact and {(pairs['kind'] == 'near').sum()} near-duplicate pairs")

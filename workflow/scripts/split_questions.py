@@ -1,18 +1,28 @@
 """Settle what is trained on and what is asked: contaminated training questions out, then the draws."""
 
-from medrlvr.data.contamination import remove_known
+import pandas as pd
+
+from medrlvr.data.contamination import MATCH_SCHEMA, find_matches, remove_known
 from medrlvr.data.questions import QUESTION_SCHEMA, sample, write_table
 from medrlvr.files import read_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
     with job(snakemake) as say:
-        train = read_parquet(snakemake.input.train)
-        clean = remove_known(train, read_parquet(snakemake.input.contamination))
-        held_out = dict(zip(snakemake.params.names, snakemake.input.held_out, strict=True))
-        tables = {"train": clean} | {name: read_parquet(path) for name, path in held_out.items()}
-        for name, table in tables.items():
-            drawn = sample(table, snakemake.params.rows[name], snakemake.params.seed)
+        inputs, params = snakemake.input, snakemake.params
+        train = read_parquet(inputs.train)
+        held_out = {name: read_parquet(path) for name, path in zip(params.names, inputs.held_out, strict=True)}
+        matches = find_matches(
+            pd.concat([train, *held_out.values()], ignore_index=True),
+            read_parquet(inputs.pairs),
+            read_parquet(inputs.runs),
+            params.train,
+            params.rules,
+        )
+        write_table(snakemake.output.contamination, matches, MATCH_SCHEMA)
+        clean = remove_known(train, matches)
+        for name, table in {"train": clean, **held_out}.items():
+            drawn = sample(table, params.rows[name], params.seed)
             write_table(snakemake.output[name], drawn, QUESTION_SCHEMA)
         if len(clean) < len(train):
             say(f"{len(train) - len(clean)} of {len(train)} training questions removed: known from a held-out set")

@@ -131,5 +131,5 @@ def _token_counts(questions: pd.DataFrame, tokenizer: Path) -> list[int]:
     from tokenizers import Tokenizer
 
     texts = ["\n".join([stem, *options]) for stem, options in zip(questions["stem"], questions["options"], strict=True)]
-    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(texts, add_special_tokens=False)
-    return [len(text.ids) for text in encoded]
+    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch_fast(texts, add_special_tokens=False)
+    return [len(text) for text in encoded]

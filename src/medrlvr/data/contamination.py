@@ -13,19 +13,23 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from medrlvr.config import Contamination
 from medrlvr.data.duplicates import words
 from medrlvr.data.questions import normalise_option
 
 Sequence64 = NDArray[np.uint64]
 
-MATCH_SCHEMA = pa.schema(
+RUN_SCHEMA = pa.schema(
     {
         "question_id": pa.string(),  # of the training split
-        "rule": pa.string(),  # exact, near, characters or words
+        "rule": pa.string(),  # characters or words
         "held_out_split": pa.string(),  # dataset/split
-        "held_out_id": pa.string(),  # the best match in that split
-        "score": pa.float64(),  # exact, near: Jaccard index, 0 to 1; characters, words: length of the common run
+        "held_out_id": pa.string(),  # of the longest run in that split
+        "score": pa.float64(),  # length of the common run
+    }
+)
+MATCH_SCHEMA = pa.schema(
+    {
+        **{field.name: field.type for field in RUN_SCHEMA},  # also of exact and near, whose score is a Jaccard index
         "removed": pa.bool_(),  # whether the policy takes the question out of training for this
         "stem": pa.string(),
         "held_out_stem": pa.string(),
@@ -33,33 +37,48 @@ MATCH_SCHEMA = pa.schema(
 )
 
 
-def find_matches(questions: pd.DataFrame, pairs: pd.DataFrame, train: str, settings: Contamination) -> pd.DataFrame:
+def find_runs(questions: pd.DataFrame, train: str, characters: int, words_in_row: int) -> pd.DataFrame:
+    """Return the longest common run of every training question, rule and held-out split that have one (RUN_SCHEMA).
+
+    Args:
+        questions: of all splits (QUESTION_SCHEMA).
+        train: dataset/split of the training questions; all others are held out.
+        characters, words_in_row: least lengths of a run.
+    """
+    split = (questions["dataset"] + "/" + questions["split"]).to_numpy()
+    ids = questions["question_id"].to_numpy()
+    training = np.flatnonzero(split == train)
+    sequences = {
+        "characters": (characters, [_code_points(normalise_option(stem)) for stem in questions["stem"]]),
+        "words": (words_in_row, _numbered([words(stem) for stem in questions["stem"]])),
+    }
+    rows = []
+    for rule, (size, texts) in sequences.items():
+        for name in sorted(set(split) - {train}):
+            held_out = np.flatnonzero(split == name)
+            runs = longest_runs([texts[i] for i in training], [texts[i] for i in held_out], size)
+            for i, run in zip(training, runs, strict=True):
+                if run is not None:
+                    rows.append((ids[i], rule, name, ids[held_out[run[0]]], float(run[1])))
+    return pd.DataFrame(rows, columns=RUN_SCHEMA.names)
+
+
+def find_matches(
+    questions: pd.DataFrame, pairs: pd.DataFrame, runs: pd.DataFrame, train: str, remove: Sequence[str]
+) -> pd.DataFrame:
     """Return the best match of every training question by each rule in each held-out split (MATCH_SCHEMA).
 
     Args:
         questions: of all splits (QUESTION_SCHEMA).
         pairs: as `find_pairs` returns them.
-        train: dataset/split of the training questions; all others are held out.
-        settings: lengths of the runs, and the rules that remove.
+        runs: as `find_runs` returns them.
+        train: dataset/split of the training questions.
+        remove: the rules whose questions are taken out of training.
     """
-    split = questions["dataset"] + "/" + questions["split"]
-    training, held_out = questions[split == train], questions[split != train]
-    sequences = {
-        "characters": [_code_points(normalise_option(stem)) for stem in questions["stem"]],
-        "words": _numbered([words(stem) for stem in questions["stem"]]),
-    }
-    rows = list(_pair_matches(pairs, train))
-    for rule, size in (("characters", settings.characters), ("words", settings.words)):
-        texts = [sequences[rule][i] for i in np.flatnonzero(split == train)]
-        for name, group in held_out.groupby(split, sort=True):
-            runs = longest_runs(texts, [sequences[rule][i] for i in group.index], size)
-            for question, run in zip(training["question_id"], runs, strict=True):
-                if run is not None:
-                    rows.append((question, rule, name, group["question_id"].iloc[run[0]], float(run[1])))
-    table = pd.DataFrame(rows, columns=MATCH_SCHEMA.names[:5])
+    table = pd.DataFrame([*_pair_matches(pairs, train), *runs.itertuples(index=False)], columns=RUN_SCHEMA.names)
     stems = questions.set_index("question_id")["stem"]
     table = table.assign(
-        removed=table["rule"].isin(settings.remove),
+        removed=table["rule"].isin(remove),
         stem=table["question_id"].map(stems),
         held_out_stem=table["held_out_id"].map(stems),
     )

@@ -5,6 +5,7 @@ and locality-sensitive hashing (the datasketch package) and verified: the simila
 of the two stems' sets of five consecutive words.
 """
 
+import gc
 import re
 import unicodedata
 from collections import defaultdict
@@ -127,8 +128,13 @@ def _candidates(sets: list[frozenset[tuple[str, ...]]]) -> set[tuple[int, int]]:
     """Return index pairs (i < j) that share a band of their MinHashes."""
     index = MinHashLSH(num_perm=BANDS * BAND_SIZE, params=(BANDS, BAND_SIZE))
     encoded = [[" ".join(shingle).encode() for shingle in shingle_set] for shingle_set in sets]
-    for i, signature in enumerate(MinHash.bulk(encoded, num_perm=BANDS * BAND_SIZE)):
-        index.insert(i, signature, check_duplication=False)
+    # The index is millions of small objects, which the garbage collector walks again and again: 2.7 times slower.
+    gc.disable()
+    try:
+        for i, signature in enumerate(MinHash.bulk(encoded, num_perm=BANDS * BAND_SIZE)):
+            index.insert(i, signature, check_duplication=False)
+    finally:
+        gc.enable()
     # To look into the filled tables takes half as long as to query each signature before it is inserted.
     buckets = (table.get(key) for table in index.hashtables for key in table.keys())  # noqa: SIM118 (no dict)
     return {pair for bucket in buckets if len(bucket) > 1 for pair in combinations(sorted(bucket), 2)}

@@ -1,0 +1,15 @@
+"""Find runs of characters and of words that training questions share with held-out ones."""
+
+import pandas as pd
+
+from medrlvr.data.contamination import RUN_SCHEMA, find_runs
+from medrlvr.data.questions import write_table
+from medrlvr.files import read_parquet
+from medrlvr.job import job
+
+if __name__ == "__main__":
+    with job(snakemake):
+        questions = pd.concat([read_parquet(path) for path in snakemake.input.questions], ignore_index=True)
+        params = snakemake.params
+        runs = find_runs(questions, params.train, params.characters, params.words)
+        write_table(snakemake.output[0], runs, RUN_SCHEMA)
