@@ -49,7 +49,7 @@ def test_the_card_counts_what_is_planted() -> None:
     assert (train["questions"], train["rejected"], train["flagged"]) == (8, 1, 0)
     assert (test["questions"], test["rejected"], test["flagged"]) == (1, 0, 1)
     assert (train["repeats"], train["repeats_or_near"]) == (1, 4)
-    assert train["letters"] == {"A": 8} and train["options"] == {"3": 8}
+    assert train["letters"] == {"A": 8} and train["options"] == [{"options": 3, "questions": 8}]
     assert 0 < train["tokens"]["median"] <= train["tokens"]["p95"] <= train["tokens"]["longest"]
     assert found["files"][0]["hash"].startswith("git:")
     assert found["rejected"]["shown"][0]["reason"] == "answer 'F' is not among the options"

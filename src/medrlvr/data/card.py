@@ -86,7 +86,7 @@ def _described(questions: pd.DataFrame, lengths: pd.Series) -> dict[str, Any]:
     return {
         "questions": len(questions),
         "letters": {LETTERS[gold]: int((questions["gold"] == gold).sum()) for gold in sorted(set(questions["gold"]))},
-        "options": {str(size): int(count) for size, count in options.value_counts().sort_index().items()},
+        "options": [{"options": size, "questions": int((options == size).sum())} for size in sorted(set(options))],
         "tokens": {
             name: int(np.quantile(lengths, share, method="higher")) if len(lengths) else 0
             for name, share in (("median", 0.5), ("p95", 0.95), ("longest", 1.0))
