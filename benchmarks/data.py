@@ -58,16 +58,15 @@ def edited(stem: str, edits: int, vocabulary: list[str], draw: random.Random) ->
     return " ".join(words)
 
 
-def quality(tables: dict[str, pd.DataFrame]) -> str:
-    """Test questions copied into training with edited words, among as many development questions that are no copies."""
+def quality(tables: dict[str, pd.DataFrame], benchmark: str) -> str:
+    """Benchmark questions copied into training with edited words, among as many development questions, no copies."""
     draw = random.Random(1)
-    held_out, others = tables["medqa_4_options/test"], tables["medqa_4_options/dev"]
-    longest = held_out[held_out["stem"].str.split().str.len() >= max(EDITS)]
-    copied = longest.sample(COPIED, random_state=1)
-    others = others.sample(COPIED, random_state=1)
+    held_out = tables[benchmark]
+    copied = held_out.sample(COPIED, random_state=1)
+    others = tables["medqa_4_options/dev"].sample(COPIED, random_state=1)
     vocabulary = " ".join(tables["medqa_4_options/train_partial"]["stem"].head(500)).split()
     lines = ["| words replaced | " + " | ".join(RULES) + " |", "|---:|" + "---:|" * len(RULES)]
-    for edits in tqdm(EDITS, desc="edit distance"):
+    for edits in tqdm(EDITS, desc=benchmark):
         copies = copied.assign(stem=[edited(stem, edits, vocabulary, draw) for stem in copied["stem"]])
         train = pd.concat([copies, others]).assign(dataset="made", split="train")
         train["question_id"] = "made/" + train["question_id"]
@@ -82,13 +81,13 @@ def quality(tables: dict[str, pd.DataFrame]) -> str:
             precision = f"{100 * right / len(found):.0f}" if found else "-"
             cells.append(f"{100 * right / COPIED:.0f} / {precision}")
         lines.append(f"| {edits} | " + " | ".join(cells) + " |")
-    mean = copied["stem"].str.split().str.len().mean()
+    median = copied["stem"].str.split().str.len().median()
     return "\n".join(
         [
             *lines,
             "",
-            f"Recall / precision in percent: {COPIED} test questions of MedQA (4 options; {mean:.0f} words on average)"
-            f" put into training with that many words replaced, beside {COPIED} development questions that are none.",
+            f"Recall / precision in percent: {COPIED} questions of {benchmark}, of {median:.0f} words in the median,"
+            f" put into training with that many words replaced, beside {COPIED} of medqa_4_options/dev as they are.",
         ]
     )
 
@@ -118,6 +117,8 @@ def speed(tables: dict[str, pd.DataFrame]) -> str:
 if __name__ == "__main__":
     try:
         tables = read(Path(sys.argv[1]))
-        write_text(DOCUMENT, splice(DOCUMENT, f"{quality(tables)}\n\n{speed(tables)}"))
+        blocks = [quality(tables, name) for name in ("medqa_4_options/test", "mmlu_pro_health/test")]
+        blocks.append(speed(tables))
+        write_text(DOCUMENT, splice(DOCUMENT, "\n\n".join(blocks)))
     except UserError as error:
         sys.exit(str(error))

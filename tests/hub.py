@@ -1,5 +1,7 @@
 """A server that imitates the hub for one file, and misbehaves as it is told."""
 
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +74,12 @@ def serve(hub: Hub) -> Iterator[Hub]:
                     hub.ended.wait(20)
                 case ["wrong"]:
                     self.reply(200, known, b"x" * len(hub.content))
+                case ["reset"]:
+                    self.reply(200, {**known, "Content-Length": str(len(hub.content))}, hub.content[:5])
+                    # Closing with data unread and no linger sends a reset instead of an end.
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.close_connection = True
+                    self.connection.close()
                 case ["short"]:
                     self.reply(200, known, hub.content[:-3])
                 case ["truncated"]:

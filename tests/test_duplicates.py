@@ -79,7 +79,14 @@ def test_each_rule_finds_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "kept"), [((), "12345678"), (("exact",), "345678"), (("exact", "near"), "678"), (("characters",), "67")]
+    ("rules", "kept"),
+    [
+        ((), "12345678"),
+        (("exact",), "345678"),
+        (("near",), "678"),  # and what is exact with it
+        (("exact", "near"), "678"),
+        (("characters",), "67"),
+    ],
 )
 def test_only_training_questions_are_removed_and_by_the_rules_named(rules: tuple[str, ...], kept: str) -> None:
     matches = matched(QUESTIONS, "world/train", Contamination.model_validate({"remove": rules}))
@@ -137,6 +144,20 @@ def test_runs_are_those_of_the_slow_way(texts: list[list[int]], others: list[lis
         assert (found is not None) == (longest >= size)
         if found is not None:
             assert size <= found[1] <= common(text, others[found[0]])
+
+
+def test_short_stems_are_told_apart_by_their_options() -> None:
+    stem = "Which of the following statements is true?"
+    rows = [(stem, ["iron", "gold"]), (stem, ["zinc", "lead"]), (stem, ["gold", "tin"])]
+    pairs = find_pairs(table("world", "train", *rows))
+    assert pairs[["id_a", "id_b"]].values.tolist() == [["world/train/1", "world/train/3"]]
+    assert pairs.similarity.tolist() == [1.0]
+
+
+def test_an_exact_copy_too_short_for_a_run_is_removed_by_any_rule() -> None:
+    questions = pd.concat([table("w", split, ("Which one?", ["iron", "gold"])) for split in ("train", "test")])
+    matches = matched(questions.reset_index(drop=True), "w/train", Contamination.model_validate({"remove": ["words"]}))
+    assert matches[["rule", "removed"]].values.tolist() == [["exact", True]]
 
 
 def test_marks_tell_options_apart() -> None:

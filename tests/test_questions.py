@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ GOOD = {
 
 def row_of(split: str, rows: int) -> Source:
     """The registry's row of original MedQA, for a file of `rows` rows."""
-    return SOURCES[f"medqa/{split}"].model_copy(update={"rows": rows})
+    return SOURCES[f"medqa/{split}"].model_copy(update={"rows": rows, "faults": {}})
 
 
 def json_lines(path: Path, *rows: dict[str, Any]) -> Path:
@@ -70,6 +71,9 @@ UNUSABLE = [
     ({"options": {"B": "that"}}, "neither a list of texts"),
     ({"options": {"A": "that"}, "answer_idx": "A"}, "1 options"),
     ({"question": "  "}, "empty stem"),
+    ({"question": 5}, "the stem is no text"),
+    ({"question": "\ud83d"}, "the stem is no text"),
+    ({"options": {"A": "\ud83d", "B": "that"}}, "neither a list of texts"),
 ]
 
 
@@ -90,6 +94,36 @@ def test_a_row_that_is_scored_is_kept_and_flagged(tmp_path: Path) -> None:
     assert rejected.empty
     assert questions.gold.tolist() == [1]
     assert json.loads(questions.meta[0])["flags"] == ["answer_idx and answer disagree"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"question": ["x"]}, {"options": [str(i) for i in range(12)], "answer_idx": "A", "answer": "0"}]
+)
+def test_a_row_that_cannot_be_asked_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", {**GOOD, **change})
+    with pytest.raises(UserError, match=r"raw.jsonl, line 1: .*A row that is scored needs text and a readable answer"):
+        read_questions(path, row_of("test", 1), none_of_the_above=False)
+
+
+def test_a_file_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
+    path = json_lines(tmp_path / "raw.jsonl", *[{**GOOD, "answer_idx": "b"}] * 2)
+    with pytest.raises(UserError, match=r"not one of 2 rows can be used; the first, line 1: answer 'b' is not among"):
+        read_questions(path, row_of("dev", 2).model_copy(update={"role": "train"}), none_of_the_above=False)
+
+
+def test_a_fault_of_a_line_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"names a fault of line 5804, but no row is read from there"):
+        read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/train"], none_of_the_above=False)
+
+
+def test_kept_columns_are_json_whatever_they_hold(tmp_path: Path) -> None:
+    rows = [{**GOOD, "meta_info": value} for value in (float("nan"), 1.5)]
+    path = parquet(tmp_path / "raw.parquet", rows)
+    questions, _ = read_questions(path, row_of("test", 2), none_of_the_above=False)
+    assert questions.meta.tolist() == ['{"meta_info": null}', '{"meta_info": 1.5}']
+    day = parquet(tmp_path / "day.parquet", [{**GOOD, "meta_info": datetime(2026, 11, 21)}])
+    questions, _ = read_questions(day, row_of("test", 1), none_of_the_above=False)
+    assert questions.meta.tolist() == ['{"meta_info": "2026-11-21 00:00:00"}']
 
 
 def test_a_row_that_is_scored_needs_an_answer(tmp_path: Path) -> None:
@@ -122,6 +156,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "columns of CSV, and the answer's index": ("raw.csv", {"a": "this", "b": "that", "c": "", "answer": 1}),
     "columns of CSV, and the answer's letter": ("raw.csv", {"a": "this", "b": "that", "c": "", "answer": "B"}),
     "columns of parquet, and the answer's index": ("raw.parquet", {"a": "this", "b": "that", "c": None, "answer": 1}),
+    "a list of parquet, and a float that is the index": ("raw.parquet", {"options": ["this", "that"], "answer": 1.0}),
 }
 
 
@@ -173,6 +208,9 @@ def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
         ("raw.csv", b'question,options,answer_idx,answer,meta_info\na,b,c,d,"e\n', r"line 2: not CSV: unexpected end"),
         ("raw.json", b'[\n{},\n{"a"}\n]', r"raw.json, line 3: not JSON"),
         ("raw.json", b'{"data": []}', r"raw.json: must be a list"),
+        ("raw.csv", b"question,question\n", r"line 1: a column is named twice"),
+        ("raw.jsonl", b"[" * 100_000, r"line 1: JSON that is nested too deeply"),
+        ("raw.json", b"[" * 100_000, r"raw.json: JSON that is nested too deeply"),
         ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: no options"),
     ],
 )
@@ -190,7 +228,8 @@ def test_a_known_fault_is_not_trained_on(tmp_path: Path) -> None:
         "medqa_4_options/train": [5804],
     }
     path = json_lines(tmp_path / "raw.jsonl", *[GOOD] * 5804)
-    questions, rejected = read_questions(path, row_of("train", 5804), none_of_the_above=False)
+    source = SOURCES["medqa/train"].model_copy(update={"rows": 5804})
+    questions, rejected = read_questions(path, source, none_of_the_above=False)
     assert len(questions) == 5803
     assert rejected[["question_id", "source_line"]].values.tolist() == [["medqa/train/5804", 5804]]
     assert "vignette is missing" in rejected.reason[0]

@@ -40,6 +40,10 @@ def test_registry_has_the_published_sizes() -> None:
         ("answer", "answer_idx", "column answer"),
         ("filter", "category", "a filter reads column=value"),
         ("faults", "5804", "a fault reads line:reason"),
+        ("faults", "5:a;5:b", "one line has two faults"),
+        ("status", "verified-", "column status"),
+        ("options", "a,,b", "column options"),
+        ("licence", "", "column licence"),
         ("member", "train.xlsx", "train.xlsx: only .jsonl, .json, .csv, .parquet can be read"),
         ("home", "https://example.org", "column home"),
         ("split", "dev", r"line 3: medqa/dev is given twice"),
@@ -59,6 +63,9 @@ def test_a_bad_header_or_row_length_is_named(tmp_path: Path) -> None:
     path.write_text(f"{lines[0]}\nmedqa\ttrain\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"line 2: 2 cells under"):
         load_registry(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"not UTF-8"):
+        load_registry(path)
     with pytest.raises(UserError, match=r"does not exist"):
         load_registry(tmp_path / "nothing.tsv")
 
@@ -66,3 +73,9 @@ def test_a_bad_header_or_row_length_is_named(tmp_path: Path) -> None:
 def test_an_unknown_data_set_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no data set 'medqa/exam'.*medqa/dev"):
         find(load_registry(REGISTRY), "medqa/exam")
+
+
+def test_verified_is_a_commit_and_no_branch(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"verified is a commit"):
+        load_registry(edited(tmp_path, "mmlu_pro_health", "status", "verified"))
+    assert load_registry(edited(tmp_path, "medqa", "status", "verified"))["medqa/train"].status == "verified"

@@ -75,7 +75,8 @@ class Contamination(Settings):
     """When a training question counts as known from the development set or a benchmark. All rules are reported."""
 
     remove: tuple[Literal["exact", "near", "characters", "words"], ...] = ("exact", "near")
-    """Ours, the paper says nothing of it: the rules whose training questions are taken out. A benchmark's never are."""
+    """Ours, the paper says nothing of it: the rules whose training questions are taken out; with any of them exact
+    duplicates too. A benchmark's questions never are."""
     near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.5
     """Ours: near is a Jaccard index of the stems' runs of five words from here on. At 0.5 one vignette told twice."""
     characters: Positive = 64
@@ -300,7 +301,7 @@ def training_settings(arm: Arm) -> dict[str, Any]:
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _RESERVED = ("train", "contamination", "development")
-"""What the data folder already holds under these names."""
+"""Other outputs of the rule that writes the benchmarks' questions."""
 
 
 def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:

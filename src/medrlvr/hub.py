@@ -21,6 +21,8 @@ from medrlvr.progress import duration
 ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further pause is twice the last."""
+RESTARTS = 5
+"""How often a download may begin anew, because the server broke off and cannot go on from there."""
 SILENCE = 5.0
 """Seconds between two lines of progress."""
 
@@ -44,25 +46,25 @@ def download(what: str, remedy: str, call: Callable[..., str], say: Callable[[st
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return Path(call(**options, tqdm_class=_bar(what, say)))
-        except (OSError, ValueError, httpx.HTTPError) as error:
+        # hf_xet, by which the hub hands out large files, raises plain RuntimeErrors.
+        except (OSError, ValueError, httpx.HTTPError, RuntimeError) as error:
             if attempt < ATTEMPTS and _passes(error):
                 pause = PAUSE * 2 ** (attempt - 1)
                 say(f"{what}: {_reason(error)}; attempt {attempt + 1} of {ATTEMPTS} in {duration(pause)}")
                 time.sleep(pause)
                 continue
             raise UserError(f"{what}: could not download it: {_reason(error)}\n{_hint(error)}{remedy}") from None
-        except RecursionError:
-            # Its way of going on, without end, with a server that breaks off always and begins anew each time.
-            raise UserError(f"{what}: could not download it: it broke off again and again\n{remedy}") from None
     raise AssertionError("the last attempt returns or raises")
 
 
 def _passes(error: Exception) -> bool:
-    """Return whether another attempt may succeed where huggingface_hub has not made several already."""
+    """Return whether another attempt may succeed."""
     if isinstance(error, LocalEntryNotFoundError):
-        return False
+        return isinstance(error.__cause__, Exception) and _passes(error.__cause__)
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code >= 500
+    if isinstance(error, httpx.TransportError) or type(error) is RuntimeError:
+        return True
     # A body of the wrong size.
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
@@ -89,6 +91,14 @@ def _bar(what: str, say: Callable[[str], None]) -> "type[tqdm[Any]]":
             options.pop("name", None)  # huggingface_hub's own bars have one
             super().__init__(*arguments, **{**options, "disable": False, "mininterval": 0.5})
             self.said = time.monotonic()
+            self.restarts = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            # With a server that breaks off each time and cannot go on, huggingface_hub would begin anew without end.
+            self.restarts += n is not None and n < 0
+            if self.restarts > RESTARTS:
+                raise ConnectionError("it broke off again and again")
+            return bool(super().update(n))
 
         def display(self, *_: Any, **__: Any) -> None:
             now = time.monotonic()

@@ -14,4 +14,4 @@ if __name__ == "__main__":
         mirror = os.environ.get("MEDRLVR_MIRROR") or load(snakemake.config).data.mirror
         commit = fetch(source, snakemake.output[0], mirror, say)
         if commit and source.status == "unverified":
-            say(f"{source.name}: the content is right at revision {commit} of {source.home}: enter it in datasets.tsv")
+            say(f"{source.name}: right at revision {commit} of {source.home}; datasets.tsv may call it verified there")

@@ -14,17 +14,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from medrlvr.data.duplicates import words
-from medrlvr.data.questions import normalise_option
+from medrlvr.data.questions import normalise_text
 
-Sequence64 = NDArray[np.uint64]
+Numbers = NDArray[np.uint64]
 
 RUN_SCHEMA = pa.schema(
     {
         "question_id": pa.string(),  # of the training split
         "rule": pa.string(),  # characters or words
         "held_out_split": pa.string(),  # dataset/split
-        "held_out_id": pa.string(),  # of the longest run in that split
-        "score": pa.float64(),  # length of the common run
+        "held_out_id": pa.string(),  # the question that has the run too
+        "score": pa.float64(),  # length of the run; another question of the split may have a longer one
     }
 )
 MATCH_SCHEMA = pa.schema(
@@ -38,7 +38,7 @@ MATCH_SCHEMA = pa.schema(
 
 
 def find_runs(questions: pd.DataFrame, train: str, characters: int, words_in_row: int) -> pd.DataFrame:
-    """Return the longest common run of every training question, rule and held-out split that have one (RUN_SCHEMA).
+    """Return a common run of every training question, rule and held-out split that have one (RUN_SCHEMA).
 
     Args:
         questions: of all splits (QUESTION_SCHEMA).
@@ -49,7 +49,7 @@ def find_runs(questions: pd.DataFrame, train: str, characters: int, words_in_row
     ids = questions["question_id"].to_numpy()
     training = np.flatnonzero(split == train)
     sequences = {
-        "characters": (characters, [_code_points(normalise_option(stem)) for stem in questions["stem"]]),
+        "characters": (characters, [_code_points(normalise_text(stem)) for stem in questions["stem"]]),
         "words": (words_in_row, _numbered([words(stem) for stem in questions["stem"]])),
     }
     rows = []
@@ -73,12 +73,12 @@ def find_matches(
         pairs: as `find_pairs` returns them.
         runs: as `find_runs` returns them.
         train: dataset/split of the training questions.
-        remove: the rules whose questions are taken out of training.
+        remove: the rules whose questions are taken out of training; each takes exact duplicates out too.
     """
     table = pd.DataFrame([*_pair_matches(pairs, train), *runs.itertuples(index=False)], columns=RUN_SCHEMA.names)
     stems = questions.set_index("question_id")["stem"]
     table = table.assign(
-        removed=table["rule"].isin(remove),
+        removed=table["rule"].isin([*remove, "exact"] if remove else []),
         stem=table["question_id"].map(stems),
         held_out_stem=table["held_out_id"].map(stems),
     )
@@ -98,7 +98,7 @@ def remove_known(train: pd.DataFrame, matches: pd.DataFrame) -> pd.DataFrame:
     return train[~train["question_id"].isin(known)].reset_index(drop=True)
 
 
-def longest_runs(texts: Sequence[Sequence64], others: Sequence[Sequence64], size: int) -> list[tuple[int, int] | None]:
+def longest_runs(texts: Sequence[Numbers], others: Sequence[Numbers], size: int) -> list[tuple[int, int] | None]:
     """Return for each text the longest run that it shares with another: that one's index and the run's length.
 
     A run is found if and only if it has at least `size` items; where several others hold the same window of `size`
@@ -126,19 +126,19 @@ def longest_runs(texts: Sequence[Sequence64], others: Sequence[Sequence64], size
     return best
 
 
-def _common_run(a: Sequence64, b: Sequence64, i: int, j: int) -> int:
+def _common_run(a: Numbers, b: Numbers, i: int, j: int) -> int:
     """Return how long a and b agree from a[i] and b[j] on and, where they agree there, before them."""
     after = _agreement(a[i:], b[j:])
     return after + _agreement(a[:i][::-1], b[:j][::-1]) if after else 0
 
 
-def _agreement(a: Sequence64, b: Sequence64) -> int:
+def _agreement(a: Numbers, b: Numbers) -> int:
     length = min(len(a), len(b))
     differing = np.flatnonzero(a[:length] != b[:length])
     return int(differing[0]) if len(differing) else length
 
 
-def _windows(sequences: Sequence[Sequence64], size: int) -> tuple[Sequence64, NDArray[np.int64]]:
+def _windows(sequences: Sequence[Numbers], size: int) -> tuple[Numbers, NDArray[np.int64]]:
     """Return a hash of every run of `size` items, and below each other whose run it is and where it begins.
 
     The hash is a polynomial modulo 2**64, by differences of its prefix sums.
@@ -160,11 +160,11 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_FACTOR), -1, 2**64))
 
 
-def _code_points(text: str) -> Sequence64:
+def _code_points(text: str) -> Numbers:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
 
 
-def _numbered(texts: Sequence[tuple[str, ...]]) -> list[Sequence64]:
+def _numbered(texts: Sequence[tuple[str, ...]]) -> list[Numbers]:
     """Return the texts with a number for each word."""
     numbers: dict[str, int] = {}
     return [np.array([numbers.setdefault(word, len(numbers)) for word in text], np.uint64) for text in texts]

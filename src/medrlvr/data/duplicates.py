@@ -2,7 +2,8 @@
 
 Exact duplicates have the same words in the stem and the same options in any order. Near-duplicates are found by MinHash
 and locality-sensitive hashing (the datasketch package) and verified: the similarity reported is the exact Jaccard index
-of the two stems' sets of five consecutive words.
+of the two stems' sets of five consecutive words. Stems such as "Which of these is true?" are told apart by their
+options: where one of the two is short, near-duplicates have an option in common.
 """
 
 import gc
@@ -18,7 +19,7 @@ from datasketch import MinHash, MinHashLSH
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from medrlvr.data.questions import normalise_option
+from medrlvr.data.questions import normalise_text
 
 SHINGLE_WORDS = 5
 LEAST_SIMILARITY = 0.5
@@ -26,6 +27,8 @@ LEAST_SIMILARITY = 0.5
 # A pair at LEAST_SIMILARITY is missed with probability (1 - 0.5 ** 3) ** 96 = 3e-6. Bands of 2 need fewer hashes but
 # propose ten times as many pairs, the number of which grows with the square of the questions.
 BANDS, BAND_SIZE = 96, 3
+SHORT_WORDS = 20
+"""A stem of fewer words may be the same and the question another."""
 
 PAIR_SCHEMA = pa.schema(
     {
@@ -84,10 +87,13 @@ def find_pairs(questions: pd.DataFrame, near_similarity: float = LEAST_SIMILARIT
     found += [(i, j, "near", similarity) for (i, j), similarity in near.items() if similarity >= near_similarity]
     ids, stems, golds = (questions[column].tolist() for column in ("question_id", "stem", "gold"))
     options = [list(texts) for texts in questions["options"]]
+    short = [len(words(stem)) < SHORT_WORDS for stem in stems]
     rows = []
     for i, j, kind, similarity in sorted(found):
-        first, second = ([normalise_option(text) for text in options[k]] for k in (i, j))
+        first, second = ([normalise_text(text) for text in options[k]] for k in (i, j))
         shared, agree = len(set(first) & set(second)), first[golds[i]] == second[golds[j]]
+        if kind == "near" and not shared and (short[i] or short[j]):
+            continue
         place = (ids[i], ids[j], splits[i], splits[j], kind, similarity, shared, agree)
         rows.append((*place, stems[i], stems[j], options[i], options[j]))
     return pd.DataFrame(rows, columns=PAIR_SCHEMA.names)
@@ -120,7 +126,7 @@ def _first_of_component(ids: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
 def _exact_pairs(questions: pd.DataFrame) -> set[tuple[int, int]]:
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, (stem, options) in enumerate(zip(questions["stem"], questions["options"], strict=True)):
-        groups[words(stem), tuple(sorted(map(normalise_option, options)))].append(i)
+        groups[words(stem), tuple(sorted(map(normalise_text, options)))].append(i)
     return {pair for group in groups.values() for pair in combinations(group, 2)}
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def fetch(
             raise error from None
         _place(downloaded, source, destination)
     # The hub's cache is <repository>/snapshots/<commit>/<file>.
-    return downloaded.parts[downloaded.parts.index("snapshots") + 1]
+    return downloaded.as_posix().removesuffix(f"/{source.file}").rpartition("/")[2]
 
 
 def _mirrored(source: Source, mirror: Path) -> Path:
@@ -115,7 +116,7 @@ def _extract(archive: Path, member: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as zipped, zipped.open(member) as inner, target.open("wb") as outer:
             shutil.copyfileobj(inner, outer)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise WrongContentError(
             f"{archive}: cannot take {member} out of it: {error}. Delete it and fetch it again."
         ) from None

@@ -6,6 +6,7 @@ file whose hash the registry holds: the same question has the same id in every r
 
 import hashlib
 import json
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -78,7 +79,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
         UserError: a malformed file, a row to be scored without a readable answer, another number of rows than
             registered; with file and line.
     """
-    questions, rejected = [], []
+    questions, rejected, seen = [], [], set()
     for line, row in read_rows(Path(path), source.columns):
         if source.filter is not None and str(row[source.filter[0]]) != source.filter[1]:
             continue
@@ -89,18 +90,27 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             "source_file": source.member or source.file,
             "source_line": line,
         }
-        options, gold, problems = _parse(row, source, none_of_the_above)
+        stem, options, gold, problems = _parse(row, source, none_of_the_above)
         problems += [source.faults[line]] if line in source.faults else []
         if problems and source.role == "train":
             rejected.append({**place, "reason": "; ".join(problems)})
             continue
-        if gold is None:
+        if gold is None or stem is None or len(options) > len(LETTERS):
             raise UserError(
-                f"{path}, line {line}: {'; '.join(problems)}. A row that is scored needs a readable answer."
+                f"{path}, line {line}: {'; '.join(problems)}. A row that is scored needs text and a readable answer."
             )
-        meta = {column: row[column] for column in source.meta} | ({"flags": problems} if problems else {})
-        text = json.dumps(meta, sort_keys=True, ensure_ascii=False)
-        questions.append(Question(**place, stem=row[source.stem] or "", options=options, gold=gold, meta=text))
+        meta = {column: _plain(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
+        text = json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)
+        questions.append(Question(**place, stem=stem, options=options, gold=gold, meta=text))
+        seen.add(line)
+    unmet = set(source.faults) - seen - {row["source_line"] for row in rejected}
+    if unmet:
+        raise UserError(f"{path}: the registry names a fault of line {min(unmet)}, but no row is read from there.")
+    if rejected and not questions:
+        raise UserError(
+            f"{path}: not one of {len(rejected)} rows can be used; the first, line {rejected[0]['source_line']}:"
+            f" {rejected[0]['reason']}. Are the columns of {source.name} in the registry the right ones?"
+        )
     rows = len(questions) + len(rejected)
     if source.rows is not None and rows != source.rows:
         raise UserError(f"{path}: {rows} rows where config/datasets.tsv has {source.rows} for {source.name}.")
@@ -132,24 +142,29 @@ def sample(questions: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame
     return questions[key.rank(method="first") <= rows].reset_index(drop=True)
 
 
-def normalise_option(text: str) -> str:
+def normalise_text(text: str) -> str:
     """Lower case, one space between words; marks stay, as arrows and signs are all that tells some options apart."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _parse(row: Mapping[str, Any], source: Source, none_of_the_above: bool) -> tuple[list[str], int | None, list[str]]:
-    """Return options, gold index (None: unreadable) and everything that is wrong with a row."""
+def _parse(
+    row: Mapping[str, Any], source: Source, none_of_the_above: bool
+) -> tuple[str | None, list[str], int | None, list[str]]:
+    """Return stem (None: no text), options, gold index (None: unreadable) and everything that is wrong with a row."""
+    stem = "" if row[source.stem] is None else _text(row[source.stem])
     options = _options(row, source.options)
     if options is None:
-        return [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
+        return stem, [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
     if none_of_the_above:
         options = [*options, NONE_OF_THE_ABOVE]
     problems = []
-    if not isinstance(row[source.stem], str) or not row[source.stem].strip():
+    if stem is None:
+        problems.append("the stem is no text")
+    elif not stem.strip():
         problems.append("empty stem")
     if not 2 <= len(options) <= len(LETTERS):
         problems.append(f"{len(options)} options; 2 to {len(LETTERS)} can be asked")
-    normalised = [normalise_option(option) for option in options]
+    normalised = [normalise_text(option) for option in options]
     if "" in normalised:
         problems.append("empty option")
     if len(set(normalised)) < len(normalised):
@@ -159,7 +174,7 @@ def _parse(row: Mapping[str, Any], source: Source, none_of_the_above: bool) -> t
         problems.append(f"answer {row[source.answer.column]!r} is not among the options")
     elif source.check and not _agrees(row[source.check.column], source.check.form, options, gold):
         problems.append(f"{source.answer.column} and {source.check.column} disagree")
-    return options, gold, problems
+    return stem, options, gold, problems
 
 
 def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
@@ -179,7 +194,20 @@ def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None
 
 
 def _texts(cell: object) -> list[str] | None:
-    return cell if isinstance(cell, list) and all(isinstance(text, str) for text in cell) else None
+    return cell if isinstance(cell, list) and all(_text(text) is not None for text in cell) else None
+
+
+def _text(cell: object) -> str | None:
+    """Return a cell that is text and can be written down as such: JSON may hold half a character."""
+    try:
+        return cell if isinstance(cell, str) and cell.encode() is not None else None
+    except UnicodeEncodeError:
+        return None
+
+
+def _plain(cell: object) -> object:
+    """Return a cell as JSON can hold it."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
@@ -195,6 +223,6 @@ def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> b
             return cell == LETTERS[index : index + 1]
         case "index":
             # In CSV everything is text.
-            return (type(cell) is int and cell == index) or cell == str(index)
+            return (type(cell) in (int, float) and cell == index) or cell == str(index)
         case "text":
             return cell == options[index]

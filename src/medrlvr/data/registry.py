@@ -22,6 +22,7 @@ Columns:
 """
 
 import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -64,6 +65,9 @@ def _faults(cell: object) -> object:
         return cell or {}
     if not all(re.fullmatch(r"[1-9]\d*:\S.*", fault) for fault in cell.split(";")):
         raise ValueError("a fault reads line:reason; semicolons divide several")
+    lines = [fault.split(":")[0] for fault in cell.split(";")]
+    if len(set(lines)) < len(lines):
+        raise ValueError("one line has two faults; say both in one")
     return dict(fault.split(":", 1) for fault in cell.split(";"))
 
 
@@ -92,14 +96,14 @@ class Source(BaseModel):
     hash: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$")] | None
     rows: Annotated[int, Field(gt=0)] | None
     stem: str
-    options: Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+    options: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_several), Field(min_length=1)]
     answer: Annotated[AnswerColumn, BeforeValidator(_answer_column)]
     check: Annotated[AnswerColumn | None, BeforeValidator(_answer_column)]
     filter: Annotated[tuple[str, str] | None, BeforeValidator(_filter)]
     faults: Annotated[dict[int, str], BeforeValidator(_faults)]
     meta: Annotated[tuple[str, ...], BeforeValidator(_several)]
-    licence: str
-    citation: str
+    licence: Annotated[str, Field(min_length=1)]
+    citation: Annotated[str, Field(min_length=1)]
 
     @property
     def name(self) -> str:
@@ -135,6 +139,8 @@ class Source(BaseModel):
         if not self.generated:
             required = ["hash", "rows", "mirror_file"] + ([] if self.home == "local" else ["revision"])
             empty = [column for column in required if getattr(self, column) is None]
+            if self.status == "verified" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
+                raise ValueError("verified is a commit of 40 hexadecimal digits only: branches move")
             if empty:
                 raise ValueError(f"{', '.join(empty)}: empty, but the file comes from {self.home}")
         return self
@@ -152,7 +158,11 @@ def load_registry(path: str | Path) -> dict[str, Source]:
         raise UserError(
             f"the data registry {path} does not exist; it belongs to the repository: restore it from there."
         )
-    with path.open(encoding="utf-8", newline="") as file:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8: {error.reason} at byte {error.start}.") from None
+    with io.StringIO(text) as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         header = next(rows, [])
         if sorted(header) != sorted(Source.model_fields):

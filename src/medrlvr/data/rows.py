@@ -43,6 +43,8 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
             row = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {line}: not JSON: {error.msg} at column {error.colno}.") from None
+        except RecursionError:
+            raise UserError(f"{path}, line {line}: JSON that is nested too deeply.") from None
         yield line, _complete(row, columns, f"{path}, line {line}")
 
 
@@ -51,6 +53,8 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
         rows = json.loads("".join(_lines(path)))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at column {error.colno}.") from None
+    except RecursionError:
+        raise UserError(f"{path}: JSON that is nested too deeply.") from None
     if not isinstance(rows, list):
         raise UserError(f"{path}: must be a list of JSON objects.")
     for number, row in enumerate(rows, start=1):
@@ -69,6 +73,8 @@ def _csv(path: Path, columns: Sequence[str]) -> Rows:
     line = 1
     try:
         header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise UserError(f"{path}, line 1: a column is named twice: {', '.join(header)}.")
         missing = [column for column in columns if column not in header]
         if missing:
             raise UserError(f"{path}, line 1: no column {', '.join(missing)}; there are: {', '.join(header)}.")
