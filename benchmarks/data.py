@@ -29,13 +29,13 @@ SETS = ["medqa_4_options/train_partial", "medqa_4_options/dev", "medqa_4_options
 COPIED = 300
 EDITS = (0, 1, 2, 4, 8, 16, 32, 64)
 SIZES = (3_125, 6_250, 12_500, 25_000)
-# Name in the table -> settings and rule.
-RULES = {
-    "exact": (Contamination(), ("exact",)),
-    "near, 0.5 (ours)": (Contamination(), ("exact", "near")),
-    "near, 0.8": (Contamination(near_similarity=0.8), ("exact", "near")),
-    "64 characters": (Contamination(), ("characters",)),
-    "13 words": (Contamination(), ("words",)),
+# As in the pipeline, each removes exact duplicates too.
+POLICIES = {
+    "exact": Contamination(remove=("exact",)),
+    "near, 0.5 (ours)": Contamination(remove=("near",)),
+    "near, 0.8": Contamination(remove=("near",), near_similarity=0.8),
+    "64 characters": Contamination(remove=("characters",)),
+    "13 words": Contamination(remove=("words",)),
 }
 
 
@@ -65,17 +65,17 @@ def quality(tables: dict[str, pd.DataFrame], benchmark: str) -> str:
     copied = held_out.sample(COPIED, random_state=1)
     others = tables["medqa_4_options/dev"].sample(COPIED, random_state=1)
     vocabulary = " ".join(tables["medqa_4_options/train_partial"]["stem"].head(500)).split()
-    lines = ["| words replaced | " + " | ".join(RULES) + " |", "|---:|" + "---:|" * len(RULES)]
+    lines = ["| words replaced | " + " | ".join(POLICIES) + " |", "|---:|" + "---:|" * len(POLICIES)]
     for edits in tqdm(EDITS, desc=benchmark):
         copies = copied.assign(stem=[edited(stem, edits, vocabulary, draw) for stem in copied["stem"]])
         train = pd.concat([copies, others]).assign(dataset="made", split="train")
         train["question_id"] = "made/" + train["question_id"]
         questions = pd.concat([train, held_out], ignore_index=True)
         cells = []
-        for settings, rules in RULES.values():
+        for settings in POLICIES.values():
             pairs = find_pairs(questions, settings.near_similarity)
             runs = find_runs(questions, "made/train", settings.characters, settings.words)
-            matches = find_matches(questions, pairs, runs, "made/train", rules)
+            matches = find_matches(questions, pairs, runs, "made/train", settings.removing)
             found = set(matches.loc[matches["removed"], "question_id"])
             right = len(found & {f"made/{name}" for name in copied["question_id"]})
             precision = f"{100 * right / len(found):.0f}" if found else "-"

@@ -53,4 +53,4 @@ def matched(questions: pd.DataFrame, train: str, settings: Contamination | None 
     """The matches of a training split, from the questions alone, as the rules make them one after the other."""
     settings = settings or Contamination()
     runs = find_runs(questions, train, settings.characters, settings.words)
-    return find_matches(questions, find_pairs(questions, settings.near_similarity), runs, train, settings.remove)
+    return find_matches(questions, find_pairs(questions, settings.near_similarity), runs, train, settings.removing)

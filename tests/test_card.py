@@ -20,15 +20,15 @@ from medrlvr.data.registry import load_registry
 ROOT = Path(__file__).parents[1]
 
 
-def card() -> dict[str, Any]:
+def card(settings: Contamination | None = None) -> dict[str, Any]:
     """Of the planted questions, with a rejected row and a flagged one."""
+    settings = settings or Contamination()
     row = load_registry(ROOT / "config" / "datasets.tsv")["medqa/train"]
     sources = [row.model_copy(update={"dataset": "world", "split": split}) for split in ("train", "test")]
     questions = QUESTIONS.assign(meta=["{}"] * 8 + ['{"flags": ["empty stem"]}'])
     reason = "answer 'F' is not among the options"
     rejected = pd.DataFrame([("world/train/9", "world", "train", "t.jsonl", 9, reason)], columns=REJECTED_SCHEMA.names)
     pairs = find_pairs(questions)
-    settings = Contamination()
     return data_card(
         sources,
         questions,
@@ -67,6 +67,11 @@ def test_the_card_counts_what_is_planted() -> None:
     }
     assert found["removed"]["questions"] == 5
     assert found["used"] == {"train": 3, "toy": 1}
+
+
+def test_the_card_says_what_removes() -> None:
+    found = card(Contamination(remove=("words",)))["contamination"]["rules"]
+    assert [row["rule"] for row in found if row["removes"]] == ["exact", "words"]
 
 
 def test_long_lists_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

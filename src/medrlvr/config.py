@@ -84,6 +84,11 @@ class Contamination(Settings):
     words: Positive = 13
     """Ours: words is a common run of so many. The rule of GPT-3."""
 
+    @property
+    def removing(self) -> tuple[str, ...]:
+        """The rules that remove: where any does, so does exact, which a run's length or a similarity may leave out."""
+        return ("exact", *(rule for rule in self.remove if rule != "exact")) if self.remove else ()
+
 
 class Benchmark(Settings):
     """One test set."""

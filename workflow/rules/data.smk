@@ -2,13 +2,13 @@
 
 REQUIRED INPUTS: config/datasets.tsv, a mirror folder or the hub; the miniature's world makes its own
 OUTPUTS:
-    raw         = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
-    questions   = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
+    raw                  = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
+    questions            = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
     duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and what they lead to
-    runs              = data/runs.parquet: what training questions share with held-out ones
-    train, benchmarks = data/train.parquet, data/benchmarks/{benchmark}.parquet
-    contamination     = data/contamination.parquet: training questions that a held-out set has, and which are removed
-    data card         = data/data_card.json: where the questions come from and what was found wrong with them
+    runs                 = data/runs.parquet: what training questions share with held-out ones
+    train, benchmarks    = data/train.parquet, data/benchmarks/{benchmark}.parquet
+    contamination        = data/contamination.parquet: training questions that a held-out set has, and which are removed
+    data card            = data/data_card.json: where the questions come from and what was found wrong with them
 """
 
 
@@ -146,7 +146,7 @@ rule split_questions:
         f"{RESULTS}/benchmarks/data/split_questions.tsv"
     params:
         train=EXPERIMENT.data.train,
-        rules=list(EXPERIMENT.contamination.remove),
+        rules=list(EXPERIMENT.contamination.removing),
         names=list(HELD_OUT),
         rows=ROWS,
         seed=EXPERIMENT.data.seed,

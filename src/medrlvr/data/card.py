@@ -68,7 +68,7 @@ def data_card(
             "rules": [
                 {
                     "rule": rule,
-                    "removes": rule in contamination.remove,
+                    "removes": rule in contamination.removing,
                     "in": {name: _distinct(found[found["held_out_split"] == name]) for name in held_out},
                     "questions": _distinct(found),
                 }

@@ -73,12 +73,12 @@ def find_matches(
         pairs: as `find_pairs` returns them.
         runs: as `find_runs` returns them.
         train: dataset/split of the training questions.
-        remove: the rules whose questions are taken out of training; each takes exact duplicates out too.
+        remove: the rules whose questions are taken out of training.
     """
     table = pd.DataFrame([*_pair_matches(pairs, train), *runs.itertuples(index=False)], columns=RUN_SCHEMA.names)
     stems = questions.set_index("question_id")["stem"]
     table = table.assign(
-        removed=table["rule"].isin([*remove, "exact"] if remove else []),
+        removed=table["rule"].isin(remove),
         stem=table["question_id"].map(stems),
         held_out_stem=table["held_out_id"].map(stems),
     )

@@ -141,6 +141,6 @@ def _candidates(sets: list[frozenset[tuple[str, ...]]]) -> set[tuple[int, int]]:
             index.insert(i, signature, check_duplication=False)
     finally:
         gc.enable()
-    # To look into the filled tables takes half as long as to query each signature before it is inserted.
+    # To look into the filled tables takes less than to query each signature before it is inserted.
     buckets = (table.get(key) for table in index.hashtables for key in table.keys())  # noqa: SIM118 (no dict)
     return {pair for bucket in buckets if len(bucket) > 1 for pair in combinations(sorted(bucket), 2)}

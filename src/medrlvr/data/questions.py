@@ -79,10 +79,11 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
         UserError: a malformed file, a row to be scored without a readable answer, another number of rows than
             registered; with file and line.
     """
-    questions, rejected, seen = [], [], set()
+    questions, rejected, lines = [], [], set()
     for line, row in read_rows(Path(path), source.columns):
         if source.filter is not None and str(row[source.filter[0]]) != source.filter[1]:
             continue
+        lines.add(line)
         place: dict[str, Any] = {
             "question_id": f"{source.name}/{line}",
             "dataset": source.dataset,
@@ -102,8 +103,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
         meta = {column: _plain(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
         text = json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)
         questions.append(Question(**place, stem=stem, options=options, gold=gold, meta=text))
-        seen.add(line)
-    unmet = set(source.faults) - seen - {row["source_line"] for row in rejected}
+    unmet = set(source.faults) - lines
     if unmet:
         raise UserError(f"{path}: the registry names a fault of line {min(unmet)}, but no row is read from there.")
     if rejected and not questions:
