@@ -1,5 +1,8 @@
+import hashlib
+import re
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from medrlvr.errors import UserError
@@ -41,3 +44,52 @@ def test_a_bad_template_is_refused_by_name(tmp_path: Path, text: str) -> None:
 def test_a_missing_template_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt"):
         load_template(tmp_path / "nowhere.txt", ["input"])
+
+
+TEMPLATES = sorted(Path("prompts").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_every_template_is_as_its_last_version_was(path: Path) -> None:
+    """Results name a template; a change without a version of its own would change what they mean."""
+    rows = re.findall(r"^\| (\S+) \| (\d+) \| `(\w+)` \|", Path("prompts/CHANGELOG.md").read_text(), re.MULTILINE)
+    assert len({(name, version) for name, version, _ in rows}) == len(rows)
+    versions = {name: digest for name, _, digest in sorted(rows, key=lambda row: int(row[1]))}
+    assert versions[path.name] == hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+MODES = [path for path in TEMPLATES if path.name != "question.txt"]
+
+
+@pytest.mark.parametrize("path", MODES, ids=lambda path: path.name)
+def test_every_template_can_be_used(path: Path) -> None:
+    renderer = Renderer("prompts/question.txt", path, path)
+    prompt = renderer.prompt(QUESTION, "direct")
+    assert prompt.count(QUESTION["stem"]) == 1 and prompt.count("\nB. gold") == 1
+    assert renderer.sft_row(QUESTION)["output"] == ("B" if "chatml" in path.name else " B")
+
+
+@pytest.mark.parametrize("path", [path for path in MODES if "shot" in path.name], ids=lambda path: path.name)
+def test_the_examples_in_a_few_shot_template_are_answered_in_its_own_format(path: Path) -> None:
+    examples = re.split(r"^(?:Question|User): ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:-1]
+    assert len(examples) == 3
+    for example in examples:
+        options = re.findall(r"^([A-E])\. ", example, re.MULTILINE)
+        answer = re.split(r"^(?:Answer|Assistant):", example, flags=re.MULTILINE)[1]
+        found = grade(answer.rstrip(), options, 0, "tagged" if "<think>" in answer else "bare")
+        assert found.letter in options
+        assert found.strict_format == ("<think>" in answer)
+
+
+def test_chatml_is_what_a_chat_template_writes() -> None:
+    template = (
+        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
+        "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    prompt = Renderer("prompts/question.txt", *["prompts/direct_chatml.txt"] * 2).prompt(QUESTION, "direct")
+    system, user = re.findall(r"<\|im_start\|>\w+\n(.*?)<\|im_end\|>", prompt, re.DOTALL)
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    assert (
+        jinja2.Template(template, keep_trailing_newline=True).render(messages=messages, add_generation_prompt=True)
+        == prompt
+    )

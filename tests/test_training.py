@@ -160,8 +160,10 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
 
 def test_a_text_that_would_be_cut_is_named(base, tmp_path):
     models.check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
-    with pytest.raises(UserError, match=r"row 2: 3 tokens, but max_tokens is 2.*raise max_tokens to 3"):
+    with pytest.raises(UserError, match=r"1 of 2 rows have more than max_tokens = 2 .*: rows 2. The longest, row 2, "):
         models.check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
+    with pytest.raises(UserError, match=r"7 of 8 rows .*: rows 2, 3, 4, 5, 6 and 2 more. The longest, row 3, has 4:"):
+        models.check_lengths(base, ["a", "a a", "a a a a", *["a a a"] * 5], 1, "max_tokens", tmp_path)
 
 
 def test_the_state_folder_follows_settings_and_content(base, tmp_path):

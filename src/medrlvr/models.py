@@ -107,7 +107,7 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
         source: the file whose rows `texts` are, for the message.
 
     Raises:
-        UserError: names the longest text's row and length.
+        UserError: names the first of the rows that are too long, how many there are, and the longest.
     """
     from tokenizers import Tokenizer
 
@@ -115,9 +115,12 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
     lengths = [len(text.ids) for text in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
     longest = max(lengths)
     if longest > limit:
+        cut = [row for row, length in enumerate(lengths, start=1) if length > limit]
+        more = f" and {len(cut) - 5} more" if len(cut) > 5 else ""
         raise UserError(
-            f"{source}, row {lengths.index(longest) + 1}: {longest} tokens, but {key} is {limit}."
-            f" {sum(length > limit for length in lengths)} rows are too long; raise {key} to {longest} or more."
+            f"{source}: {len(cut)} of {len(lengths)} rows have more than {key} = {limit} tokens and would be cut: rows"
+            f" {', '.join(map(str, cut[:5]))}{more}. The longest, row {lengths.index(longest) + 1}, has {longest}:"
+            f" raise {key} to that or more."
         )
 
 

@@ -19,7 +19,7 @@ LETTERS = "ABCDEFGHIJK"
 
 
 def load_template(path: str | Path, fields: Sequence[str]) -> str:
-    """Read a template and check that it holds each of `fields` exactly once, in braces.
+    """Read a template, without its last line break, and check that it holds each of `fields` exactly once, in braces.
 
     Raises:
         UserError: the file is missing, or a field is absent, repeated or unknown.
@@ -27,7 +27,7 @@ def load_template(path: str | Path, fields: Sequence[str]) -> str:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"prompt template {path} does not exist. `prompts:` in the configuration names the files.")
-    template = path.read_text(encoding="utf-8").rstrip("\n")
+    template = path.read_text(encoding="utf-8").removesuffix("\n")
     try:
         found = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
@@ -76,8 +76,13 @@ class Renderer:
         return render_prompt(self._modes[mode], self._question, question["stem"], list(question["options"]))
 
     def sft_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
-        """Return {"input", "output"}: the direct prompt and the gold letter, with the space that tokenisers expect."""
-        return {"input": self.prompt(question, "direct"), "output": f" {LETTERS[question['gold']]}"}
+        """Return {"input", "output"}: the direct prompt and the gold letter, with the space that tokenisers expect.
+
+        Behind white space, as chat templates end, none is added.
+        """
+        prompt = self.prompt(question, "direct")
+        space = "" if prompt[-1:].isspace() else " "
+        return {"input": prompt, "output": f"{space}{LETTERS[question['gold']]}"}
 
     def rlvr_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
         """Return {"input", "label"}; the label is JSON text, all that the reward needs to grade a response."""
