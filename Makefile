@@ -19,7 +19,7 @@ SNAKEMAKE := $(RUN) -m snakemake --quiet host reason rules progress --rerun-inco
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: CORES=$(CORES); ARGS= options for snakemake or pytest, such as ARGS=-n; PYTHON= a Python 3.11;"
 	@echo "  TORCH_INDEX_URL= where the CPU build of torch is; MIRROR= a folder that stands in for the hub."
@@ -61,9 +61,22 @@ benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make 
 	@test -n "$(MIRROR)" || { echo "Which folder holds the exams? make benchmark MIRROR=folder" >&2; exit 1; }
 	@$(RUN) benchmarks/data.py "$(MIRROR)"
 
+.PHONY: rewards
+rewards: $(STAMP) ## compute what each reward pays, and what grading costs, for the docs
+	@$(RUN) benchmarks/rewards.py
+	@$(RUN) benchmarks/grading.py
+
 .PHONY: test
 test: style ## run all checks and tests
 	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)
+
+.PHONY: test-mutation
+test-mutation: $(STAMP) ## change the grader and the rewards in every way; at least 95 % of it a test must notice
+	@HF_HUB_OFFLINE=1 PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
+	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
+	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
+	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \
+	  print(f"noticed: {n} of {s[\"total\"]}"); raise SystemExit(n < 0.95 * s["total"])'
 
 .PHONY: check
 check: style ## style, types, imports, workflow, and whether the docs are true; without the other tests
