@@ -127,6 +127,8 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         (rlvr(xyzzy=1), "arms.rlvr.xyzzy: unknown key; known: actor_learning_rate, "),
         ({"benchmarks": {"medqa": {"row": 3}}}, "benchmarks.medqa.row: unknown key; did you mean rows?"),
         (rlvr(episodes=0), "arms.rlvr.episodes: Input should be greater than 0 (value: 0)"),
+        (rlvr(reward=["paper"]), "arms.rlvr.reward: names a reward, or several with their weights, such as paper or"),
+        (rlvr(reward={"paper": "one"}), "arms.rlvr.reward: names a reward, or several with their weights"),
         (rlvr(episodes="ten"), "arms.rlvr.episodes: Input should be a valid integer"),
         ({"arms": {"x": {"trainer": "rlvr"}}}, "arms.x.reward: is missing. Paper: `paper` is -1 without"),
         ({"arms": {"x": {"epochs": 1}}}, "arms.x: needs trainer: sft or trainer: rlvr"),

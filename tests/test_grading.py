@@ -1,107 +1,151 @@
-"""The grader's decisions, one case a line; the golden file of a later issue widens this."""
+"""The grader's decisions: the golden file, and what holds for any text."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from medrlvr.grading import grade
-from medrlvr.prompts import LETTERS
-from medrlvr.rewards import find
+from medrlvr.grading import Grade, grade
+from medrlvr.prompts import LETTERS, Renderer
 
+GOLDEN = [json.loads(line) for line in Path("tests/golden/grades.jsonl").read_text(encoding="utf-8").splitlines()]
 OPTIONS = ["iron", "gold", "zinc", "lead"]
 
 
-def tagged(answer: str, think: str = "because") -> str:
-    return f" <think> {think} </think> <answer>{answer}</answer>"
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["reason"])
+def test_golden(case: dict[str, object]) -> None:
+    found = asdict(grade(case["response"], case["options"], case["gold"], case["form"], truncated=case["truncated"]))
+    assert {name: found[name] for name in case["expected"]} == case["expected"]
 
 
+def test_tags_are_looked_for_unless_it_is_said_otherwise() -> None:
+    for response in ("<think></think><answer>C</answer>", "C"):
+        assert grade(response, OPTIONS, 2) == grade(response, OPTIONS, 2, "tagged", truncated=False)
+    assert grade("C", OPTIONS, 2) != grade("C", OPTIONS, 2, "bare")
+
+
+def test_the_golden_file_is_whole() -> None:
+    assert len(GOLDEN) >= 250
+    assert len({case["reason"] + case["response"] for case in GOLDEN}) == len(GOLDEN)
+    assert all(case["expected"] for case in GOLDEN)
+    assert {name for case in GOLDEN for name in case["expected"]} == set(Grade.__dataclass_fields__)
+
+
+# Pieces that the grader looks for, between any text.
+PIECES = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "C",
+    "A ",
+    "(B)",
+    "**D**",
+    ".",
+    ":",
+    "\n",
+    " ",
+    "answer is ",
+    "zinc",
+]
+responses = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20).map("".join)
+forms = st.sampled_from(["tagged", "bare"])
+options_of_any_kind = st.lists(st.text(max_size=8), min_size=2, max_size=11)
+
+
+@given(responses, options_of_any_kind, st.data(), forms)
+def test_any_text_is_graded_and_the_facts_agree(
+    response: str, options: list[str], data: st.DataObject, form: str
+) -> None:
+    gold = data.draw(st.integers(0, len(options) - 1))
+    found = grade(response, options, gold, form)
+    assert found.letter is None or found.letter in LETTERS[: len(options)]
+    assert (found.letter is None) == (found.rule not in ("letter", "letter_and_text"))
+    assert (found.letter is None) == (found.letter_at is None)
+    assert found.correct == (found.letter == LETTERS[gold])
+    assert not found.strict_format or (found.valid_format and found.chars_before_think == found.chars_after_answer == 0)
+    assert found.letter is None or found.lenient_letter == found.letter
+    assert found.letter_at is None or response[found.letter_at].upper() == found.letter
+    if form == "tagged" and found.letter is not None:
+        assert found.valid_format and found.answer_tags == 1
+        assert found.answer_start <= found.letter_at < found.answer_end
+    if found.think_start is not None:
+        think = response[found.think_start : found.think_start + found.think_chars]
+        assert response[: found.think_start].endswith("<think>") and "</think>" not in think
+        assert response[found.think_start + found.think_chars :].startswith("</think>")
+    named = [found.option_named_at, found.gold_named_at, found.answer_named_at]
+    assert all(place is None or found.option_named_at <= place < max(1, found.think_chars) for place in named)
+    assert grade(response, options, gold, form) == found
+
+
+@given(responses, st.permutations(range(4)))
+def test_the_letter_does_not_depend_on_which_option_is_gold(response: str, golds: list[int]) -> None:
+    found = {grade(response, OPTIONS, gold).letter for gold in golds}
+    assert len(found) == 1
+
+
+@given(responses)
+def test_a_graded_answer_in_a_clean_format_is_read_the_same_again(response: str) -> None:
+    """What was read, written out in the plainest way, is read as that."""
+    found = grade(response, OPTIONS, 2)
+    again = grade(f"<think></think><answer>{found.letter or ''}</answer>", OPTIONS, 2)
+    assert (again.letter, again.correct) == (found.letter, found.correct)
+
+
+@given(responses, st.text(max_size=30))
+def test_text_behind_the_answer_without_tags_changes_no_letter(response: str, tail: str) -> None:
+    before = grade(f"<think>x</think><answer>C</answer>{response.replace('<', '')}", OPTIONS, 2)
+    assert (before.letter, before.valid_format) == ("C", True)
+    assert grade(f"{tail.replace('<', '')}<think>x</think><answer>C</answer>", OPTIONS, 2).letter == "C"
+
+
+@pytest.mark.parametrize("template", ["prompts/med_rlvr.txt", "prompts/direct.txt"])
 @pytest.mark.parametrize(
-    ("answer", "letter"),
-    [
-        ("C", "C"),
-        (" C ", "C"),
-        ("(C)", "C"),
-        ("**C**", "C"),
-        ("c", "C"),
-        ("C.", "C"),
-        ("C: Cholesterol embolization", "C"),
-        ("C\nbecause", "C"),
-        ("A thiazide diuretic", None),
-        ("I think B", None),
-        ("answer here", None),
-        ("A or B", None),
-        ("not C", None),
-        ("E", None),
-        ("", None),
-        ("zinc", None),
-    ],
+    "wrapped", ["{}", "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", "<s>[INST] {} [/INST]"]
 )
-def test_letter_in_the_answer_block(answer: str, letter: str | None) -> None:
-    assert grade(tagged(answer), OPTIONS, 2).letter == letter
+@given(responses)
+def test_the_prompt_has_no_part_in_a_grade(template: str, wrapped: str, response: str) -> None:
+    """Cut off as in training, special tokens and chat templates with it."""
+    from medrlvr.training.rollouts import cut_prompt
+
+    renderer = Renderer("prompts/question.txt", "prompts/direct.txt", template)
+    prompt = wrapped.format(renderer.prompt({"stem": "Which?", "options": OPTIONS}, "chain_of_thought"))
+    cut, ended = cut_prompt(prompt + response + "<|im_end|>", prompt, "<|im_end|>")
+    assert (cut, ended) == (response, "stop")
+    assert grade(cut, OPTIONS, 2) == grade(response, OPTIONS, 2)
 
 
-@pytest.mark.parametrize(
-    ("response", "valid", "strict"),
-    [
-        (tagged("B"), True, True),
-        ("\n<think></think><answer>B</answer>\n", True, True),
-        ("First some reasoning." + tagged("B"), True, False),
-        (tagged("B") + " User: another question", True, False),
-        (tagged("B") + tagged("B"), True, False),
-        ("<think> a <answer>B</answer>", False, False),
-        ("<think> a </think> so <answer>B</answer>", False, False),
-        ("<think> a </think><answer>B", False, False),
-        ("<answer>B</answer><think> a </think>", False, False),
-        ("The answer is B", False, False),
-        ("", False, False),
-    ],
-)
-def test_format(response: str, valid: bool, strict: bool) -> None:
-    found = grade(response, OPTIONS, 1)
-    assert (found.valid_format, found.strict_format) == (valid, strict)
+HOSTILE = [
+    "<think>",
+    "</think> ",
+    "<answer>",
+    "</think>" + " " * 50,
+    "(*A",
+    "answer is A ",
+    "option ",
+    " ",
+    "\n",
+    "A. ",
+    "zinc ",
+]
 
 
-def test_two_answer_blocks_are_unparsed() -> None:
-    assert grade(tagged("A") + tagged("B"), OPTIONS, 1).letter is None
+@pytest.mark.parametrize("hostile", HOSTILE, ids=repr)
+@pytest.mark.parametrize("around", ["{}", "<think>{}</think><answer>C</answer>", "<think>x</think><answer>{}</answer>"])
+def test_time_grows_with_the_length_and_no_faster(hostile: str, around: str) -> None:
+    """Sixteen times the text takes less than 64 times as long; a square would take 256 times."""
 
+    def seconds(chars: int) -> float:
+        text = around.format(hostile * (chars // len(hostile)))
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            grade(text, OPTIONS, 2)
+            times.append(time.perf_counter() - began)
+        return min(times)
 
-@pytest.mark.parametrize(
-    ("response", "letter"),
-    [
-        (" The drug is gold. Gold is option B.", "B"),
-        ("One might say the answer is A, but the answer is (C).", "C"),
-        ("an answer: a good one", None),
-        ("It is gold.", None),
-    ],
-)
-def test_lenient_letter_of_untagged_text(response: str, letter: str | None) -> None:
-    found = grade(response, OPTIONS, 1)
-    assert found.lenient_letter == letter
-    assert found.letter is None
-
-
-@pytest.mark.parametrize(("response", "letter"), [(" B", "B"), (" B. gold", "B"), (" Because", None), (" E", None)])
-def test_bare_answer(response: str, letter: str | None) -> None:
-    assert grade(response, OPTIONS, 1, form="bare").letter == letter
-
-
-def test_only_the_letters_of_the_question_count() -> None:
-    eleven = [f"option {i}" for i in range(11)]
-    assert [grade(tagged(letter), eleven, 0).letter for letter in LETTERS] == list(LETTERS)
-    assert grade(tagged("C"), OPTIONS[:2], 0).letter is None
-
-
-@pytest.mark.parametrize(
-    ("response", "reward"),
-    [(tagged("B"), 1.0), (tagged("A"), 0.0), (tagged("?"), 0.0), ("B", -1.0), ("Well." + tagged("B"), 1.0)],
-)
-def test_paper_reward(response: str, reward: float) -> None:
-    assert find("paper")(grade(response, OPTIONS, 1)) == reward
-
-
-def test_lengths_are_measured() -> None:
-    found = grade("Well, gold." + tagged("B", think="gold"), OPTIONS, 1)
-    assert (found.chars_before_think, found.think_chars) == (len("Well, gold."), len(" gold "))
-
-
-@pytest.mark.parametrize("hostile", ["<think>", "</think> ", "<answer>", "</think>" + " " * 50, "(*A"])
-def test_a_megabyte_of_anything_is_graded(hostile: str) -> None:
-    assert grade(hostile * (1_000_000 // len(hostile)), OPTIONS, 1).letter is None
+    assert seconds(400_000) < 64 * seconds(25_000) + 0.05

@@ -1,20 +1,161 @@
+import runpy
 from pathlib import Path
 
 import pytest
 
 from medrlvr import rewards
+from medrlvr.config import RlvrArm
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
-from medrlvr.grading import grade
+from medrlvr.grading import Grade, grade
+from medrlvr.training.rlvr import judge
 
 RIGHT = grade("<think>so</think><answer>B</answer>", ["x", "y"], 1)
 WRONG = grade("<think>so</think><answer>A</answer>", ["x", "y"], 1)
 UNTAGGED = grade("B", ["x", "y"], 1)
 
 
-def test_the_papers_reward() -> None:
-    reward = rewards.find("paper")
-    assert [reward(found) for found in (RIGHT, WRONG, UNTAGGED)] == [1.0, 0.0, -1.0]
+UNREAD = grade("<think>so</think><answer>?</answer>", ["x", "y"], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("paper", [1.0, 0.0, 0.0, -1.0]),
+        ("binary", [1.0, 0.0, 0.0, 0.0]),
+        ("wrong_penalty", [1.0, -0.5, -0.5, -1.0]),
+        ("format_only", [1.0, 1.0, 1.0, -1.0]),
+    ],
+)
+def test_what_each_reward_gives(name: str, values: list[float]) -> None:
+    assert [rewards.find(name)(found) for found in (RIGHT, WRONG, UNREAD, UNTAGGED)] == values
+
+
+def thinking(think: str, before: str = "", answer: str = "B") -> Grade:
+    return grade(f"{before}<think>{think}</think><answer>{answer}</answer>", ["x", "yellow"], 1)
+
+
+@pytest.mark.parametrize(
+    ("term", "found", "value"),
+    [
+        ("leak_penalty", thinking("a" * 99 + " yellow"), 0.0),
+        ("leak_penalty", thinking("a" * 98 + " yellow"), -1.0),
+        ("leak_penalty", thinking("yellow", answer="A"), 0.0),  # not what it answers
+        ("leak_penalty", thinking("a"), 0.0),
+        ("short_cot_penalty", thinking("a" * 199), -1.0),
+        ("short_cot_penalty", thinking("a" * 200), 0.0),
+        ("short_cot_penalty", UNTAGGED, -1.0),
+        ("structure_penalty", thinking("a"), 0.0),
+        ("structure_penalty", thinking("a", before=" "), 0.0),
+        ("structure_penalty", thinking("a", before="x"), -1.0),
+        ("structure_penalty", UNTAGGED, -1.0),
+    ],
+)
+def test_where_each_penalty_begins(term: str, found: Grade, value: float) -> None:
+    assert rewards.REWARDS[term](found) == value
+    paper = rewards.find("paper")(found)
+    assert rewards.find({"paper": 1, term: 0.25})(found) == paper + 0.25 * value
+
+
+def test_parameters_come_from_the_setting() -> None:
+    setting = {"paper": 2, "leak_penalty": {"weight": 0.5, "within_chars": 3}, "wrong_penalty": {"wrong": -0.25}}
+    reward = rewards.find(setting)
+    assert reward(thinking("so yellow", answer="B")) == 2 + 1
+    assert reward(thinking("a yellow", answer="B")) == 2 - 0.5 + 1
+    assert reward(WRONG) == -0.25
+    assert rewards.find({"paper": 1, "structure_penalty": {"most_chars": 1}})(thinking("a", before="x")) == 1
+    assert rewards.find({"paper": 1, "short_cot_penalty": {"least_chars": 2}})(thinking("a")) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"leak_penalty": 1}, "a.reward: leak_penalty alone rewards no answer; add a term such as paper: 1"),
+        ({"leak_penalty": 1, "structure_penalty": 1}, "a.reward: leak_penalty and structure_penalty alone rewards"),
+        ({}, "a.reward: nothing alone rewards no answer"),
+        ({"papper": 1}, "a.reward: there is no reward called 'papper'; there are: binary, format_only, leak_penalty,"),
+        ({"paper": {"wieght": 1}}, "a.reward: paper has no parameter 'wieght'; it has: weight."),
+        ({"paper": 1, "leak_penalty": {"chars": 1}}, "leak_penalty has no parameter 'chars'; it has: weight, within_c"),
+        ({"paper": 11}, r"a.reward: reward\(grade\) of paper fails: ValueError: .* from -10 to 10, and this is 11"),
+        ({"paper": 6, "binary": 6}, r"reward\(grade\) of paper \+ binary fails: ValueError: .*this is 12"),
+        ({"paper": 1, "structure_penalty": 10}, r"of paper \+ structure_penalty fails: ValueError: .*this is -11"),
+        ({"paper": {"weight": float("nan")}}, r"a.reward: weights of paper are positive numbers"),
+        ({"paper": 0}, r"a.reward: weights of paper are positive numbers"),
+        ({"paper": 0, "leak_penalty": 1}, r"weights of paper are positive"),
+        ({"paper": 1, "leak_penalty": -5}, r"weights of leak_penalty are positive"),
+        ({"paper": 1, "leak_penalty": {"within_chars": float("inf")}}, r"and parameters finite ones"),
+        ({"wrong_penalty": {"wrong": 1}}, r"a wrong answer earns 1, the right one 1\."),
+        ({"wrong_penalty": {"wrong": 5}}, r"a.reward: with these numbers a wrong answer earns 5, the right one 1\."),
+    ],
+)
+def test_a_mistake_in_a_setting_is_named(setting: rewards.Setting, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        rewards.find(setting, "a.reward")
+
+
+def test_a_message_without_a_key_speaks_of_the_reward() -> None:
+    with pytest.raises(UserError, match=r"^reward: there is no reward called 'x'"):
+        rewards.find("x")
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    assert (rewards.checked(10), rewards.checked(-10)) == (10.0, -10.0)
+    assert rewards.find({"paper": 10})(RIGHT) == 10.0
+
+
+def test_a_file_knows_its_name_and_is_named_where_it_fails(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "assert __name__ == 'mine' and __file__.endswith('mine.py')\n"
+        "def reward(grade):\n    return 1 / (grade.think_chars - 3)\n"
+    )
+    with pytest.raises(ZeroDivisionError) as error:
+        rewards.find(str(file))(thinking("abc"))
+    assert (error.traceback[-1].path, error.traceback[-1].lineno) == (file, 2)
+
+
+def test_a_value_beyond_the_limit_is_refused_when_it_occurs(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def reward(grade):\n    return grade.think_chars\n")
+    assert rewards.find({str(file): 1})(thinking("a" * 10)) == 10
+    with pytest.raises(ValueError, match="this is 11"):
+        rewards.find(str(file))(thinking("a" * 11))
+
+
+def test_a_setting_is_the_same_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("def reward(grade, bonus=0):\n    return bonus + grade.correct\n")
+    monkeypatch.chdir(tmp_path)
+    texts = [rewards.to_text("mine.py"), rewards.to_text({"paper": 1, "mine.py": {"weight": 0.5, "bonus": 1}})]
+    monkeypatch.chdir("/")
+    assert [rewards.from_text(text)(RIGHT) for text in texts] == [1, 2]
+    assert rewards.from_text(rewards.to_text("paper"))(UNTAGGED) == -1
+
+
+POLICIES = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "rewards.py"))
+
+
+@pytest.mark.parametrize("name", POLICIES["REWARDS"])
+def test_no_policy_beats_honest_answering(name: str) -> None:
+    returns = {
+        title: POLICIES["expected_return"](POLICIES["REWARDS"][name], policy)
+        for title, policy in POLICIES["POLICIES"].items()
+    }
+    honest = returns.pop(POLICIES["HONEST"])
+    assert max(returns.values()) <= honest + 1e-9
+    if "format_only" in POLICIES["REWARDS"][name]:
+        assert returns["random letter"] == pytest.approx(honest)  # its loophole, as docs/rewards.md says
+    else:
+        assert max(returns[policy] for policy in POLICIES["IGNORANT"]) < honest - 0.3
+
+
+def test_every_shipped_term_is_in_the_table_of_policies() -> None:
+    named = {
+        term for setting in POLICIES["REWARDS"].values() for term in ([setting] if type(setting) is str else setting)
+    }
+    assert named == set(rewards.REWARDS)
+    text = Path("docs/rewards.md").read_text(encoding="utf-8")
+    assert POLICIES["table"]() in text
+    assert all(f"`{term}`" in text for term in rewards.REWARDS)
 
 
 def test_a_file_is_a_reward(tmp_path: Path) -> None:
@@ -26,7 +167,11 @@ def test_a_file_is_a_reward(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("papper", None, r"arms.x.reward: there is no reward called 'papper'; there are: paper, or the path"),
+        (
+            "papper",
+            None,
+            r"arms.x.reward: there is no reward called 'papper'; there are: binary, .*, or the path of a Python file",
+        ),
         ("none.py", None, r"arms.x.reward: .*none.py is no file"),
         ("broken.py", "def reward(:", r"broken.py cannot be loaded: SyntaxError"),
         ("fails.py", "1 / 0", r"fails.py cannot be loaded: ZeroDivisionError"),
@@ -54,8 +199,17 @@ def test_a_fingerprint_follows_what_code_does_and_not_how_it_is_explained() -> N
 
 
 def test_the_source_of_a_reward_is_its_own_code_alone(tmp_path: Path) -> None:
-    assert rewards.source("paper").startswith("def paper(")
+    assert "def paper(" in rewards.source("paper")
     assert "def find" not in rewards.source("paper")
+    assert rewards.source({"binary": 1, "paper": 2}) == f"{rewards.source('binary')}\n{rewards.source('paper')}"
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade): return 0.0")
     assert rewards.source(str(file)) == "def reward(grade): return 0.0"
+
+
+def test_other_numbers_are_another_run() -> None:
+    """A run that was stopped under one reward must not go on under another."""
+    settings = ["paper", {"paper": 1}, {"paper": 0.1}, {"wrong_penalty": {"wrong": -0.9}}, "wrong_penalty"]
+    judges = [judge(RlvrArm(trainer="rlvr", reward=setting)) for setting in settings]
+    assert len({tuple(found) for found in judges}) == len(settings)
+    assert judge(RlvrArm(trainer="rlvr", reward="paper")) == judges[0]

@@ -2,11 +2,16 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from medrlvr.errors import UserError
+from medrlvr.rewards import to_text
 from medrlvr.training import rollouts
 from medrlvr.training.openrlhf import HOOK
 
@@ -86,18 +91,25 @@ def test_lost_rows_cannot_pass_as_another_division(tmp_path):
         rollouts.gather(tmp_path, [2, 2], samples_per_prompt=2)
 
 
-def test_a_broken_line_is_named(tmp_path):
+@pytest.mark.parametrize("tear", [b'{"time": 3, "que', b'{"time": 3, "que\n', b"\x00" * 40, b"\xff\xfe{\n", b"null\n"])
+def test_a_torn_file_is_read_up_to_the_tear(tmp_path, tear):
     attempt = rollouts.begin_attempt(tmp_path, 1)
-    (attempt / "a.jsonl").write_text('{"time": 1\n{"time": 2, "question_id": "a"}\n', encoding="utf-8")
-    with pytest.raises(UserError, match=r"a\.jsonl, line 1"):
-        rollouts.gather(tmp_path, [1], samples_per_prompt=1)
+    write(attempt, ["a", "b"])
+    with (attempt / "a.jsonl").open("ab") as file:
+        file.write(tear)
+    assert rollouts.gather(tmp_path, [2], samples_per_prompt=1)["question_id"].tolist() == ["a", "b"]
+    # What stood behind it is missed, not passed over.
+    with (attempt / "a.jsonl").open("ab") as file:
+        file.write(b'{"time": 4, "question_id": "c"}\n')
+    with pytest.raises(UserError, match=r"the first of them update 2\. Delete"):
+        rollouts.gather(tmp_path, [2, 1], samples_per_prompt=1)
 
 
 @pytest.fixture
 def hook(tmp_path, monkeypatch):
     """The hook, loaded as OpenRLHF loads it, and where it writes."""
     monkeypatch.setenv("MEDRLVR_ROLLOUTS", str(tmp_path))
-    monkeypatch.setenv("MEDRLVR_REWARD", "paper")
+    monkeypatch.setenv("MEDRLVR_REWARD", to_text("paper"))
     monkeypatch.setenv("MEDRLVR_END_OF_TEXT", "<eos>")
     spec = importlib.util.spec_from_file_location("reward_func", HOOK)
     module = importlib.util.module_from_spec(spec)
@@ -119,6 +131,7 @@ def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
     rows = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
     assert [row["reward"] for row in rows] == [1.0, 0.0, -1.0]
     assert rows[0]["response"] == right and rows[0]["finish_reason"] == "stop" and rows[0]["question_id"] == "q1"
+    assert [row["truncated"] for row in rows] == [False, True, True]
     assert rows[1]["finish_reason"] == "length" and rows[0]["strict_format"] and rows[0]["letter"] == "B"
 
 
@@ -128,4 +141,69 @@ def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
 def test_a_failing_hook_leaves_a_note_that_ends_the_run(hook, tmp_path, query, label, said):
     with pytest.raises((rollouts.PromptMismatch, KeyError)):
         hook([query], [PROMPT], [label])
-    assert said in (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    note = (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    assert said in note and repr(query) in note and label in note
+
+
+def test_a_reward_that_raises_is_named_with_the_response_it_met(hook, tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text("def reward(grade):\n    return 1 / (grade.think_chars - 2)\n")
+    monkeypatch.setenv("MEDRLVR_REWARD", to_text(str(file)))
+    assert hook([PROMPT + "<think>abc</think>"], [PROMPT], [LABEL])["rewards"] == 1.0
+    with pytest.raises(ZeroDivisionError):
+        hook([PROMPT + "<think>ab</think>"], [PROMPT], [LABEL])
+    note = (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    assert note.startswith(f"ZeroDivisionError: division by zero ({file}, line 2)\n")
+    assert "<think>ab</think>" in note and '"question_id": "q1"' in note
+
+
+def test_the_first_of_many_failures_is_noted_whole(hook, tmp_path):
+    def fail(number):
+        with pytest.raises(KeyError):
+            hook([PROMPT + f" {number} " + "x" * 10_000], [PROMPT], ["{}"])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fail, range(200)))
+    note = (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    assert note.count("KeyError") == 1 and note.count("labels:") == 1 and note.endswith("x']\n")
+
+
+WRITER = """
+import importlib.util, json, os, sys, threading
+spec = importlib.util.spec_from_file_location("reward_func", sys.argv[1])
+hook = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(hook)
+label = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1})
+
+def work(thread):
+    number = 0
+    while True:
+        hook.reward_func([f"P{os.getpid()} {thread} {number} " + "long " * 200], ["P"], [label])
+        number += 1
+        if number == 50:
+            print("ready", flush=True)
+
+for thread in range(4):
+    threading.Thread(target=work, args=(thread,)).start()
+"""
+
+
+def test_rows_survive_a_kill_of_many_writers(tmp_path):
+    """Four threads in each of three processes, killed in the middle: what was written is there, whole, in order."""
+    environment = os.environ | {"MEDRLVR_ROLLOUTS": str(tmp_path), "MEDRLVR_REWARD": to_text("paper")}
+    environment |= {"MEDRLVR_END_OF_TEXT": "<eos>", "PYTHONPATH": "src"}
+    command = [sys.executable, "-c", WRITER, str(HOOK)]
+    writers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for writer in writers:
+        for _ in range(4):
+            assert writer.stdout.readline() == "ready\n"
+        writer.kill()
+    for writer in writers:
+        writer.communicate()
+    rows = list(rollouts.read_attempt(tmp_path))
+    for writer in writers:
+        for thread in range(4):
+            start = f"{writer.pid} {thread} "
+            mine = [int(row["response"].split()[2]) for row in rows if row["response"].startswith(start)]
+            assert mine == list(range(len(mine))) and len(mine) >= 50
+    assert all(row["response"].endswith("long ") for row in rows)

@@ -53,6 +53,8 @@ def test_a_hand_counted_table() -> None:
         "distinct_accuracy": pytest.approx(1 / 3),
     }
     assert {key: record[key] for key in expected} == expected
+    graded = score_answers(answers(tagged, "chain_of_thought"), QUESTIONS)
+    assert graded["truncated"].tolist() == [False, False, False, True]
     assert record["accuracy_low"] < 0.25 < record["accuracy_high"]
     assert record["distinct_low"] < 1 / 3 < record["distinct_high"]
 

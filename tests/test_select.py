@@ -14,7 +14,13 @@ def answers(*letters: str) -> pd.DataFrame:
     """Two answers of each model."""
     return pd.DataFrame(
         [
-            {"model": str(model), "question_id": question, "mode": "direct", "response": letter}
+            {
+                "model": str(model),
+                "question_id": question,
+                "mode": "direct",
+                "response": letter,
+                "finish_reason": "stop",
+            }
             for model, pair in zip(MODELS, letters, strict=True)
             for question, letter in zip(("q1", "q2"), pair, strict=True)
         ]

@@ -107,6 +107,7 @@ def test_one_file_can_be_asked_for(clone: Path) -> None:
         ("machin={device: cpu}", "machin: unknown key; did you mean machine?"),
         ("data={train: miniature/trian}", "data.train: there is no data set 'miniature/trian'"),
         ("arms={rlvr: {reward: papper}}", "arms.rlvr.reward: there is no reward called 'papper'"),
+        ("arms={rlvr: {reward: {leak_penalty: 1}}}", "arms.rlvr.reward: leak_penalty alone rewards no answer"),
         ("arms={rlvr: {episodes: 0}}", "command line: arms.rlvr.episodes: Input should be greater than 0 (value: '0')"),
         ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
         ("data={none_of_the_above: [medqua]}", "data.none_of_the_above: there is no data set 'medqua'"),
@@ -239,7 +240,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert "learning_rate: 0.0002" in (results / "models/sft/seed1/README.md").read_text()
     (rewarded,) = {f"reward {reward:+g}" for reward in rollouts["reward"].head(1)}
     assert rewarded in page
-    assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == "tests/reward.py"
+    assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == {"tests/reward.py": 1.0}
 
     again = snakemake(*SHORT, cwd=finished)
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -293,6 +294,7 @@ CHANGED, OTHER_FILES, NEW = (
         ),
         ("arms={rlvr: {clip: 0.3}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {reward: paper}}", {CHANGED: {"train_rlvr"}}),
+        ("arms={rlvr: {reward: {leak_penalty: {weight: 0.5}}}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {modes: [direct]}}", {CHANGED: {"generate_development"}}),
         ("evaluation={direct_max_tokens: 4}", {CHANGED: {"generate_development", "generate_answers"}}),
         ("evaluation={bootstrap_resamples: 10}", {CHANGED: {"score_answers"}}),

@@ -110,7 +110,10 @@ def converse(model: Path, name: str | None, mode: Mode | None) -> str:
             say=lambda line: print(line, file=sys.stderr),
         )
         answer = read_parquet(Path(folder) / "answers.parquet").iloc[0]
-    found = grade(answer["response"], list(question["options"]), int(question["gold"]), ANSWER_FORM[mode])
+    cut = answer["finish_reason"] == "length"
+    found = grade(
+        answer["response"], list(question["options"]), int(question["gold"]), ANSWER_FORM[mode], truncated=cut
+    )
     verdict = "right" if found.correct else "wrong" if found.letter else "not readable, so wrong"
     lines = [
         f"answered: {found.letter or 'nothing readable'}; right is {LETTERS[question['gold']]}: {verdict}",

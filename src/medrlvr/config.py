@@ -142,9 +142,9 @@ class RlvrArm(Settings):
     """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
     modes: Modes = ("chain_of_thought",)
     """Paper: it is asked with the prompt it was trained on."""
-    reward: str
-    """Paper: `paper` is -1 without a valid format, 0 for a wrong letter, +1 for the right one. Or a Python file of
-    yours with a function `reward(grade)`."""
+    reward: str | dict[str, float | dict[str, float]]
+    """Paper: `paper` is -1 without a valid format, 0 for a wrong letter, +1 for the right one. docs/rewards.md has the
+    others. Or a Python file of yours with a function `reward(grade)`; or several, each with its weight."""
     rows: Positive | None = None
     """Ours: only the first so many training questions; null takes all."""
     episodes: Positive = 10
@@ -423,6 +423,10 @@ def _explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
             return key, f"should be a list, such as [{problem['input']}] (value: {problem['input']!r})"
         case "union_tag_not_found":
             return key, "needs trainer: sft or trainer: rlvr"
+    if location[0] == "arms" and key[2:3] == ("reward",):
+        # pydantic tells of every form that it might have been.
+        why = "names a reward, or several with their weights, such as paper or {paper: 1, leak_penalty: 0.5}"
+        return key[:3], why + _shown(problem["input"])
     return key, problem["msg"] + _shown(problem["input"])
 
 

@@ -28,8 +28,10 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFram
     known = questions.set_index("question_id")
     rows = [known.loc[question_id] for question_id in answers["question_id"]]
     grades = [
-        asdict(grade(response, list(row["options"]), int(row["gold"]), ANSWER_FORM[mode]))
-        for response, mode, row in zip(answers["response"], answers["mode"], rows, strict=True)
+        asdict(grade(response, list(row["options"]), int(row["gold"]), ANSWER_FORM[mode], truncated=ended == "length"))
+        for response, mode, ended, row in zip(
+            answers["response"], answers["mode"], answers["finish_reason"], rows, strict=True
+        )
     ]
     graded = answers.assign(options=[len(row["options"]) for row in rows], gold=[int(row["gold"]) for row in rows])
     return pd.concat([graded.reset_index(drop=True), pd.DataFrame(grades)], axis=1)
@@ -69,7 +71,7 @@ def summarise(scores: pd.DataFrame, clusters: pd.DataFrame, resamples: int, seed
                 "unparsed": group["letter"].isna().mean(),
                 "valid_format": group["valid_format"].mean(),
                 "strict_format": group["strict_format"].mean(),
-                "truncated": (group["finish_reason"] == "length").mean(),
+                "truncated": group["truncated"].mean(),
                 "mean_tokens": group["response_tokens"].mean(),
                 "mean_chars": group["response"].str.len().mean(),
                 "chance": (1 / group["options"]).mean(),

@@ -1,7 +1,7 @@
 """OpenRLHF loads this file by its path (`--reward.remote_url`) and calls `reward_func` once for every response.
 
 It runs in vLLM's process, in several threads at once. OpenRLHF logs and swallows an exception raised here, so the first
-one is also written to a file for which the launching process looks out.
+one is also written, with the response that it met, to a file for which the launching process looks out.
 """
 
 import json
@@ -15,9 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
+from medrlvr.files import write_text
 from medrlvr.grading import grade
-from medrlvr.rewards import checked, find
+from medrlvr.rewards import from_text
 from medrlvr.training.rollouts import FAILURE_FILE, cut_prompt
+
+LOGGED = ("valid_format", "strict_format", "correct", "lenient_correct", "chars_before_think", "think_chars")
+"""Facts of a grade whose means OpenRLHF logs."""
 
 _lock = threading.Lock()
 
@@ -38,8 +42,8 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         (query,), (prompt,), (label,) = queries, prompts, labels
         question = json.loads(label)
         response, finish_reason = cut_prompt(query, prompt, os.environ["MEDRLVR_END_OF_TEXT"])
-        found = grade(response, question["options"], question["gold"])
-        reward = checked(find(os.environ["MEDRLVR_REWARD"])(found))
+        found = grade(response, question["options"], question["gold"], truncated=finish_reason == "length")
+        reward = from_text(os.environ["MEDRLVR_REWARD"])(found)
         row = {
             "time": time.time_ns(),
             "question_id": question["question_id"],
@@ -50,11 +54,15 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         }
         with _lock:
             print(json.dumps(row, ensure_ascii=False), file=_shard(folder), flush=True)
-    except Exception:
-        (folder / FAILURE_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        with _lock:
+            if not (folder / FAILURE_FILE).exists():
+                write_text(folder / FAILURE_FILE, f"{what}\nlabels: {labels}\ntexts:  {queries}\n")
         raise
-    logged = {"valid_format": found.valid_format, "strict_format": found.strict_format, "correct": found.correct}
-    return {"rewards": reward, "scores": reward, "extra_logs": {name: float(value) for name, value in logged.items()}}
+    logged = {name: float(getattr(found, name)) for name in LOGGED}
+    return {"rewards": reward, "scores": reward, "extra_logs": logged}
 
 
 @cache

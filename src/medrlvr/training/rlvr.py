@@ -54,8 +54,7 @@ def train_rlvr(
     rows = preparation.fill_steps(rows, prompts_per_step)
     sizes = rollouts.update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
     deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
-    judge = fingerprint(inspect.getsource(grading), rewards.source(arm.reward))
-    folder = preparation.state_folder(state, "rlvr", [*deciding, judge], [base, prompts])
+    folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base)
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
@@ -66,8 +65,7 @@ def train_rlvr(
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder:
         variables = environment.variables(machine, folder / "cache") | {
             "MEDRLVR_ROLLOUTS": str(attempt),
-            # A path, where it is one, as it is seen from here: Ray may start its processes elsewhere.
-            "MEDRLVR_REWARD": str(Path(arm.reward).resolve()) if arm.reward.endswith(".py") else arm.reward,
+            "MEDRLVR_REWARD": rewards.to_text(arm.reward),
             "MEDRLVR_END_OF_TEXT": preparation.end_of_text(base),
             "MEDRLVR_RAY_FOLDER": ray_folder,
         }
@@ -96,3 +94,9 @@ def train_rlvr(
         preparation.keep_origin(folder, paths, model, arm, seed=seed)
         preparation.hand_over(model, models / f"update{update}")
     shutil.rmtree(folder)
+
+
+def judge(arm: RlvrArm) -> list[str]:
+    """Return what decides a response's reward: the grader's and the terms' code, and the setting with its numbers."""
+    code = fingerprint(inspect.getsource(grading), rewards.source(arm.reward))
+    return [code, json.dumps(arm.reward, sort_keys=True)]

@@ -71,7 +71,7 @@ def gather(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.Da
     updates: dict[int, pd.DataFrame] = {}
     for attempt in sorted(folder.glob("attempt-*")):
         first_update = int(attempt.name.rsplit("-", 1)[1])
-        rows = pd.DataFrame(_rows(attempt))
+        rows = pd.DataFrame(read_attempt(attempt))
         if rows.empty:
             continue
         rows = rows.sort_values("time", kind="stable")
@@ -103,13 +103,17 @@ def gather(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.Da
     return first.join(table.drop(columns=["update", "question_id", "time"]))
 
 
-def _rows(attempt: Path) -> Iterator[dict[str, object]]:
+def read_attempt(attempt: Path) -> Iterator[dict[str, object]]:
+    """Yield the rows of every file of an attempt, each up to its end or its tear."""
     for shard in sorted(attempt.glob("*.jsonl")):
-        # A killed process leaves half a last line; it belongs to an update that is trained again.
-        *lines, _ = shard.read_text(encoding="utf-8").split("\n")
-        for number, line in enumerate(lines, 1):
+        *lines, _ = shard.read_text(encoding="utf-8", errors="replace").split("\n")
+        for line in lines:
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except json.JSONDecodeError:
-                again = f"Delete {attempt.parent.parent} and train again."
-                raise UserError(f"{shard}, line {number}: not JSON. {again}") from None
+                row = None
+            if not isinstance(row, dict):
+                # Killed, a process leaves half a last line; with the machine, more than that. What follows a tear
+                # cannot be placed: it belongs to an update that is trained again, or else `gather` misses that update.
+                break
+            yield row

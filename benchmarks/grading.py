@@ -1,0 +1,73 @@
+"""How long grading takes, against a response's length and against a training step: the figures of docs/grading.md.
+
+make rewards, after make demo
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from medrlvr.errors import UserError
+from medrlvr.files import read_parquet, write_text
+from medrlvr.grading import grade
+from medrlvr.report.readme import splice
+from medrlvr.rewards import to_text
+from medrlvr.training.openrlhf import HOOK
+
+DOCUMENT = Path("docs/grading.md")
+RUN = Path("results/miniature/dynamics/rlvr/seed1.parquet")
+OPTIONS = ["ascorbic acid", "thiamine", "retinol", "niacin", "calcium carbonate"]
+SENTENCE = "The findings fit a lack of something, and the answer is found by looking at each option in turn. "
+
+
+def seconds_each(call: Callable[[], object], repeats: int) -> float:
+    """Return the least of five means."""
+    means = []
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        means.append((time.perf_counter() - began) / repeats)
+    return min(means)
+
+
+def by_length() -> str:
+    lines = ["| characters | ms | ns a character |", "|---:|---:|---:|"]
+    for size in (300, 3_000, 30_000, 300_000):
+        text = f"<think>{SENTENCE * (size // len(SENTENCE))}</think><answer>B</answer>"
+        seconds = seconds_each(lambda text=text: grade(text, OPTIONS, 1), max(1, 300_000 // size))
+        lines.append(f"| {len(text):,} | {1000 * seconds:.3f} | {1e9 * seconds / len(text):.0f} |")
+    return "\n".join(lines)
+
+
+def of_a_step() -> str:
+    """The hook's share of the miniature's updates, in which a response has some hundred characters."""
+    if not RUN.is_file():
+        raise UserError(f"{RUN} is not there: run make demo first, whose updates the hook is measured against.")
+    run = read_parquet(RUN)
+    responses, step = int(run["responses"].max()), run["seconds"].median()
+    label = json.dumps({"question_id": "q1", "options": OPTIONS, "gold": 1})
+    prompt = SENTENCE * 5
+    text = f"{prompt} <think> {SENTENCE} </think> <answer> B </answer><eos>"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"MEDRLVR_ROLLOUTS": folder, "MEDRLVR_REWARD": to_text("paper"), "MEDRLVR_END_OF_TEXT": "<eos>"}
+        spec = importlib.util.spec_from_file_location("hook", HOOK)
+        hook = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(hook)
+        seconds = seconds_each(lambda: hook.reward_func([text], [prompt], [label]), 2000)
+    return (
+        f"To grade, reward and write down a response of the miniature takes the hook {1e6 * seconds:.0f} us; an update"
+        f" has {responses} and lasts {step:.1f} s in the median: {100 * responses * seconds / step:.2f} % of it."
+    )
+
+
+if __name__ == "__main__":
+    try:
+        write_text(DOCUMENT, splice(DOCUMENT, f"{by_length()}\n\n{of_a_step()}"))
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,135 @@
+"""What each reward is worth to policies that do not reason: the table of docs/rewards.md.
+
+make rewards
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medrlvr.errors import UserError
+from medrlvr.files import write_text
+from medrlvr.grading import grade
+from medrlvr.prompts import LETTERS, Renderer
+from medrlvr.report.readme import splice
+from medrlvr.rewards import Setting, find
+
+DOCUMENT = Path("docs/rewards.md")
+STEM = "A sailor of forty years comes ashore with bleeding gums. Which of these does he lack?"
+# The right one at each place in turn; the longest is never the right one's doing.
+OPTIONS = ["ascorbic acid", "thiamine hydrochloride", "retinol", "niacin", "calcium carbonate"]
+THOUGHT = (
+    "Bleeding gums and loose teeth after months at sea speak for a lack in his food. Fruit was what he went without, "
+    "and the tissue that holds teeth in place needs what fruit brings. The other substances are found in grain, liver "
+    "and salt, of which ships had enough. So this one is what remains: option"
+)
+ACCURACY = 0.6
+
+REWARDS: dict[str, Setting] = {
+    "paper": "paper",
+    "binary": "binary",
+    "wrong_penalty": "wrong_penalty",
+    "paper + 0.5 leak_penalty": {"paper": 1, "leak_penalty": 0.5},
+    "paper + 0.5 short_cot_penalty": {"paper": 1, "short_cot_penalty": 0.5},
+    "paper + 0.5 structure_penalty": {"paper": 1, "structure_penalty": 0.5},
+    "format_only": "format_only",
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One way to answer.
+
+    Attributes:
+        respond: from the letter it settles on and the prompt to its response.
+        letters: from the gold letter to what it settles on, each with its probability.
+    """
+
+    respond: Callable[[str, str], str]
+    letters: Callable[[str], Sequence[tuple[str, float]]]
+
+
+def knows(gold: str) -> list[tuple[str, float]]:
+    """Right with probability ACCURACY, else any other letter."""
+    others = [letter for letter in LETTERS[: len(OPTIONS)] if letter != gold]
+    return [(gold, ACCURACY), *((letter, (1 - ACCURACY) / len(others)) for letter in others)]
+
+
+def guesses(_: str) -> list[tuple[str, float]]:
+    return [(letter, 1 / len(OPTIONS)) for letter in LETTERS[: len(OPTIONS)]]
+
+
+def tagged(think: str, answer: str) -> str:
+    return f"<think> {think} </think><answer> {answer} </answer>"
+
+
+def weighing(letter: str) -> str:
+    """Thoughts that go through the options one by one, as the paper's second stage does."""
+    steps = [f"{name}: {option} would show in another way." for name, option in zip(LETTERS, OPTIONS, strict=False)]
+    return f"{' '.join(steps)} {THOUGHT} {letter}."
+
+
+LONGEST = LETTERS[max(range(len(OPTIONS)), key=lambda i: len(OPTIONS[i]))]
+HONEST = "honest, 60 % right"
+POLICIES = {
+    HONEST: Policy(lambda letter, _: tagged(f"{THOUGHT} {letter}.", letter), knows),
+    "honest, weighs every option, 60 % right": Policy(lambda letter, _: tagged(weighing(letter), letter), knows),
+    "honest, in one sentence, 60 % right": Policy(
+        lambda letter, _: tagged(f"Gums bleed where fruit is missing for long, so he lacks option {letter}.", letter),
+        knows,
+    ),
+    "always A, perfect format": Policy(lambda letter, _: tagged(THOUGHT, letter), lambda _: [("A", 1.0)]),
+    "longest option": Policy(lambda letter, _: tagged(THOUGHT, letter), lambda _: [(LONGEST, 1.0)]),
+    "random letter": Policy(lambda letter, _: tagged(THOUGHT, letter), guesses),
+    "copied prompt": Policy(lambda _, prompt: prompt, lambda _: [("", 1.0)]),
+    "two answers": Policy(lambda letter, _: tagged(THOUGHT, letter) + "<answer> B </answer>", knows),
+    "empty think, 60 % right": Policy(lambda letter, _: f"<think></think><answer> {letter} </answer>", knows),
+    "answer first, 60 % right": Policy(lambda letter, _: tagged(f"The answer is {letter}. {THOUGHT}", letter), knows),
+    "answer first, rephrased, 60 % right": Policy(
+        lambda letter, _: tagged(f"{letter}, clearly. {THOUGHT}", letter), knows
+    ),
+    "idle words, then the answer, 60 % right": Policy(
+        lambda letter, _: tagged(f"{'well ' * 40} the answer is {letter}.", letter), knows
+    ),
+    "steps before think, 60 % right": Policy(lambda letter, _: THOUGHT + tagged(f"option {letter}", letter), knows),
+}
+
+
+# Of these none knows anything.
+IGNORANT = ("always A, perfect format", "longest option", "random letter", "copied prompt")
+
+
+def expected_return(reward: Setting, policy: Policy) -> float:
+    """Return the mean reward over the places at which the right option may stand and over what the policy draws."""
+    value, prompt = find(reward), prompt_of()
+    total = 0.0
+    for gold in range(len(OPTIONS)):
+        for letter, probability in policy.letters(LETTERS[gold]):
+            total += probability * value(grade(policy.respond(letter, prompt), OPTIONS, gold))
+    return total / len(OPTIONS)
+
+
+def prompt_of() -> str:
+    renderer = Renderer("prompts/question.txt", "prompts/direct.txt", "prompts/med_rlvr.txt")
+    return renderer.prompt({"stem": STEM, "options": OPTIONS}, "chain_of_thought")
+
+
+def table() -> str:
+    """Return the Markdown table; bold is what pays more than honest answering."""
+    lines = ["| policy | " + " | ".join(REWARDS) + " |", "|---|" + "---:|" * len(REWARDS)]
+    honest = {name: expected_return(reward, POLICIES[HONEST]) for name, reward in REWARDS.items()}
+    for title, policy in POLICIES.items():
+        cells = []
+        for name, reward in REWARDS.items():
+            value = expected_return(reward, policy)
+            cells.append(f"**{value:+.2f}**" if value > honest[name] + 1e-9 else f"{value:+.2f}")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    try:
+        write_text(DOCUMENT, splice(DOCUMENT, table()))
+    except UserError as error:
+        sys.exit(str(error))
