@@ -111,7 +111,7 @@ def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> No
 
 
 def test_a_prompt_that_would_not_fit_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"asked.parquet, row 2: \d+ tokens, but evaluation.prompt_max_tokens is 9"):
+    with pytest.raises(UserError, match=r"asked.parquet: 1 of 2 .* evaluation.prompt_max_tokens = 9 .*row 2, "):
         ask(
             [BASE], asked("short", "long " * 50), tmp_path, CPU,
             prompt_max_tokens=9, state=tmp_path, stage="t", say=print,
