@@ -76,7 +76,7 @@ test-mutation: $(STAMP) ## change the grader and the rewards in every way; at le
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
 	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \
-	  print(f"noticed: {n} of {s[\"total\"]}"); raise SystemExit(n < 0.95 * s["total"])'
+	  print("noticed:", n, "of", s["total"]); raise SystemExit(n < 0.95 * s["total"])'
 
 .PHONY: check
 check: style ## style, types, imports, workflow, and whether the docs are true; without the other tests
