@@ -4,12 +4,14 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrlvr.grading import Grade, grade
+from medrlvr.grading import Grade, Rule, grade
 from medrlvr.prompts import LETTERS, Renderer
 
 GOLDEN = [json.loads(line) for line in Path("tests/golden/grades.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -52,9 +54,26 @@ PIECES = [
     "answer is ",
     "zinc",
 ]
-responses = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20).map("".join)
+texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20).map("".join)
+ANSWERS = [" C ", "(b)", "**A**.", "D: lead", "A. iron", "H", "A) B)", "A or B", "not C", "C</answer><answer>B"]
+# Pieces alone seldom make two blocks, and their answers seldom a letter.
+blocks = st.builds(
+    "{}<think>{}</think>{}<answer>{}</answer>{}".format,
+    st.just("") | texts,
+    texts,
+    st.sampled_from(["", " ", "\n", "</think>"]),
+    st.sampled_from(ANSWERS) | texts,
+    st.just("") | texts,
+)
+responses = texts | blocks | st.sampled_from(ANSWERS)
 forms = st.sampled_from(["tagged", "bare"])
 options_of_any_kind = st.lists(st.text(max_size=8), min_size=2, max_size=11)
+
+
+@pytest.mark.parametrize("rule", sorted({*get_args(Rule)} - {"option_text"}))
+def test_made_up_responses_are_graded_by_every_rule(rule: str) -> None:
+    """Else what holds for all of them would hold for want of cases; option_text needs options like letters."""
+    assert hypothesis.find(responses, lambda response: grade(response, OPTIONS, 2).rule == rule) is not None
 
 
 @given(responses, options_of_any_kind, st.data(), forms)
@@ -74,9 +93,10 @@ def test_any_text_is_graded_and_the_facts_agree(
         assert found.valid_format and found.answer_tags == 1
         assert found.answer_start <= found.letter_at < found.answer_end
     if found.think_start is not None:
-        think = response[found.think_start : found.think_start + found.think_chars]
-        assert response[: found.think_start].endswith("<think>") and "</think>" not in think
-        assert response[found.think_start + found.think_chars :].startswith("</think>")
+        assert response[: found.think_start].endswith("<think>")
+        assert response[found.think_end :].startswith("</think>")
+        assert found.think_chars <= found.think_end - found.think_start
+        assert found.valid_format or "</think>" not in response[found.think_start : found.think_end]
     named = [found.option_named_at, found.gold_named_at, found.answer_named_at]
     assert all(place is None or found.option_named_at <= place < max(1, found.think_chars) for place in named)
     assert grade(response, options, gold, form) == found
