@@ -181,7 +181,7 @@ def work(thread):
         hook.reward_func([f"P{os.getpid()} {thread} {number} " + "long " * 200], ["P"], [label])
         number += 1
         if number == 50:
-            print("ready", flush=True)
+            os.write(1, b"ready\\n")  # one call: print writes the line end apart, and threads would mix them
 
 for thread in range(4):
     threading.Thread(target=work, args=(thread,)).start()
