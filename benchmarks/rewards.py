@@ -111,7 +111,7 @@ def expected_return(reward: Setting, policy: Policy) -> float:
 
 
 def prompt_of() -> str:
-    renderer = Renderer("prompts/question.txt", "prompts/direct.txt", "prompts/med_rlvr.txt")
+    renderer = Renderer("prompts/question.txt", direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
     return renderer.prompt({"stem": STEM, "options": OPTIONS}, "chain_of_thought")
 
 

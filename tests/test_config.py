@@ -11,11 +11,13 @@ from medrlvr import config_files
 from medrlvr.config import (
     BaseModelSource,
     Benchmark,
+    Checkpoint,
     Data,
     Evaluation,
     Experiment,
     Machine,
     Miniature,
+    Mode,
     Prompts,
     RlvrArm,
     SftArm,
@@ -68,15 +70,17 @@ def test_the_papers_experiment_is_the_default() -> None:
     experiment = load(merged(), [PAPER])
     assert experiment == Experiment()
     assert experiment.models() == ["base", "sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"]
-    assert experiment.modes("base") == ("direct", "chain_of_thought")
-    assert experiment.modes("rlvr_dev/seed1") == ("chain_of_thought",)
+    assert experiment.modes_of("base") == ("chain_of_thought", "direct", "constrained")
+    assert experiment.modes_of("sft/seed1") == ("direct", "chain_of_thought", "constrained")
+    assert experiment.modes_of("rlvr_dev/seed1") == experiment.modes_of("rlvr") == experiment.modes_of("base")
+    assert experiment.is_papers()
     sft, rlvr = experiment.arms["sft"], experiment.arms["rlvr"]
     assert (sft.epochs, sft.learning_rates, rlvr.episodes, rlvr.reward) == (10, (1e-5, 5e-6, 1e-6), 10, "paper")
     assert experiment.data.none_of_the_above == ("medqa",)
 
 
 def test_every_setting_says_what_it_is_and_whose_choice() -> None:
-    for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation):
+    for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation, Mode, Checkpoint):
         for name, field in kind.model_fields.items():
             assert re.match(r"(Paper|Ours)[.:,;]", field.description or ""), f"{kind.__name__}.{name}"
     for kind in (Machine, Miniature):
@@ -131,7 +135,12 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         (rlvr(reward={"paper": "one"}), "arms.rlvr.reward: names a reward, or several with their weights"),
         (rlvr(episodes="ten"), "arms.rlvr.episodes: Input should be a valid integer"),
         ({"arms": {"x": {"trainer": "rlvr"}}}, "arms.x.reward: is missing. Paper: `paper` is -1 without"),
-        ({"arms": {"x": {"epochs": 1}}}, "arms.x: needs trainer: sft or trainer: rlvr"),
+        ({"arms": {"x": {"epochs": 1}}}, "arms.x: needs trainer: sft or trainer: rlvr, or like: "),
+        ({"arms": {"x": {"like": "y"}}}, "arms.x.like: names an arm that has settings of its own (value: 'y')"),
+        (
+            {"arms": {"x": {"like": "rlvr", "epochs": 1}}},
+            "arms.x.trainer: epochs and other keys of the arm are another",
+        ),
         ({"arms": {"x": {"trainer": "dpo"}}}, "arms.x: Input tag 'dpo' found using 'trainer' does not match"),
         (rlvr(train_batch_size=100), "arms.rlvr.train_batch_size: does not divide prompts_per_update x samples_per_"),
         ({"arms": {"base": {"trainer": "sft"}}}, "arms.base: cannot be an arm's name"),
@@ -164,6 +173,30 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"benchmarks": {"a/b": {**OTHER}}}, "benchmarks.a/b: cannot be a benchmark's name"),
         ({"benchmarks": {"b": {**OTHER, "data": "medqa/test"}}}, "benchmarks.b.data: is that of benchmark medqa too"),
         ({"benchmarks": {"b": {**OTHER, "title": "MedQA"}}}, "benchmarks.b.title: is that of benchmark medqa too"),
+        (
+            {"benchmarks": {"medqa_shuffled": {**OTHER}}},
+            "benchmarks.medqa_shuffled: is the name of medqa's control shuffled",
+        ),
+        ({"benchmarks": {"medqa": {"controls": ["x"]}}}, "benchmarks.medqa.controls.0: Input should be 'shuffled', "),
+        (
+            rlvr(modes=["direct", "x"]),
+            "arms.rlvr.modes: there is no mode x; there are: direct, chain_of_thought, constrained",
+        ),
+        (rlvr(modes=["direct", "direct"]), "arms.rlvr.modes: one stands there twice"),
+        ({"base": {"modes": ["x"]}}, "base.modes: there is no mode x"),
+        ({"modes": {"direct": None}}, "base.modes: there is no mode direct"),
+        ({"modes": {"a b": {"prompt": "direct", "answer": "bare"}}}, "modes.a b: cannot be a mode's name"),
+        ({"modes": {"x": {"prompt": "direct"}}}, "modes.x.answer: is missing. Ours. Where the letter is."),
+        ({"modes": {"direct": {"sample": 2}}}, "modes.direct.sample: unknown key; did you mean samples?"),
+        ({"modes": {"direct": {"samples": 2}}}, "modes.direct.samples: would all be the same"),
+        (
+            {"modes": {"constrained": {"samples": 2, "temperature": 1}}},
+            "modes.constrained.samples: would all be the same",
+        ),
+        ({"checkpoints": {"x": {"path": "p", "modes": ["y"]}}}, "checkpoints.x.modes: there is no mode y"),
+        ({"checkpoints": {"sft": {"path": "p"}}}, "checkpoints.sft: cannot be a checkpoint's name"),
+        ({"checkpoints": {"rlvr_dev": {"path": "p"}}}, "checkpoints.rlvr_dev: cannot be a checkpoint's name"),
+        ({"checkpoints": {"x": {}}}, "checkpoints.x.path: is missing. Ours: a folder with safetensors"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: str) -> None:
@@ -176,7 +209,7 @@ def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: st
 
 def test_a_mistake_is_placed(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clipp: 1\n    modes: [x]\n")
+    file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clipp: 1\n    modes: direct\n")
     values = merged(yaml.safe_load(file.read_text()), {"machine": {"threads": 0}})
     with pytest.raises(UserError) as caught:
         load(values, [PAPER, file], {"machine": {"threads": 0}})
@@ -185,7 +218,7 @@ def test_a_mistake_is_placed(tmp_path: Path) -> None:
     assert set(problems) == {
         f"  {file}, line 4: arms.rlvr.episodes: Input should be greater than 0 (value: 0)",
         f"  {file}, line 5: arms.rlvr.clipp: unknown key; did you mean clip?",
-        f"  {file}, line 6: arms.rlvr.modes.0: Input should be 'direct' or 'chain_of_thought' (value: 'x')",
+        f"  {file}, line 6: arms.rlvr.modes: should be a list, such as [direct] (value: 'direct')",
         "  command line: machine.threads: Input should be greater than 0 (value: 0)",
     }
     assert len(problems) == 4
@@ -201,3 +234,98 @@ def test_two_arms_with_one_name_are_refused(tmp_path: Path) -> None:
 def test_what_an_arm_is_trained_with_leaves_out_what_only_others_read() -> None:
     arm = Experiment().arms["sft"]
     assert set(training_settings(arm)) == {"trainer", "epochs", "batch_size", "max_tokens"}
+
+
+def experiment(*overlays: dict[str, Any]) -> Experiment:
+    return load(merged(*overlays))
+
+
+CHECKPOINT = {"checkpoints": {"mine": {"path": "p", "modes": ["direct"]}}}
+
+
+def test_a_checkpoint_is_a_model_beside_the_trained_ones() -> None:
+    found = experiment(CHECKPOINT)
+    assert found.models() == [*Experiment().models(), "mine"]
+    assert found.modes_of("mine") == ("direct",)
+    assert found.design()["models"]["mine"] == ["mine"]
+
+
+def test_an_arm_like_another_differs_in_what_it_names() -> None:
+    arms = experiment(
+        rlvr(clip=0.1, reward={"paper": 1}), {"arms": {"x": {"like": "rlvr", "reward": "format_only"}}}
+    ).arms
+    assert arms["x"] == arms["rlvr"].model_copy(update={"reward": "format_only"})
+    assert (arms["x"].trainer, arms["x"].clip) == ("rlvr", 0.1)
+    assert experiment({"arms": {"x": {"like": "sft"}}}).arms["x"] == Experiment().arms["sft"]
+
+
+def test_controls_are_asked_beside_their_benchmark() -> None:
+    found = Experiment()
+    assert list(found.asked()) == list(found.titles()) == [
+        "medqa",
+        "mmlu_pro_health",
+        "medqa_shuffled",
+        "medqa_none_of_the_above",
+        "mmlu_pro_health_shuffled",
+        "mmlu_pro_health_five_options",
+    ]  # fmt: skip
+    assert found.asked()["mmlu_pro_health_five_options"] == ("mmlu_pro_health", "five_options")
+    assert found.titles()["mmlu_pro_health_five_options"] == "MMLU-Pro health, five options"
+
+
+def test_a_mode_is_asked_by_its_own_template_or_one_that_models_are_trained_with() -> None:
+    mine = {"modes": {"mine": {"prompt": "prompts/med_rlvr_3_shot.txt", "answer": "tagged"}}}
+    found = experiment(mine, {"prompts": {"direct": "prompts/direct_chatml.txt"}})
+    assert found.template("mine") == "prompts/med_rlvr_3_shot.txt"
+    assert found.template("constrained") == found.template("direct") == "prompts/direct_chatml.txt"
+
+
+SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_only", "modes": ["direct"]}}}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "papers"),
+    [
+        ({"machine": {"device": "cpu"}}, True),
+        (rlvr(seeds=[1, 2, 3], clip=0.1), True),  # the paper says nothing of either
+        ({"base": {"name": "Qwen/Qwen2.5-3B"}}, True),
+        (CHECKPOINT, True),
+        (SECOND, True),
+        ({"base": {"name": "Qwen/Qwen2.5-7B", "licence": "x"}}, False),
+        (rlvr(reward="binary"), False),
+        (rlvr(rows=512), False),
+        (rlvr(modes=["direct"]), False),
+        ({"arms": {"sft": {"epochs": 3}}}, False),
+        ({"arms": {"sft": None}}, False),
+        ({"benchmarks": {"medqa": {"rows": 100}}}, False),
+        ({"benchmarks": {"medqa": {"data": "medqa_4_options/test"}}}, False),
+        ({"data": {"train_rows": 100}}, False),
+        ({"benchmarks": {"medqa": {"distribution": "out"}}}, False),
+        ({"modes": {"chain_of_thought": {"samples": 16, "temperature": 0.7}}}, False),
+        ({"modes": {"chain_of_thought": {"answer": "bare"}}}, False),
+        ({"modes": {"direct": {"prompt": "prompts/direct_3_shot.txt"}}}, False),
+        ({"modes": {"chain_of_thought": {"max_tokens": 2048}}}, True),
+    ],
+    ids=str,
+)
+def test_what_the_paper_states_makes_the_papers_experiment(overlay: dict[str, Any], papers: bool) -> None:
+    found = experiment(overlay)
+    assert found.is_papers() is found.design()["papers"] is papers
+
+
+def test_the_first_arm_of_each_trainer_is_compared() -> None:
+    found = experiment(SECOND, CHECKPOINT).design()
+    assert (found["rlvr"], found["sft"]) == ("rlvr", "sft")
+    assert found["runs"] == {
+        "base": None, "sft": "sft", "rlvr": "rlvr", "rlvr_dev": "rlvr",
+        "rlvr_format_only": "rlvr_format_only", "rlvr_format_only_dev": "rlvr_format_only", "mine": None,
+    }  # fmt: skip
+    assert experiment({"arms": {"sft": None}}).design()["sft"] is None
+    assert experiment({"base": {"modes": ["direct"]}}).design()["constrained"] is None
+
+
+@pytest.mark.parametrize("name", ["miniature", "smollm2"])
+def test_the_settings_of_a_run_are_an_overlay_that_repeats_it(name: str) -> None:
+    """As render_report writes them: merged over the paper's experiment again, none of its entries come back."""
+    found = experiment(yaml.safe_load(Path(f"config/{name}.yaml").read_text(encoding="utf-8")), CHECKPOINT)
+    assert experiment(yaml.safe_load(yaml.safe_dump(found.overlay()))) == found

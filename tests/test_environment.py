@@ -11,15 +11,21 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
-KINDS = ["cpu", "gpu"]
+KINDS = ["cpu", "gpu", "peer"]
+"""What of the last is left out is what the CPU leaves out."""
 
 
 def lock(kind):
     return install.pins((ENVS / f"{kind}.lock").read_text())
 
 
+def requirements(kind):
+    common = "" if kind == "peer" else (ENVS / "common.in").read_text() + "\n"
+    return common + (ENVS / f"{kind}.in").read_text()
+
+
 def sources(kind):
-    return install.pins((ENVS / "common.in").read_text() + "\n" + (ENVS / f"{kind}.in").read_text())
+    return install.pins(requirements(kind))
 
 
 def test_installed_versions_equal_the_lock():
@@ -42,14 +48,19 @@ def test_torch_is_the_cpu_build():
 def test_the_lock_agrees_with_its_sources(kind):
     wanted = sources(kind)
     assert wanted.items() <= lock(kind).items(), "run `make lock`"
-    lines = (ENVS / f"{kind}.in").read_text() + (ENVS / "common.in").read_text()
-    stated = [line for line in lines.splitlines() if line.split("#")[0].strip() and not line.startswith("-r ")]
+    stated = [
+        line for line in requirements(kind).splitlines() if line.split("#")[0].strip() and not line.startswith("-r ")
+    ]
     assert len(stated) == len(wanted), "every line must be name==version, or its pin goes unchecked"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_lock_names_nothing_that_is_excluded_and_no_torch(kind):
-    excluded = {line for line in (ENVS / f"excludes-{kind}.in").read_text().splitlines() if not line.startswith("#")}
+    excluded = {
+        line
+        for line in (ENVS / f"excludes-{kind.replace('peer', 'cpu')}.in").read_text().splitlines()
+        if not line.startswith("#")
+    }
     assert excluded
     assert not lock(kind).keys() & (excluded | {"torch"})
 

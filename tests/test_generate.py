@@ -1,16 +1,19 @@
 """vLLM's command lines against its own parser, and answers from one engine that loads several models in turn."""
 
+import json
 import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from medrlvr.config import Machine
+from medrlvr.config import Machine, Mode
 from medrlvr.errors import UserError
-from medrlvr.evaluation.generate import ask, command, engine_arguments, reporter
+from medrlvr.evaluation import generate
+from medrlvr.evaluation.generate import ask, command, engine_arguments, reporter, select
 from medrlvr.files import read_parquet
 from medrlvr.progress import Progress
 
@@ -40,36 +43,79 @@ def test_every_option_is_one_of_vllms(machine: Machine) -> None:
 
 
 def test_the_first_model_is_the_engines_and_the_others_follow() -> None:
-    models, answers = [Path("m1"), Path("m2"), Path("m3")], [Path("1.parquet"), Path("2.parquet"), Path("3.parquet")]
+    models, answers = [Path("m1"), Path("m2"), Path("m3")], [Path("a1"), Path("a2"), Path("a3")]
     words = command(Path("a.parquet"), models, answers, ["--dtype", "float32"])
     assert shlex.join(words[1:]) == (
-        "-m medrlvr.evaluation.generate --asked a.parquet --model m1 --also m2 m3"
-        " --answers 1.parquet 2.parquet 3.parquet --dtype float32"
+        "-m medrlvr.evaluation.generate --asked a.parquet --model m1 --also m2 m3 --answers a1 a2 a3 --dtype float32"
     )
 
 
-def test_progress_counts_on_from_model_to_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_counts_on_from_shard_to_shard(capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     watch = reporter(Progress("x", 8, unit="answer", clock=iter(range(100)).__next__), said.append, interval=-1)
-    for done in (1, 4, 1, 4):
-        watch(f"Processed prompts:  25%|##  | {done}/4 [00:00<00:02,  5.5it/s]")
+    for before in (0, 4):
+        for done in (1, 4):
+            watch(f"Processed prompts:  25%|##  | {done}/4 [00:00<00:02,  5.5it/s]")
+        watch(f"answered {before + 4}")
     watch("another line")
     assert said[0] == "x: answer 1 of 8"
-    assert [line.split(",")[0] for line in said[1:]] == [f"x: answer {n} of 8" for n in (4, 5, 8)]
+    assert [line.split(",")[0] for line in said[1:]] == [f"x: answer {n} of 8" for n in (4, 4, 5, 8, 8)]
     assert "another line" in capsys.readouterr().out
 
 
-def asked(*prompts: str) -> pd.DataFrame:
-    rows = [{"question_id": f"q{i}", "benchmark": "b", "mode": "m", "prompt": text} for i, text in enumerate(prompts)]
-    return pd.DataFrame(rows).assign(max_tokens=12)
+GOUT = "Question: What is given for gout?\nAnswer:"
+TALK = "A conversation between User and Assistant."
+WRITTEN = Mode(prompt="direct", answer="bare", max_tokens=12)
+MODES = {
+    "written": WRITTEN,
+    "sampled": WRITTEN.model_copy(update={"samples": 3, "temperature": 1.0, "max_tokens": 3}),
+    "constrained": Mode(prompt="direct", answer="constrained", max_tokens=1),
+}
 
 
-def answers(models: list[Path], folder: Path, state: Path, said: list[str] | None = None) -> pd.DataFrame:
+def prompts(*texts: str, modes: tuple[str, ...] = ("written",), benchmark: str = "b") -> pd.DataFrame:
+    """As `Renderer.asked` returns them: every text in every mode, with three options."""
+    rows = [(f"q{i}", benchmark, mode, text, 3, "t") for mode in modes for i, text in enumerate(texts)]
+    return pd.DataFrame(rows, columns=["question_id", "benchmark", "mode", "prompt", "options", "template"])
+
+
+def asked(*texts: str, modes: tuple[str, ...] = ("written",), seed: int = 1) -> pd.DataFrame:
+    return select(prompts(*texts, modes=modes), modes, MODES, [], seed)
+
+
+def answers(
+    models: list[Path], folder: Path, state: Path, said: list[str] | None = None, questions: pd.DataFrame | None = None
+) -> pd.DataFrame:
     folder.mkdir()
-    prompts = asked("Question: What is given for gout?\nAnswer:", "A conversation between User and Assistant.")
+    table = asked(GOUT, TALK) if questions is None else questions
     say = [].append if said is None else said.append
-    ask(models, prompts, folder, CPU, prompt_max_tokens=100, state=state, stage="t", say=say)
+    ask(models, table, folder, CPU, prompt_max_tokens=100, state=state, stage="t", say=say)
     return read_parquet(folder / "answers.parquet")
+
+
+def test_a_control_is_asked_in_the_first_mode_alone() -> None:
+    both = pd.concat([prompts("x", modes=("written", "sampled", "constrained"), benchmark=name) for name in "bc"])
+    table = select(both, ["sampled", "constrained"], MODES, ["c"], seed=7)
+    assert table[["benchmark", "mode"]].values.tolist() == [["b", "sampled"], ["b", "constrained"], ["c", "sampled"]]
+    how = ["answer", "max_tokens", "samples", "temperature", "seed"]
+    assert table[how].iloc[0].tolist() == ["bare", 3, 3, 1.0, 7]
+    assert table[how].iloc[1].tolist() == ["constrained", 1, 1, 0.0, 0]
+
+
+def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "SHARD_ANSWERS", 3)
+
+    def names(table: pd.DataFrame, version: str = "1") -> list[str]:
+        return generate._shards(table.assign(letter_tokens=[[]] * len(table)), [version]).tolist()
+
+    greedy = names(asked(*"abcde"))
+    assert greedy[0] == greedy[2] != greedy[3] == greedy[4]
+    assert len(set(names(asked(*"abcde", modes=("sampled",))))) == 5
+    assert names(asked(*"abcd"))[:3] == greedy[:3]
+    assert names(asked(*"abxde"))[0] != greedy[0] and names(asked(*"abxde"))[3:] == greedy[3:]
+    assert names(asked(*"abcde"), version="2")[0] != greedy[0]
+    assert names(asked(*"abcde", seed=2)) == greedy, "nothing is drawn where the temperature is 0"
+    assert names(asked("a", modes=("sampled",), seed=2)) != names(asked("a", modes=("sampled",)))
 
 
 @pytest.mark.slow
@@ -100,7 +146,8 @@ def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> No
 
     by_hand = subprocess.run(["sh", tmp_path / "alone/command.sh"], capture_output=True, text=True, check=False)
     assert by_hand.returncode == 0, by_hand.stderr[-2000:]
-    assert read_parquet(tmp_path / "alone/by-hand-1.parquet").equals(alone.drop(columns="model"))
+    (shard,) = (tmp_path / "alone/by-hand-1").glob("*.parquet")
+    assert read_parquet(shard).equals(alone.drop(columns="model"))
 
     said: list[str] = []
     moved = tmp_path / "moved"
@@ -108,6 +155,58 @@ def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> No
     again = answers([moved], tmp_path / "again", tmp_path / "state", said)
     assert said == ["t: the same weights were asked the same before"]
     assert again.equals(alone.assign(model=str(moved)))
+
+
+@pytest.mark.slow
+def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters against transformers: the same log-probabilities, over the whole vocabulary, of the same tokens."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    monkeypatch.setattr(generate, "SHARD_ANSWERS", 4)
+    state, table = tmp_path / "state", asked(GOUT, TALK, modes=("written", "sampled", "constrained"))
+    found = answers([BASE], tmp_path / "first", state, questions=table)
+    assert found.groupby("mode").size().to_dict() == {"constrained": 2, "sampled": 6, "written": 2}
+
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(BASE),
+    )
+    letters = [tokenizer.encode(f" {letter}", add_special_tokens=False)[-1] for letter in "ABC"]
+    for row in found[found["mode"] == "constrained"].to_dict("records"):
+        prompt = {"q0": GOUT, "q1": TALK}[row["question_id"]]
+        with torch.no_grad():
+            logits = model(torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])).logits[0, -1]
+        expected = logits.log_softmax(-1)[letters].numpy()
+        np.testing.assert_allclose(row["letter_logprobs"], expected, atol=1e-4)
+        assert row["response"] == " " + "ABC"[int(expected.argmax())]
+        assert (row["finish_reason"], row["response_tokens"]) == ("constrained", 1)
+
+    sampled = found[found["mode"] == "sampled"]
+    assert sampled["sample"].tolist() == [0, 1, 2] * 2
+    assert sampled.groupby("question_id")["response"].nunique().max() > 1
+    assert found[found["mode"] != "constrained"]["letter_logprobs"].map(len).eq(0).all()
+
+    circumstances = json.loads((tmp_path / "first/generation.json").read_text(encoding="utf-8"))
+    assert circumstances["modes"]["sampled"] == {
+        "answer": "bare", "max_tokens": 3, "samples": 3, "seed": 1, "temperature": 1.0, "template": "t",
+    }  # fmt: skip
+    assert circumstances["answers"] == 10
+    assert circumstances["truncated"] == int((found["finish_reason"] == "length").sum()) > 0
+
+    shards = read_parquet(tmp_path / "first/asked.parquet").groupby("mode")["shard"].unique()
+    assert shards.map(len).to_dict() == {"constrained": 1, "sampled": 2, "written": 1}
+    (kept,) = (state / "answers").iterdir()
+    times = {file: file.stat().st_mtime_ns for file in kept.glob("*.parquet")}
+    (kept / f"{shards['sampled'][1]}.parquet").unlink()
+    said: list[str] = []
+    again = answers([BASE], tmp_path / "second", state, said, questions=table)
+    assert said[0] == "t: 3 answers; starting vLLM"
+    changed = [file.stem for file in kept.glob("*.parquet") if file.stat().st_mtime_ns != times[file]]
+    assert changed == [shards["sampled"][1]]
+    assert again.equals(found), "with a seed of its own a request draws the same again"
 
 
 def test_a_prompt_that_would_not_fit_is_named(tmp_path: Path) -> None:

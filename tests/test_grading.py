@@ -132,7 +132,7 @@ def test_the_prompt_has_no_part_in_a_grade(template: str, wrapped: str, response
     """Cut off as in training, special tokens and chat templates with it."""
     from medrlvr.training.rollouts import cut_prompt
 
-    renderer = Renderer("prompts/question.txt", "prompts/direct.txt", template)
+    renderer = Renderer("prompts/question.txt", chain_of_thought=template)
     prompt = wrapped.format(renderer.prompt({"stem": "Which?", "options": OPTIONS}, "chain_of_thought"))
     cut, ended = cut_prompt(prompt + response + "<|im_end|>", prompt, "<|im_end|>")
     assert (cut, ended) == (response, "stop")

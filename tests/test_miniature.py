@@ -18,7 +18,7 @@ SHIPPED = Path("assets/miniature_base")
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer("prompts/question.txt", "prompts/direct.txt", "prompts/med_rlvr.txt")
+    return Renderer("prompts/question.txt", direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
 
 
 def test_three_findings_tell_a_condition() -> None:

@@ -14,7 +14,7 @@ QUESTION = {"question_id": "toy/train/1", "stem": "Which {metal} shines?", "opti
 
 @pytest.fixture
 def renderer() -> Renderer:
-    return Renderer("prompts/question.txt", "prompts/direct.txt", "prompts/med_rlvr.txt")
+    return Renderer("prompts/question.txt", direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
 
 
 @pytest.mark.parametrize("mode", ["direct", "chain_of_thought"])
@@ -63,7 +63,7 @@ MODES = [path for path in TEMPLATES if path.name != "question.txt"]
 
 @pytest.mark.parametrize("path", MODES, ids=lambda path: path.name)
 def test_every_template_can_be_used(path: Path) -> None:
-    renderer = Renderer("prompts/question.txt", path, path)
+    renderer = Renderer("prompts/question.txt", direct=path)
     prompt = renderer.prompt(QUESTION, "direct")
     assert prompt.count(QUESTION["stem"]) == 1 and prompt.count("\nB. gold") == 1
     assert renderer.sft_row(QUESTION)["output"] == ("B" if "chatml" in path.name else " B")
@@ -86,7 +86,7 @@ def test_chatml_is_what_a_chat_template_writes() -> None:
         "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
         "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
-    prompt = Renderer("prompts/question.txt", *["prompts/direct_chatml.txt"] * 2).prompt(QUESTION, "direct")
+    prompt = Renderer("prompts/question.txt", direct="prompts/direct_chatml.txt").prompt(QUESTION, "direct")
     system, user = re.findall(r"<\|im_start\|>\w+\n(.*?)<\|im_end\|>", prompt, re.DOTALL)
     messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     assert (

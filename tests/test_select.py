@@ -17,7 +17,9 @@ def answers(*letters: str) -> pd.DataFrame:
             {
                 "model": str(model),
                 "question_id": question,
+                "benchmark": "development",
                 "mode": "direct",
+                "sample": 0,
                 "response": letter,
                 "finish_reason": "stop",
             }
@@ -29,23 +31,29 @@ def answers(*letters: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("given", "best"), [(("BB", "AB", "AA"), 1), (("BA", "BA", "AA"), 2), (("AB", "AB", "??"), 0)])
 def test_the_best_on_development_is_taken_and_of_equals_the_first(given: tuple[str, ...], best: int) -> None:
-    table = choose(answers(*given), QUESTIONS, MODELS)
+    table = choose(answers(*given), QUESTIONS, MODELS, "bare")
     assert table.index[table["chosen"]].tolist() == [best]
     assert table["candidate"].tolist() == ["lr1e-05", "lr5e-06", "lr1e-06"]
     assert table["n"].tolist() == [2, 2, 2]
 
 
 def test_what_cannot_be_read_is_counted() -> None:
-    table = choose(answers("A?", "AB", "??"), QUESTIONS, MODELS)
+    table = choose(answers("A?", "AB", "??"), QUESTIONS, MODELS, "bare")
     assert table["accuracy"].tolist() == [0.5, 1.0, 0.0]
     assert table["unparsed"].tolist() == [0.5, 0.0, 1.0]
 
 
+def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
+    tagged = answers("AB", "AB", "AB").assign(response="<think>a</think><answer>A</answer>")
+    assert choose(tagged, QUESTIONS, MODELS, "tagged")["accuracy"].tolist() == [0.5] * 3
+    assert choose(tagged, QUESTIONS, MODELS, "bare")["unparsed"].tolist() == [1.0] * 3
+
+
 def test_one_candidate_is_no_choice() -> None:
-    table = choose(None, QUESTIONS, MODELS[:1])
+    table = choose(None, QUESTIONS, MODELS[:1], "bare")
     assert table[["chosen", "n"]].iloc[0].tolist() == [True, 0]
     with pytest.raises(ValueError, match="too many"):
-        choose(None, QUESTIONS, MODELS)
+        choose(None, QUESTIONS, MODELS, "bare")
 
 
 def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ results' config.yaml says, and graded by the same grader.
 """
 
 import argparse
+import math
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -16,10 +17,9 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medrlvr.config import Experiment, Mode, load
+from medrlvr.config import Experiment, load
 from medrlvr.errors import UserError
-from medrlvr.evaluation.generate import ask
-from medrlvr.evaluation.score import ANSWER_FORM
+from medrlvr.evaluation.generate import ask, select
 from medrlvr.files import read_parquet
 from medrlvr.grading import grade
 from medrlvr.prompts import LETTERS, Renderer
@@ -78,15 +78,15 @@ def _own_question(file: Path) -> dict[str, Any]:
     return {"question_id": str(file), "stem": question.stem, "options": question.options, "gold": gold}
 
 
-def converse(model: Path, name: str | None, mode: Mode | None) -> str:
+def converse(model: Path, name: str | None, mode: str | None) -> str:
     """Ask and grade; return prompt, response and grade as text.
 
     Args:
         name: as in `find_question`.
-        mode: how to ask; None: as the evaluation asks this model, reasoning where it has the choice.
+        mode: how to ask, one of the experiment's modes; None: the model's first, by which it is judged.
 
     Raises:
-        UserError: model or question are not there, or the engine failed.
+        UserError: model, question or mode are not there, or the engine failed.
     """
     results, experiment = find_experiment(model)
     question = find_question(name, results, experiment)
@@ -94,14 +94,15 @@ def converse(model: Path, name: str | None, mode: Mode | None) -> str:
     arm = model.resolve().relative_to(results).parts[1]
     if arm not in {name.split("/")[0] for name in experiment.models()}:
         raise UserError(f"{model}: {results / 'config.yaml'} has no arm {arm}.")
-    mode = mode or experiment.modes(arm)[-1]
-    prompt = Renderer(**experiment.prompts.model_dump()).prompt(question, mode)
-    limit = getattr(experiment.evaluation, f"{mode}_max_tokens")
-    asked = {"question_id": question["question_id"], "benchmark": "", "mode": mode, "prompt": prompt}
+    mode = mode or experiment.modes_of(arm)[0]
+    if mode not in experiment.modes:
+        raise UserError(f"{results / 'config.yaml'} has no mode {mode}; it has: {', '.join(experiment.modes)}.")
+    renderer = Renderer(experiment.prompts.question, **{mode: experiment.template(mode)})
+    prompts = renderer.asked({"": pd.DataFrame([question])})
     with TemporaryDirectory(prefix="ask-") as folder, (Path(folder) / "log").open("w") as log, redirect_stdout(log):
         ask(
             [model],
-            pd.DataFrame([asked | {"max_tokens": limit}]),
+            select(prompts, [mode], experiment.modes, (), experiment.evaluation.seed).assign(samples=1),
             Path(folder),
             experiment.machine,
             prompt_max_tokens=experiment.evaluation.prompt_max_tokens,
@@ -110,9 +111,12 @@ def converse(model: Path, name: str | None, mode: Mode | None) -> str:
             say=lambda line: print(line, file=sys.stderr),
         )
         answer = read_parquet(Path(folder) / "answers.parquet").iloc[0]
-    cut = answer["finish_reason"] == "length"
     found = grade(
-        answer["response"], list(question["options"]), int(question["gold"]), ANSWER_FORM[mode], truncated=cut
+        answer["response"],
+        list(question["options"]),
+        int(question["gold"]),
+        experiment.modes[mode].form,
+        truncated=answer["finish_reason"] == "length",
     )
     verdict = "right" if found.correct else "wrong" if found.letter else "not readable, so wrong"
     lines = [
@@ -122,6 +126,12 @@ def converse(model: Path, name: str | None, mode: Mode | None) -> str:
         f"tokens: {answer['response_tokens']}, ended by {answer['finish_reason']}",
         "Research only: not medical advice.",
     ]
+    if len(answer["letter_logprobs"]):
+        shares = [
+            f"{letter} {math.exp(value):.3f}" for letter, value in zip(LETTERS, answer["letter_logprobs"], strict=False)
+        ]
+        lines.insert(1, f"probability of the letters: {', '.join(shares)}")
+    prompt = prompts["prompt"].iloc[0]
     head = f"--- {question['question_id']}, {mode}\n{prompt}\n--- response\n{answer['response']}\n--- grade"
     return "\n".join([head, *lines])
 
@@ -131,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m medrlvr.ask", description=__doc__)
     parser.add_argument("model", type=Path, help="folder of a model under results/<experiment>/")
     parser.add_argument("--question", help="id of a benchmark question, or a JSON file; default: the first")
-    parser.add_argument("--mode", choices=["direct", "chain_of_thought"], help="default: as the evaluation asks it")
+    parser.add_argument("--mode", help="a mode of the experiment; default: that by which the model is judged")
     options = parser.parse_args()
     try:
         print(converse(options.model, options.question, options.mode))

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from medrlvr.errors import UserError
 
-Mode = Literal["direct", "chain_of_thought"]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-Modes = Annotated[tuple[Mode, ...], Field(min_length=1)]
+Modes = Annotated[tuple[str, ...], Field(min_length=1)]
+Control = Literal["shuffled", "five_options", "none_of_the_above"]
 
 
 CHOSEN = "_dev"
@@ -48,8 +48,8 @@ class BaseModelSource(Settings):
     """Ours: goes into the card of every trained model, which inherits it."""
     context_tokens: Positive = 32768
     """Ours: the longest text that the model reads. Prompt and response must fit; checked against the model's file."""
-    modes: Modes = ("direct", "chain_of_thought")
-    """Paper: the base is asked both ways."""
+    modes: Modes = ("chain_of_thought", "direct", "constrained")
+    """Paper: chain of thought and direct. Ours: constrained, to see what it knows but does not say."""
 
 
 class Data(Settings):
@@ -101,6 +101,39 @@ class Benchmark(Settings):
     """Paper: null, all, as any claim needs. A number: a random sample, for a trial run."""
     title: str
     """Ours: as tables and figures show it."""
+    controls: tuple[Control, ...] = ()
+    """Ours: the same questions asked once more, of each model in its first mode. shuffled: in another order;
+    five_options: the right one and four others; none_of_the_above: without that option, or with it where it is not."""
+
+
+class Mode(Settings):
+    """One way to ask a model. The paper's two, and constrained; more by a name of your choice."""
+
+    prompt: str
+    """Paper: direct and chain_of_thought, the templates that models are trained with. Ours: or a template file."""
+    answer: Literal["bare", "tagged", "constrained"]
+    """Ours. Where the letter is. bare: at the response's begin; tagged: in the answer block; constrained: nothing is
+    written, and the letter of the highest probability is taken."""
+    max_tokens: Positive = 1024
+    """Ours: room for the response. Of no effect where constrained."""
+    samples: Positive = 1
+    """Ours: responses to each question; the letter that most of them give is the answer (self-consistency)."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """Ours: 0 is greedy."""
+
+    @property
+    def form(self) -> Literal["bare", "tagged"]:
+        """Where the grader looks for the letter: a constrained answer is a bare one."""
+        return "tagged" if self.answer == "tagged" else "bare"
+
+
+class Checkpoint(Settings):
+    """A model of yours, asked beside the trained ones."""
+
+    path: str
+    """Ours: a folder with safetensors, configuration and tokenizer."""
+    modes: Modes = ("chain_of_thought", "direct", "constrained")
+    """Ours: how it is asked; by the first it is judged."""
 
 
 class Prompts(Settings):
@@ -121,8 +154,8 @@ class SftArm(Settings):
     """Paper. What kind of arm this is; it decides which keys may follow."""
     seeds: Seeds = (1,)
     """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
-    modes: Modes = ("direct",)
-    """Paper: it is asked as it was trained, and gives no reasoning."""
+    modes: Modes = ("direct", "chain_of_thought", "constrained")
+    """Paper: direct, as trained. Ours: the others, as controls. By the first it is chosen and judged."""
     epochs: Positive = 10
     """Paper."""
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-5, 5e-6, 1e-6)
@@ -140,8 +173,8 @@ class RlvrArm(Settings):
     """Paper. What kind of arm this is; it decides which keys may follow."""
     seeds: Seeds = (1,)
     """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
-    modes: Modes = ("chain_of_thought",)
-    """Paper: it is asked with the prompt it was trained on."""
+    modes: Modes = ("chain_of_thought", "direct", "constrained")
+    """Paper: chain of thought, as trained. Ours: the others, as controls. By the first it is chosen and judged."""
     reward: str | dict[str, float | dict[str, float]]
     """Paper: `paper` is -1 without a valid format, 0 for a wrong letter, +1 for the right one. docs/rewards.md has the
     others. Or a Python file of yours with a function `reward(grade)`; or several, each with its weight."""
@@ -191,18 +224,14 @@ Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
 
 
 class Evaluation(Settings):
-    """How answers are generated, greedily, and scored."""
+    """How answers are generated and scored."""
 
     prompt_max_tokens: Positive = 2048
     """Ours. A longer question stops the run, it is never cut."""
-    direct_max_tokens: Positive = 8
-    """Ours: room for a letter."""
-    chain_of_thought_max_tokens: Positive = 1024
-    """Ours, as in training."""
     bootstrap_resamples: Positive = 1000
-    """Paper, Figure 3."""
-    seed: int = 1
-    """Ours: of the resamples."""
+    """Paper, Figure 3: of the standard deviation. Intervals take ten times as many."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Ours: of resamples, sampled answers and the benchmarks' controls."""
 
 
 class Machine(Settings):
@@ -247,6 +276,10 @@ class Miniature(Settings):
     """Only with base.source: rebuilt."""
 
 
+GROUPS = ("benchmarks", "modes", "arms", "checkpoints")
+"""Settings that hold entries by name, which an overlay may add, change and remove."""
+
+
 class Experiment(Settings):
     """Everything that decides a result."""
 
@@ -260,18 +293,34 @@ class Experiment(Settings):
     data: Data = Data()
     contamination: Contamination = Contamination()
     benchmarks: dict[str, Benchmark] = {
-        "medqa": Benchmark(data="medqa/test", distribution="in", title="MedQA"),
-        "mmlu_pro_health": Benchmark(data="mmlu_pro_health/test", distribution="out", title="MMLU-Pro health"),
+        "medqa": Benchmark(
+            data="medqa/test", distribution="in", title="MedQA", controls=("shuffled", "none_of_the_above")
+        ),
+        "mmlu_pro_health": Benchmark(
+            data="mmlu_pro_health/test",
+            distribution="out",
+            title="MMLU-Pro health",
+            controls=("shuffled", "five_options"),
+        ),
     }
     """Paper. What every model is asked. In an overlay, null removes one."""
+    modes: dict[str, Mode] = {
+        "direct": Mode(prompt="direct", answer="bare", max_tokens=8),
+        "chain_of_thought": Mode(prompt="chain_of_thought", answer="tagged"),
+        "constrained": Mode(prompt="direct", answer="constrained", max_tokens=1),
+    }
+    """How models can be asked; base, arms and checkpoints name those that they are. In an overlay, null removes one."""
     prompts: Prompts = Prompts()
     arms: dict[str, Arm] = {"sft": SftArm(trainer="sft"), "rlvr": RlvrArm(trainer="rlvr", reward="paper")}
-    """What is trained, by a name of your choice. In an overlay, null removes one, and a new name adds one."""
+    """What is trained, by a name of your choice. In an overlay, null removes one, and a new name adds one; with
+    `like: rlvr` in it, it has that arm's settings but for those that it names."""
+    checkpoints: dict[str, Checkpoint] = {}
+    """Ours: other models to ask, by a name of your choice: `update40: {path: results/.../update40}`."""
     evaluation: Evaluation = Evaluation()
     machine: Machine = Machine()
     miniature: Miniature = Miniature()
 
-    @field_validator("benchmarks", "arms", mode="before")
+    @field_validator(*GROUPS, mode="before")
     @classmethod
     def _null_removes(cls, entries: Any) -> Any:
         # An overlay is merged over config.yaml key by key, so it needs a way to say that an entry is not there.
@@ -280,23 +329,100 @@ class Experiment(Settings):
         return {name: entry for name, entry in entries.items() if entry is not None}
 
     def models(self) -> list[str]:
-        """Folder of every model below `models/`: base, then <arm>/seed<n>; for RLVR also <arm>_dev/seed<n>.
+        """Name of every model that is asked: base, <arm>/seed<n>, for RLVR also <arm>_dev/seed<n>, and checkpoints.
 
-        `<arm>` is RLVR's last checkpoint, as in the paper, `<arm>_dev` the one that did best on development.
+        `<arm>` is RLVR's last checkpoint, as in the paper, `<arm>_dev` the one that did best on development. Names of
+        base and arms are folders below `models/`.
         """
         trained = []
         for name, arm in self.arms.items():
             trained += [f"{name}/seed{seed}" for seed in arm.seeds]
             if isinstance(arm, RlvrArm):
                 trained += [f"{name}{CHOSEN}/seed{seed}" for seed in arm.seeds]
-        return ["base", *trained]
+        return ["base", *trained, *self.checkpoints]
 
-    def modes(self, model: str) -> tuple[Mode, ...]:
-        """How `model`, one of `models()`, is asked."""
+    def modes_of(self, model: str) -> tuple[str, ...]:
+        """How `model`, one of `models()` or an arm, is asked; by the first it is judged."""
         if model == "base":
             return self.base.modes
         name = model.split("/")[0]
+        if name in self.checkpoints:
+            return self.checkpoints[name].modes
         return self.arms[name if name in self.arms else name.removesuffix(CHOSEN)].modes
+
+    def asked(self) -> dict[str, tuple[str, Control | None]]:
+        """Every set of questions that models are asked -> its benchmark and, of its controls, which it is."""
+        sets: dict[str, tuple[str, Control | None]] = {name: (name, None) for name in self.benchmarks}
+        for name, benchmark in self.benchmarks.items():
+            sets |= {f"{name}_{control}": (name, control) for control in benchmark.controls}
+        return sets
+
+    def titles(self) -> dict[str, str]:
+        """As tables show them, by the names of `asked()`."""
+        return {
+            name: self.benchmarks[benchmark].title + (f", {control.replace('_', ' ')}" if control else "")
+            for name, (benchmark, control) in self.asked().items()
+        }
+
+    def main_arm(self, trainer: Literal["sft", "rlvr"]) -> str | None:
+        """The arm that stands for the paper's: the first of its trainer. The others are ablations and controls."""
+        return next((name for name, arm in self.arms.items() if arm.trainer == trainer), None)
+
+    def template(self, mode: str) -> str:
+        """The template file of a mode."""
+        prompt = self.modes[mode].prompt
+        return str(getattr(self.prompts, prompt)) if prompt in ("direct", "chain_of_thought") else prompt
+
+    def is_papers(self) -> bool:
+        """Whether this is the paper's experiment, in everything that the paper states."""
+        defaults, sft, rlvr = Experiment(), self.main_arm("sft"), self.main_arm("rlvr")
+        if sft is None or rlvr is None:
+            return False
+        ours, papers = [
+            [
+                experiment.base.name.partition("@")[0],
+                experiment.data.train,
+                experiment.data.train_rows,
+                experiment.data.none_of_the_above,
+                sorted((test.data, test.distribution, test.rows) for test in experiment.benchmarks.values()),
+                (experiment.prompts.question, experiment.prompts.chain_of_thought),
+                [getattr(experiment.arms[first], name) for name in ("epochs", "learning_rates")],
+                [getattr(experiment.arms[second], name) for name in ("reward", "rows", "episodes")],
+                [
+                    (experiment.template(mode), experiment.modes[mode].answer, experiment.modes[mode].samples)
+                    for mode in (experiment.modes_of(arm)[0] for arm in (first, second))
+                ],
+            ]
+            for experiment, first, second in ((self, sft, rlvr), (defaults, "sft", "rlvr"))
+        ]
+        return ours == papers
+
+    def design(self) -> dict[str, Any]:
+        """What is compared with what, as `evaluation.compare.Design` describes it."""
+        models: dict[str, list[str]] = {}
+        for model in self.models():
+            models.setdefault(model.split("/")[0], []).append(model)
+        scored = [mode for mode in self.base.modes if self.modes[mode].answer == "constrained"]
+        runs = {arm: arm if arm in self.arms else arm.removesuffix(CHOSEN) for arm in models}
+        return {
+            "models": models,
+            "runs": {arm: run if run in self.arms else None for arm, run in runs.items()},
+            "modes": {arm: self.modes_of(arm) for arm in models},
+            "sets": self.asked(),
+            "rlvr": self.main_arm("rlvr"),
+            "sft": self.main_arm("sft"),
+            "constrained": scored[0] if scored else None,
+            "distributions": {name: benchmark.distribution for name, benchmark in self.benchmarks.items()},
+            "papers": self.is_papers(),
+            "claims": self.claims,
+        }
+
+    def overlay(self) -> dict[str, Any]:
+        """Return all settings as an overlay of config.yaml: entries that are there and not here are null."""
+        values, defaults = self.model_dump(mode="json"), Experiment()
+        for group in GROUPS:
+            values[group] = dict.fromkeys(getattr(defaults, group)) | values[group]
+        return values
 
 
 def training_settings(arm: Arm) -> dict[str, Any]:
@@ -331,6 +457,9 @@ def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
             other = seen.setdefault(getattr(benchmark, key), name)
             if other != name:
                 yield ("benchmarks", name, key), f"is that of benchmark {other} too"
+        for control in benchmark.controls:
+            if f"{name}_{control}" in experiment.benchmarks:
+                yield ("benchmarks", f"{name}_{control}"), f"is the name of {name}'s control {control}"
     if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
         yield ("arms",), "there is none with trainer: rlvr, so there would be no dynamics to report"
     for name, arm in experiment.arms.items():
@@ -340,9 +469,31 @@ def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("arms", name), f"is the name of {name.removesuffix(CHOSEN)}'s checkpoint chosen on development"
         for key, message in _arm_conflicts(arm, machine):
             yield ("arms", name, key), message
+    yield from _asking_conflicts(experiment)
     for path, longest in _text_lengths(experiment):
         if longest > base.context_tokens:
             yield path, f"prompt and response have {longest} tokens, base.context_tokens is {base.context_tokens}"
+
+
+def _asking_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, mode in experiment.modes.items():
+        if not _NAME.fullmatch(name):
+            yield ("modes", name), "cannot be a mode's name: a-z, 0-9 and _"
+        if mode.samples > 1 and (mode.answer == "constrained" or mode.temperature == 0):
+            yield ("modes", name, "samples"), "would all be the same: they need temperature above 0 and written answers"
+    asked: dict[tuple[str, ...], tuple[str, ...]] = {("base",): experiment.base.modes}
+    asked |= {("arms", name): arm.modes for name, arm in experiment.arms.items()}
+    asked |= {("checkpoints", name): checkpoint.modes for name, checkpoint in experiment.checkpoints.items()}
+    for path, modes in asked.items():
+        for mode_name in modes:
+            if mode_name not in experiment.modes:
+                yield (*path, "modes"), f"there is no mode {mode_name}; there are: {', '.join(experiment.modes)}"
+        if len(set(modes)) < len(modes):
+            yield (*path, "modes"), "one stands there twice"
+    taken = {model.split("/")[0] for model in experiment.models()[: -len(experiment.checkpoints) or None]}
+    for name in experiment.checkpoints:
+        if not _NAME.fullmatch(name) or name in taken:
+            yield ("checkpoints", name), f"cannot be a checkpoint's name: a-z, 0-9 and _, and none of {sorted(taken)}"
 
 
 def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
@@ -366,7 +517,7 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
 
 def _text_lengths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], int]]:
     evaluation = experiment.evaluation
-    longest = max(evaluation.direct_max_tokens, evaluation.chain_of_thought_max_tokens)
+    longest = max((mode.max_tokens for mode in experiment.modes.values() if mode.answer != "constrained"), default=1)
     yield ("evaluation", "prompt_max_tokens"), evaluation.prompt_max_tokens + longest
     for name, arm in experiment.arms.items():
         if isinstance(arm, RlvrArm):
@@ -390,7 +541,7 @@ def load(
     """
     positions = [(file, _lines(Path(file))) for file in files]
     try:
-        experiment = Experiment.model_validate(dict(values))
+        experiment = Experiment.model_validate({**values, **_likened(values)})
         problems = [(key, why + _shown(_value_at(values, key))) for key, why in conflicts(experiment)]
     except ValidationError as error:
         # A list with a wrong entry is reported as too short as well; and one problem of a key is enough.
@@ -401,6 +552,19 @@ def load(
         lines = [f"  {_where(key, positions, command_line or {})}{'.'.join(key)}: {why}" for key, why in problems]
         raise UserError("the configuration cannot be used:\n" + "\n".join(lines)) from None
     return experiment
+
+
+def _likened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arms, by their key, in which `like` is replaced by what the arm that it names has; else nothing."""
+    arms = values.get("arms")
+    if not isinstance(arms, dict):
+        return {}
+    models = {name: arm for name, arm in arms.items() if isinstance(arm, dict) and "like" not in arm}
+    found = {}
+    for name, arm in arms.items():
+        model = models.get(arm["like"]) if isinstance(arm, dict) and "like" in arm else None
+        found[name] = {**model, **{key: value for key, value in arm.items() if key != "like"}} if model else arm
+    return {"arms": found}
 
 
 def _explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -421,8 +585,10 @@ def _explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
             return key, f"is missing. {' '.join(explanation.split())}"
         case "tuple_type":
             return key, f"should be a list, such as [{problem['input']}] (value: {problem['input']!r})"
+        case "union_tag_not_found" if "like" in problem["input"]:
+            return (*key, "like"), "names an arm that has settings of its own" + _shown(problem["input"]["like"])
         case "union_tag_not_found":
-            return key, "needs trainer: sft or trainer: rlvr"
+            return key, "needs trainer: sft or trainer: rlvr, or like: and the name of another arm"
     if location[0] == "arms" and key[2:3] == ("reward",):
         # pydantic tells of every form that it might have been.
         why = "names a reward, or several with their weights, such as paper or {paper: 1, leak_penalty: 0.5}"
@@ -439,14 +605,15 @@ def _settings_at(location: tuple[Any, ...]) -> type[Settings]:
     match location:
         case ("arms", _, trainer, _):
             return SftArm if trainer == "sft" else RlvrArm
-        case ("benchmarks", _, _):
-            return Benchmark
+        case (group, _, _) if group in _ENTRIES:
+            return _ENTRIES[group]
         case (group, _):
             return type(getattr(_DEFAULTS, group))
     return Experiment
 
 
 _DEFAULTS = Experiment()
+_ENTRIES: dict[str, type[Settings]] = {"benchmarks": Benchmark, "modes": Mode, "checkpoints": Checkpoint}
 
 
 def _value_at(values: Any, key: Sequence[str]) -> Any:

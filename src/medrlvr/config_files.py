@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from medrlvr.config import Experiment
+from medrlvr.config import GROUPS, Experiment
 from medrlvr.files import write_text
 
 YAML = Path("config/config.yaml")
@@ -40,7 +40,7 @@ def _settings(settings: BaseModel, pad: str, explained: set[type[BaseModel]]) ->
         if isinstance(value, BaseModel):
             yield f"{pad}{name}:"
             yield from _settings(value, pad + "  ", explained)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             yield f"{pad}{name}:"
             for entry, content in value.items():
                 yield f"{pad}  {entry}:"
@@ -60,7 +60,13 @@ def schema() -> dict[str, Any]:
     whole = Experiment.model_json_schema()
     for definition in [whole, *whole["$defs"].values()]:
         definition.pop("required", None)
-    for group in ("benchmarks", "arms"):
+    for arm in ("SftArm", "RlvrArm"):
+        like = {
+            "description": "The name of another arm, whose settings this one has where it names none.",
+            "type": "string",
+        }
+        whole["$defs"][arm]["properties"]["like"] = like
+    for group in GROUPS:
         entry = whole["properties"][group]["additionalProperties"]
         # By its trainer alone an overlay's entry cannot be told: it may only change a number.
         kinds = entry.get("oneOf", [entry])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +21,7 @@ from huggingface_hub import snapshot_download
 from medrlvr.config import BaseModelSource
 from medrlvr.errors import UserError
 from medrlvr.hub import download
+from medrlvr.prompts import LETTERS, letter_behind
 
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
 # Part of the cache's key; raise the number when `dequantise` changes what it writes.
@@ -67,14 +69,17 @@ def fetch_model(
     return origin
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, key: str = "base.name") -> None:
     """Require a complete model that loads without running anybody's code.
+
+    Args:
+        key: the setting that names the folder, for the message.
 
     Raises:
         UserError: lists all that is missing or not allowed.
     """
     if not folder.is_dir():
-        raise UserError(f"base model: there is no folder {folder}. `base.name` in the configuration names it.")
+        raise UserError(f"{key}: there is no folder {folder}.")
     faults = []
     if not (folder / "config.json").is_file():
         faults.append("no config.json; it must be a model folder as transformers saves it")
@@ -96,7 +101,7 @@ def check_folder(folder: Path) -> None:
                 " safetensors, or convert them with a tool and on a machine you trust"
             )
     if faults:
-        raise UserError(f"base model: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise UserError(f"{key}: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
 def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
@@ -122,6 +127,39 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
             f" {', '.join(map(str, cut[:5]))}{more}. The longest, row {lengths.index(longest) + 1}, has {longest}:"
             f" raise {key} to that or more."
         )
+
+
+def letter_tokens(base: Path, prompts: Sequence[str], options: Sequence[int]) -> list[list[int]]:
+    """Return for each prompt the token of every option's letter as it would follow the prompt.
+
+    Args:
+        options: how many each question has.
+
+    Raises:
+        UserError: a letter is more than one token there, so that its probability is not that of one next token.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    answered = [
+        prompt + letter_behind(prompt, index)
+        for prompt, count in zip(prompts, options, strict=True)
+        for index in range(count)
+    ]
+    encoded = iter(tokenizer.encode_batch(answered, add_special_tokens=False))
+    found = []
+    for prompt, count in zip(tokenizer.encode_batch(list(prompts), add_special_tokens=False), options, strict=True):
+        row = []
+        for index, text in enumerate(islice(encoded, count)):
+            if text.ids[:-1] != prompt.ids:
+                raise UserError(
+                    f"base model: behind a prompt the letter {LETTERS[index]} is not one token of its tokenizer, so"
+                    " letters cannot be scored. Take the mode that does out of the modes: that name it (answer:"
+                    " constrained)."
+                )
+            row.append(text.ids[-1])
+        found.append(row)
+    return found
 
 
 def dequantise(gguf: Path, folder: Path) -> None:

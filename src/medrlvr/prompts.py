@@ -4,6 +4,7 @@ A prompt is made of two files in `prompts/`: `question.txt` lays out the stem an
 puts that text where it says `{input}`. The templates are plain text; nothing in a question is interpreted.
 """
 
+import hashlib
 import json
 import string
 from collections.abc import Mapping, Sequence
@@ -58,13 +59,14 @@ def render_prompt(template: str, question_template: str, stem: str, options: Seq
 class Renderer:
     """The templates of an experiment, loaded once; renders rows of a question table (paper, section 3.2)."""
 
-    def __init__(self, question: str | Path, direct: str | Path, chain_of_thought: str | Path) -> None:
-        """Load the three template files; raises UserError as `load_template` does."""
+    def __init__(self, question: str | Path, **templates: str | Path) -> None:
+        """Load the file that lays out a question and those of the modes, by name; raises as `load_template` does.
+
+        `direct` and `chain_of_thought` are what models are trained with.
+        """
         self._question = load_template(question, ["stem", "options"])
-        self._modes = {
-            "direct": load_template(direct, ["input"]),
-            "chain_of_thought": load_template(chain_of_thought, ["input"]),
-        }
+        self._modes = {name: load_template(file, ["input"]) for name, file in templates.items()}
+        self._versions = {name: f"{_version(file)}, {_version(question)}" for name, file in templates.items()}
 
     def fixed_lines(self) -> list[str]:
         """Return the templates' lines that no question changes."""
@@ -76,13 +78,9 @@ class Renderer:
         return render_prompt(self._modes[mode], self._question, question["stem"], list(question["options"]))
 
     def sft_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
-        """Return {"input", "output"}: the direct prompt and the gold letter, with the space that tokenisers expect.
-
-        Behind white space, as chat templates end, none is added.
-        """
+        """Return {"input", "output"}: the direct prompt and the gold letter."""
         prompt = self.prompt(question, "direct")
-        space = "" if prompt[-1:].isspace() else " "
-        return {"input": prompt, "output": f"{space}{LETTERS[question['gold']]}"}
+        return {"input": prompt, "output": letter_behind(prompt, question["gold"])}
 
     def rlvr_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
         """Return {"input", "label"}; the label is JSON text, all that the reward needs to grade a response."""
@@ -97,10 +95,33 @@ class Renderer:
         }
 
     def asked(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        """Return question_id, benchmark, mode and prompt of every question in every mode; `tables` by benchmark."""
+        """Return what can be asked: every question of `tables`, which are by benchmark, in every mode.
+
+        Returns:
+            question_id, benchmark, mode, prompt, options (how many there are) and template (files and hashes).
+        """
         return pd.DataFrame(
-            {"question_id": row["question_id"], "benchmark": name, "mode": mode, "prompt": self.prompt(row, mode)}
+            {
+                "question_id": row["question_id"],
+                "benchmark": name,
+                "mode": mode,
+                "prompt": self.prompt(row, mode),
+                "options": len(row["options"]),
+                "template": self._versions[mode],
+            }
             for mode in self._modes
             for name, table in tables.items()
             for row in table.to_dict("records")
         )
+
+
+def letter_behind(prompt: str, index: int) -> str:
+    """Return an option's letter as an answer follows a prompt: with the space that tokenisers expect before a word.
+
+    Behind white space, as chat templates end, none is added.
+    """
+    return f"{'' if prompt[-1:].isspace() else ' '}{LETTERS[index]}"
+
+
+def _version(file: str | Path) -> str:
+    return f"{file} {hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]}"

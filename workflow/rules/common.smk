@@ -3,6 +3,7 @@
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -13,6 +14,7 @@ from medrlvr.data.registry import find, load_registry, require_datasets
 from medrlvr.environment import check_device, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
+from medrlvr.models import check_folder
 from medrlvr.prompts import Renderer
 
 export_source()
@@ -41,6 +43,11 @@ BASE = EXPERIMENT.base
 ARMS = EXPERIMENT.arms
 MODELS = EXPERIMENT.models()
 BENCHMARKS = list(EXPERIMENT.benchmarks)
+# The benchmarks and their controls, by name; and each mode's template.
+ASKED = EXPERIMENT.asked()
+CONTROLS = [name for name, (_, control) in ASKED.items() if control]
+FORMS = {mode: settings.form for mode, settings in EXPERIMENT.modes.items()}
+TEMPLATES = {mode: EXPERIMENT.template(mode) for mode in EXPERIMENT.modes}
 SFT_ARMS = [name for name in ARMS if ARMS[name].trainer == "sft"]
 RLVR_ARMS = [name for name in ARMS if ARMS[name].trainer == "rlvr"]
 RUNS = [f"{name}/seed{seed}" for name in ARMS for seed in ARMS[name].seeds]
@@ -63,12 +70,15 @@ SETS = [EXPERIMENT.data.train, *HELD_OUT.values()]
 
 # Files that the configuration names are looked at before anything runs.
 or_stop(lambda: Renderer(**EXPERIMENT.prompts.model_dump()))
+or_stop(lambda: Renderer(EXPERIMENT.prompts.question, **TEMPLATES))
 or_stop(require_datasets, SOURCES, EXPERIMENT.data.none_of_the_above, "data.none_of_the_above")
 or_stop(find, SOURCES, EXPERIMENT.data.train, "data.train")
 for name, dataset in HELD_OUT.items():
     or_stop(find, SOURCES, dataset, f"benchmarks.{name}.data" if name in BENCHMARKS else "data.development")
 for name in RLVR_ARMS:
     or_stop(rewards.find, ARMS[name].reward, f"arms.{name}.reward")
+for name, checkpoint in EXPERIMENT.checkpoints.items():
+    or_stop(check_folder, Path(checkpoint.path), f"checkpoints.{name}.path")
 
 # Changes when the grader decides otherwise, and not when a comment in it does.
 GRADER = fingerprint(inspect.getsource(grading))
@@ -90,15 +100,22 @@ RECORDS = [
         "data/contamination.parquet",
         "data/data_card.json",
         "prompts/rlvr.jsonl",
+        "prompts/benchmarks.parquet",
         "base.json",
         *(f"dynamics/{run}.parquet" for run in [*SFT_RUNS, *RLVR_RUNS]),
         *(f"rollouts/{run}/rollouts.parquet" for run in RLVR_RUNS),
         *(f"development/{run}/selection.json" for run in RUNS),
         *(f"eval/{model}/{table}.parquet" for model in MODELS for table in ("answers", "scores")),
         "compare/comparisons.json",
+        "compare/verdict.json",
         "figures/accuracy.csv",
     ]
 ]
+
+
+def again(path):
+    """The command that makes a file again, once there is a page and so a config.yaml beside it."""
+    return f".venv/bin/snakemake --cores 1 --configfile {RESULTS}/config.yaml --forcerun {path} -- {path}"
 
 
 def require_device():
@@ -113,6 +130,16 @@ def question_tables(names):
 
 def raw_file(wildcards):
     return f"{RESULTS}/data/raw/{SOURCES[f'{wildcards.dataset}/{wildcards.split}'].raw_file}"
+
+
+def settings_of(modes):
+    return {name: EXPERIMENT.modes[name].model_dump(mode="json") for name in modes}
+
+
+def model_folder(wildcards):
+    """Of a trained model, the base, or one of the user's checkpoints."""
+    given = EXPERIMENT.checkpoints.get(wildcards.model)
+    return [given.path if given else f"{RESULTS}/models/{wildcards.model}"]
 
 
 def candidates(wildcards):

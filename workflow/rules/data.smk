@@ -7,6 +7,7 @@ OUTPUTS:
     duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and what they lead to
     runs                 = data/runs.parquet: what training questions share with held-out ones
     train, benchmarks    = data/train.parquet, data/benchmarks/{benchmark}.parquet
+                           and, with other options, {benchmark}_{control}.parquet
     contamination        = data/contamination.parquet: training questions that a held-out set has, and which are removed
     data card            = data/data_card.json: where the questions come from and what was found wrong with them
 """
@@ -156,6 +157,29 @@ rule split_questions:
         "Settle the training questions and the benchmarks"
     script:
         "../scripts/split_questions.py"
+
+
+rule vary_benchmark:
+    """A benchmark's controls: the same questions with other options."""
+    input:
+        f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet",
+    output:
+        f"{RESULTS}/data/benchmarks/{{benchmark}}_{{control}}.parquet",
+    log:
+        f"{RESULTS}/logs/data/benchmarks/{{benchmark}}_{{control}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/benchmarks/{{benchmark}}_{{control}}.tsv"
+    wildcard_constraints:
+        benchmark="|".join(BENCHMARKS),
+        control="|".join(get_args(configuration.Control)),
+    params:
+        seed=EXPERIMENT.evaluation.seed,
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Ask {wildcards.benchmark} as a control: {wildcards.control}"
+    script:
+        "../scripts/vary_benchmark.py"
 
 
 rule write_data_card:

@@ -8,28 +8,47 @@ OUTPUTS:
 
 
 rule render_prompts:
-    """Questions become text here and nowhere else."""
+    """Training questions become text. Another rule than that of the tests: a new mode trains nothing again."""
     input:
         train=f"{RESULTS}/data/train.parquet",
-        benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
-        development=f"{RESULTS}/data/benchmarks/development.parquet",
         question=EXPERIMENT.prompts.question,
         direct=EXPERIMENT.prompts.direct,
         chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
     output:
         sft=f"{RESULTS}/prompts/sft.jsonl",
         rlvr=f"{RESULTS}/prompts/rlvr.jsonl",
-        benchmarks=f"{RESULTS}/prompts/benchmarks.parquet",
-        development=f"{RESULTS}/prompts/development.parquet",
     log:
         f"{RESULTS}/logs/prompts/render_prompts.log",
     benchmark:
         f"{RESULTS}/benchmarks/prompts/render_prompts.tsv"
-    params:
-        benchmarks=BENCHMARKS,
     conda:
         "../../envs/conda.yaml"
     message:
-        "Render the prompts"
+        "Render the prompts of training"
     script:
         "../scripts/render_prompts.py"
+
+
+rule render_tests:
+    """Development questions, benchmarks and their controls become text, in every mode."""
+    input:
+        benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=ASKED),
+        development=f"{RESULTS}/data/benchmarks/development.parquet",
+        question=EXPERIMENT.prompts.question,
+        modes=list(TEMPLATES.values()),
+    output:
+        benchmarks=f"{RESULTS}/prompts/benchmarks.parquet",
+        development=f"{RESULTS}/prompts/development.parquet",
+    log:
+        f"{RESULTS}/logs/prompts/render_tests.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/prompts/render_tests.tsv"
+    params:
+        benchmarks=list(ASKED),
+        modes=list(TEMPLATES),
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Render the prompts of the tests"
+    script:
+        "../scripts/render_tests.py"

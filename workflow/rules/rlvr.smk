@@ -66,6 +66,7 @@ rule select_rlvr:
         arm="|".join(RLVR_ARMS),
     params:
         grader=GRADER,
+        form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
     conda:
         "../../envs/conda.yaml"

@@ -58,6 +58,7 @@ rule select_sft:
         arm="|".join(SFT_ARMS),
     params:
         grader=GRADER,
+        form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
     conda:
         "../../envs/conda.yaml"

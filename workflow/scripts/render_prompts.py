@@ -1,6 +1,6 @@
-"""Render the prompts of training, of every benchmark and of the development questions."""
+"""Render the prompts of training."""
 
-from medrlvr.files import read_parquet, write_json_lines, write_parquet
+from medrlvr.files import read_parquet, write_json_lines
 from medrlvr.job import job
 from medrlvr.prompts import Renderer
 
@@ -11,8 +11,3 @@ if __name__ == "__main__":
         train = read_parquet(snakemake.input.train).to_dict("records")
         write_json_lines(snakemake.output.sft, [renderer.sft_row(question) for question in train])
         write_json_lines(snakemake.output.rlvr, [renderer.rlvr_row(question) for question in train])
-        names = snakemake.params.benchmarks
-        benchmarks = {name: read_parquet(path) for name, path in zip(names, snakemake.input.benchmarks, strict=True)}
-        write_parquet(snakemake.output.benchmarks, renderer.asked(benchmarks))
-        development = {"development": read_parquet(snakemake.input.development)}
-        write_parquet(snakemake.output.development, renderer.asked(development))

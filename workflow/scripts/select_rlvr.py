@@ -16,7 +16,12 @@ if __name__ == "__main__":
     with job(snakemake) as say:
         arm, seed = snakemake.wildcards.arm, snakemake.wildcards.seed
         models = candidates(snakemake.input.candidates)
-        table = choose(read_parquet(snakemake.input.answers), read_parquet(snakemake.input.questions), models)
+        table = choose(
+            read_parquet(snakemake.input.answers),
+            read_parquet(snakemake.input.questions),
+            models,
+            snakemake.params.form,
+        )
         facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
         for output, name, index, reason in (
             ("last", f"{arm}/seed{seed}", len(models) - 1, "the last"),

@@ -15,7 +15,7 @@ if __name__ == "__main__":
     with job(snakemake) as say:
         models = candidates(snakemake.input.candidates)
         answers = read_parquet(*snakemake.input.answers) if snakemake.input.answers else None
-        table = choose(answers, read_parquet(snakemake.input.questions), models)
+        table = choose(answers, read_parquet(snakemake.input.questions), models, snakemake.params.form)
         best = int(table["chosen"].idxmax())
         candidate = table.loc[best].to_dict()
         reason = f"best of {len(models)} on development" if models[1:] else "the only candidate"

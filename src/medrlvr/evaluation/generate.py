@@ -1,26 +1,56 @@
 """Answers of models to prompts, by vLLM: a program of its own, so that a rule's command can be kept and run by hand.
 
-Besides its own options it takes every option of vLLM's engine. Each model's answers are kept under a name made of what
-decides them, so that a step that runs again for another reason, or goes on after an interruption, asks nobody twice.
+Besides its own options it takes every option of vLLM's engine. Answers are kept in shards, under a name made of what
+decides them: a step that runs again for another reason, or goes on after an interruption, asks nobody twice, and a new
+benchmark or mode asks only what is new.
 """
 
 import hashlib
+import json
+import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from medrlvr import environment, launch
-from medrlvr.config import Machine
-from medrlvr.files import read_parquet, write_parquet
-from medrlvr.models import check_lengths
+from medrlvr.config import Machine, Mode
+from medrlvr.files import read_parquet, write_json, write_parquet
+from medrlvr.models import check_lengths, letter_tokens
 from medrlvr.progress import Progress
+from medrlvr.prompts import letter_behind
 
-_BAR = re.compile(r"Processed prompts: +\d+%\|.*?\| (\d+)/(\d+) ")
+SHARD_ANSWERS = 2048
+"""At most so many answers of one benchmark and mode are lost by an interruption."""
+
+_BAR = re.compile(r"Processed prompts: +\d+%\|.*?\| (\d+)/\d+ ")
+_DONE = re.compile(r"answered (\d+)")
+_DECIDING = ("question_id", "prompt", "answer", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
+
+
+def select(
+    prompts: pd.DataFrame, modes: Sequence[str], settings: Mapping[str, Mode], controls: Collection[str], seed: int
+) -> pd.DataFrame:
+    """Return what one model is asked, and how: each benchmark in all of its modes, controls in the first alone.
+
+    Args:
+        prompts: as `Renderer.asked` returns them.
+        modes: of the model.
+        settings: of every mode.
+        controls: those of the benchmarks that are controls of another.
+        seed: of sampled answers; greedy ones do not depend on it.
+    """
+    wanted = prompts["mode"].isin(modes) & (~prompts["benchmark"].isin(controls) | (prompts["mode"] == modes[0]))
+    asked = prompts[wanted].reset_index(drop=True)
+    how = asked["mode"].map(lambda mode: settings[mode])
+    for name in ("answer", "max_tokens", "samples", "temperature"):
+        asked[name] = [getattr(mode, name) for mode in how]
+    return asked.assign(seed=asked["temperature"].gt(0) * seed)
 
 
 def ask(
@@ -38,46 +68,105 @@ def ask(
 
     Args:
         models: folders of one architecture: one engine loads them in turn.
-        asked: question_id, benchmark, mode, prompt, max_tokens (of the response).
+        asked: as `select` returns it.
         folder: gets asked.parquet, command.sh and, when all is done, answers.parquet: the columns that `main`
-            describes, and `model`, the folder of the model that gave the answer.
+            describes, and `model`, the folder of the model that gave the answer; and generation.json, with everything
+            that affects a number.
         prompt_max_tokens: the longest prompt allowed; none is cut.
         state: folder in which answers are kept, by what decides them.
         stage: what this is, for the console.
         say: prints a line for the person who waits.
 
     Raises:
-        UserError: a prompt is too long, or the engine failed or was interrupted.
+        UserError: a prompt is too long, letters cannot be scored, or the engine failed or was interrupted.
     """
+    packages = (environment.ENGINE_PACKAGE[machine.device], "torch", "transformers", "tokenizers")
+    versions = {name: metadata.version(name) for name in packages}
+    asked = asked.assign(letter_tokens=_letter_tokens(models[0], asked))
+    # Of the engine's options only those that come from the device, not from the machine's size.
+    deciding = [*engine_arguments(Machine(device=machine.device), 1), *versions.values()]
+    asked = asked.assign(shard=_shards(asked, deciding))
     written = folder / "asked.parquet"
     write_parquet(written, asked)
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", written)
-    context = prompt_max_tokens + int(asked["max_tokens"].max())
-    engine = engine_arguments(machine, context)
-    version = metadata.version(environment.ENGINE_PACKAGE[machine.device])
-    deciding = [asked.to_json(), *engine_arguments(Machine(device=machine.device), context), version]
-    kept = [state / f"answers-{_digest(deciding, model)}.parquet" for model in models]
+    engine = engine_arguments(machine, prompt_max_tokens + int(asked["max_tokens"].max()))
+    weights = [_weights(model) for model in models]
+    kept = [state / "answers" / digest for digest in weights]
     variables = environment.variables(machine, state)
-    by_hand = [folder / f"by-hand-{number}.parquet" for number, _ in enumerate(models, 1)]
+    by_hand = [folder / f"by-hand-{number}" for number, _ in enumerate(models, 1)]
     launch.write_command(folder / "command.sh", command(written, models, by_hand, engine), variables)
-    todo = {path: model for path, model in zip(kept, models, strict=True) if not path.is_file()}
+    missing = {path: int(asked.loc[_missing(asked, path), "samples"].sum()) for path in kept}
+    todo = {path: model for path, model in zip(kept, models, strict=True) if missing[path]}
     if todo:
-        to_each = f" to each of {len(todo)} models" if len(todo) > 1 else ""
-        say(f"{stage}: {len(asked):,} prompts{to_each}; starting vLLM")
-        watch = reporter(Progress(stage, len(asked) * len(todo), unit="answer"), say)
+        of_each = f" of {len(todo)} models" if len(todo) > 1 else ""
+        say(f"{stage}: {sum(missing.values()):,} answers{of_each}; starting vLLM")
+        watch = reporter(Progress(stage, sum(missing.values()), unit="answer"), say)
         launch.run(command(written, [*todo.values()], [*todo], engine), variables, watch, work="generation")
     else:
         say(f"{stage}: the same weights were asked the same before")
-    tables = [read_parquet(path).assign(model=str(model)) for path, model in zip(kept, models, strict=True)]
-    write_parquet(folder / "answers.parquet", pd.concat(tables, ignore_index=True))
+    tables = [
+        pd.concat([read_parquet(path / f"{shard}.parquet") for shard in asked["shard"].unique()]).assign(
+            model=str(model)
+        )
+        for path, model in zip(kept, models, strict=True)
+    ]
+    answers = pd.concat(tables, ignore_index=True)
+    write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine, weights))
+    write_parquet(folder / "answers.parquet", answers)
 
 
-def _digest(deciding: Sequence[str], model: Path) -> str:
-    digest = hashlib.sha256("\n".join(deciding).encode())
+def _letter_tokens(model: Path, asked: pd.DataFrame) -> pd.Series:
+    scored = asked[asked["answer"] == "constrained"]
+    tokens = dict(zip(scored.index, letter_tokens(model, [*scored["prompt"]], [*scored["options"]]), strict=True))
+    return pd.Series([tokens.get(row, []) for row in asked.index], index=asked.index)
+
+
+def _shards(asked: pd.DataFrame, deciding: Sequence[str]) -> pd.Series:
+    """Return the name of the file that each row's answers will be in."""
+    names = pd.Series("", index=asked.index)
+    for (_, mode), group in asked.groupby(["benchmark", "mode"], sort=False):
+        rows = max(1, SHARD_ANSWERS // int(group["samples"].iloc[0]))
+        for start in range(0, len(group), rows):
+            part = group.iloc[start : start + rows]
+            text = "\n".join([*deciding, str(mode), part[[*_DECIDING]].to_json(orient="values")])
+            names[part.index] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return names
+
+
+def _missing(asked: pd.DataFrame, answers: Path) -> pd.Series:
+    there = [shard for shard in asked["shard"].unique() if (answers / f"{shard}.parquet").is_file()]
+    return ~asked["shard"].isin(there)
+
+
+def _weights(model: Path) -> str:
+    digest = hashlib.sha256()
     for file in sorted([*model.glob("*.safetensors"), *model.glob("*.json")]):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def _circumstances(
+    asked: pd.DataFrame,
+    answers: pd.DataFrame,
+    machine: Machine,
+    versions: Mapping[str, str],
+    engine: Sequence[str],
+    weights: Sequence[str],
+) -> dict[str, Any]:
+    """Return everything that affects a number, ready for JSON."""
+    first = asked.drop_duplicates("mode").set_index("mode")
+    how = first[["template", "answer", "max_tokens", "samples", "temperature", "seed"]]
+    return {
+        "device": machine.device,
+        "hardware": sorted(answers["hardware"].unique()),
+        "engine": list(engine),
+        "versions": {**versions, "python": platform.python_version()},
+        "weights": list(weights),
+        "modes": json.loads(how.to_json(orient="index")),
+        "answers": len(answers),
+        "truncated": int((answers["finish_reason"] == "length").sum()),
+    }
 
 
 def engine_arguments(machine: Machine, context_tokens: int) -> list[str]:
@@ -106,33 +195,38 @@ def command(asked: Path, models: Sequence[Path], answers: Sequence[Path], engine
 
 
 def reporter(progress: Progress, say: Callable[[str], None], interval: float = 20.0) -> Callable[[str], None]:
-    """Return what prints every line of vLLM, and says how far it is every `interval` seconds."""
-    before, latest, said = 0, 0, time.monotonic()
+    """Return what prints every line of the program, and says how far it is every `interval` seconds."""
+    before, said = 0, time.monotonic()
 
     def each_line(line: str) -> None:
-        nonlocal before, latest, said
+        nonlocal before, said
         print(line)
-        if not (match := _BAR.search(line)):
+        done = 0
+        if shard := _DONE.fullmatch(line):
+            before = int(shard[1])
+        elif bar := _BAR.search(line):
+            done = int(bar[1])
+        else:
             return
-        done, total = int(match[1]), int(match[2])
-        if done < latest:  # the next model's bar
-            before += total
-        latest = done
         if time.monotonic() - said > interval:
             said = time.monotonic()
-            say(progress.line(before + done))
+            say(progress.line(min(before + done, progress.total)))
 
     return each_line
 
 
 def main(arguments: list[str]) -> None:
-    """Answer every prompt greedily; each model's answers are a file as soon as they are there, one row per prompt.
+    """Answer every prompt; a shard of a model's answers is a file as soon as it is there, and is not asked again.
 
-    The table has question_id, benchmark, mode, response (text without special tokens), finish_reason ("stop" or
-    "length"), prompt_tokens and response_tokens.
+    The tables have a row for each prompt and sample: question_id, benchmark, mode, sample (from 0), response (text
+    without special tokens), finish_reason ("stop" or "length"), prompt_tokens, response_tokens, hardware (name of the
+    device), and letter_logprobs (natural logarithm, one per option). Constrained answers have finish_reason
+    "constrained", the most probable letter as response, of equals the first, and are the only ones with
+    letter_logprobs.
     """
-    from vllm import LLM, EngineArgs, SamplingParams
+    from vllm import LLM, EngineArgs
     from vllm.inputs import TokensPrompt
+    from vllm.platforms import current_platform
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = EngineArgs.add_cli_args(FlexibleArgumentParser())
@@ -143,23 +237,66 @@ def main(arguments: list[str]) -> None:
     asked = read_parquet(options.asked)
     llm = LLM.from_engine_args(EngineArgs.from_cli_args(options))
     tokenizer = llm.get_tokenizer()
-    # As in training: no token that the text does not hold.
-    tokens = [
-        TokensPrompt(prompt_token_ids=tokenizer.encode(text, add_special_tokens=False)) for text in asked["prompt"]
-    ]
-    sampling = [SamplingParams(temperature=0.0, max_tokens=limit) for limit in asked["max_tokens"].tolist()]
+    answered = 0
     for number, (model, answers) in enumerate(zip([options.model, *options.also], options.answers, strict=True)):
         if number:
             llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model)})
             llm.reset_prefix_cache()
-        outputs = llm.generate(tokens, sampling)
-        table = asked[["question_id", "benchmark", "mode"]].assign(
-            response=[output.outputs[0].text for output in outputs],
-            finish_reason=[str(output.outputs[0].finish_reason) for output in outputs],
-            prompt_tokens=[len(output.prompt_token_ids or ()) for output in outputs],
-            response_tokens=[len(output.outputs[0].token_ids) for output in outputs],
-        )
-        write_parquet(answers, table)
+        missing = asked[_missing(asked, answers)]
+        for shard, rows in missing.groupby("shard", sort=False):
+            # As in training: no token that the text does not hold.
+            tokens = [
+                TokensPrompt(prompt_token_ids=tokenizer.encode(text, add_special_tokens=False))
+                for text in rows["prompt"]
+            ]
+            outputs = llm.generate(tokens, [_sampling(row) for row in rows.to_dict("records")])
+            table = pd.DataFrame(
+                answer
+                for row, output in zip(rows.to_dict("records"), outputs, strict=True)
+                for answer in _answers(row, output)
+            )
+            write_parquet(answers / f"{shard}.parquet", table.assign(hardware=current_platform.get_device_name()))
+            answered += len(table)
+            print(f"answered {answered}", flush=True)
+
+
+def _sampling(row: Mapping[Any, Any]) -> Any:
+    from vllm import SamplingParams
+
+    if row["answer"] == "constrained":
+        letters = [int(token) for token in row["letter_tokens"]]
+        return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=letters)
+    return SamplingParams(
+        temperature=row["temperature"],
+        max_tokens=row["max_tokens"],
+        n=row["samples"],
+        seed=row["seed"] if row["temperature"] else None,
+    )
+
+
+def _answers(row: Mapping[Any, Any], output: Any) -> list[dict[str, Any]]:
+    """Return the rows of one prompt's answers from vLLM's output."""
+    asked = {name: row[name] for name in ("question_id", "benchmark", "mode")}
+    prompt_tokens = len(output.prompt_token_ids or ())
+    if row["answer"] == "constrained":
+        found = output.outputs[0].logprobs[0]
+        logprobs = [float(found[int(token)].logprob) for token in row["letter_tokens"]]
+        best = max(range(len(logprobs)), key=logprobs.__getitem__)
+        letter = letter_behind(row["prompt"], best)
+        how = {"response": letter, "finish_reason": "constrained", "response_tokens": 1, "letter_logprobs": logprobs}
+        return [{**asked, "sample": 0, "prompt_tokens": prompt_tokens, **how}]
+    return [
+        {
+            **asked,
+            "sample": sample,
+            "prompt_tokens": prompt_tokens,
+            "response": one.text,
+            "finish_reason": str(one.finish_reason),
+            "response_tokens": len(one.token_ids),
+            "letter_logprobs": [],
+        }
+        for sample, one in enumerate(output.outputs)
+    ]
 
 
 if __name__ == "__main__":

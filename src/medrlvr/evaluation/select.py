@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.evaluation.score import score_answers
+from medrlvr.evaluation.score import decide, score_answers
+from medrlvr.grading import AnswerForm
 
 
 def candidates(folders: Sequence[str | Path]) -> list[Path]:
@@ -16,7 +17,9 @@ def candidates(folders: Sequence[str | Path]) -> list[Path]:
     return sorted(first.glob("update*"), key=lambda folder: int(folder.name.removeprefix("update")))
 
 
-def choose(answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path]) -> pd.DataFrame:
+def choose(
+    answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path], form: AnswerForm
+) -> pd.DataFrame:
     """Return one row per model, in their order, with the one to take marked.
 
     Args:
@@ -24,6 +27,7 @@ def choose(answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequen
             one model and so no choice.
         questions: question_id, options, gold of the development questions.
         models: folders. Of equally good ones the first is taken.
+        form: where the answers are looked for.
 
     Returns:
         candidate (the folder's name), n, accuracy, unparsed (fractions, missing without answers), chosen (true once).
@@ -32,8 +36,11 @@ def choose(answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequen
     if answers is None:
         (_,) = models
         return table.assign(n=0, accuracy=None, unparsed=None, chosen=True)
-    scores = score_answers(answers, questions).assign(unparsed=lambda graded: graded["letter"].isna())
-    groups = scores.groupby("model")[["correct", "unparsed"]].mean().loc[[str(model) for model in models]]
+    asked = questions.assign(benchmark="development")
+    scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], form))
+    decided = pd.concat(decide(rows).assign(model=model) for model, rows in scores.groupby("model"))
+    groups = decided.assign(unparsed=decided["letter"].isna()).groupby("model")[["correct", "unparsed"]].mean()
+    groups = groups.loc[[str(model) for model in models]]
     table = table.assign(
         n=len(questions), accuracy=groups["correct"].to_numpy(), unparsed=groups["unparsed"].to_numpy()
     )

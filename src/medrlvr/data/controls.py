@@ -1,0 +1,55 @@
+"""The same questions asked once more with other options, to see what an accuracy rests on.
+
+A question keeps its id, so that its two answers can be compared. What happens to a question depends on its id and the
+seed alone.
+"""
+
+import random
+
+import pandas as pd
+
+from medrlvr.config import Control
+from medrlvr.data.questions import NONE_OF_THE_ABOVE, normalise_text
+from medrlvr.prompts import LETTERS
+
+FEW = 5
+"""Options of the original MedQA, and so the letters that its training questions have as gold."""
+
+
+def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
+    """Return the questions, in their order, with other options (QUESTION_SCHEMA).
+
+    Args:
+        questions: as of a benchmark.
+        control: `shuffled`: in a random order, but "None of the above" stays last; `five_options`: the right one and
+            four drawn from the others, in their order, where there are more than five; `none_of_the_above`: without
+            that option where it is the last and wrong, with it where it is not the last and there is a letter left.
+        seed: of the draws.
+    """
+    orders = [
+        _order(list(row["options"]), int(row["gold"]), control, random.Random(f"{seed}:{control}:{row['question_id']}"))
+        for row in questions.to_dict("records")
+    ]
+    options = [
+        [NONE_OF_THE_ABOVE if index == len(texts) else texts[index] for index in order]
+        for texts, order in zip(questions["options"], orders, strict=True)
+    ]
+    gold = [order.index(index) for index, order in zip(questions["gold"], orders, strict=True)]
+    return questions.assign(options=pd.Series(options, index=questions.index, dtype=object), gold=gold)
+
+
+def _order(options: list[str], gold: int, control: Control, rng: random.Random) -> list[int]:
+    """Return which options are shown, in order; len(options) stands for a new "None of the above"."""
+    everything = list(range(len(options)))
+    none_is_last = normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
+    match control:
+        case "shuffled":
+            last = everything[-1:] if none_is_last else []
+            return rng.sample(everything[: len(options) - len(last)], len(options) - len(last)) + last
+        case "five_options":
+            others = [index for index in everything if index != gold]
+            return sorted([gold, *rng.sample(others, min(FEW - 1, len(others)))])
+        case "none_of_the_above":
+            if none_is_last:
+                return everything if gold == everything[-1] else everything[:-1]
+            return [*everything, len(options)] if len(options) < len(LETTERS) else everything

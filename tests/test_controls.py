@@ -1,0 +1,69 @@
+"""A benchmark's questions with other options."""
+
+import pandas as pd
+import pytest
+
+from medrlvr.data.controls import vary
+from medrlvr.data.questions import NONE_OF_THE_ABOVE
+
+TEN = [f"option {number}" for number in range(10)]
+FOUR = ["iron", "gold", "zinc", "lead"]
+
+
+def questions(*rows: tuple[list[str], int]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"question_id": f"q{i}", "stem": "?", "options": options, "gold": gold}
+            for i, (options, gold) in enumerate(rows)
+        ]
+    )
+
+
+def right(table: pd.DataFrame) -> list[str]:
+    return [options[gold] for options, gold in zip(table["options"], table["gold"], strict=True)]
+
+
+@pytest.mark.parametrize("control", ["shuffled", "five_options", "none_of_the_above"])
+def test_the_right_option_stays_right_and_nothing_else_changes(control: str) -> None:
+    table = questions((TEN, 9), (FOUR, 0), ([*FOUR, NONE_OF_THE_ABOVE], 2), (TEN[:5], 4), (["yes", "no"], 1))
+    varied = vary(table, control, seed=1)
+    assert right(varied) == right(table)
+    assert varied[["question_id", "stem"]].equals(table[["question_id", "stem"]])
+    assert varied.equals(vary(table, control, seed=1))
+    alone = vary(table.iloc[[3]].reset_index(drop=True), control, seed=1)
+    assert list(alone["options"][0]) == list(varied["options"][3])  # whatever else is asked
+
+
+def test_shuffled_options_are_the_same_in_every_order_and_none_of_the_above_is_last() -> None:
+    many = vary(questions(*[([*FOUR, NONE_OF_THE_ABOVE], 1)] * 2400), "shuffled", seed=1)
+    assert all(sorted(options[:4]) == sorted(FOUR) and options[4] == NONE_OF_THE_ABOVE for options in many["options"])
+    orders = many["options"].map(tuple).value_counts()
+    assert len(orders) == 24 and orders.between(60, 145).all()
+    assert many["gold"].value_counts(normalize=True).between(0.2, 0.3).all()
+    other = vary(questions(*[([*FOUR, NONE_OF_THE_ABOVE], 1)] * 20), "shuffled", seed=2)
+    assert other["options"].tolist() != many["options"].head(20).tolist()
+
+
+def test_five_options_keep_the_right_one_and_their_order() -> None:
+    many = vary(questions(*[(TEN, 7)] * 1800), "five_options", seed=1)
+    for options in many["options"]:
+        assert len(options) == 5 and TEN[7] in options and options == sorted(options)
+    kept = pd.Series([text for options in many["options"] for text in options if text != TEN[7]]).value_counts()
+    assert len(kept) == 9 and kept.between(700, 900).all()
+    assert [len(options) for options in vary(questions((FOUR, 0), (TEN[:5], 0)), "five_options", 1)["options"]] == [
+        4,
+        5,
+    ]
+
+
+def test_none_of_the_above_is_added_or_taken_away() -> None:
+    eleven = [*TEN, "option 10"]
+    table = questions(
+        (FOUR, 3), ([*FOUR, "none of the above"], 3), ([*FOUR, NONE_OF_THE_ABOVE], 4), (eleven, 0), (TEN, 0)
+    )
+    found = vary(table, "none_of_the_above", seed=1)["options"].tolist()
+    assert found[0] == [*FOUR, NONE_OF_THE_ABOVE]
+    assert found[1] == FOUR
+    assert found[2] == [*FOUR, NONE_OF_THE_ABOVE]  # it is the right one
+    assert found[3] == eleven  # there is no letter left
+    assert found[4] == [*TEN, NONE_OF_THE_ABOVE]
