@@ -1,14 +1,19 @@
+import json
+
 import pandas as pd
 import pytest
 
-from medrlvr.evaluation.compare import compare_models
-from medrlvr.evaluation.score import score_answers, summarise
+from medrlvr.evaluation.sanity import sanity_rows
+from medrlvr.evaluation.score import MOST_VALUES, decide, score_answers, strata, summarise
 
+FORMS = {"direct": "bare", "chain_of_thought": "tagged", "constrained": "bare"}
 QUESTIONS = pd.DataFrame(
     {
+        "benchmark": "toy",
         "question_id": ["q1", "q2", "q3", "q4"],
         "options": [["iron", "gold", "zinc", "lead"]] * 4,
         "gold": [0, 1, 2, 3],
+        "meta": ['{"step": "1"}', '{"step": "1"}', '{"step": "2"}', "{}"],
     }
 )
 CLUSTERS = pd.DataFrame({"question_id": ["q1", "q2", "q3", "q4"], "repeats": ["q1", "q2", "q1", "q4"]})
@@ -20,12 +25,18 @@ def answers(responses: list[str], mode: str) -> pd.DataFrame:
             "question_id": QUESTIONS["question_id"],
             "benchmark": "toy",
             "mode": mode,
+            "sample": 0,
             "response": responses,
             "finish_reason": ["stop", "stop", "stop", "length"],
             "prompt_tokens": 10,
             "response_tokens": [2, 2, 2, 8],
         }
     )
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    scores = score_answers(table, QUESTIONS, FORMS)
+    return summarise(scores, CLUSTERS, strata(QUESTIONS, trained={0, 1}), 200, seed=1)
 
 
 def test_a_hand_counted_table() -> None:
@@ -35,7 +46,7 @@ def test_a_hand_counted_table() -> None:
         "The answer is C",
         "I go on and on",
     ]
-    [record] = summarise(score_answers(answers(tagged, "chain_of_thought"), QUESTIONS), CLUSTERS, 200, seed=1)
+    [record] = records(answers(tagged, "chain_of_thought"))
     expected = {
         "benchmark": "toy",
         "mode": "chain_of_thought",
@@ -53,33 +64,108 @@ def test_a_hand_counted_table() -> None:
         "distinct_accuracy": pytest.approx(1 / 3),
     }
     assert {key: record[key] for key in expected} == expected
-    graded = score_answers(answers(tagged, "chain_of_thought"), QUESTIONS)
+    graded = score_answers(answers(tagged, "chain_of_thought"), QUESTIONS, FORMS)
     assert graded["truncated"].tolist() == [False, False, False, True]
     assert record["accuracy_low"] < 0.25 < record["accuracy_high"]
-    assert record["distinct_low"] < 1 / 3 < record["distinct_high"]
+    assert record["distinct_accuracy_low"] < 1 / 3 < record["distinct_accuracy_high"]
+    assert record["letters"] == {
+        "A": {"answered": 2, "gold": 1},
+        "B": {"answered": 0, "gold": 1},
+        "C": {"answered": 0, "gold": 1},
+        "D": {"answered": 0, "gold": 1},
+    }
+    assert {(row["stratum"], row["value"]): (row["n"], row["accuracy"]) for row in record["strata"]} == {
+        ("gold_letter", "never seen in training"): (2, 0.0),
+        ("gold_letter", "seen in training"): (2, 0.5),
+        ("options", "4"): (4, 0.25),
+        ("step", "1"): (2, 0.5),
+        ("step", "2"): (1, 0.0),
+    }
 
 
 def test_of_a_draw_without_the_first_its_repetition_is_the_first() -> None:
-    scores = score_answers(answers([" A"] * 4, "direct"), QUESTIONS)
-    [record] = summarise(scores[scores["question_id"] != "q1"], CLUSTERS, 200, seed=1)
+    [record] = records(answers([" A"] * 4, "direct").iloc[1:])
     assert (record["n"], record["distinct_n"]) == (3, 3)
 
 
-def test_direct_answers_need_no_tags() -> None:
-    [record] = summarise(
-        score_answers(answers([" A", " B", " B", " well"], "direct"), QUESTIONS), CLUSTERS, 200, seed=1
-    )
-    assert (record["accuracy"], record["unparsed"]) == (0.5, 0.25)
+def test_direct_and_constrained_answers_need_no_tags() -> None:
+    for mode in ("direct", "constrained"):
+        [record] = records(answers([" A", " B", " B", " well"], mode))
+        assert (record["accuracy"], record["unparsed"]) == (0.5, 0.25)
 
 
 def test_an_answer_to_an_unknown_question_is_refused() -> None:
     with pytest.raises(KeyError, match="q9"):
-        score_answers(answers([" A"] * 4, "direct").assign(question_id="q9"), QUESTIONS)
+        score_answers(answers([" A"] * 4, "direct").assign(question_id="q9"), QUESTIONS, FORMS)
 
 
-def test_models_are_paired_by_question_and_not_by_row() -> None:
-    good = score_answers(answers([" A", " B", " C", " A"], "direct"), QUESTIONS)
-    bad = score_answers(answers([" A", " A", " A", " D"], "direct"), QUESTIONS).iloc[::-1]
-    [record] = compare_models({"bad": bad, "good": good}, 100, seed=1)
-    assert (record["first"], record["second"], record["n"]) == ("good direct", "bad direct", 4)
-    assert (record["only_first"], record["only_second"], record["difference"]) == (2, 1, 0.25)
+def test_a_control_is_graded_by_its_own_options() -> None:
+    turned = QUESTIONS.assign(
+        benchmark="toy_shuffled", options=[["lead", "zinc", "gold", "iron"]] * 4, gold=[3, 2, 1, 0]
+    )
+    both = pd.concat([answers([" A"] * 4, "direct"), answers([" D"] * 4, "direct").assign(benchmark="toy_shuffled")])
+    scores = score_answers(both, pd.concat([QUESTIONS, turned]), FORMS)
+    assert scores["answered"].tolist() == ["iron"] * 8
+    assert scores.groupby("benchmark")["correct"].sum().to_dict() == {"toy": 1, "toy_shuffled": 1}
+
+
+def sampled(*responses: str) -> pd.DataFrame:
+    """Samples of one question, whose right letter is B."""
+    rows = [answers([text] * 4, "direct").iloc[[1]].assign(sample=number) for number, text in enumerate(responses)]
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("responses", "letter"),
+    [
+        ([" A", " B", " B"], "B"),
+        ([" A", " B", " B", " A"], "A"),  # of equals the first
+        ([" well", " hm", " B"], "B"),  # who says nothing has no vote
+        ([" well", " hm"], None),
+    ],
+)
+def test_most_samples_decide(responses: list[str], letter: str | None) -> None:
+    scores = score_answers(sampled(*responses), QUESTIONS, FORMS)
+    [decided] = decide(scores).to_dict("records")
+    assert (decided["letter"] or None) == letter and decided["correct"] == (letter == "B")
+    [record] = records(sampled(*responses))
+    assert (record["n"], record["samples"], record["accuracy"]) == (1, len(responses), float(letter == "B"))
+    assert record["sample_accuracy"] == sum(text == " B" for text in responses) / len(responses)
+
+
+def test_strata_that_nobody_could_read_are_left_out() -> None:
+    many = pd.concat([QUESTIONS] * 10, ignore_index=True)
+    many = many.assign(
+        question_id=[f"q{i}" for i in range(40)],
+        meta=[json.dumps({"id": i, "source": i % MOST_VALUES, "flags": ["odd"]}) for i in range(40)],
+    )
+    found = strata(many, trained={0})
+    assert set(found["stratum"]) == {"options", "gold_letter", "source"}
+    assert found.groupby("stratum").size().to_dict() == {"gold_letter": 40, "options": 40, "source": 40}
+
+
+def test_policies_that_know_nothing() -> None:
+    questions = pd.DataFrame(
+        {
+            "question_id": ["q1", "q2", "q3", "q4"],
+            "options": [["a", "bb"], ["aaa", "b", "c"], ["a", "bb", "cc", "d"], ["a", "b"]],
+            "gold": [1, 0, 2, 0],
+        }
+    )
+    divided = pd.DataFrame({"question_id": ["q1", "q2", "q4"], "stratum": "options", "value": ["2", "10", "2"]})
+    found = sanity_rows(questions, [2, 2, 0], divided)
+    always_a = next(row for row in found if row["policy"] == "always A")
+    assert always_a["strata"] == [
+        {"stratum": "options", "value": "2", "n": 2, "accuracy": 0.5},
+        {"stratum": "options", "value": "10", "n": 1, "accuracy": 1.0},
+    ]
+    rows = {row["policy"]: row["accuracy"] for row in found}
+    assert rows == {
+        "uniform random": pytest.approx((1 / 2 + 1 / 3 + 1 / 4 + 1 / 2) / 4),
+        "longest option": 0.75,  # of equals the first
+        "training's most frequent letter, C": 0.25,
+        "always A": 0.5,
+        "always B": 0.25,
+        "always C": 0.25,
+        "always D": 0.0,
+    }

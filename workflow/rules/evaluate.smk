@@ -5,16 +5,16 @@ OUTPUTS:
     development     = development/{arm}/seed{seed}/answers.parquet: of the candidates, to choose among them
     answers         = eval/{model}/answers.parquet: raw text, written once
     scores, metrics = eval/{model}/scores.parquet, metrics.json
-    comparisons     = compare/comparisons.json
-Beside each answers.parquet lie asked.parquet, what was asked, and command.sh, which asks it again by hand.
+    comparisons     = compare/comparisons.json, and metrics.csv: everything in one table
+    verdict         = compare/verdict.json: the paper's claims
+Beside each answers.parquet lie asked.parquet, what was asked, generation.json, how, and command.sh, which asks it again
+by hand.
 """
 
 ASKING = {
-    "max_tokens": {
-        "direct": EXPERIMENT.evaluation.direct_max_tokens,
-        "chain_of_thought": EXPERIMENT.evaluation.chain_of_thought_max_tokens,
-    },
     "prompt_max_tokens": EXPERIMENT.evaluation.prompt_max_tokens,
+    "controls": CONTROLS,
+    "seed": EXPERIMENT.evaluation.seed,
     # The rest of the machine is no part of a result and is read by the script.
     "device": EXPERIMENT.machine.device,
     "state": f"{RESULTS}/state",
@@ -24,12 +24,13 @@ ASKING = {
 rule generate_answers:
     """The only step that needs the model; weights that were asked the same before are not asked again."""
     input:
-        models=[f"{RESULTS}/models/{{model}}"],
+        models=model_folder,
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
     output:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
         asked=f"{RESULTS}/eval/{{model}}/asked.parquet",
         command=f"{RESULTS}/eval/{{model}}/command.sh",
+        generation=f"{RESULTS}/eval/{{model}}/generation.json",
     log:
         f"{RESULTS}/logs/eval/{{model}}/generate_answers.log",
     benchmark:
@@ -39,7 +40,8 @@ rule generate_answers:
         gpu=ASKING_GPUS,
     params:
         **ASKING,
-        modes=lambda wildcards: EXPERIMENT.modes(wildcards.model),
+        modes=lambda wildcards: list(EXPERIMENT.modes_of(wildcards.model)),
+        settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(wildcards.model)),
         stage="{model}",
     conda:
         "../../envs/conda.yaml"
@@ -58,13 +60,15 @@ use rule generate_answers as generate_development with:
         answers=f"{RESULTS}/development/{{arm}}/seed{{seed}}/answers.parquet",
         asked=f"{RESULTS}/development/{{arm}}/seed{{seed}}/asked.parquet",
         command=f"{RESULTS}/development/{{arm}}/seed{{seed}}/command.sh",
+        generation=f"{RESULTS}/development/{{arm}}/seed{{seed}}/generation.json",
     log:
         f"{RESULTS}/logs/development/{{arm}}/seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/development/{{arm}}/seed{{seed}}.tsv"
     params:
         **ASKING,
-        modes=lambda wildcards: ARMS[wildcards.arm].modes[:1],
+        modes=lambda wildcards: list(ARMS[wildcards.arm].modes[:1]),
+        settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
         stage="{arm}, seed {seed}, development",
     message:
         "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
@@ -74,8 +78,10 @@ rule score_answers:
     """Grade and count, by the grader that also gives the reward."""
     input:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
-        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=ASKED),
         clusters=f"{RESULTS}/data/clusters.parquet",
+        train=f"{RESULTS}/data/train.parquet",
+        generation=f"{RESULTS}/eval/{{model}}/generation.json",
     output:
         scores=f"{RESULTS}/eval/{{model}}/scores.parquet",
         metrics=f"{RESULTS}/eval/{{model}}/metrics.json",
@@ -85,6 +91,9 @@ rule score_answers:
         f"{RESULTS}/benchmarks/eval/{{model}}/score_answers.tsv"
     params:
         grader=GRADER,
+        benchmarks=list(ASKED),
+        forms=lambda wildcards: {mode: FORMS[mode] for mode in EXPERIMENT.modes_of(wildcards.model)},
+        again=again(f"{RESULTS}/eval/{{model}}/metrics.json"),
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
     conda:
@@ -96,17 +105,30 @@ rule score_answers:
 
 
 rule compare_models:
-    """Models on the same questions, in pairs."""
+    """Models beside each other on the same questions, and whether the paper's claims hold."""
     input:
         scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=MODELS),
+        metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=ASKED),
+        clusters=f"{RESULTS}/data/clusters.parquet",
+        train=f"{RESULTS}/data/train.parquet",
+        paper="assets/paper/figure3.csv",
     output:
-        f"{RESULTS}/compare/comparisons.json",
+        comparisons=f"{RESULTS}/compare/comparisons.json",
+        verdict=f"{RESULTS}/compare/verdict.json",
+        table=f"{RESULTS}/compare/metrics.csv",
+        pairs=f"{RESULTS}/compare/pairs.csv",
+        controls=f"{RESULTS}/compare/controls.csv",
+        arms=f"{RESULTS}/compare/arms.csv",
+        decomposition=f"{RESULTS}/compare/decomposition.csv",
     log:
         f"{RESULTS}/logs/compare/compare_models.log",
     benchmark:
         f"{RESULTS}/benchmarks/compare/compare_models.tsv"
     params:
         models=MODELS,
+        design=EXPERIMENT.design(),
+        again=again(f"{RESULTS}/compare/comparisons.json"),
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
     conda:

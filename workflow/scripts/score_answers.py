@@ -1,17 +1,28 @@
 """Grade the answers of one model and sum them up."""
 
+import json
+from pathlib import Path
+
 import pandas as pd
 
-from medrlvr.evaluation.score import score_answers, summarise
+from medrlvr.evaluation.provenance import provenance
+from medrlvr.evaluation.score import score_answers, strata, summarise
 from medrlvr.files import read_parquet, write_json, write_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
     with job(snakemake):
-        questions = pd.concat([read_parquet(path) for path in snakemake.input.questions])
-        scores = score_answers(read_parquet(snakemake.input.answers), questions)
+        inputs, params = snakemake.input, snakemake.params
+        tables = zip(params.benchmarks, inputs.questions, strict=True)
+        questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
+        scores = score_answers(read_parquet(inputs.answers), questions, params.forms)
         write_parquet(snakemake.output.scores, scores)
-        metrics = summarise(
-            scores, read_parquet(snakemake.input.clusters), snakemake.params.resamples, snakemake.params.seed
-        )
+        trained = set(read_parquet(inputs.train)["gold"])
+        clusters = read_parquet(inputs.clusters)
+        metrics = {
+            "model": snakemake.wildcards.model,
+            "records": summarise(scores, clusters, strata(questions, trained), params.resamples, params.seed),
+            "generation": json.loads(Path(inputs.generation).read_text(encoding="utf-8")),
+            "provenance": provenance(inputs, params.again),
+        }
         write_json(snakemake.output.metrics, metrics)

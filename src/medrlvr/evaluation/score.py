@@ -1,5 +1,7 @@
-"""Grades of answers and the numbers made of them."""
+"""Grades of answers and the numbers made of them (paper, section 4.1)."""
 
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -7,74 +9,182 @@ import pandas as pd
 
 from medrlvr.evaluation.statistics import bootstrap_sd, wilson_interval
 from medrlvr.grading import AnswerForm, grade
+from medrlvr.prompts import LETTERS
 
-ANSWER_FORM: dict[str, AnswerForm] = {"direct": "bare", "chain_of_thought": "tagged"}
-"""Where each mode's answer is looked for."""
+MOST_VALUES = 20
+"""A column of the source with more values than this divides a benchmark into nothing that one could read."""
 
 
-def score_answers(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
+def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping[str, AnswerForm]) -> pd.DataFrame:
     """Grade every answer.
 
     Args:
         answers: as `generate.ask` writes them.
-        questions: question_id, options, gold of every benchmark question.
+        questions: benchmark, question_id, options, gold: in a control a question has other options.
+        forms: mode -> where its answers are looked for.
 
     Returns:
-        the answers with the fields of `Grade` beside them; the text stays, so that a row can be read alone.
+        the answers with options (how many), gold (index), answered (text of the option, None without a letter) and the
+        fields of `Grade` beside them; the response stays, so that a row can be read alone.
 
     Raises:
         KeyError: an answer to a question that is not among `questions`.
     """
-    known = questions.set_index("question_id")
-    rows = [known.loc[question_id] for question_id in answers["question_id"]]
+    known = questions.set_index(["benchmark", "question_id"])[["options", "gold"]].to_dict("index")
+    rows = [known[key] for key in zip(answers["benchmark"], answers["question_id"], strict=True)]
     grades = [
-        asdict(grade(response, list(row["options"]), int(row["gold"]), ANSWER_FORM[mode], truncated=ended == "length"))
+        asdict(grade(response, list(row["options"]), int(row["gold"]), forms[mode], truncated=ended == "length"))
         for response, mode, ended, row in zip(
             answers["response"], answers["mode"], answers["finish_reason"], rows, strict=True
         )
     ]
-    graded = answers.assign(options=[len(row["options"]) for row in rows], gold=[int(row["gold"]) for row in rows])
+    answered = [
+        row["options"][LETTERS.index(found["letter"])] if found["letter"] else None
+        for row, found in zip(rows, grades, strict=True)
+    ]
+    graded = answers.assign(
+        options=[len(row["options"]) for row in rows],
+        gold=[int(row["gold"]) for row in rows],
+        answered=pd.Series(answered, index=answers.index, dtype=object),
+    )
     return pd.concat([graded.reset_index(drop=True), pd.DataFrame(grades)], axis=1)
 
 
-def summarise(scores: pd.DataFrame, clusters: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
-    """Return one record per benchmark and mode; every rate is a fraction of n, and unparsed answers count as wrong.
+def decide(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per benchmark, mode and question: of several samples the letter that most of them give.
+
+    Of equally frequent letters the one that was given first is taken; samples without a letter have no vote.
+
+    Args:
+        scores: as `score_answers` returns them.
+
+    Returns:
+        benchmark, mode, question_id, options, gold, letter, answered, correct, lenient_letter, lenient_correct.
+    """
+    columns = ["options", "gold", "letter", "answered", "correct", "lenient_letter", "lenient_correct"]
+    keys = ["benchmark", "mode", "question_id"]
+    if not scores["sample"].any():
+        return scores[[*keys, *columns]].reset_index(drop=True)
+    rows = []
+    for key, samples in scores.groupby(keys, sort=False):
+        strict, lenient = _elected(samples, "letter"), _elected(samples, "lenient_letter")
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                **{name: strict[name] for name in ("options", "gold", "letter", "answered", "correct")},
+                **{name: lenient[name] for name in ("lenient_letter", "lenient_correct")},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _elected(samples: pd.DataFrame, column: str) -> pd.Series:
+    """Return the first sample that gives the most frequent letter; without any letter the first sample."""
+    votes = samples[column].value_counts()
+    leading = votes.index[votes == votes.max()]
+    named = samples[samples[column].isin(leading)]
+    return (named if len(named) else samples).iloc[0]
+
+
+def strata(questions: pd.DataFrame, trained: Collection[int]) -> pd.DataFrame:
+    """Return what questions can be divided by: benchmark, question_id, stratum, value, a row for each of these.
+
+    Args:
+        questions: of the benchmarks (QUESTION_SCHEMA and benchmark).
+        trained: gold indices that the training questions have.
+
+    Returns:
+        the strata `options` (how many), `gold_letter` (whether it is the gold letter of any training question), and
+        those columns kept from the source that have few values, such as MedQA's `meta_info` and MMLU-Pro's `src`.
+    """
+    keys = questions[["benchmark", "question_id"]]
+    tables = [
+        keys.assign(stratum="options", value=questions["options"].map(len).astype(str)),
+        keys.assign(
+            stratum="gold_letter",
+            value=questions["gold"].isin(trained).map({True: "seen in training", False: "never seen in training"}),
+        ),
+    ]
+    meta = pd.DataFrame([json.loads(text) for text in questions["meta"]], index=questions.index).drop(
+        columns="flags", errors="ignore"
+    )
+    for name in meta.columns:
+        tables.append(keys.assign(stratum=name, value=meta[name]).dropna(subset="value"))
+    table = pd.concat(tables, ignore_index=True)
+    values = table.groupby(["benchmark", "stratum"])["value"].transform("nunique")
+    return table[values.between(1, MOST_VALUES)].astype({"value": str}).reset_index(drop=True)
+
+
+def summarise(
+    scores: pd.DataFrame, clusters: pd.DataFrame, divided: pd.DataFrame, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return one record per benchmark and mode, as docs/metrics.md describes it; unparsed answers count as wrong.
 
     Args:
         scores: as `score_answers` returns them, of one model.
         clusters: question_id and the question that it `repeats`, itself if it is the first. Fields that begin with
             `distinct` are of the benchmark with each question once.
+        divided: as `strata` returns them.
         resamples: bootstrap resamples of the standard deviation (paper, Figure 3: 1,000).
         seed: of the resampling.
     """
     records = []
     first = clusters.set_index("question_id")["repeats"]
+    decisions = dict(iter(decide(scores).groupby(["benchmark", "mode"])))
     for (benchmark, mode), group in scores.groupby(["benchmark", "mode"], sort=True):
-        correct = group["correct"].to_numpy(dtype=float)
-        low, high = wilson_interval(int(correct.sum()), len(group))
-        distinct = group.loc[~group["question_id"].map(first).duplicated(), "correct"]
-        distinct_low, distinct_high = wilson_interval(int(distinct.sum()), len(distinct))
+        decided = decisions[benchmark, mode]
+        distinct = decided[~decided["question_id"].map(first).duplicated()]
+        values = divided[divided["benchmark"] == benchmark]
         records.append(
             {
                 "benchmark": benchmark,
                 "mode": mode,
-                "n": len(group),
-                "accuracy": correct.mean(),
-                "accuracy_sd": bootstrap_sd(correct, resamples, seed),
-                "accuracy_low": low,
-                "accuracy_high": high,
-                "distinct_n": len(distinct),
-                "distinct_accuracy": distinct.mean(),
-                "distinct_low": distinct_low,
-                "distinct_high": distinct_high,
-                "lenient_accuracy": group["lenient_correct"].mean(),
-                "unparsed": group["letter"].isna().mean(),
+                "samples": int(group["sample"].max()) + 1,
+                **_counted(decided),
+                "accuracy_sd": bootstrap_sd(decided["correct"].to_numpy(dtype=float), resamples, seed),
+                **{f"distinct_{name}": value for name, value in _counted(distinct).items()},
+                "sample_accuracy": group["correct"].mean(),
+                "lenient_accuracy": decided["lenient_correct"].mean(),
+                "unparsed": decided["letter"].isna().mean(),
                 "valid_format": group["valid_format"].mean(),
                 "strict_format": group["strict_format"].mean(),
                 "truncated": group["truncated"].mean(),
                 "mean_tokens": group["response_tokens"].mean(),
                 "mean_chars": group["response"].str.len().mean(),
-                "chance": (1 / group["options"]).mean(),
+                "chance": (1 / decided["options"]).mean(),
+                "letters": _letters(decided),
+                "strata": list(_stratified(decided, values)),
             }
         )
     return records
+
+
+def _counted(decided: pd.DataFrame) -> dict[str, Any]:
+    right = int(decided["correct"].sum())
+    low, high = wilson_interval(right, len(decided))
+    return {"n": len(decided), "accuracy": right / len(decided), "accuracy_low": low, "accuracy_high": high}
+
+
+def _letters(decided: pd.DataFrame) -> dict[str, dict[str, int]]:
+    gold = decided["gold"].map(LETTERS.__getitem__)
+    shown = LETTERS[: int(decided["options"].max())]
+    return {
+        letter: {"answered": int((decided["letter"] == letter).sum()), "gold": int((gold == letter).sum())}
+        for letter in shown
+    }
+
+
+def _stratified(decided: pd.DataFrame, divided: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for (stratum, value), questions in groups(divided[divided["question_id"].isin(decided["question_id"])]):
+        part = decided[decided["question_id"].isin(questions)]
+        yield {"stratum": stratum, "value": value, **_counted(part)}
+
+
+def groups(divided: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]:
+    """Yield (stratum, value) and the ids of its questions; numbers in their order, not that of their digits.
+
+    Args:
+        divided: as `strata` returns them, of one benchmark.
+    """
+    parts = {(str(key[0]), str(key[1])): group["question_id"] for key, group in divided.groupby(["stratum", "value"])}
+    yield from sorted(parts.items(), key=lambda part: (part[0][0], len(part[0][1]) * part[0][1].isdigit(), part[0][1]))

@@ -1,0 +1,33 @@
+"""Phrases with which a model turns back on its own reasoning: the "aha moment" that the paper did not see (4.2.2).
+
+A list of phrases is no understanding: it finds who says that it checks. So every rate comes with the places found.
+"""
+
+import re
+
+_PHRASES = re.compile(
+    r"""
+    (?:^|[.!?;\n]\s*|<think>\s*|\b(?:but|oh|hmm),?\s+)wait\b
+      (?=\s*[,.!\u2014\u2026-]|\s+(?:that|this|let|no)\b)
+    | (?:^|[.!?;\n]\s*|<think>\s*|\b(?:but|oh|hmm),?\s+)hold\s+on\b(?!\s+(?:to|the|that|this|these|his|her|all|any)\b)
+    | \bon\s+second\s+thoughts?\b
+    | \bactually,?\s+(?:no|wait|that(?:\s+is|['\u2019]s)\s+(?:wrong|not\s+right)|let\s+me)\b
+    | \b(?:let\s+me|let\s+us|let['\u2019]s|i(?:\s+should|\s+need\s+to|\s+must|\s+will|['\u2019]ll|\s+want\s+to))
+      \s+(?:just\s+)?
+      (?:think\s+again|go\s+back|check\s+(?:again|my|whether\s+(?:[A-K]\b|i\b|my|this|that))
+        |(?:re-?\s?(?:check|consider|examine|evaluate|think|read|visit|assess)|double[-\s]check|verify)
+          (?:\s*[.!:]|\s+(?:this|that|it|again|my|each|all|both|the\s+(?:question|options?|answers?|choices?|reasoning|stem|case|above))\b))
+    | \b(?:re-?(?:checking|considering|examining|evaluating|reading|thinking)|double[-\s]checking)\s+
+      (?:this|that|it|my|the\s+(?:question|options?|answers?|choices?|reasoning|stem))\b
+    | \bi\s+(?:have\s+)?made\s+an?\s+(?:mistake|error)\b
+    | \bmy\s+(?:earlier|previous|first|initial)?\s*(?:reasoning|answer|thought|conclusion|choice|step)
+      \s+(?:was|is)\s+(?:wrong|incorrect|not\s+right|inconsistent)\b
+    | \bi\s+was\s+(?:wrong|mistaken)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def find_self_verification(response: str) -> list[tuple[int, int]]:
+    """Return where a response says that it checks or takes back what it said, as places (begin, end) in characters."""
+    return [match.span() for match in _PHRASES.finditer(response)]

@@ -1,0 +1,247 @@
+"""Systems beside each other: hand-counted tables."""
+
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+
+from medrlvr.config import Experiment
+from medrlvr.evaluation.compare import (
+    Design,
+    System,
+    compare_controls,
+    compare_systems,
+    decompose_gain,
+    summarise_arms,
+    whole_table,
+)
+
+QUESTIONS = ["q1", "q2", "q3", "q4"]
+CLUSTERS = pd.DataFrame(
+    {"question_id": QUESTIONS, "repeats": ["q1", "q2", "q1", "q4"], "cluster": ["q1", "q2", "q1", "q4"]}
+)
+OPTIONS = ["iron", "gold", "zinc", "lead"]
+
+
+def design(seeds: int = 1, sets: dict | None = None) -> Design:
+    return Design(
+        models={
+            "base": ["base"],
+            "rlvr": [f"rlvr/seed{n}" for n in range(1, seeds + 1)],
+            "sft": [f"sft/seed{n}" for n in range(1, seeds + 1)],
+        },
+        runs={"base": None, "rlvr": "rlvr", "sft": "sft"},
+        modes={"base": ["cot", "direct", "scored"], "rlvr": ["cot", "direct"], "sft": ["direct"]},
+        sets=sets or {"toy": ("toy", None)},
+        rlvr="rlvr",
+        sft="sft",
+        constrained="scored",
+        distributions={"toy": "in"},
+        papers=False,
+        claims=True,
+    )
+
+
+def decided(benchmark: str = "toy", options: list[str] = OPTIONS, **letters: str) -> pd.DataFrame:
+    """A table of decisions: for each mode a letter per question, the right one is A.
+
+    A dot: no letter; a small one: named, but not where it can be read.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "benchmark": benchmark,
+                "mode": mode,
+                "question_id": question,
+                "letter": letter if letter in "ABCD" else None,
+                "answered": options["ABCD".index(letter)] if letter in "ABCD" else None,
+                "correct": letter == "ABCD"[options.index("iron")],
+                "lenient_correct": letter.upper() == "ABCD"[options.index("iron")],
+            }
+            for mode, row in letters.items()
+            for question, letter in zip(QUESTIONS, row, strict=True)
+        ]
+    )
+
+
+BASE = decided(cot="..BA", direct="BBBB", scored="ABAB")
+
+
+def test_which_pairs_are_compared() -> None:
+    pairs = {(first, second): role for first, second, role in design().pairs()}
+    cot, direct = (System("rlvr", mode) for mode in ("cot", "direct"))
+    sft = System("sft", "direct")
+    assert pairs.pop((cot, sft)) == "primary"
+    assert set(pairs.values()) == {"exploratory"}
+    assert (sft, System("base", "cot")) in pairs  # both judged by it
+    assert (direct, sft) in pairs  # the control: both asked directly
+    assert (cot, direct) in pairs or (direct, cot) in pairs  # one arm
+    assert (cot, System("base", "cot")) in pairs
+    assert not {(cot, System("base", "direct")), (cot, System("base", "scored"))} & set(pairs)
+
+
+def test_without_sft_there_is_no_primary_pair() -> None:
+    alone = Design(**{**asdict(design()), "sft": None})
+    assert {role for *_, role in alone.pairs()} == {"exploratory"}
+
+
+def compared(seeds: int, decisions: dict[str, pd.DataFrame]) -> dict:
+    records = compare_systems(decisions, CLUSTERS, design(seeds), 500, seed=1)
+    (primary,) = [record for record in records if record["role"] == "primary"]
+    return primary
+
+
+def test_a_pair_by_hand_whatever_the_order_of_rows() -> None:
+    rlvr = decided(cot="AABA", direct="BBBB").iloc[::-1]
+    record = compared(1, {"base": BASE, "rlvr/seed1": rlvr, "sft/seed1": decided(direct="ABAB")})
+    assert (record["first"]["arm"], record["second"]["arm"], record["n"]) == ("rlvr", "sft", 4)
+    assert record["difference"] == 0.25
+    [seed] = record["by_seed"]
+    assert (seed["first"], seed["only_first"], seed["only_second"]) == ("rlvr/seed1", 2, 1)
+    assert record["holm_p"] == seed["mcnemar_p"] == 1.0
+    # Without q3, which repeats q1.
+    assert (record["distinct"]["n"], record["distinct"]["difference"]) == (3, pytest.approx(2 / 3))
+    assert record["over_seeds"] is None and record["interval_95"] == record["over_questions"]
+
+
+def test_over_seeds_the_interval_holds_both_kinds_of_chance() -> None:
+    decisions = {"base": BASE}
+    for number, row in enumerate(["AAAA", "AAAB", "AABB"], start=1):
+        decisions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
+        decisions[f"sft/seed{number}"] = decided(direct="ABBB")
+    record = compared(3, decisions)
+    assert record["difference"] == pytest.approx(0.5)
+    assert [seed["difference"] for seed in record["by_seed"]] == [0.75, 0.5, 0.25]
+    for end, outer in (("low", min), ("high", max)):
+        assert record["interval_95"][end] == outer(record["over_questions"][end], record["over_seeds"][end])
+    assert record["over_seeds"]["high"] - record["over_seeds"]["low"] == pytest.approx(
+        2 * 4.3027 * 0.25 / 3**0.5, rel=1e-3
+    )
+    narrower = record["interval_90"]["high"] - record["interval_90"]["low"]
+    assert narrower < record["interval_95"]["high"] - record["interval_95"]["low"]
+
+
+def test_the_two_primary_tests_are_corrected_and_no_other() -> None:
+    two = Design(**{**asdict(design()), "sets": {"toy": ("toy", None), "far": ("far", None)}})
+    decisions = {}
+    for model, rows in {
+        "base": {"cot": "....", "direct": "BBBB", "scored": "BBBB"},
+        "rlvr/seed1": {"cot": "AAAA", "direct": "BBBB"},
+        "sft/seed1": {"direct": "BBBB"},
+    }.items():
+        decisions[model] = pd.concat([decided(benchmark, **rows) for benchmark in ("toy", "far")])
+    records = compare_systems(decisions, CLUSTERS, two, 100, seed=1)
+    assert {record["role"] for record in records if "holm_p" in record} == {"primary"}
+    assert [record["holm_p"] for record in records if "holm_p" in record] == [0.25, 0.25]  # twice 2 / 2 ** 4
+
+
+def test_answers_follow_the_content_or_the_letter() -> None:
+    turned = ["gold", "iron", "zinc", "lead"]
+    sets = {"toy": ("toy", None), "toy_shuffled": ("toy", "shuffled")}
+    shown = {name: pd.DataFrame({"question_id": QUESTIONS, "options": [options] * 4}) for name, options in
+             (("toy", OPTIONS), ("toy_shuffled", turned))}  # fmt: skip
+    after = {"base": "....", "rlvr/seed1": "BBBC", "sft/seed1": "ABCB"}
+    before = {"base": "AAAA", "rlvr/seed1": "AABC", "sft/seed1": "ABCA"}
+    modes = {"base": "cot", "rlvr/seed1": "cot", "sft/seed1": "direct"}
+    decisions = {
+        model: pd.concat(
+            [decided(**{modes[model]: before[model]}), decided("toy_shuffled", turned, **{modes[model]: row})]
+        )
+        for model, row in after.items()
+    }
+    records = {
+        row["model"]: row for row in compare_controls(decisions, shown, CLUSTERS, design(sets=sets), 100, seed=1)
+    }
+    # iron, iron, gold and zinc; then iron three times and zinc, which did not move. Two of the three stay with iron.
+    stays = {model: [row[key] for key in ("moved", "same_text", "same_letter")] for model, row in records.items()}
+    assert stays["rlvr/seed1"] == [3, pytest.approx(2 / 3), pytest.approx(1 / 3)]
+    assert stays["sft/seed1"] == [3, pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    assert stays["base"] == [0, None, None]
+    assert (records["rlvr/seed1"]["accuracy"], records["rlvr/seed1"]["control_accuracy"]) == (0.5, 0.75)
+    assert records["rlvr/seed1"]["difference"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("base", "scored", "rlvr", "counts"),
+    [
+        ("..BA", "ABAB", "AAAB", {"unparsed_known": 1, "unparsed_new": 1, "wrong_known": 1, "lost": 1}),
+        ("a.BB", "BBBA", "AABA", {"unparsed_said": 1, "unparsed_new": 1, "wrong_known": 1}),
+        ("aaba", "ABAA", "AAAA", {"unparsed_said": 3, "unparsed_known": 1}),
+        ("CCCC", "BBBB", "AAAA", {"wrong_new": 4}),
+    ],
+)
+def test_where_a_gain_comes_from(base: str, scored: str, rlvr: str, counts: dict[str, int]) -> None:
+    decisions = {
+        "base": decided(cot=base, direct="BBBB", scored=scored),
+        "rlvr/seed1": decided(cot=rlvr, direct="BBBB"),
+        "sft/seed1": decided(direct="AAAA"),
+    }
+    [record] = decompose_gain(decisions, design())
+    cells = {name: value for name, value in record.items() if name.startswith(("unparsed", "wrong", "lost")) and value}
+    assert cells == counts
+    gained = sum(value for name, value in counts.items() if name != "lost")
+    assert gained - counts.get("lost", 0) == rlvr.count("A") - base.count("A")
+
+
+def test_without_scoring_or_rlvr_or_the_bases_answers_no_gain_is_divided() -> None:
+    decisions = {"base": BASE, "rlvr/seed1": decided(cot="AAAA", direct="BBBB"), "sft/seed1": decided(direct="AAAA")}
+    assert len(decompose_gain(decisions, Design(**{**asdict(design()), "sft": None}))) == 1
+    for missing in ({"constrained": None}, {"rlvr": None}, {"modes": {**design().modes, "base": ["direct"]}}):
+        assert decompose_gain(decisions, Design(**{**asdict(design()), **missing})) == []
+
+
+def test_an_arm_over_its_seeds() -> None:
+    decisions = {"base": BASE}
+    for number, row in enumerate(["AAAA", "AAAB", "AABB"], start=1):
+        decisions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
+        decisions[f"sft/seed{number}"] = decided(direct="ABBB")
+    rows = {(row["arm"], row["mode"]): row for row in summarise_arms(decisions, design(3))}
+    found = rows["rlvr", "cot"]
+    assert (found["seeds"], found["accuracy"], found["lowest"], found["highest"]) == (3, 0.75, 0.5, 1.0)
+    width = 4.3027 * 0.25 / 3**0.5
+    assert found["over_seeds"] == pytest.approx({"low": 0.75 - width, "high": 0.75 + width}, rel=1e-3)
+    assert (rows["base", "cot"]["seeds"], rows["base", "cot"]["over_seeds"]) == (0, None)
+
+
+def test_what_was_not_trained_has_no_seeds_and_one_training_run_is_one() -> None:
+    """RLVR's three seeds against the base, against SFT's one, and against RLVR itself asked otherwise."""
+    three = design(3)
+    one_sft = Design(**{**asdict(three), "models": {**three.models, "sft": ["sft/seed1"]}})
+    decisions = {"base": BASE, "sft/seed1": decided(direct="ABBB")}
+    for number, rows in enumerate([("AAAA", "AAAB"), ("AAAB", "AABB"), ("AABB", "ABBB")], start=1):
+        decisions[f"rlvr/seed{number}"] = decided(cot=rows[0], direct=rows[1])
+    found = {
+        (row["first"]["arm"], row["first"]["mode"], row["second"]["arm"], row["second"]["mode"]): row["over_seeds"]
+        for row in compare_systems(decisions, CLUSTERS, one_sft, 100, 1)
+    }
+    assert found["rlvr", "cot", "base", "cot"] is not None
+    assert found["rlvr", "cot", "sft", "direct"] is None, "one seed of a trained arm tells nothing of its others"
+    assert found["rlvr", "direct", "rlvr", "cot"] == {"low": -0.25, "high": -0.25}, "each run loses as much"
+
+
+def test_every_accuracy_in_one_table() -> None:
+    record = {
+        "benchmark": "toy",
+        "mode": "cot",
+        "n": 4,
+        "accuracy": 0.5,
+        "letters": {"A": 1},
+        "strata": [{"stratum": "options", "value": "4", "n": 4, "accuracy": 0.5}],
+    }
+    policy = {"policy": "always A", "n": 4, "accuracy": 0.25, "strata": [{**record["strata"][0], "accuracy": 0.0}]}
+    table = whole_table({"base": [record]}, {"toy": [policy]})
+    assert table[["model", "stratum", "value", "n", "accuracy"]].to_numpy().tolist() == [
+        ["base", "all", "", 4, 0.5],
+        ["base", "options", "4", 4, 0.5],
+        ["always A", "all", "", 4, 0.25],
+        ["always A", "options", "4", 4, 0.0],
+    ]
+
+
+def test_the_design_of_the_papers_experiment() -> None:
+    found = Design(**Experiment().design())
+    assert (found.rlvr, found.sft) == ("rlvr", "sft") and found.papers and found.constrained == "constrained"
+    assert found.models["rlvr_dev"] == ["rlvr_dev/seed1"]
+    assert found.sets["mmlu_pro_health_five_options"] == ("mmlu_pro_health", "five_options")
+    assert found.benchmarks == ["medqa", "mmlu_pro_health"]
+    assert found.judged("sft") == System("sft", "direct") and found.judged("rlvr") == System("rlvr", "chain_of_thought")
