@@ -29,8 +29,10 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
         "find_duplicates": 1,
         "find_runs": 1,
         "split_questions": 1,
+        "vary_benchmark": 1,
         "write_data_card": 1,
         "render_prompts": 1,
+        "render_tests": 1,
         "fetch_model": 1,
         "train_sft": 1,
         "select_sft": 1,
@@ -55,8 +57,10 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "find_duplicates": 1,
         "find_runs": 1,
         "split_questions": 1,
+        "vary_benchmark": 4,
         "write_data_card": 1,
         "render_prompts": 1,
+        "render_tests": 1,
         "fetch_model": 1,
         "train_sft": 3,
         "select_sft": 1,
@@ -112,6 +116,8 @@ def test_one_file_can_be_asked_for(clone: Path) -> None:
         ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
         ("data={none_of_the_above: [medqua]}", "data.none_of_the_above: there is no data set 'medqua'"),
         ("arms={new: {trainer: rlvr}}", "command line: arms.new.reward: is missing"),
+        ("checkpoints={new: {path: nowhere}}", "checkpoints.new.path: there is no folder nowhere"),
+        ("checkpoints={new: {path: src}}", "checkpoints.new.path: src cannot be used"),
     ],
 )
 def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:
@@ -210,14 +216,36 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert page.count("<svg") == 3
     assert "Update 2, question miniature/train/" in page
 
-    for model, modes in (("base", 2), ("sft/seed1", 1), ("rlvr/seed1", 1), ("rlvr_dev/seed1", 1)):
+    for model, first in (
+        ("base", "chain_of_thought"),
+        ("sft/seed1", "direct"),
+        ("rlvr/seed1", "chain_of_thought"),
+        ("rlvr_dev/seed1", "chain_of_thought"),
+    ):
         metrics = json.loads((results / f"eval/{model}/metrics.json").read_text())
-        assert [record["n"] for record in metrics] == [16] * 2 * modes
+        asked = [(record["benchmark"], record["mode"]) for record in metrics["records"]]
+        modes = ("chain_of_thought", "direct", "constrained")
+        expected = {(benchmark, mode) for benchmark in ("miniature", "miniature_ood") for mode in modes}
+        assert len(asked) == 7 and set(asked) == expected | {("miniature_shuffled", first)}
+        assert {record["n"] for record in metrics["records"]} == {16}
         scores = read_parquet(results / f"eval/{model}/scores.parquet")
-        for record in metrics:
+        for record in metrics["records"]:
             group = scores[(scores["benchmark"] == record["benchmark"]) & (scores["mode"] == record["mode"])]
             assert group["correct"].mean() == record["accuracy"]
             assert f"{100 * record['accuracy']:.1f}" in page
+        assert f"results/short/eval/{model}/answers.parquet" in metrics["provenance"]["inputs"]
+        assert metrics["provenance"]["command"].endswith(f"-- results/short/eval/{model}/metrics.json")
+        assert metrics["generation"]["modes"]["constrained"]["answer"] == "constrained"
+        scored = scores[scores["mode"] == "constrained"]
+        best = ["ABCDEFGHIJK"[max(range(len(row)), key=row.__getitem__)] for row in scored["letter_logprobs"]]
+        assert scored["letter"].tolist() == best
+
+    comparisons = json.loads((results / "compare/comparisons.json").read_text())
+    primary = [pair for pair in comparisons["pairs"] if pair["role"] == "primary"]
+    assert [pair["benchmark"] for pair in primary] == ["miniature", "miniature_ood"]
+    assert (len(comparisons["controls"]), len(comparisons["decomposition"])) == (4, 2)
+    claims = json.loads((results / "compare/verdict.json").read_text())["claims"]
+    assert {claim["verdict"] for claim in claims} == {"cannot tell"}, "16 questions tell nothing"
 
     rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
     assert rollouts.groupby("update").size().to_dict() == {1: 32, 2: 32}
@@ -271,9 +299,22 @@ CHANGED, OTHER_FILES, NEW = (
     ("change", "causes"),
     [
         ("title=Other", {CHANGED: {"render_report"}}),
-        ("claims=true", {CHANGED: {"render_report"}}),
+        ("claims=true", {CHANGED: {"compare_models"}}),
         ("base={licence: Other}", {CHANGED: {"select_sft", "select_rlvr"}}),
         ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
+        ("modes={chain_of_thought: {max_tokens: 60}}", {CHANGED: {"generate_answers", "generate_development"}}),
+        (
+            "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
+            {CHANGED: {"render_tests"}, OTHER_FILES: {"render_tests"}},
+        ),
+        (
+            "checkpoints={other: {path: assets/miniature_base}}",
+            {
+                NEW: {"generate_answers", "score_answers"},
+                CHANGED: {"compare_models"},
+                OTHER_FILES: {"compare_models"},
+            },
+        ),
         ("base={context_tokens: 256}", {CHANGED: {"render_report"}}),
         ("data={mirror: /elsewhere}", {CHANGED: {"render_report"}}),
         ("data={train_rows: 16}", {CHANGED: {"split_questions"}}),
@@ -283,11 +324,15 @@ CHANGED, OTHER_FILES, NEW = (
         ("contamination={remove: []}", {CHANGED: {"split_questions"}}),
         ("contamination={near_similarity: 0.7}", {CHANGED: {"find_duplicates"}}),
         ("contamination={words: 8}", {CHANGED: {"find_runs"}}),
+        (
+            "benchmarks={miniature: {controls: [five_options]}}",
+            {NEW: {"vary_benchmark"}, CHANGED: {"render_tests"}, OTHER_FILES: {"render_tests"}},
+        ),
         ("benchmarks={miniature: {rows: 8}}", {CHANGED: {"split_questions"}}),
         ("benchmarks={miniature: {title: Other}}", {CHANGED: {"draw_figures"}}),
-        ("prompts={direct: prompts/med_rlvr.txt}", {OTHER_FILES: {"render_prompts"}}),
+        ("prompts={direct: prompts/med_rlvr.txt}", {OTHER_FILES: {"render_prompts", "render_tests"}}),
         ("arms={sft: {epochs: 2}}", {CHANGED: {"train_sft"}}),
-        ("arms={sft: {modes: [chain_of_thought]}}", {CHANGED: {"generate_answers"}}),
+        ("arms={sft: {modes: [chain_of_thought]}}", {CHANGED: {"select_sft"}}),
         (
             "arms={sft: {learning_rates: [2.0e-4, 1.0e-4]}}",
             {NEW: {"train_sft", "generate_development"}, OTHER_FILES: {"select_sft"}},
@@ -296,9 +341,8 @@ CHANGED, OTHER_FILES, NEW = (
         ("arms={rlvr: {reward: paper}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {reward: {leak_penalty: {weight: 0.5}}}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {modes: [direct]}}", {CHANGED: {"generate_development"}}),
-        ("evaluation={direct_max_tokens: 4}", {CHANGED: {"generate_development", "generate_answers"}}),
         ("evaluation={bootstrap_resamples: 10}", {CHANGED: {"score_answers"}}),
-        ("evaluation={seed: 2}", {CHANGED: {"score_answers"}}),
+        ("evaluation={seed: 2}", {CHANGED: {"vary_benchmark"}}),
         ("machine={threads: 2}", {}),
         ("machine={train_micro_batch: 4}", {}),
         ("machine={vllm_memory_utilization: 0.2}", {}),
@@ -311,6 +355,21 @@ def test_a_key_runs_again_exactly_the_rules_that_read_it(
 ) -> None:
     """The first of them in every line of the graph; what depends on these runs again in any case."""
     assert first_causes(snakemake("--dry-run", *SHORT, "--config", change, cwd=finished)) == causes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        "evaluation={seed: 2}",
+        "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
+        "benchmarks={miniature: {controls: [five_options]}}",
+        "base={modes: [direct]}",
+    ],
+)
+def test_other_questions_to_a_model_train_nothing(finished: Path, change: str) -> None:
+    planned = jobs(snakemake("--dry-run", *SHORT, "--config", change, cwd=finished))
+    assert planned and not {"train_sft", "train_rlvr", "render_prompts"} & set(planned)
 
 
 @pytest.mark.slow
@@ -371,7 +430,8 @@ def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Pat
     """Snakemake deletes what a failed step wrote before, and by itself would find nothing to do."""
     prompts = finished / "results/short/prompts"
     with hidden(*prompts.iterdir()):
-        assert jobs(snakemake("--dry-run", *SHORT, cwd=finished))["render_prompts"] == 1
+        planned = jobs(snakemake("--dry-run", *SHORT, cwd=finished))
+    assert (planned["render_prompts"], planned["render_tests"]) == (1, 1)
 
 
 @pytest.mark.slow
@@ -399,10 +459,12 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
 
     own = tmp_path / "own.json"
     own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "B"}))
-    result = ask("results/short/models/base", "--question", str(own), "--mode", "direct")
-    assert result.returncode == 0, result.stderr
-    assert "A. this\nB. that" in result.stdout
-    assert "right is B" in result.stdout
+    for mode in ("direct", "constrained"):
+        result = ask("results/short/models/base", "--question", str(own), "--mode", mode)
+        assert result.returncode == 0, result.stderr
+        assert "A. this\nB. that" in result.stdout
+        assert "right is B" in result.stdout
+    assert "probability of the letters: A 0." in result.stdout
 
     own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "C"}))
     for arguments, message in (

@@ -1,6 +1,6 @@
 """Figures and the page.
 
-REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet, compare/comparisons.json, rollouts, data/,
+REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet, compare/{comparisons,verdict}.json, rollouts, data/,
     development/{arm}/seed{seed}/selection.json, base.json
 OUTPUTS:
     figures = figures/{accuracy,dynamics,training}.svg, each with its .csv
@@ -8,7 +8,7 @@ OUTPUTS:
 """
 
 FIGURES = ["accuracy", "dynamics", "training"]
-TITLES = {name: benchmark.title for name, benchmark in EXPERIMENT.benchmarks.items()}
+TITLES = EXPERIMENT.titles()
 
 
 rule draw_figures:
@@ -16,6 +16,8 @@ rule draw_figures:
     input:
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
+        comparisons=f"{RESULTS}/compare/comparisons.json",
+        paper="assets/paper/figure3.csv",
     output:
         **{name: f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
         **{f"{name}_csv": f"{RESULTS}/figures/{name}.csv" for name in FIGURES},
@@ -26,6 +28,7 @@ rule draw_figures:
     params:
         models=MODELS,
         titles=TITLES,
+        design=EXPERIMENT.design(),
     conda:
         "../../envs/conda.yaml"
     message:
@@ -40,6 +43,7 @@ rule render_report:
         template="workflow/report/page.html.jinja",
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
         comparisons=f"{RESULTS}/compare/comparisons.json",
+        verdict=f"{RESULTS}/compare/verdict.json",
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
         rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
         data_card=f"{RESULTS}/data/data_card.json",
@@ -58,6 +62,7 @@ rule render_report:
         runs=RLVR_RUNS,
         trained=RUNS,
         titles=TITLES,
+        design=EXPERIMENT.design(),
         experiment=EXPERIMENT.model_dump(mode="json", exclude={"machine"}),
     conda:
         "../../envs/conda.yaml"

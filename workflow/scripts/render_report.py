@@ -23,12 +23,14 @@ if __name__ == "__main__":
         values = page_values(
             experiment,
             read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles),
+            titles=params.titles,
+            design=params.design,
             runs=dict(zip(params.runs, inputs.rollouts, strict=True)),
             selections=dict(zip(params.trained, inputs.selections, strict=True)),
-            tables={name: inputs[name] for name in ("comparisons", "data_card", "base")},
+            tables={name: inputs[name] for name in ("comparisons", "verdict", "data_card", "base")},
             figures=inputs.figures,
             versions={name: version(name) for name in packages},
             created=datetime.now(UTC),
         )
-        write_text(snakemake.output.config, yaml.safe_dump(experiment, sort_keys=False))
+        write_text(snakemake.output.config, yaml.safe_dump(load(snakemake.config).overlay(), sort_keys=False))
         write_text(snakemake.output.page, render_page(Path(inputs.template), values))

@@ -46,6 +46,8 @@ def page_values(
     experiment: Mapping[str, Any],
     metrics: pd.DataFrame,
     *,
+    titles: Mapping[str, str],
+    design: Mapping[str, Any],
     runs: Mapping[str, str | Path],
     selections: Mapping[str, str | Path],
     tables: Mapping[str, str | Path],
@@ -58,6 +60,8 @@ def page_values(
     Args:
         experiment: the resolved configuration.
         metrics: as `read_metrics` returns it.
+        titles: of every benchmark and control.
+        design: as `evaluation.compare.Design` describes it.
         runs: <arm>/seed<n> of RLVR -> rollouts.parquet.
         selections: <arm>/seed<n> -> selection.json.
         tables: name in the template -> JSON file.
@@ -74,9 +78,14 @@ def page_values(
         "created": created.strftime("%-d %B %Y, %H:%M UTC"),
         "resamples": experiment["evaluation"]["bootstrap_resamples"],
         "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
-        "titles": {name: benchmark["title"] for name, benchmark in benchmarks.items()},
+        "titles": dict(titles),
         "benchmarks": benchmarks,
-        "metrics": metrics.to_dict("records"),
+        "metrics": [
+            {**row, "judged": row["mode"] == design["modes"][row["model"].split("/")[0]][0]}
+            for row in metrics.to_dict("records")
+            if row["benchmark"] in benchmarks
+        ],
+        "papers_experiment": design["papers"],
         **{name: _read_json(path) for name, path in tables.items()},
         "last_taken": list(runs),
         "selections": {run: _read_json(path) for run, path in selections.items()},
@@ -112,7 +121,7 @@ def read_metrics(paths: Mapping[str, str], titles: Mapping[str, str]) -> pd.Data
         {"model": model, "title": titles[record["benchmark"]], **record}
         for benchmark in titles
         for model, path in paths.items()
-        for record in _read_json(path)
+        for record in _read_json(path)["records"]
         if record["benchmark"] == benchmark
     ]
     return pd.DataFrame(records)

@@ -132,13 +132,15 @@ def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
     metrics = read_metrics(paths, titles)
+    shown = [
+        model == "base" or mode == experiment.modes_of(model)[0]
+        for model, mode in zip(metrics["model"], metrics["mode"], strict=True)
+    ]
     tables = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
     rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in tables])
     sampled = rollouts.loc[rollouts["update"] == 1, "strict_format"]
-    write_text(
-        readme,
-        splice(readme, results_table(summarise_seeds(metrics), sampled, stage_seconds(results / "benchmarks"), cores)),
-    )
+    block = results_table(summarise_seeds(metrics[shown]), sampled, stage_seconds(results / "benchmarks"), cores)
+    write_text(readme, splice(readme, block))
     figures.mkdir(parents=True, exist_ok=True)
     for suffix in ("svg", "csv"):
         shutil.copyfile(results / f"figures/dynamics.{suffix}", figures / f"dynamics.{suffix}")
