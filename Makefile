@@ -78,6 +78,19 @@ test-mutation: $(STAMP) ## change the grader and the rewards in every way; at le
 	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \
 	  print("noticed:", n, "of", s["total"]); raise SystemExit(n < 0.95 * s["total"])'
 
+PEER := .peer/installed-$(shell (pwd -P; cat envs/torch.txt envs/peer.lock) | sha256sum | cut -c1-16)
+
+$(PEER): $(STAMP)
+	@rm -rf .peer && "$(PYTHON)" -m venv .peer
+	@.peer/bin/pip install --quiet --no-deps $(if $(TORCH_INDEX_URL),--index-url "$(TORCH_INDEX_URL)") -r envs/torch.txt
+	@.peer/bin/pip install --quiet --no-deps --require-hashes -r envs/peer.lock && touch $@
+
+.PHONY: test-peer
+test-peer: $(PEER) ## compare with lm-evaluation-harness, in an environment of its own: make test-peer [MIRROR=folder]
+	@$(SNAKEMAKE) --configfile config/miniature.yaml -- results/miniature/eval/base/scores.parquet
+	@test -z "$(MIRROR)" || MEDRLVR_MIRROR="$(MIRROR)" $(SNAKEMAKE) --configfile config/smollm2.yaml -- results/smollm2/eval/base/scores.parquet
+	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
+
 .PHONY: check
 check: style ## style, types, imports, workflow, and whether the docs are true; without the other tests
 	@$(RUN) -m pytest --quiet tests/test_docs.py
@@ -93,8 +106,8 @@ style: $(STAMP)
 
 .PHONY: lock
 lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
-	@for kind in cpu gpu; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
-	  --overrides overrides.in --excludes excludes-$$kind.in --generate-hashes --no-emit-package torch --no-header \
+	@for kind in cpu gpu peer; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
+	  --overrides overrides.in --excludes excludes-$${kind/peer/cpu}.in --generate-hashes --no-emit-package torch --no-header \
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done
 
 .PHONY: clean
