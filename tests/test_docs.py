@@ -6,10 +6,15 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from evaluated import evaluate
 from pipeline import jobs, snakemake
+
+from medrlvr.config import Experiment
+from medrlvr.evaluation.verdict import LEAST_QUESTIONS, MARGIN, RARE, REASONED_CHARS
 
 DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), Path("results/README.md")]
 DOCUMENTS += sorted(Path("docs").glob("*.md"))
@@ -75,6 +80,8 @@ EXPECTED = {
     "A new prompt": {"render_prompts": 1},
     "A new reward": {"train_rlvr": 1},
     "A new arm": {"train_rlvr": 2, "select_rlvr": 2},
+    "Another way to ask": {"render_prompts": 1, "generate_answers": 4},
+    "A model of your own beside them": {"generate_answers": 5},
     "Several seeds": {"train_rlvr": 3, "train_sft": 9, "select_sft": 3},
 }
 
@@ -93,6 +100,7 @@ def test_an_example_is_planned_as_it_stands(clone: Path, tmp_path: Path, heading
     (here / "prompts/mine.txt").write_text(Path("prompts/med_rlvr.txt").read_text(encoding="utf-8"), encoding="utf-8")
     with (here / "config/datasets.tsv").open("a", encoding="utf-8") as registry:
         registry.write(blocks.get("tsv", ""))
+    shutil.copytree(here / "assets/miniature_base", here / "models/mine")
     planned = snakemake("--dry-run", "--configfile", "config/mine.yaml", cwd=here)
     counts = jobs(planned)
     assert EXPECTED[heading].items() <= counts.items()
@@ -102,3 +110,39 @@ def test_an_example_is_planned_as_it_stands(clone: Path, tmp_path: Path, heading
         (here / needed).unlink()
         assert snakemake("--dry-run", "--configfile", "config/mine.yaml", cwd=here).returncode != 0
     assert not os.path.exists(here / "results" / name)
+
+
+def test_every_field_of_the_files_of_numbers_is_documented() -> None:
+    """Of metrics.json, comparisons.json and verdict.json; not the names that an experiment gives its own things."""
+
+    def fields(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            named = set(value) if all(re.fullmatch("[a-z_0-9]+", key) for key in value) else set()
+            return named.union(*map(fields, value.values()))
+        return set().union(*map(fields, value)) if isinstance(value, list) else set()
+
+    experiment = Experiment()
+    evaluated = evaluate(experiment)
+    evaluated["metrics"] = [*evaluated["metrics"].values()]
+    evaluated["comparisons"]["sanity"] = [*evaluated["comparisons"]["sanity"].values()]
+    found = fields(evaluated) - {"metrics", "comparisons"} | {"inputs", "versions", "command", "provenance"}
+    assert {"mcnemar_p", "same_text", "unparsed_known", "finding", "gold"} <= found
+    documented = set(re.findall(r"`(\w+)`", Path("docs/metrics.md").read_text(encoding="utf-8")))
+    assert found - documented == set()
+
+
+def test_the_papers_differences_in_the_rules_are_the_judges() -> None:
+    text = Path("docs/verdict.md").read_text(encoding="utf-8")
+    claims = evaluate(Experiment())["verdict"]["claims"]
+    papers = [claim["paper"] for claim in claims if "difference" in claim["paper"]]
+    assert len(papers) == 4
+    for paper in papers:
+        difference, low, high = (f"{100 * paper[name]:.1f}" for name in ("difference", "low", "high"))
+        assert f"{difference} ({low} to {high})" in text
+    for words in (
+        f"inside ±{100 * MARGIN:.0f} points",
+        f"fewer than {LEAST_QUESTIONS} questions",
+        f"{REASONED_CHARS} or more characters",
+        f"below {100 * RARE:.0f} %",
+    ):
+        assert words in text
