@@ -321,6 +321,19 @@ def test_the_first_arm_of_each_trainer_is_compared() -> None:
         "rlvr_format_only": "rlvr_format_only", "rlvr_format_only_dev": "rlvr_format_only", "mine": None,
     }  # fmt: skip
     assert experiment({"arms": {"sft": None}}).design()["sft"] is None
+
+
+def test_new_entries_come_last_whatever_the_order_in_which_files_were_merged() -> None:
+    """Snakemake puts an overlay's new entries first."""
+    values = merged(SECOND, CHECKPOINT)
+    turned = {
+        **values,
+        "arms": dict(reversed(values["arms"].items())),
+        "modes": dict(reversed(values["modes"].items())),
+    }
+    found = load(turned)
+    assert list(found.arms) == ["sft", "rlvr", "rlvr_format_only"] and found.design()["rlvr"] == "rlvr"
+    assert list(found.modes) == list(Experiment().modes)
     assert experiment({"base": {"modes": ["direct"]}}).design()["constrained"] is None
 
 
@@ -328,4 +341,7 @@ def test_the_first_arm_of_each_trainer_is_compared() -> None:
 def test_the_settings_of_a_run_are_an_overlay_that_repeats_it(name: str) -> None:
     """As render_report writes them: merged over the paper's experiment again, none of its entries come back."""
     found = experiment(yaml.safe_load(Path(f"config/{name}.yaml").read_text(encoding="utf-8")), CHECKPOINT)
-    assert experiment(yaml.safe_load(yaml.safe_dump(found.overlay()))) == found
+    again = experiment(yaml.safe_load(yaml.safe_dump(found.overlay(), sort_keys=False)))
+    assert again == found
+    assert again.models() == found.models() and list(again.asked()) == list(found.asked())
+    assert list(again.modes) == list(found.modes)

@@ -272,6 +272,8 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
 
     again = snakemake(*SHORT, cwd=finished)
     assert "Nothing to be done" in again.stdout + again.stderr
+    resolved = ("--configfile", "results/short/config.yaml")
+    assert jobs(snakemake("--dry-run", *resolved, cwd=finished)) == {}, "the page's configuration is the run's"
     forced = jobs(snakemake("--dry-run", *SHORT, "--forcerun", "score_answers", cwd=finished))
     assert set(forced) == {"all", "score_answers", "compare_models", "draw_figures", "render_report"}
 

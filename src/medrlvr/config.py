@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from medrlvr.errors import UserError
 
@@ -322,11 +322,13 @@ class Experiment(Settings):
 
     @field_validator(*GROUPS, mode="before")
     @classmethod
-    def _null_removes(cls, entries: Any) -> Any:
+    def _in_order_and_null_removes(cls, entries: Any, info: ValidationInfo) -> Any:
         # An overlay is merged over config.yaml key by key, so it needs a way to say that an entry is not there.
         if not isinstance(entries, dict):
             return entries
-        return {name: entry for name, entry in entries.items() if entry is not None}
+        # Snakemake puts an overlay's new entries before those of config.yaml, and the first arm is the paper's.
+        known = dict.fromkeys(name for name in cls.model_fields[str(info.field_name)].default if name in entries)
+        return {name: entry for name, entry in (known | entries).items() if entry is not None}
 
     def models(self) -> list[str]:
         """Name of every model that is asked: base, <arm>/seed<n>, for RLVR also <arm>_dev/seed<n>, and checkpoints.
@@ -365,7 +367,7 @@ class Experiment(Settings):
         }
 
     def main_arm(self, trainer: Literal["sft", "rlvr"]) -> str | None:
-        """The arm that stands for the paper's: the first of its trainer. The others are ablations and controls."""
+        """The arm that stands for the paper's: the first of its trainer, config.yaml's own before new ones."""
         return next((name for name, arm in self.arms.items() if arm.trainer == trainer), None)
 
     def template(self, mode: str) -> str:
