@@ -80,7 +80,7 @@ EXPECTED = {
     "A new prompt": {"render_prompts": 1},
     "A new reward": {"train_rlvr": 1},
     "A new arm": {"train_rlvr": 2, "select_rlvr": 2},
-    "Another way to ask": {"render_prompts": 1, "generate_answers": 4},
+    "Another way to ask": {"render_tests": 1, "generate_answers": 4},
     "A model of your own beside them": {"generate_answers": 5},
     "Several seeds": {"train_rlvr": 3, "train_sft": 9, "select_sft": 3},
 }

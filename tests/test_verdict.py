@@ -4,12 +4,11 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+from evaluated import PAPER
 from test_compare import design
 
 from medrlvr.evaluation.compare import Design
 from medrlvr.evaluation.verdict import above, better, equivalent, judge, reasoned, verified
-
-PAPER = pd.read_csv("assets/paper/figure3.csv", keep_default_na=False)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from medrlvr.evaluation.statistics import Interval, Resamples, Values, compare_pair, holm, seed_interval
+from medrlvr.evaluation.statistics import Interval, Resamples, Values, compare_pair, holm, hull, seed_interval
 from medrlvr.prompts import LETTERS
 
 CONFIDENCES = (0.95, 0.9)
@@ -148,7 +148,7 @@ def compare_systems(
                     "n": len(gain),
                     "difference": float(gain.mean()),
                     **{
-                        f"interval_{round(100 * confidence)}": _ends(_hull(over_questions[confidence], interval))
+                        f"interval_{round(100 * confidence)}": _ends(hull(over_questions[confidence], interval))
                         for confidence, interval in over_seeds.items()
                     },
                     "over_questions": _ends(over_questions[0.95]),
@@ -183,11 +183,6 @@ def _matched(first: list[Any], second: list[Any]) -> Iterator[tuple[Any, Any]]:
     yield from zip(
         first * longest if len(first) == 1 else first, second * longest if len(second) == 1 else second, strict=False
     )
-
-
-def _hull(questions: Interval, seeds: Interval | None) -> Interval:
-    """Return the interval that holds both: a difference may rest on these questions or on these training runs."""
-    return questions if seeds is None else (min(questions[0], seeds[0]), max(questions[1], seeds[1]))
 
 
 def _ends(interval: Interval | None) -> dict[str, float] | None:
@@ -230,6 +225,7 @@ def compare_controls(
             moved = new.notna() & (new != before["letter"]) & after["letter"].notna()
             records.append(
                 {
+                    "set": name,
                     "benchmark": benchmark,
                     "control": control,
                     "model": model,

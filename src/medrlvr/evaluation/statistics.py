@@ -79,6 +79,11 @@ def seed_interval(
     return float(found.low), float(found.high)
 
 
+def hull(questions: Interval, seeds: Interval | None) -> Interval:
+    """Return the interval that holds both: a figure may rest on these questions or on these training runs."""
+    return questions if seeds is None else (min(questions[0], seeds[0]), max(questions[1], seeds[1]))
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two models on the same n questions.

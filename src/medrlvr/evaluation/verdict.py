@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.evaluation.compare import Design, System
-from medrlvr.evaluation.statistics import Interval, seed_interval, wilson_interval
+from medrlvr.evaluation.statistics import Interval, hull, seed_interval, wilson_interval
 from medrlvr.self_verification import find_self_verification
 
 MARGIN = 0.05
@@ -192,8 +192,6 @@ def _papers_difference(
 
 
 def _share_interval(shares: Sequence[float], n: int) -> Interval:
-    low, high = wilson_interval(round(float(np.mean(shares)) * n), n)
-    over_seeds = seed_interval(shares, 0.0, 0.95)
-    if over_seeds is None:
-        return low, high
-    return max(0.0, min(low, over_seeds[0])), min(1.0, max(high, over_seeds[1]))
+    questions = wilson_interval(round(float(np.mean(shares)) * n), n)
+    low, high = hull(questions, seed_interval(shares, 0.0, 0.95))
+    return max(0.0, low), min(1.0, high)
