@@ -17,7 +17,7 @@ from medrlvr.config import Machine
 from medrlvr.errors import UserError
 from medrlvr.models import check_folder
 from medrlvr.progress import Progress
-from medrlvr.training import checks, metrics, preparation
+from medrlvr.training import checks, metrics, preparation, sft
 
 PRINTED = (
     "\x1b[36m(PPOTrainer pid=1)\x1b[0m INFO 11-21 05:16:01 ppo_trainer.py:551] ✨ Global step 3: "
@@ -30,6 +30,25 @@ def test_a_reported_update_is_read_under_the_trainers_own_names():
     assert row.pop("policy_loss") != row.get("policy_loss")
     assert row == {"update": 3, "critic_loss": 0.5, "vllm_kl": -3.7e-08, "timing/step_total": 12.0, "kl": float("inf")}
     assert metrics.parse_line("Train epoch [1/1]: 100%") is None
+
+
+def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
+    """The bar as OpenRLHF draws it: each step with the loss of the one before first, and an epoch's last once more."""
+    said = []
+    watch = sft._reporter("sft", 2, said.append)
+    bar = "Train step of epoch {}: 50%|## | {}/2 [00:01<00:01, 2.8it/s, gpt_loss={}, lr=0.0001, grad_norm=1]\x1b[A"
+    for epoch, batch, loss in (
+        (0, 1, 0.9),
+        (0, 2, 0.9),
+        (0, 2, 0.8),
+        (0, 2, 0.8),
+        (1, 1, 0.7),
+        (1, 2, 0.7),
+        (1, 2, 0.6),
+    ):
+        watch(bar.format(epoch, batch, loss))
+    assert said == [f"sft: epoch {epoch} of 2, batch 2 of 2, loss {loss}" for epoch, loss in ((1, 0.8), (2, 0.6))]
+    assert capsys.readouterr().out.count("Train step") == 7
 
 
 def test_metrics_come_from_print_and_events_and_the_last_attempt_wins(tmp_path):

@@ -76,18 +76,19 @@ def train_sft(
 
 
 def _reporter(stage: str, epochs: int, say: Callable[[str], None], interval: float = 5.0) -> Callable[[str], None]:
-    said, last = time.monotonic(), ""
+    said, last, drawn = time.monotonic(), "", ("", "")
 
     def each_line(line: str) -> None:
-        nonlocal said, last
+        nonlocal said, last, drawn
         print(line)
         match = _BAR.search(line)
         if match is None:
             return
         epoch, batch, batches, loss = match.groups()
+        # A step is drawn first with the loss of the step before, then with its own; an epoch's last once more.
+        before, drawn = drawn, (epoch, batch)
         text = f"{stage}: epoch {int(epoch) + 1} of {epochs}, batch {batch} of {batches}, loss {loss}"
-        # The bar draws its end twice.
-        if text != last and (batch == batches or time.monotonic() - said > interval):
+        if drawn == before and text != last and (batch == batches or time.monotonic() - said > interval):
             said, last = time.monotonic(), text
             say(text)
 
