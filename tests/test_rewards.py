@@ -67,6 +67,29 @@ def test_parameters_come_from_the_setting() -> None:
     assert rewards.find({"paper": 1, "short_cot_penalty": {"least_chars": 2}})(thinking("a")) == 0
 
 
+def test_the_parts_are_each_terms_share_with_its_weight(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def reward(grade):\n    return grade.think_chars / 8\n")
+    reward = rewards.find({"paper": 2, "leak_penalty": {"weight": 0.5, "within_chars": 3}, str(file): 4})
+    found = thinking("a yellow")
+    assert reward.parts(found) == {"paper": 2.0, "leak_penalty": -0.5, "mine": 4.0}
+    assert reward(found) == 5.5
+    assert reward.parts(UNTAGGED) == {"paper": -2.0, "leak_penalty": 0.0, "mine": 0.0}
+
+
+def test_two_terms_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Their shares are columns of the rollouts, called after the terms."""
+    files = [tmp_path / "paper.py", tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("def reward(grade):\n    return float(grade.correct)\n")
+    assert set(rewards.find({"binary": 1, str(files[0]): 1}).terms) == {"binary", "paper"}
+    with pytest.raises(UserError, match=r"^a\.reward: two terms are called paper; rename one of the files"):
+        rewards.find({"paper": 1, str(files[0]): 1}, "a.reward")
+    with pytest.raises(UserError, match="two terms are called mine"):
+        rewards.find({"paper": 1, str(files[1]): 1, str(files[2]): 1})
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

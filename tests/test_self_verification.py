@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from medrlvr.self_verification import find_self_verification
+from medrlvr.self_verification import _PHRASES, find_self_verification
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,8 @@ def test_medicine_is_no_doubt(text: str) -> None:
 def test_places_are_those_in_the_response() -> None:
     text = "It is B. Wait, no. On second thought, it is."
     assert [text[begin:end] for begin, end in find_self_verification(text)] == [". Wait", "On second thought"]
+
+
+@given(st.from_regex(_PHRASES))
+def test_the_quick_look_overlooks_nothing(text: str) -> None:
+    assert find_self_verification(text) == [match.span() for match in _PHRASES.finditer(text)]

@@ -179,6 +179,11 @@ def grade(
     )
 
 
+def thought_of(response: str, grade: Grade) -> str:
+    """Return the think block as `option_named_at` counts in it, runs of white space as one; empty without one."""
+    return _squeezed(response[grade.think_start : grade.think_end]) if grade.think_start is not None else ""
+
+
 Span = tuple[int, int]
 
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from medrlvr.errors import UserError
 from medrlvr.grading import Grade, grade
 
-Reward = Callable[[Grade], float]
 Setting = str | Mapping[str, float | Mapping[str, float]]
 """One term's name, or for each term its weight or its weight and parameters."""
 
@@ -76,6 +76,29 @@ LIMIT = 10.0
 """The largest reward either way. OpenRLHF clips what is beyond it: recorded would be what was not learnt from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A weighted sum of terms; called with a grade it returns the reward.
+
+    Attributes:
+        terms: name, of a file without folder and suffix -> weight and function of a grade.
+    """
+
+    terms: Mapping[str, tuple[float, Callable[[Grade], float]]]
+
+    def parts(self, grade: Grade) -> dict[str, float]:
+        """Return what each term contributes, its weight counted."""
+        return {name: weight * checked(term(grade)) for name, (weight, term) in self.terms.items()}
+
+    def __call__(self, grade: Grade) -> float:
+        """Return the sum of the parts.
+
+        Raises:
+            ValueError: it, or a term, is no number from -`LIMIT` to `LIMIT`.
+        """
+        return checked(sum(self.parts(grade).values()))
+
+
 def find(setting: Setting, key: str = "reward") -> Reward:
     """Return the reward that a setting names.
 
@@ -91,11 +114,10 @@ def find(setting: Setting, key: str = "reward") -> Reward:
     if not set(terms) - PENALTIES:
         named = " and ".join(terms) or "nothing"
         raise UserError(f"{key}: {named} alone rewards no answer; add a term such as paper: 1.")
-    weighted = [_weighted(name, facts, key) for name, facts in terms.items()]
-
-    def reward(grade: Grade) -> float:
-        return checked(sum(weight * checked(term(grade)) for weight, term in weighted))
-
+    names = [Path(name).stem if _is_file(name) else name for name in terms]
+    if len(set(names)) < len(names):
+        raise UserError(f"{key}: two terms are called {max(names, key=names.count)}; rename one of the files.")
+    reward = Reward({name: _weighted(*term, key) for name, term in zip(names, terms.items(), strict=True)})
     try:
         values = [reward(grade(response, ["x", "y"], 0)) for response in _TRIED]
     except Exception as error:
@@ -140,7 +162,7 @@ def _terms(setting: Setting) -> Mapping[str, float | Mapping[str, float]]:
     return {setting: 1.0} if isinstance(setting, str) else setting
 
 
-def _weighted(name: str, facts: float | Mapping[str, float], key: str) -> tuple[float, Reward]:
+def _weighted(name: str, facts: float | Mapping[str, float], key: str) -> tuple[float, Callable[[Grade], float]]:
     parameters = dict(facts) if isinstance(facts, Mapping) else {"weight": facts}
     weight = parameters.pop("weight", 1.0)
     function = _function(name, key)

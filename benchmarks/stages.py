@@ -1,0 +1,77 @@
+"""How often a response's label is the one that a reader gave it: the tables of docs/stages.md.
+
+make stages
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medrlvr.dynamics.stages import LABELS, label
+from medrlvr.errors import UserError
+from medrlvr.files import write_text
+from medrlvr.grading import grade
+from medrlvr.report.readme import splice
+
+DOCUMENT = Path("docs/stages.md")
+GOLDEN = Path("tests/golden/stages.jsonl")
+HALVES = {1: "Development half", 0: "Held-out half"}
+"""The rules were written with the odd ids in view; the even ones were scored once, when the rules were done."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A response and both its labels."""
+
+    id: str
+    reader: str
+    rules: str
+
+    @property
+    def half(self) -> int:
+        return int(self.id[1:]) % 2
+
+
+def cases(halves: Sequence[int] = (1, 0)) -> list[Case]:
+    """Return the responses of some halves, with their labels."""
+    found = []
+    for line in GOLDEN.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        graded = grade(row["response"], row["options"], row["gold"], truncated=row["truncated"])
+        found.append(Case(row["id"], row["stage"], label(row["response"], graded)))
+    return [case for case in found if case.half in halves]
+
+
+def agreement(found: Sequence[Case]) -> tuple[float, float]:
+    """Return the fraction of equal labels, and Cohen's kappa, in which agreement by chance counts nothing."""
+    n = len(found)
+    equal = sum(case.reader == case.rules for case in found) / n
+    reader, rules = Counter(case.reader for case in found), Counter(case.rules for case in found)
+    chance = sum(reader[name] * rules[name] for name in LABELS) / n**2
+    return equal, (equal - chance) / (1 - chance)
+
+
+def table(halves: Sequence[int] = (1, 0)) -> str:
+    """Return the Markdown: for each half its confusion table and which responses the two disagree on."""
+    parts = []
+    for half in halves:
+        found = cases([half])
+        equal, kappa = agreement(found)
+        right = round(equal * len(found))
+        parts += [f"{HALVES[half]}: {right} of {len(found)} alike, {100 * equal:.1f} %, kappa {kappa:.2f}.", ""]
+        parts += ["| reader \\ rules | " + " | ".join(LABELS) + " |", "|---|" + "---:|" * len(LABELS)]
+        pairs = Counter((case.reader, case.rules) for case in found)
+        parts += [f"| {row} | " + " | ".join(str(pairs[row, column]) for column in LABELS) + " |" for row in LABELS]
+        unlike = [f"{case.id} ({case.reader}, rules: {case.rules})" for case in found if case.reader != case.rules]
+        parts += ["", f"Not alike: {'; '.join(unlike) or 'none'}.", ""]
+    return "\n".join(parts).rstrip()
+
+
+if __name__ == "__main__":
+    try:
+        write_text(DOCUMENT, splice(DOCUMENT, table()))
+    except UserError as error:
+        sys.exit(str(error))
