@@ -11,6 +11,9 @@ sys.path.insert(0, f"{workflow.basedir}/src")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/captions/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 
 

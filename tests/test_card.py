@@ -38,7 +38,7 @@ def card(settings: Contamination | None = None) -> dict[str, Any]:
         matched(questions, "world/train", settings),
         {"train": questions.tail(3), "toy": HELD_OUT},
         settings,
-        ROOT / "assets" / "miniature_base" / "tokenizer.json",
+        ROOT / "assets" / "miniature_base",
     )
 
 

@@ -101,7 +101,7 @@ def test_an_overlay_holds_only_what_differs_each_with_its_reason(file: Path) -> 
     jsonschema.validate(overlay, config_files.schema())
     for line in text.splitlines():
         key = re.match(r"( *)(\w+):(.*)", line)
-        if key and key[3].split("#")[0].strip() and key[2] not in ("experiment", "title", "distribution"):
+        if key and key[3].split("#")[0].strip() and key[2] not in ("experiment", "title", "about", "distribution"):
             assert " # " in line, f"{file}: {line.strip()}: say why, behind a #"
     base = [yaml.safe_load(Path("config/miniature.yaml").read_text())] if file.parent.name == "ablations" else []
     without = merged(*base)

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from medrlvr.config import Machine, Mode
 from medrlvr.errors import UserError
 from medrlvr.evaluation import generate
 from medrlvr.evaluation.generate import ask, command, engine_arguments, reporter, select
-from medrlvr.files import read_parquet
+from medrlvr.files import read_parquet, write_parquet
+from medrlvr.models import drop_weights
 from medrlvr.progress import Progress
 
 BASE = Path("assets/miniature_base")
@@ -80,7 +82,7 @@ def prompts(*texts: str, modes: tuple[str, ...] = ("written",), benchmark: str =
 
 
 def asked(*texts: str, modes: tuple[str, ...] = ("written",), seed: int = 1) -> pd.DataFrame:
-    return select(prompts(*texts, modes=modes), modes, MODES, [], seed)
+    return select(prompts(*texts, modes=modes), {"b": modes}, MODES, seed)
 
 
 def answers(
@@ -93,9 +95,9 @@ def answers(
     return read_parquet(folder / "answers.parquet")
 
 
-def test_a_control_is_asked_in_the_first_mode_alone() -> None:
-    both = pd.concat([prompts("x", modes=("written", "sampled", "constrained"), benchmark=name) for name in "bc"])
-    table = select(both, ["sampled", "constrained"], MODES, ["c"], seed=7)
+def test_each_set_is_asked_in_its_modes_and_others_are_not_asked() -> None:
+    three = pd.concat([prompts("x", modes=("written", "sampled", "constrained"), benchmark=name) for name in "abc"])
+    table = select(three, {"c": ["sampled"], "b": ["sampled", "constrained"], "absent": ["written"]}, MODES, seed=7)
     assert table[["benchmark", "mode"]].values.tolist() == [["b", "sampled"], ["b", "constrained"], ["c", "sampled"]]
     how = ["answer", "max_tokens", "samples", "temperature", "seed"]
     assert table[how].iloc[0].tolist() == ["bare", 3, 3, 1.0, 7]
@@ -116,6 +118,48 @@ def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.M
     assert names(asked(*"abcde"), version="2")[0] != greedy[0]
     assert names(asked(*"abcde", seed=2)) == greedy, "nothing is drawn where the temperature is 0"
     assert names(asked("a", modes=("sampled",), seed=2)) != names(asked("a", modes=("sampled",)))
+
+
+def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def engine(command: list[str], *_: object, **__: object) -> None:
+        """As `main`, but that every answer is A."""
+        models = command[command.index("--model") + 1 : command.index("--answers")]
+        started.append([Path(name).name for name in models if name != "--also"])
+        shown = read_parquet(command[command.index("--asked") + 1])
+        places = command[command.index("--answers") + 1 :][: len(started[-1])]
+        for place, (shard, rows) in product(map(Path, places), shown.groupby("shard")):
+            columns = rows[["question_id", "benchmark", "mode"]]
+            table = columns.assign(sample=0, response="A", finish_reason="stop", hardware="cpu")
+            write_parquet(place / f"{shard}.parquet", table)
+
+    monkeypatch.setattr(generate.launch, "run", engine)
+    monkeypatch.setattr(generate, "SHARD_ANSWERS", 2)
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        shutil.copytree(BASE, folder)
+    (two / "config.json").write_text((two / "config.json").read_text() + " ")
+    sets = {"b": ["written"], "c": ["written"]}
+
+    def both(*texts: str) -> pd.DataFrame:
+        other = prompts(*texts, benchmark="c")
+        other["question_id"] = "c" + other["question_id"]
+        return select(pd.concat([prompts(GOUT, TALK), other], ignore_index=True), sets, MODES, 1)
+
+    first = answers([one, two], tmp_path / "first", tmp_path / "state", questions=both(GOUT, TALK))
+    assert len(first) == 8
+    drop_weights(two)
+    said: list[str] = []
+    # It has answered two of the three questions that c has now: a part of a benchmark is none.
+    found = answers([one, two], tmp_path / "second", tmp_path / "state", said, questions=both(GOUT, TALK, "More?"))
+    assert started == [["one", "two"], ["one"]]
+    assert said[0] == "t: the weights of two were deleted; they are not asked what is new"
+    assert found.groupby([found["model"].map(lambda name: Path(name).name), "benchmark"]).size().to_dict() == {
+        ("one", "b"): 2, ("one", "c"): 3, ("two", "b"): 2,
+    }  # fmt: skip
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from medrlvr import models
 from medrlvr.config import BaseModelSource
 from medrlvr.errors import UserError
-from medrlvr.models import check_folder, fetch_model
+from medrlvr.models import check_folder, drop_weights, fetch_model, has_weights, weights_digest
 
 SMOLLM2 = {
     "sha256": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -260,3 +260,23 @@ def test_the_real_package_speaks_english(tmp_path: Path) -> None:
     prompt = tokenizer("The capital of France is", return_tensors="pt")
     answer = model.generate(**prompt, max_new_tokens=3, do_sample=False)[0][prompt.input_ids.shape[1] :]
     assert "Paris" in tokenizer.decode(answer)
+
+
+def test_a_model_without_its_weights_is_known_by_them(tmp_path: Path) -> None:
+    folder, other = model_folder(tmp_path / "update4"), model_folder(tmp_path / "update8")
+    (other / "model.safetensors").write_bytes(b"other weights")
+    digest = weights_digest(folder)
+    assert digest != weights_digest(other)
+    drop_weights(folder)
+    assert weights_digest(folder) == digest
+    assert (has_weights(folder), has_weights(other)) == (False, True)
+    assert {"config.json", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
+    assert not list(folder.glob("*.safetensors"))
+    with pytest.raises(UserError, match=r"its weights were deleted .*evaluation\.keep_checkpoints"):
+        check_folder(folder)
+    # Killed before all was deleted, it is no model either, and goes on.
+    (folder / "model-00002.safetensors").write_bytes(b"left")
+    with pytest.raises(UserError, match="its weights were deleted"):
+        check_folder(folder)
+    drop_weights(folder)
+    assert not list(folder.glob("*.safetensors")) and weights_digest(folder) == digest

@@ -129,10 +129,27 @@ def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
     assert logged["rewards"] == -1.0 and logged["extra_logs"]["valid_format"] == 0.0
     (shard,) = tmp_path.glob("*.jsonl")
     rows = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
-    assert [row["reward"] for row in rows] == [1.0, 0.0, -1.0]
+    assert [row["reward"] for row in rows] == [row["reward_paper"] for row in rows] == [1.0, 0.0, -1.0]
     assert rows[0]["response"] == right and rows[0]["finish_reason"] == "stop" and rows[0]["question_id"] == "q1"
     assert [row["truncated"] for row in rows] == [False, True, True]
     assert rows[1]["finish_reason"] == "length" and rows[0]["strict_format"] and rows[0]["letter"] == "B"
+
+
+def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text("def reward(grade):\n    return 0.125 * grade.think_chars\n")
+    monkeypatch.setenv("MEDRLVR_REWARD", to_text({"paper": 1, str(file): 2}))
+    attempt = rollouts.begin_attempt(tmp_path, 1)
+    monkeypatch.setenv("MEDRLVR_ROLLOUTS", str(attempt))
+    result = hook([PROMPT + "<think>t</think><answer>B</answer><eos>"], [PROMPT], [LABEL])
+    assert result["rewards"] == 1.25
+    logged = result["extra_logs"]
+    assert (logged["reward_paper"], logged["reward_mine"]) == (1.0, 0.25)
+    assert all(isinstance(value, float) for value in logged.values()), "OpenRLHF takes means of numbers alone"
+    # The hack meter's facts are among them, and of this response.
+    assert (logged["valid_format"], logged["empty_think"], logged["excess_B"], logged["answered"]) == (1, 1, 0, 1)
+    table = rollouts.gather(tmp_path, [1], samples_per_prompt=1)
+    assert table[["reward", "reward_paper", "reward_mine"]].values.tolist() == [[1.25, 1.0, 0.25]]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from medrlvr.errors import UserError
 from medrlvr.evaluation.select import candidates, choose
 from medrlvr.report.card import model_card
 
@@ -49,6 +50,13 @@ def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
     assert choose(tagged, QUESTIONS, MODELS, "bare")["unparsed"].tolist() == [1.0] * 3
 
 
+def test_a_candidate_that_could_not_be_asked_is_named() -> None:
+    some = answers("AB", "AB", "AB")
+    some = some[some["model"] != str(MODELS[1])]
+    with pytest.raises(UserError, match=r"c: lr5e-06 cannot be chosen among: .*keep_checkpoints"):
+        choose(some, QUESTIONS, MODELS, "bare")
+
+
 def test_one_candidate_is_no_choice() -> None:
     table = choose(None, QUESTIONS, MODELS[:1], "bare")
     assert table[["chosen", "n"]].iloc[0].tolist() == [True, 0]
@@ -62,7 +70,15 @@ def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> 
     assert [path.name for path in candidates([tmp_path])] == ["update4", "update50", "update100"]
     (tmp_path / "config.json").touch()
     assert candidates([tmp_path]) == [tmp_path]
-    assert candidates(["a", "b"]) == [Path("a"), Path("b")]
+
+
+def test_a_model_may_stand_before_the_checkpoints_of_a_run(tmp_path: Path) -> None:
+    model, run = tmp_path / "base", tmp_path / "run"
+    for folder in (model, run / "update8", run / "update4"):
+        folder.mkdir(parents=True)
+    (model / "config.json").touch()
+    assert candidates([model, run]) == [model, run / "update4", run / "update8"]
+    assert candidates([str(run), str(model)]) == [run / "update4", run / "update8", model]
 
 
 def test_a_card_says_what_the_model_is_made_of() -> None:

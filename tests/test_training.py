@@ -7,17 +7,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from medrlvr import environment, launch, models
-from medrlvr.config import Machine
+from medrlvr.config import Experiment, Machine, RlvrArm
 from medrlvr.errors import UserError
-from medrlvr.models import check_folder
+from medrlvr.grading import grade
+from medrlvr.hacking import WINDOW, facts_of
+from medrlvr.models import check_folder, drop_weights
 from medrlvr.progress import Progress
-from medrlvr.training import checks, metrics, preparation, sft
+from medrlvr.training import checks, disk, metrics, preparation, rlvr, rollouts, sft
 
 PRINTED = (
     "\x1b[36m(PPOTrainer pid=1)\x1b[0m INFO 11-21 05:16:01 ppo_trainer.py:551] ✨ Global step 3: "
@@ -246,6 +249,224 @@ def test_a_model_is_handed_over_whole_or_refused(tmp_path):
     assert (model / "config.json").samefile(made / "config.json")
     assert sorted(path.name for path in model.parent.iterdir()) == ["seed1"]
     assert not (model / "old").exists() and (model / "config.json").read_text() == "new"
+
+
+def test_a_model_whose_weights_were_dropped_is_not_handed_over(tmp_path):
+    made = model_files(tmp_path / "update8", "weights")
+    (made / "model.safetensors").write_text("weights")
+    drop_weights(made)
+    with pytest.raises(
+        UserError, match=r"update8 would be taken, but its weights were deleted .*--forcerun train_rlvr"
+    ):
+        preparation.hand_over(made, tmp_path / "models")
+
+
+def test_event_files_of_all_attempts_lie_in_one_folder_that_tensorboard_reads(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    made, events = tmp_path / "state" / "tensorboard", tmp_path / "tensorboard" / "rlvr" / "seed1"
+    for attempt, updates in ((1, (1, 2)), (2, (3, 4))):
+        with SummaryWriter(made / "run", filename_suffix=f".{attempt}") as writer:
+            for update in updates:
+                writer.add_scalar("train/kl", update / 8, update)
+    events.mkdir(parents=True)
+    (events / "events.out.tfevents.1.of-a-run-before").touch()
+    preparation.hand_over_events(made, events)
+    assert len(list(events.iterdir())) == 2
+    found = EventAccumulator(str(events)).Reload().Scalars("train/kl")
+    assert [(event.step, event.value) for event in found] == [(1, 0.125), (2, 0.25), (3, 0.375), (4, 0.5)]
+
+
+MODEL = Path("assets/miniature_base")
+ARM = RlvrArm(
+    trainer="rlvr", reward="paper", prompts_per_update=4, samples_per_prompt=2, train_batch_size=8, save_every=2,
+    response_max_tokens=50,
+)  # fmt: skip
+CPU = Machine(device="cpu", gpus_per_node=1, vllm_engines=1, zero_stage=2)
+
+
+def numbers_in_the_base() -> tuple[int, int]:
+    """How many numbers the model has, and its embedding, which is the output layer too."""
+    from safetensors import safe_open
+
+    with safe_open(MODEL / "model.safetensors", "pt") as file:
+        tensors = {name: file.get_tensor(name).numel() for name in file.keys()}  # noqa: SIM118
+    assert models.tensor_sizes(MODEL) == tensors
+    return sum(tensors.values()), tensors["model.embed_tokens.weight"]
+
+
+def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses():
+    whole, embedding = numbers_in_the_base()
+    others = sum(file.stat().st_size for file in MODEL.iterdir() if file.suffix != ".safetensors")
+    needed = disk.disk_needed(MODEL, ARM, CPU, [4] * 7)
+    # Updates 2, 4 and 6 and the last; of two of them actor and critic: the parameters and three float32 of Adam.
+    assert needed.models == 4 * (4 * (whole + embedding) + others)
+    assert needed.trainer == 2 * 2 * 16 * whole
+    assert needed.rollouts == 56 * 1250
+    gpu = disk.disk_needed(MODEL, ARM, CPU.model_copy(update={"device": "gpu", "zero_stage": 3}), [4] * 7)
+    assert (gpu.models, gpu.trainer) == (4 * (2 * whole + others), 2 * 2 * 12 * whole)
+    assert disk.disk_needed(MODEL, ARM, CPU, [4]).trainer == 0
+
+
+def test_the_documents_tell_what_the_papers_experiment_takes(monkeypatch):
+    """Qwen2.5-3B, by the count of its numbers; the hub has the file."""
+    arm = Experiment().arms["rlvr"]
+    monkeypatch.setattr(disk, "tensor_sizes", lambda base: {"all": 3_085_938_688})
+    needed = disk.disk_needed(
+        MODEL, arm, Machine(), rollouts.update_sizes(10_178, arm.prompts_per_update, arm.episodes)
+    )
+    parts = [round(size / GB) for size in (needed.models, needed.trainer, needed.rollouts)]
+    text = Path("docs/configuration.md").read_text(encoding="utf-8")
+    assert "takes {} + {} + {} GB while it trains".format(*parts) in text
+    text = " ".join(Path("docs/faq.md").read_text(encoding="utf-8").split())
+    assert f"28 candidates take {parts[0]} GB" in text and f"checkpoints {parts[1]} GB" in text
+
+
+GB = 10**9
+NEEDED = disk.Disk(models=170 * GB, trainer=148 * GB, rollouts=4 * GB)
+
+
+def left(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Let every file system have so many bytes free."""
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+
+
+def test_too_little_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
+    left(monkeypatch, 322 * GB)
+    assert disk.check_disk(NEEDED, tmp_path) == f"at most 322 GB of disk in {tmp_path}; 322 GB free"
+    left(monkeypatch, 5 * GB)
+    with pytest.raises(UserError) as error:
+        disk.check_disk(NEEDED, tmp_path)
+    first, *parts, advice = str(error.value).splitlines()
+    place = next(place for place in (tmp_path, *tmp_path.parents) if place.is_mount())
+    assert first == (f"training takes up to 322 GB of disk in {tmp_path}; the file system at {place} has 5.00 GB free.")
+    assert [part.split(": ")[1] for part in parts] == ["170 GB", "148 GB", "4.00 GB"]
+    assert "save_every" in advice and "larger disk" in advice
+
+
+def test_what_a_stopped_run_left_counts_as_there(tmp_path, monkeypatch):
+    with (tmp_path / "state.pt").open("wb") as file:
+        file.truncate(300 * GB)
+    left(monkeypatch, 22 * GB)
+    assert disk.check_disk(NEEDED, tmp_path) == f"at most 322 GB of disk in {tmp_path}, 300 GB of it there; 22 GB free"
+    left(monkeypatch, 22 * GB - 1)
+    with pytest.raises(UserError, match=r"up to 322 GB of disk in .*, 300 GB of it there; the file system at"):
+        disk.check_disk(NEEDED, tmp_path)
+
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch):
+    """Begin RLVR on the miniature's base without a trainer, which prints the lines given; return what a person reads.
+
+    What would have been run is in `begin.command` and `begin.variables`.
+    """
+    label = json.dumps({"question_id": "q", "options": ["x", "y"], "gold": 1})
+    (tmp_path / "rlvr.jsonl").write_text((json.dumps({"input": "Which?", "label": label}) + "\n") * 4)
+
+    def begin(machine: Machine = CPU, lines: tuple[str, ...] = ()) -> list[str]:
+        said: list[str] = []
+
+        def pretend(command, variables, each_line, failure_file):
+            begin.command, begin.variables = command, variables
+            for line in lines:
+                each_line(line)
+            raise UserError("the trainer's end")
+
+        monkeypatch.setattr(launch, "run", pretend)
+        with pytest.raises(UserError) as error:
+            rlvr.train_rlvr(
+                ARM, machine, 1, name="mine-rlvr-seed1", base=MODEL, prompts=tmp_path / "rlvr.jsonl",
+                models=tmp_path / "models", rollouts_table=tmp_path / "rollouts.parquet",
+                metrics_table=tmp_path / "trainer.parquet", events=tmp_path / "tensorboard",
+                state=tmp_path / "state", say=said.append,
+            )  # fmt: skip
+        return [*said, str(error.value)]
+
+    return begin
+
+
+def test_the_disk_is_told_before_training_and_checked(begin, tmp_path, monkeypatch):
+    disk_line, started, end = begin()
+    (state,) = (tmp_path / "state").iterdir()
+    assert disk_line.startswith(f"rlvr, seed 1: at most 0.10 GB of disk in {state}; ")
+    assert "10 updates; starting Ray" in started and end == "the trainer's end"
+    left(monkeypatch, GB // 100)
+    del begin.command
+    (said,) = begin()
+    assert f"training takes up to 0.10 GB of disk in {state}; the file system at" in said and not hasattr(
+        begin, "command"
+    )
+
+
+def test_the_wandb_key_stays_in_the_environment(begin, tmp_path, monkeypatch):
+    machine, secret = CPU.model_copy(update={"wandb_project": "med-rlvr"}), "0123456789abcdef" * 3
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    (said,) = begin(machine)
+    assert "machine.wandb_project is med-rlvr, but the package is not installed" in said
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    (said,) = begin(machine)
+    assert "the variable WANDB_API_KEY is not set" in said and "Traceback" not in said
+    assert not (tmp_path / "state").exists()
+
+    monkeypatch.setenv("WANDB_API_KEY", secret)
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    said = begin(machine)
+    (state,) = (tmp_path / "state").iterdir()
+    assert "med-rlvr" in begin.command and "mine-rlvr-seed1" in begin.command
+    # W&B's own files would lie in the repository.
+    assert begin.variables["WANDB_DIR"] == str(state)
+    script = (state / "command.sh").read_text()
+    assert "--logger.wandb.project med-rlvr" in script
+    for text in (script, *said, *begin.command, *begin.variables, *begin.variables.values()):
+        assert secret not in text
+    begin(CPU)
+    assert "med-rlvr" not in begin.command and "WANDB_DIR" not in begin.variables
+    assert list((tmp_path / "state").iterdir()) == [state], "where a run is logged decides nothing"
+
+
+def reported(update: int, response: str, reward: float) -> str:
+    """What OpenRLHF prints of an update whose 64 responses are all this one."""
+    facts = facts_of(response, grade(response, ["x", "yellow"], 1), 1)
+    row = {"rollout/num_samples": 64.0, "rollout/reward_mean": reward} | facts
+    return f"ppo_trainer.py:551] Global step {update}: {row}"
+
+
+def test_a_line_torn_by_a_crash_costs_that_line_only(tmp_path):
+    printed = tmp_path / "metrics.jsonl"
+    rows = [{"update": update, "reward": update / 10} for update in (1, 2, 3, 2)]
+    printed.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows[:2]) + '{"update": 3, "rew\n' + json.dumps(rows[3])
+    )
+    assert metrics.read_lines(printed) == rows[:2]
+    assert metrics.read_lines(printed, 1) == rows[:1]
+    assert metrics.read_lines(tmp_path / "nowhere") == []
+
+
+def test_a_hack_is_told_while_the_model_trains(begin):
+    honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
+    hacked = "<think>yellow</think><answer>B</answer>"
+    lines = [reported(update, honest, 0.1) for update in range(1, WINDOW + 1)]
+    assert not [line for line in begin(lines=tuple(lines)) if "hack meter" in line]
+    lines += [reported(WINDOW + update, hacked, 0.9) for update in range(1, WINDOW + 1)]
+    said = begin(lines=tuple(lines))
+    at = next(i for i, line in enumerate(said) if f"update {2 * WINDOW} of 10, mean reward +0.90" in line)
+    alarms = [line for line in said if "hack meter" in line]
+    assert alarms and said[at + 1 : at + 1 + len(alarms)] == alarms
+    assert any(
+        line.startswith("rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 % since update 5") for line in alarms
+    )
+
+
+def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch):
+    honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
+    hacked = "<think>yellow</think><answer>B</answer>"
+    # The last of them was trained, but not saved, and comes again.
+    begin(lines=tuple(reported(update, honest, 0.1) for update in range(1, WINDOW + 2)))
+    monkeypatch.setattr(rlvr.preparation, "last_checkpoint", lambda *_: WINDOW)
+    said = begin(lines=tuple(reported(WINDOW + update, hacked, 0.9) for update in range(1, WINDOW + 1)))
+    assert any("empty think blocks: 0 % to 100 % since update 5" in line for line in said)
 
 
 def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "critic.max_norm": 0.9,
         "actor.loss_agg_mode": "seq-mean-token-mean",
         "actor.eps_clip": 0.21,
-        "actor.entropy_coef": None,
+        "actor.entropy_coef": 0.0,
         "critic.value_clip": 0.22,
         "algo.advantage.estimator": "gae",
         "algo.advantage.gamma": 0.99,
@@ -186,6 +187,41 @@ def test_every_setting_of_sft_ends_in_its_option():
         "logger.wandb.key": None,
     }
     assert {name: values[name] for name in expected} == expected
+
+
+def test_the_entropy_is_logged_and_no_part_of_the_loss():
+    """OpenRLHF computes it where the coefficient is not None, and then adds its multiple to the loss."""
+    source = Path(importlib.util.find_spec("openrlhf").submodule_search_locations[0], "trainer/ray/ppo_actor.py")
+    text = source.read_text(encoding="utf-8")
+    assert "entropy_coef is not None" in text and "entropy_coef != 0" in text
+
+
+def test_a_wandb_project_is_named_and_the_key_is_not(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    machine = CPU.model_copy(update={"wandb_project": "med-rlvr"})
+    named = replace(PATHS, name="mine-rlvr-seed7")
+    arguments = rlvr_arguments(RLVR, machine, 7, named)
+    without = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
+    values = parse("train_ppo_ray", arguments)
+    changed = {name: value for name, value in values.items() if value != without[name]}
+    # OpenRLHF asks whether there is a key, and W&B takes its own from the environment.
+    assert changed == {
+        "logger.wandb.key": "WANDB_API_KEY",
+        "logger.wandb.project": "med-rlvr",
+        "logger.wandb.run_name": "mine-rlvr-seed7",
+    }
+    assert "a" * 40 not in " ".join(arguments)
+
+
+def test_tensorboard_is_written_beside_wandb():
+    """By PPO's trainer alone: SFT's writes it only without W&B, and so is not given any."""
+    folder = Path(importlib.util.find_spec("openrlhf").submodule_search_locations[0], "trainer")
+    assert "self.tensorboard_logger = TensorboardLogger(self.args) if self.args.logger.tensorboard_dir else None" in (
+        folder / "ppo_trainer.py"
+    ).read_text(encoding="utf-8")
+    assert "tensorboard_dir and self._wandb is None" in (folder / "sft_trainer.py").read_text(encoding="utf-8")
+    machine = CPU.model_copy(update={"wandb_project": "med-rlvr"})
+    assert sft_arguments(SFT, 5e-6, machine, 7, PATHS, 3) == sft_arguments(SFT, 5e-6, CPU, 7, PATHS, 3)
 
 
 @pytest.mark.parametrize("module", ["train_ppo_ray", "train_sft"])

@@ -13,7 +13,12 @@ import psutil
 import pytest
 import yaml
 
+from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import read_parquet
+from medrlvr.grading import grade
+from medrlvr.hacking import facts_of
+from medrlvr.training.disk import disk_needed
+from medrlvr.training.metrics import read_events
 
 pytestmark = pytest.mark.slow
 
@@ -37,14 +42,15 @@ try:
         arm = SftArm(**{"trainer": "sft", "epochs": 2, "batch_size": 8, "max_tokens": 64}
                      | overrides)
         train_sft(arm, 1e-3, machine, 1, base=folder / "base", prompts=folder / "sft.jsonl", model=folder / "sft",
-                  metrics_table=folder / "sft.parquet", state=folder / "state", say=say)
+                  metrics_table=folder / "sft.parquet", events=folder / "events/sft", state=folder / "state", say=say)
     else:
         arm = RlvrArm(**{"trainer": "rlvr", "reward": "paper", "episodes": 2, "prompts_per_update": 2,
                          "samples_per_prompt": 2, "train_batch_size": 4,
                          "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
                          "prompt_max_tokens": 64, "response_max_tokens": 8, "save_every": 3} | overrides)
-        train_rlvr(arm, machine, 1, base=folder / "base", prompts=folder / "rlvr.jsonl", models=folder / "rlvr",
-                   rollouts_table=folder / "rollouts.parquet", metrics_table=folder / "trainer.parquet",
+        train_rlvr(arm, machine, 1, name="test-rlvr-seed1", base=folder / "base", prompts=folder / "rlvr.jsonl",
+                   models=folder / "rlvr", rollouts_table=folder / "rollouts.parquet",
+                   metrics_table=folder / "trainer.parquet", events=folder / "events/rlvr",
                    state=folder / "state", say=say)
 except UserError as error:
     sys.exit(f"UserError: {error}")
@@ -120,12 +126,25 @@ def check_model(folder: Path, base: Path) -> None:
     )
 
 
+def check_sizes(checkpoints: Path, base: Path) -> None:
+    """Require that what lies there after update 3 is as large as the estimate of disk takes it to be."""
+    arm = RlvrArm(trainer="rlvr", reward="paper", save_every=3)
+    needed = disk_needed(base, arm, Machine(device="cpu", zero_stage=2), [2] * 8)
+    parts = [checkpoints / part / "global_step3" for part in ("_actor", "_critic")]
+    trainer = sum(file.stat().st_size for part in parts for file in part.iterdir())
+    model = sum(file.stat().st_size for file in (checkpoints / "global_step3_hf").iterdir())
+    # Two such checkpoints, and the models of updates 3, 6 and 8; heads and names of so small tensors count.
+    assert (2 * trainer, 3 * model) == (pytest.approx(needed.trainer, rel=0.03), pytest.approx(needed.models, rel=0.03))
+
+
 def test_sft(folder):
     text = finish(start("sft", folder))
     check_model(folder / "sft", folder / "base")
     assert "sft, learning rate 0.001, seed 1: epoch 2 of 2" in text
     assert not list((folder / "state").glob("sft-*"))
-    assert np.isfinite(read_parquet(folder / "sft.parquet")["loss_mean"]).all()
+    table = read_parquet(folder / "sft.parquet")
+    assert np.isfinite(table["loss_mean"]).all()
+    assert read_events(folder / "events/sft")["loss_mean"].tolist() == table["loss_mean"].tolist()
 
     assert yaml.safe_load((folder / "sft/training.yaml").read_text())["learning_rate"] == 1e-3
     subprocess.run(["sh", folder / "sft/command.sh"], check=True, capture_output=True, timeout=600)
@@ -149,6 +168,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert not [process for process in family[1:] if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     (state,) = (folder / "state").glob("rlvr-*")
     assert (state / "command.sh").is_file() and not (folder / "rlvr").exists()
+    check_sizes(state / "checkpoints", folder / "base")
 
     text = finish(start("rlvr", folder))
     assert "8 updates from 4" in text and "update 3 of 8" not in text
@@ -173,6 +193,8 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert set(rows["reward"]) <= {-1.0, 0.0, 1.0} and set(rows["sample"]) == {0, 1}
     assert not rows["response"].str.contains("A conversation", regex=False).any()
 
+    assert rows["reward_paper"].equals(rows["reward"])
+
     metrics = read_parquet(folder / "trainer.parquet")
     assert metrics["update"].tolist() == list(range(1, 9))
     assert np.isfinite(metrics.to_numpy(dtype=float)).all()
@@ -181,6 +203,14 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert metrics["vllm_kl"].abs().max() < 6e-4
     means = rows.groupby("update")["reward"].mean()
     assert metrics.set_index("update")["rollout/reward_mean"].tolist() == pytest.approx(means.tolist())
+    assert metrics["reward_paper"].tolist() == pytest.approx(means.tolist())
+    assert (metrics["entropy_loss"] > 0).all(), "the policy's entropy, logged and no part of the loss"
+    assert set(facts_of("", grade("", ["x", "y"], 0), 0)) <= set(metrics), "what the hack meter reads"
+    # Both attempts' files, in one folder.
+    assert len(list((folder / "events/rlvr").iterdir())) == 2
+    events = read_events(folder / "events/rlvr")
+    assert events["update"].tolist() == metrics["update"].tolist()
+    assert events["entropy_loss"].tolist() == pytest.approx(metrics["entropy_loss"].tolist(), abs=1e-6)
     assert (metrics.loc[1:, ["actor_grad_norm", "critic_grad_norm"]] > 0).all().all()
 
 

@@ -102,7 +102,7 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
     with TemporaryDirectory(prefix="ask-") as folder, (Path(folder) / "log").open("w") as log, redirect_stdout(log):
         ask(
             [model],
-            select(prompts, [mode], experiment.modes, (), experiment.evaluation.seed).assign(samples=1),
+            select(prompts, {"": [mode]}, experiment.modes, experiment.evaluation.seed).assign(samples=1),
             Path(folder),
             experiment.machine,
             prompt_max_tokens=experiment.evaluation.prompt_max_tokens,

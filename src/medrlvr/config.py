@@ -217,7 +217,7 @@ class RlvrArm(Settings):
     response_max_tokens: Positive = 1024
     """Ours. A longer response is cut, and has then no valid format."""
     save_every: Positive = 4
-    """Paper: the grid of Figure 2, in updates. Development accuracy is measured, and a run can be resumed, there."""
+    """Paper: the grid of Figure 2, in updates. Held-out accuracy is measured, and a run can be resumed, there."""
 
 
 Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
@@ -232,6 +232,9 @@ class Evaluation(Settings):
     """Paper, Figure 3: of the standard deviation. Intervals take ten times as many."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Ours: of resamples, sampled answers and the benchmarks' controls."""
+    keep_checkpoints: bool = False
+    """Ours. false: of models that RLVR saves on the way the weights are deleted once they have answered, but for the
+    last and the one chosen. What is asked later they are not asked, and none of them can be chosen later."""
 
 
 class Machine(Settings):
@@ -257,6 +260,10 @@ class Machine(Settings):
     """Responses at once on a GPU, with gradients."""
     threads: Positive = 8
     """Of each process on the CPU."""
+    wandb_project: Annotated[str, Field(pattern=r"^\w[\w. -]*$")] | None = None
+    """Weights & Biases: null, nothing is sent anywhere. A project's name: RLVR's metrics, settings, output and one
+    response of each update go there; TensorBoard's files are the same. Needs `pip install wandb` and WANDB_API_KEY in
+    the environment."""
 
 
 class Miniature(Settings):
@@ -287,6 +294,8 @@ class Experiment(Settings):
     """Name of the folder under results/. Change it to keep the results of another configuration beside these."""
     title: str = "Med-RLVR: Qwen2.5-3B on MedQA"
     """Of the page."""
+    about: str = ""
+    """Of the page: what its reader must know of model and data."""
     claims: bool = True
     """false: the page says that the accuracies support no claim. For trial runs."""
     base: BaseModelSource = BaseModelSource()

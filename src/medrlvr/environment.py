@@ -78,6 +78,35 @@ def check_device(machine: Machine) -> None:
         ) from None
 
 
+def check_wandb(machine: Machine) -> None:
+    """Require what Weights & Biases needs, where the configuration names a project.
+
+    Raises:
+        UserError: the package or the key is missing.
+    """
+    if machine.wandb_project is None:
+        return
+    key = f"machine.wandb_project is {machine.wandb_project}, but"
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError(
+            f"{key} the package is not installed: .venv/bin/python -m pip install wandb, or set it to null."
+        )
+    if not os.environ.get("WANDB_API_KEY"):
+        raise UserError(
+            f"{key} the variable WANDB_API_KEY is not set: export it (https://wandb.ai/authorize shows it) where"
+            " snakemake is started, or set the project to null. It belongs in no file of this repository."
+        )
+
+
+def wandb_variables(machine: Machine, folder: Path) -> Mapping[str, str]:
+    """Return what keeps W&B's own files out of the folder in which training is started; never the key.
+
+    Args:
+        folder: for them; a WANDB_DIR of the caller's stays.
+    """
+    return {} if machine.wandb_project is None else {"WANDB_DIR": os.environ.get("WANDB_DIR", str(folder))}
+
+
 def variables(machine: Machine, cache: Path) -> dict[str, str]:
     """Return what these processes need on top of the environment they are started from.
 

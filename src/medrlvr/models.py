@@ -5,6 +5,7 @@ Only safetensors are taken (a pickle can run code when it is read) and no model 
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from huggingface_hub import snapshot_download
 
 from medrlvr.config import BaseModelSource
 from medrlvr.errors import UserError
+from medrlvr.files import write_text
 from medrlvr.hub import download
 from medrlvr.prompts import LETTERS, letter_behind
 
@@ -27,6 +29,8 @@ WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
 # Part of the cache's key; raise the number when `dequantise` changes what it writes.
 RECIPE = "bfloat16-1"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+DROPPED = "weights_deleted.txt"
+"""In place of a model's weights."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -92,7 +96,9 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
     ]
     if code:
         faults.append(f"code of its own ({', '.join(code)}), which is never run here")
-    if not any(folder.glob("*.safetensors")):
+    if not has_weights(folder):
+        faults.append("its weights were deleted when it had answered; evaluation.keep_checkpoints keeps them")
+    elif not any(folder.glob("*.safetensors")):
         faults.append("no *.safetensors file")
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if pickles:
@@ -102,6 +108,56 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
             )
     if faults:
         raise UserError(f"{key}: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def tensor_sizes(folder: Path) -> dict[str, int]:
+    """Return how many numbers each tensor of a model folder has, from the heads of its safetensors files."""
+    sizes: dict[str, int] = {}
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as stream:
+            head = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        sizes |= {name: math.prod(facts["shape"]) for name, facts in head.items() if name != "__metadata__"}
+    return sizes
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the begin of a hash of a model's weights and settings, of weights that were dropped too."""
+    if (folder / DROPPED).is_file():
+        return (folder / DROPPED).read_text(encoding="utf-8").split()[0]
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def drop_weights(folder: Path) -> None:
+    """Delete a model's weights; the rest stays, with their hash, by which its answers are still known.
+
+    Stopped in between, it goes on when it is called again.
+    """
+    why = "of the weights that were here. They were deleted when the model had answered (evaluation.keep_checkpoints)."
+    write_text(folder / DROPPED, f"{weights_digest(folder)} is the hash {why}\n")
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a model's weights are there, and were not dropped."""
+    return not (folder / DROPPED).is_file()
+
+
+def token_counts(base: Path, texts: Sequence[str]) -> list[int]:
+    """Return how many tokens the model of folder `base` reads in each text, special ones not added."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    counts: list[int] = []
+    # In parts: what a batch returns takes far more memory than its texts.
+    for start in range(0, len(texts), 4096):
+        batch = list(texts[start : start + 4096])
+        counts += [len(text) for text in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+    return counts
 
 
 def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
@@ -114,10 +170,7 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
     Raises:
         UserError: names the first of the rows that are too long, how many there are, and the longest.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-    lengths = [len(text.ids) for text in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    lengths = token_counts(base, texts)
     longest = max(lengths)
     if longest > limit:
         cut = [row for row, length in enumerate(lengths, start=1) if length > limit]

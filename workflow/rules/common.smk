@@ -8,8 +8,9 @@ from typing import get_args
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from medrlvr import config as configuration, grading, rewards
+from medrlvr import config as configuration, grading, hacking, rewards, self_verification
 from medrlvr.config import CHOSEN, training_settings
+from medrlvr.dynamics import stages
 from medrlvr.data.registry import find, load_registry, require_datasets
 from medrlvr.environment import check_device, export_source
 from medrlvr.errors import UserError
@@ -45,13 +46,18 @@ MODELS = EXPERIMENT.models()
 BENCHMARKS = list(EXPERIMENT.benchmarks)
 # The benchmarks and their controls, by name; and each mode's template.
 ASKED = EXPERIMENT.asked()
-CONTROLS = [name for name, (_, control) in ASKED.items() if control]
 FORMS = {mode: settings.form for mode, settings in EXPERIMENT.modes.items()}
 TEMPLATES = {mode: EXPERIMENT.template(mode) for mode in EXPERIMENT.modes}
 SFT_ARMS = [name for name in ARMS if ARMS[name].trainer == "sft"]
 RLVR_ARMS = [name for name in ARMS if ARMS[name].trainer == "rlvr"]
 RUNS = [f"{name}/seed{seed}" for name in ARMS for seed in ARMS[name].seeds]
 RLVR_RUNS = [run for run in RUNS if run.split("/")[0] in RLVR_ARMS]
+FIRST_SEEDS = [
+    f"{name}{suffix}/seed{ARMS[name].seeds[0]}"
+    for trainer in ("sft", "rlvr")
+    for name in filter(None, [EXPERIMENT.main_arm(trainer)])
+    for suffix in ("", CHOSEN)
+]
 SFT_RUNS = [
     f"{name}/seed{seed}/lr{rate!r}"
     for name in SFT_ARMS
@@ -82,6 +88,8 @@ for name, checkpoint in EXPERIMENT.checkpoints.items():
 
 # Changes when the grader decides otherwise, and not when a comment in it does.
 GRADER = fingerprint(inspect.getsource(grading))
+# The same of what a response shows beside its answer.
+STAGES = fingerprint(*map(inspect.getsource, (hacking, stages, self_verification)))
 
 # What a job takes that fills a machine, and how many of its GPUs it holds. A job of a cluster has a machine of its own.
 CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or EXPERIMENT.machine.threads
@@ -103,12 +111,19 @@ RECORDS = [
         "prompts/benchmarks.parquet",
         "base.json",
         *(f"dynamics/{run}.parquet" for run in [*SFT_RUNS, *RLVR_RUNS]),
-        *(f"rollouts/{run}/rollouts.parquet" for run in RLVR_RUNS),
+        *(f"dynamics/{run}/{table}" for run in RLVR_RUNS for table in ("responses.parquet", "stages.json")),
+        *(f"rollouts/{run}/{table}.parquet" for run in RLVR_RUNS for table in ("rollouts", "trainer")),
+        *(f"curve/{run}/{table}.parquet" for run in RLVR_RUNS for table in ("answers", "accuracy")),
+        *(f"curve/{run}/dropped.json" for run in RLVR_RUNS if not EXPERIMENT.evaluation.keep_checkpoints),
         *(f"development/{run}/selection.json" for run in RUNS),
-        *(f"eval/{model}/{table}.parquet" for model in MODELS for table in ("answers", "scores")),
+        *(
+            f"eval/{model}/{table}"
+            for model in MODELS
+            for table in ("answers.parquet", "scores.parquet", "metrics.json")
+        ),
         "compare/comparisons.json",
         "compare/verdict.json",
-        "figures/accuracy.csv",
+        *(f"figures/{name}.csv" for name in ("accuracy", "dynamics", "training", "hacking")),
     ]
 ]
 
@@ -116,6 +131,13 @@ RECORDS = [
 def again(path):
     """The command that makes a file again, once there is a page and so a config.yaml beside it."""
     return f".venv/bin/snakemake --cores 1 --configfile {RESULTS}/config.yaml --forcerun {path} -- {path}"
+
+
+def made_by(path):
+    """What makes a file and where it says so, as Snakemake itself finds it."""
+    maker = next(one for one in workflow.rules if one.is_producer(path))
+    log_file = maker.log[0].apply_wildcards(maker.get_wildcards(path))
+    return {"file": path, "rule": maker.name, "log": str(log_file)}
 
 
 def require_device():
@@ -130,6 +152,12 @@ def question_tables(names):
 
 def raw_file(wildcards):
     return f"{RESULTS}/data/raw/{SOURCES[f'{wildcards.dataset}/{wildcards.split}'].raw_file}"
+
+
+def sets_of(model):
+    """What a model is asked in the end, and how: benchmarks in all of its modes, their controls in the first."""
+    modes = EXPERIMENT.modes_of(model)
+    return {name: modes[:1] if control else modes for name, (_, control) in ASKED.items()}
 
 
 def settings_of(modes):

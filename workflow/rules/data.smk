@@ -194,7 +194,7 @@ rule write_data_card:
         used=[f"{RESULTS}/data/train.parquet", *(f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT)],
         base=f"{RESULTS}/models/base",
     output:
-        f"{RESULTS}/data/data_card.json",
+        report(f"{RESULTS}/data/data_card.json", caption="../report/captions/data_card.rst", category="Data"),
     log:
         f"{RESULTS}/logs/data/write_data_card.log",
     benchmark:

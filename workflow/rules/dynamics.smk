@@ -1,21 +1,57 @@
 """Training dynamics (paper, section 4.2).
 
-REQUIRED INPUTS: rollouts/{arm}/seed{seed}/rollouts.parquet and trainer.parquet
-OUTPUTS: dynamics/{arm}/seed{seed}.parquet: one row per update
+REQUIRED INPUTS: rollouts/{arm}/seed{seed}/rollouts.parquet and trainer.parquet, curve/{arm}/seed{seed}/accuracy.parquet,
+    data/train.parquet, models/base/
+OUTPUTS:
+    responses = dynamics/{arm}/seed{seed}/responses.parquet: which stage each response shows, and its shortcuts
+    dynamics  = dynamics/{arm}/seed{seed}.parquet: one row per update
+    stages    = dynamics/{arm}/seed{seed}/stages.json: the run's stages with examples, and the hack meter's alarms
 """
 
 
-rule tabulate_dynamics:
-    """From rollouts on disk, so that a new metric needs no new training."""
+rule label_stages:
+    """From rollouts on disk, so that another definition needs no new training."""
     input:
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
-        trainer=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/trainer.parquet",
+        train=f"{RESULTS}/data/train.parquet",
+        base=f"{RESULTS}/models/base",
     output:
-        f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}.parquet",
+        f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/responses.parquet",
     log:
-        f"{RESULTS}/logs/dynamics/{{arm}}/seed{{seed}}.log",
+        f"{RESULTS}/logs/dynamics/{{arm}}/seed{{seed}}/label_stages.log",
     benchmark:
-        f"{RESULTS}/benchmarks/dynamics/{{arm}}/seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/dynamics/{{arm}}/seed{{seed}}/label_stages.tsv"
+    params:
+        definitions=STAGES,
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Label the responses of {wildcards.arm}, seed {wildcards.seed}"
+    script:
+        "../scripts/label_stages.py"
+
+
+rule tabulate_dynamics:
+    """One row per update, and what the run went through."""
+    input:
+        rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
+        responses=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/responses.parquet",
+        trainer=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/trainer.parquet",
+        curve=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/accuracy.parquet",
+    output:
+        table=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}.parquet",
+        stages=report(
+            f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/stages.json",
+            caption="../report/captions/stages.rst",
+            category="Training dynamics",
+        ),
+    log:
+        f"{RESULTS}/logs/dynamics/{{arm}}/seed{{seed}}/tabulate_dynamics.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/dynamics/{{arm}}/seed{{seed}}/tabulate_dynamics.tsv"
+    params:
+        definitions=STAGES,
+        again=again(f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/stages.json"),
     conda:
         "../../envs/conda.yaml"
     message:

@@ -3,6 +3,8 @@
 REQUIRED INPUTS: models/{model}/, checkpoints/, prompts/, data/benchmarks/{benchmark}.parquet
 OUTPUTS:
     development     = development/{arm}/seed{seed}/answers.parquet: of the candidates, to choose among them
+    curve           = curve/{arm}/seed{seed}/answers.parquet, accuracy.parquet: of RLVR's candidates on everything held
+                      out, after one was chosen
     answers         = eval/{model}/answers.parquet: raw text, written once
     scores, metrics = eval/{model}/scores.parquet, metrics.json
     comparisons     = compare/comparisons.json, and metrics.csv: everything in one table
@@ -13,7 +15,6 @@ by hand.
 
 ASKING = {
     "prompt_max_tokens": EXPERIMENT.evaluation.prompt_max_tokens,
-    "controls": CONTROLS,
     "seed": EXPERIMENT.evaluation.seed,
     # The rest of the machine is no part of a result and is read by the script.
     "device": EXPERIMENT.machine.device,
@@ -40,7 +41,7 @@ rule generate_answers:
         gpu=ASKING_GPUS,
     params:
         **ASKING,
-        modes=lambda wildcards: list(EXPERIMENT.modes_of(wildcards.model)),
+        sets=lambda wildcards: sets_of(wildcards.model),
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(wildcards.model)),
         stage="{model}",
     conda:
@@ -52,7 +53,6 @@ rule generate_answers:
 
 
 use rule generate_answers as generate_development with:
-    # All candidates of a run, from one engine.
     input:
         models=candidates,
         prompts=f"{RESULTS}/prompts/development.parquet",
@@ -67,11 +67,62 @@ use rule generate_answers as generate_development with:
         f"{RESULTS}/benchmarks/development/{{arm}}/seed{{seed}}.tsv"
     params:
         **ASKING,
-        modes=lambda wildcards: list(ARMS[wildcards.arm].modes[:1]),
+        sets=lambda wildcards: {"development": ARMS[wildcards.arm].modes[:1]},
         settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
         stage="{arm}, seed {seed}, development",
     message:
         "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
+    # All candidates of a run, from one engine. Before the next run trains, so that its disk is free again.
+    priority: 1
+
+
+use rule generate_development as generate_curve with:
+    # The tests too, when the choice has been made; the base is the point where the curve begins.
+    input:
+        models=[f"{RESULTS}/models/base", f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"],
+        prompts=[f"{RESULTS}/prompts/development.parquet", f"{RESULTS}/prompts/benchmarks.parquet"],
+        selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",
+    output:
+        answers=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/answers.parquet",
+        asked=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/asked.parquet",
+        command=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/command.sh",
+        generation=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/generation.json",
+    log:
+        f"{RESULTS}/logs/curve/{{arm}}/seed{{seed}}/generate_curve.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/curve/{{arm}}/seed{{seed}}/generate_curve.tsv"
+    wildcard_constraints:
+        arm="|".join(RLVR_ARMS),
+    params:
+        **ASKING,
+        sets=lambda wildcards: dict.fromkeys(HELD_OUT, ARMS[wildcards.arm].modes[:1]),
+        settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
+        stage="{arm}, seed {seed}, curve",
+    message:
+        "Ask the checkpoints of {wildcards.arm}, seed {wildcards.seed}, everything held out"
+
+
+rule score_curve:
+    """How accuracy and length go on from checkpoint to checkpoint (paper, Figure 2)."""
+    input:
+        answers=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/answers.parquet",
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=HELD_OUT),
+    output:
+        f"{RESULTS}/curve/{{arm}}/seed{{seed}}/accuracy.parquet",
+    log:
+        f"{RESULTS}/logs/curve/{{arm}}/seed{{seed}}/score_curve.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/curve/{{arm}}/seed{{seed}}/score_curve.tsv"
+    params:
+        grader=GRADER,
+        benchmarks=list(HELD_OUT),
+        form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Score the checkpoints of {wildcards.arm}, seed {wildcards.seed}"
+    script:
+        "../scripts/score_curve.py"
 
 
 rule score_answers:
@@ -115,9 +166,11 @@ rule compare_models:
         paper="assets/paper/figure3.csv",
     output:
         comparisons=f"{RESULTS}/compare/comparisons.json",
-        verdict=f"{RESULTS}/compare/verdict.json",
-        table=f"{RESULTS}/compare/metrics.csv",
-        pairs=f"{RESULTS}/compare/pairs.csv",
+        verdict=report(
+            f"{RESULTS}/compare/verdict.json", caption="../report/captions/verdict.rst", category="Evaluation"
+        ),
+        table=report(f"{RESULTS}/compare/metrics.csv", caption="../report/captions/metrics.rst", category="Evaluation"),
+        pairs=report(f"{RESULTS}/compare/pairs.csv", caption="../report/captions/pairs.rst", category="Evaluation"),
         controls=f"{RESULTS}/compare/controls.csv",
         arms=f"{RESULTS}/compare/arms.csv",
         decomposition=f"{RESULTS}/compare/decomposition.csv",

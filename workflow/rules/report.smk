@@ -1,14 +1,19 @@
 """Figures and the page.
 
-REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet, compare/{comparisons,verdict}.json, rollouts, data/,
-    development/{arm}/seed{seed}/selection.json, base.json
+REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet and stages.json,
+    compare/{comparisons,verdict}.json, rollouts, data/, development/{arm}/seed{seed}/selection.json, base.json
 OUTPUTS:
-    figures = figures/{accuracy,dynamics,training}.svg, each with its .csv
+    figures = figures/{accuracy,dynamics,training,hacking,ablations}.svg, each with its .pdf and .csv, and as {name}_column
     page    = report.html: self-contained
 """
 
-FIGURES = ["accuracy", "dynamics", "training"]
+# Arms are held side by side where there are several.
+PANELS = ["training", "hacking", *(["ablations"] if RLVR_ARMS[1:] else [])]
+FIGURES = ["accuracy", "dynamics", *PANELS]
 TITLES = EXPERIMENT.titles()
+TEMPLATE_FILES = sorted(map(str, Path("workflow/report").glob("*.*")))
+# The models that the paper's question is about, first seeds: the page shows their answers beside each other.
+SIDE_BY_SIDE = [model for model in MODELS if model == "base" or model in FIRST_SEEDS]
 
 
 rule draw_figures:
@@ -16,10 +21,19 @@ rule draw_figures:
     input:
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
+        stages=expand(f"{RESULTS}/dynamics/{{run}}/stages.json", run=RLVR_RUNS),
         comparisons=f"{RESULTS}/compare/comparisons.json",
-        paper="assets/paper/figure3.csv",
+        figure2="assets/paper/figure2.csv",
+        papers_stages="assets/paper/stages.csv",
+        figure3="assets/paper/figure3.csv",
     output:
-        **{name: f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
+        **{
+            name: report(f"{RESULTS}/figures/{name}.svg", caption=f"../report/captions/{name}.rst", category="Figures")
+            for name in FIGURES
+        },
+        **{f"{name}_column": f"{RESULTS}/figures/{name}_column.svg" for name in FIGURES},
+        **{f"{name}_column_pdf": f"{RESULTS}/figures/{name}_column.pdf" for name in FIGURES},
+        **{f"{name}_pdf": f"{RESULTS}/figures/{name}.pdf" for name in FIGURES},
         **{f"{name}_csv": f"{RESULTS}/figures/{name}.csv" for name in FIGURES},
     log:
         f"{RESULTS}/logs/figures/draw_figures.log",
@@ -27,7 +41,10 @@ rule draw_figures:
         f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
     params:
         models=MODELS,
+        runs=RLVR_RUNS,
+        panels=PANELS,
         titles=TITLES,
+        title=EXPERIMENT.title,
         design=EXPERIMENT.design(),
     conda:
         "../../envs/conda.yaml"
@@ -40,18 +57,28 @@ rule draw_figures:
 rule render_report:
     """The page people open."""
     input:
-        template="workflow/report/page.html.jinja",
+        # All steps: each has a place under Provenance.
+        records=RECORDS,
+        templates=TEMPLATE_FILES,
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
+        base_metrics=f"{RESULTS}/eval/base/metrics.json",
         comparisons=f"{RESULTS}/compare/comparisons.json",
         verdict=f"{RESULTS}/compare/verdict.json",
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
+        stages=expand(f"{RESULTS}/dynamics/{{run}}/stages.json", run=RLVR_RUNS),
+        responses=expand(f"{RESULTS}/dynamics/{{run}}/responses.parquet", run=RLVR_RUNS),
         rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
+        scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=SIDE_BY_SIDE),
+        questions=[
+            f"{RESULTS}/data/train.parquet",
+            *expand(f"{RESULTS}/data/benchmarks/{{name}}.parquet", name=BENCHMARKS),
+        ],
         data_card=f"{RESULTS}/data/data_card.json",
         base=f"{RESULTS}/base.json",
         selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=RUNS),
-        figures=[f"{RESULTS}/figures/{name}.svg" for name in FIGURES],
+        figures=[f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")],
     output:
-        page=f"{RESULTS}/report.html",
+        page=report(f"{RESULTS}/report.html", caption="../report/captions/page.rst", category="Results"),
         config=f"{RESULTS}/config.yaml",
     log:
         f"{RESULTS}/logs/report/render_report.log",
@@ -60,10 +87,14 @@ rule render_report:
     params:
         models=MODELS,
         runs=RLVR_RUNS,
+        shown=SIDE_BY_SIDE,
+        questions=["train", *BENCHMARKS],
         trained=RUNS,
         titles=TITLES,
         design=EXPERIMENT.design(),
         experiment=EXPERIMENT.model_dump(mode="json", exclude={"machine"}),
+        records=lambda wildcards: [made_by(record) for record in RECORDS],
+        gpus={"training_gpus": TRAINING_GPUS, "asking_gpus": ASKING_GPUS},
     conda:
         "../../envs/conda.yaml"
     message:

@@ -5,9 +5,11 @@ OUTPUTS:
     candidates  = checkpoints/{arm}/seed{seed}/update{n}/: the models on the way, the last among them
     rollouts    = rollouts/{arm}/seed{seed}/rollouts.parquet: every sampled response with its grade
     trainer     = rollouts/{arm}/seed{seed}/trainer.parquet: the trainer's own metrics, one row per update
+    tensorboard = tensorboard/{arm}/seed{seed}/: the same, as event files
     model       = models/{arm}/seed{seed}/: the last one, the paper's choice
     chosen      = models/{arm}_dev/seed{seed}/: the one that does best on development
     selection   = development/{arm}/seed{seed}/selection.json: how each did
+    dropped     = curve/{arm}/seed{seed}/dropped.json: candidates whose weights were deleted
 """
 
 
@@ -23,6 +25,7 @@ rule train_rlvr:
         models=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"),
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
         trainer=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/trainer.parquet",
+        tensorboard=directory(f"{RESULTS}/tensorboard/{{arm}}/seed{{seed}}"),
     log:
         f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}.log",
     benchmark:
@@ -72,5 +75,34 @@ rule select_rlvr:
         "../../envs/conda.yaml"
     message:
         "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
+    priority: 1
     script:
         "../scripts/select_rlvr.py"
+
+
+rule drop_checkpoints:
+    """Weights take most of the disk: once all is asked, those are deleted that nobody took, unless they are to be kept.
+
+    Their folders stay. Were they temporary, Snakemake would train for days because a question was added.
+    """
+    input:
+        candidates=candidates,
+        taken=rules.select_rlvr.output.selection,
+        answers=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/answers.parquet",
+    output:
+        f"{RESULTS}/curve/{{arm}}/seed{{seed}}/dropped.json",
+    log:
+        f"{RESULTS}/logs/curve/{{arm}}/seed{{seed}}/drop_checkpoints.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/curve/{{arm}}/seed{{seed}}/drop_checkpoints.tsv"
+    wildcard_constraints:
+        arm="|".join(RLVR_ARMS),
+    params:
+        asked=[checkpoint.path for checkpoint in EXPERIMENT.checkpoints.values()],
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "Drop the weights of {wildcards.arm}, seed {wildcards.seed}, that nobody took"
+    priority: 1
+    script:
+        "../scripts/drop_checkpoints.py"

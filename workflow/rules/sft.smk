@@ -4,6 +4,7 @@ REQUIRED INPUTS: models/base/, prompts/sft.jsonl; to choose, development/{arm}/s
 OUTPUTS:
     candidates  = checkpoints/{arm}/seed{seed}/lr{rate}/: one model for each learning rate of the grid
     trainer     = dynamics/{arm}/seed{seed}/lr{rate}.parquet: the trainer's own metrics, one row per update
+    tensorboard = tensorboard/{arm}/seed{seed}/lr{rate}/: the same, as event files
     model       = models/{arm}/seed{seed}/: the one that does best on development
     selection   = development/{arm}/seed{seed}/selection.json: how each did
 """
@@ -17,6 +18,7 @@ rule train_sft:
     output:
         model=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}"),
         trainer=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/lr{{rate}}.parquet",
+        tensorboard=directory(f"{RESULTS}/tensorboard/{{arm}}/seed{{seed}}/lr{{rate}}"),
     log:
         f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.log",
     benchmark:

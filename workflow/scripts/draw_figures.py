@@ -1,26 +1,51 @@
 """Draw each figure, with the table that it was drawn from beside it."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from medrlvr.files import read_parquet, write_text
 from medrlvr.job import job
-from medrlvr.report.figures import accuracy_table, draw_accuracy, draw_dynamics, draw_training, save
+from medrlvr.report.figures import (
+    COLUMN,
+    PAGE,
+    accuracy_table,
+    bands_of,
+    curve_table,
+    draw_accuracy,
+    draw_curve,
+    draw_panels,
+    panels_table,
+    save,
+)
 from medrlvr.report.page import read_metrics
 
 if __name__ == "__main__":
     with job(snakemake):
-        inputs, params = snakemake.input, snakemake.params
+        inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+        dynamics = pd.concat([read_parquet(path) for path in inputs.dynamics], ignore_index=True)
+        shown = dynamics[dynamics["arm"] == params.design["rlvr"]]
+        stages = dict(zip(params.runs, inputs.stages, strict=True))
+        curve = curve_table(
+            shown,
+            bands_of({seed: stages[f"{params.design['rlvr']}/seed{seed}"] for seed in shown["seed"].unique()}),
+            pd.read_csv(inputs.figure2),
+            pd.read_csv(inputs.papers_stages),
+            {"development": "development", **params.titles},
+        )
         metrics = read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles)
         sanity = json.loads(Path(inputs.comparisons).read_text(encoding="utf-8"))["sanity"]
-        paper = pd.read_csv(inputs.paper, keep_default_na=False)
-        dynamics = pd.concat([read_parquet(path) for path in inputs.dynamics], ignore_index=True)
-        for name, draw, table in (
-            ("accuracy", draw_accuracy, accuracy_table(metrics, sanity, paper, params.design)),
-            ("dynamics", draw_dynamics, dynamics),
-            ("training", draw_training, dynamics),
-        ):
-            write_text(snakemake.output[f"{name}_csv"], table.to_csv(index=False))
-            save(draw(table), Path(snakemake.output[name]))
+        figure3 = pd.read_csv(inputs.figure3, keep_default_na=False)
+        bars = accuracy_table(metrics, sanity, figure3, params.design)
+        tables = {name: panels_table(dynamics if name == "ablations" else shown, name) for name in params.panels}
+        drawings = {
+            "accuracy": (bars, partial(draw_accuracy, bars)),
+            "dynamics": (curve, partial(draw_curve, curve, params.title)),
+            **{name: (table, partial(draw_panels, table, name)) for name, table in tables.items()},
+        }
+        for name, (table, draw) in drawings.items():
+            write_text(output[f"{name}_csv"], table.to_csv(index=False))
+            save(draw(width=PAGE), Path(output[name]))
+            save(draw(width=COLUMN), Path(output[f"{name}_column"]))

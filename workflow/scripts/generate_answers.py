@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from medrlvr.config import Mode, load
 from medrlvr.evaluation.generate import ask, select
 from medrlvr.evaluation.select import candidates
@@ -12,7 +14,9 @@ if __name__ == "__main__":
     with job(snakemake) as say:
         params = snakemake.params
         settings = {name: Mode(**mode) for name, mode in params.settings.items()}
-        asked = select(read_parquet(snakemake.input.prompts), params.modes, settings, params.controls, params.seed)
+        paths = [snakemake.input.prompts] if isinstance(snakemake.input.prompts, str) else snakemake.input.prompts
+        prompts = pd.concat([read_parquet(path) for path in paths], ignore_index=True)
+        asked = select(prompts, params.sets, settings, params.seed)
         ask(
             candidates(snakemake.input.models),
             asked,

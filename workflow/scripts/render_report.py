@@ -10,27 +10,43 @@ from medrlvr.config import load
 from medrlvr.environment import ENGINE_PACKAGE
 from medrlvr.files import write_text
 from medrlvr.job import job
+from medrlvr.report.cost import read_jobs, stage_costs
 from medrlvr.report.page import page_values, read_metrics, render_page
 
 if __name__ == "__main__":
-    with job(snakemake):
-        inputs, params = snakemake.input, snakemake.params
+    with job(snakemake) as say:
+        inputs, params, output = snakemake.input, snakemake.params, snakemake.output
         # The machine is no part of a result, so it is no parameter of the rule.
         machine = load(snakemake.config).machine
         experiment = {**params.experiment, "machine": machine.model_dump(mode="json")}
         engine = ENGINE_PACKAGE[machine.device]
         packages = ["snakemake", "openrlhf", "deepspeed", "ray", "torch", engine, "transformers"]
+        results = Path(output.page).parent
+        jobs = read_jobs(results / "benchmarks", **params.gpus)
+        files = ("rollouts", "responses", "dynamics", "stages")
         values = page_values(
             experiment,
             read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles),
             titles=params.titles,
             design=params.design,
-            runs=dict(zip(params.runs, inputs.rollouts, strict=True)),
+            runs={
+                run: dict(zip(files, paths, strict=True))
+                for run, *paths in zip(params.runs, *(inputs[name] for name in files), strict=True)
+            },
+            generations=dict(zip(params.models, inputs.metrics, strict=True)),
+            scores=dict(zip(params.shown, inputs.scores, strict=True)),
+            questions=dict(zip(params.questions, inputs.questions, strict=True)),
             selections=dict(zip(params.trained, inputs.selections, strict=True)),
-            tables={name: inputs[name] for name in ("comparisons", "verdict", "data_card", "base")},
+            tables={name: inputs[name] for name in ("comparisons", "verdict", "data_card", "base", "base_metrics")},
             figures=inputs.figures,
+            cost=stage_costs(jobs),
+            records=params.records,
+            results=results,
             versions={name: version(name) for name in packages},
             created=datetime.now(UTC),
         )
-        write_text(snakemake.output.config, yaml.safe_dump(load(snakemake.config).overlay(), sort_keys=False))
-        write_text(snakemake.output.page, render_page(Path(inputs.template), values))
+        write_text(output.config, yaml.safe_dump(load(snakemake.config).overlay(), sort_keys=False))
+        page = render_page(Path(inputs.templates[0]).parent, values)
+        write_text(output.page, page)
+        size = len(page.encode()) / 1e6
+        say(f"the page has {size:.1f} MB{', more than the 15 that one can send easily' if size > 15 else ''}")

@@ -1,12 +1,18 @@
-"""One row per update of one run."""
+"""One row per update of one run, and what the run went through."""
 
+from medrlvr.dynamics.summary import summarise_run
 from medrlvr.dynamics.table import tabulate
-from medrlvr.files import read_parquet, write_parquet
+from medrlvr.evaluation.provenance import provenance
+from medrlvr.files import read_parquet, write_json, write_parquet
 from medrlvr.job import job
 
 if __name__ == "__main__":
     with job(snakemake):
-        table = tabulate(read_parquet(snakemake.input.rollouts), read_parquet(snakemake.input.trainer))
+        inputs = snakemake.input
+        rollouts, responses = read_parquet(inputs.rollouts), read_parquet(inputs.responses)
+        table = tabulate(rollouts, responses, read_parquet(inputs.trainer), read_parquet(inputs.curve))
         table.insert(0, "arm", snakemake.wildcards.arm)
         table.insert(1, "seed", int(snakemake.wildcards.seed))
-        write_parquet(snakemake.output[0], table)
+        write_parquet(snakemake.output.table, table)
+        found = summarise_run(table, rollouts, responses)
+        write_json(snakemake.output.stages, found | {"provenance": provenance(inputs, snakemake.params.again)})

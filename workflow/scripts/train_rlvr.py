@@ -8,15 +8,18 @@ from medrlvr.training.rlvr import train_rlvr
 
 if __name__ == "__main__":
     with job(snakemake) as say:
+        settings = load(snakemake.config)
         train_rlvr(
             RlvrArm.model_validate(snakemake.params.arm),
-            load(snakemake.config).machine,
+            settings.machine,
             int(snakemake.wildcards.seed),
+            name=f"{settings.experiment}-{snakemake.wildcards.arm}-seed{snakemake.wildcards.seed}",
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             models=Path(snakemake.output.models),
             rollouts_table=Path(snakemake.output.rollouts),
             metrics_table=Path(snakemake.output.trainer),
+            events=Path(snakemake.output.tensorboard),
             state=Path(snakemake.params.state),
             say=say,
         )

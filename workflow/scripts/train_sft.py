@@ -17,6 +17,7 @@ if __name__ == "__main__":
             prompts=Path(snakemake.input.prompts),
             model=Path(snakemake.output.model),
             metrics_table=Path(snakemake.output.trainer),
+            events=Path(snakemake.output.tensorboard),
             state=Path(snakemake.params.state),
             say=say,
         )

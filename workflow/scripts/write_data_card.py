@@ -24,6 +24,6 @@ if __name__ == "__main__":
             tables["contamination"],
             {name: read_parquet(path) for name, path in zip(params.used, inputs.used, strict=True)},
             Contamination.model_validate(params.contamination),
-            Path(inputs.base) / "tokenizer.json",
+            Path(inputs.base),
         )
         write_json(snakemake.output[0], card)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medrlvr.config import Contamination
 from medrlvr.data.registry import Source
+from medrlvr.models import token_counts
 from medrlvr.prompts import LETTERS
 
 SHOWN = 10
@@ -26,7 +27,7 @@ def data_card(
     matches: pd.DataFrame,
     used: Mapping[str, pd.DataFrame],
     contamination: Contamination,
-    tokenizer: Path,
+    base: Path,
 ) -> dict[str, Any]:
     """Return the card, ready for JSON.
 
@@ -37,13 +38,14 @@ def data_card(
         pairs, clusters, matches: as `find_pairs`, `find_clusters` and `find_matches` return them.
         used: name -> questions that are trained on, chosen on or asked.
         contamination: the policy.
-        tokenizer: tokenizer.json of the base model.
+        base: folder of the base model, whose tokens are counted.
 
     Returns:
         files, splits, rejected, flagged, pairs, contamination, removed, used: docs/data.md describes each.
     """
     split = questions["dataset"] + "/" + questions["split"]
-    lengths = pd.Series(_token_counts(questions, tokenizer), index=questions.index)
+    texts = ["\n".join([stem, *options]) for stem, options in zip(questions["stem"], questions["options"], strict=True)]
+    lengths = pd.Series(token_counts(base, texts), index=questions.index)
     flags = questions["meta"].map(lambda meta: json.loads(meta).get("flags", []))
     held_out = [source.name for source in sources[1:]]
     removed = matches[matches["removed"]]
@@ -124,12 +126,3 @@ def _shown(table: pd.DataFrame) -> dict[str, Any]:
 
 def _distinct(matches: pd.DataFrame) -> int:
     return int(matches["question_id"].nunique())
-
-
-def _token_counts(questions: pd.DataFrame, tokenizer: Path) -> list[int]:
-    """Return the tokens of each question's stem and options."""
-    from tokenizers import Tokenizer
-
-    texts = ["\n".join([stem, *options]) for stem, options in zip(questions["stem"], questions["options"], strict=True)]
-    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch_fast(texts, add_special_tokens=False)
-    return [len(text) for text in encoded]

@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pandas as pd
 from medrlvr import environment, launch
 from medrlvr.config import Machine, Mode
 from medrlvr.files import read_parquet, write_json, write_parquet
-from medrlvr.models import check_lengths, letter_tokens
+from medrlvr.models import check_lengths, has_weights, letter_tokens, weights_digest
 from medrlvr.progress import Progress
 from medrlvr.prompts import letter_behind
 
@@ -34,18 +34,17 @@ _DECIDING = ("question_id", "prompt", "answer", "max_tokens", "samples", "temper
 
 
 def select(
-    prompts: pd.DataFrame, modes: Sequence[str], settings: Mapping[str, Mode], controls: Collection[str], seed: int
+    prompts: pd.DataFrame, sets: Mapping[str, Sequence[str]], settings: Mapping[str, Mode], seed: int
 ) -> pd.DataFrame:
-    """Return what one model is asked, and how: each benchmark in all of its modes, controls in the first alone.
+    """Return what one model is asked, and how.
 
     Args:
         prompts: as `Renderer.asked` returns them.
-        modes: of the model.
+        sets: benchmark, control or development -> modes in which it is asked.
         settings: of every mode.
-        controls: those of the benchmarks that are controls of another.
         seed: of sampled answers; greedy ones do not depend on it.
     """
-    wanted = prompts["mode"].isin(modes) & (~prompts["benchmark"].isin(controls) | (prompts["mode"] == modes[0]))
+    wanted = [mode in sets.get(name, ()) for name, mode in zip(prompts["benchmark"], prompts["mode"], strict=True)]
     asked = prompts[wanted].reset_index(drop=True)
     how = asked["mode"].map(lambda mode: settings[mode])
     for name in ("answer", "max_tokens", "samples", "temperature"):
@@ -67,7 +66,8 @@ def ask(
     """Write the answers of `models`, and beside them what was asked and the command that asks it again by hand.
 
     Args:
-        models: folders of one architecture: one engine loads them in turn.
+        models: folders of one architecture: one engine loads them in turn. One whose weights were dropped has the
+            answers that it gave before, of each benchmark and mode all or none.
         asked: as `select` returns it.
         folder: gets asked.parquet, command.sh and, when all is done, answers.parquet: the columns that `main`
             describes, and `model`, the folder of the model that gave the answer; and generation.json, with everything
@@ -90,25 +90,28 @@ def ask(
     write_parquet(written, asked)
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", written)
     engine = engine_arguments(machine, prompt_max_tokens + int(asked["max_tokens"].max()))
-    weights = [_weights(model) for model in models]
+    weights = [weights_digest(model) for model in models]
     kept = [state / "answers" / digest for digest in weights]
     variables = environment.variables(machine, state)
     by_hand = [folder / f"by-hand-{number}" for number, _ in enumerate(models, 1)]
     launch.write_command(folder / "command.sh", command(written, models, by_hand, engine), variables)
     missing = {path: int(asked.loc[_missing(asked, path), "samples"].sum()) for path in kept}
-    todo = {path: model for path, model in zip(kept, models, strict=True) if missing[path]}
+    todo = {path: model for path, model in zip(kept, models, strict=True) if missing[path] and has_weights(model)}
+    silent = [model.name for path, model in zip(kept, models, strict=True) if missing[path] and not has_weights(model)]
+    if silent:
+        say(f"{stage}: the weights of {', '.join(silent)} were deleted; they are not asked what is new")
     if todo:
         of_each = f" of {len(todo)} models" if len(todo) > 1 else ""
-        say(f"{stage}: {sum(missing.values()):,} answers{of_each}; starting vLLM")
-        watch = reporter(Progress(stage, sum(missing.values()), unit="answer"), say)
+        total = sum(missing[path] for path in todo)
+        say(f"{stage}: {total:,} answers{of_each}; starting vLLM")
+        watch = reporter(Progress(stage, total, unit="answer"), say)
         launch.run(command(written, [*todo.values()], [*todo], engine), variables, watch, work="generation")
     else:
         say(f"{stage}: the same weights were asked the same before")
     tables = [
-        pd.concat([read_parquet(path / f"{shard}.parquet") for shard in asked["shard"].unique()]).assign(
-            model=str(model)
-        )
+        read_parquet(path / f"{shard}.parquet").assign(model=str(model))
         for path, model in zip(kept, models, strict=True)
+        for shard in _answered(asked, path)
     ]
     answers = pd.concat(tables, ignore_index=True)
     write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine, weights))
@@ -138,12 +141,10 @@ def _missing(asked: pd.DataFrame, answers: Path) -> pd.Series:
     return ~asked["shard"].isin(there)
 
 
-def _weights(model: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted([*model.glob("*.safetensors"), *model.glob("*.json")]):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
+def _answered(asked: pd.DataFrame, answers: Path) -> list[str]:
+    """Return the shards of each benchmark and mode that is answered whole."""
+    missing = _missing(asked, answers).groupby([asked["benchmark"], asked["mode"]]).transform("any")
+    return [*asked.loc[~missing, "shard"].unique()]
 
 
 def _circumstances(

@@ -17,11 +17,12 @@ from typing import TextIO
 
 from medrlvr.files import write_text
 from medrlvr.grading import grade
+from medrlvr.hacking import facts_of
 from medrlvr.rewards import from_text
 from medrlvr.training.rollouts import FAILURE_FILE, cut_prompt
 
-LOGGED = ("valid_format", "strict_format", "correct", "lenient_correct", "chars_before_think", "think_chars")
-"""Facts of a grade whose means OpenRLHF logs."""
+LOGGED = ("strict_format", "correct", "lenient_correct", "chars_before_think", "think_chars")
+"""Facts of a grade whose means OpenRLHF logs, beside those that the hack meter reads."""
 
 _lock = threading.Lock()
 
@@ -43,7 +44,8 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         question = json.loads(label)
         response, finish_reason = cut_prompt(query, prompt, os.environ["MEDRLVR_END_OF_TEXT"])
         found = grade(response, question["options"], question["gold"], truncated=finish_reason == "length")
-        reward = from_text(os.environ["MEDRLVR_REWARD"])(found)
+        terms = from_text(os.environ["MEDRLVR_REWARD"])
+        reward, parts = terms(found), {f"reward_{name}": value for name, value in terms.parts(found).items()}
         row = {
             "time": time.time_ns(),
             "question_id": question["question_id"],
@@ -51,7 +53,10 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
             "finish_reason": finish_reason,
             **asdict(found),
             "reward": reward,
+            **parts,
         }
+        logged = {name: float(getattr(found, name)) for name in LOGGED}
+        logged |= parts | facts_of(response, found, question["gold"])
         with _lock:
             print(json.dumps(row, ensure_ascii=False), file=_shard(folder), flush=True)
     except Exception as error:
@@ -61,7 +66,6 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
             if not (folder / FAILURE_FILE).exists():
                 write_text(folder / FAILURE_FILE, f"{what}\nlabels: {labels}\ntexts:  {queries}\n")
         raise
-    logged = {name: float(getattr(found, name)) for name in LOGGED}
     return {"rewards": reward, "scores": reward, "extra_logs": logged}
 
 

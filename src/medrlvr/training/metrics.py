@@ -6,6 +6,7 @@ finished run leaves complete while the last line printed may be lost.
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +33,23 @@ def read_metrics(printed: Path, events: Path) -> pd.DataFrame:
     Returns:
         update (from 1) and a column for each metric; a metric not reported at an update is missing there.
     """
-    lines = map(json.loads, printed.read_text(encoding="utf-8").splitlines())
-    rows = _event_rows(events) | {row["update"]: row for row in lines}
+    rows = _event_rows(events) | {int(row["update"]): row for row in read_lines(printed)}
     return pd.DataFrame([rows[update] for update in sorted(rows)])
+
+
+def read_lines(printed: Path, last: int | None = None) -> list[dict[str, float]]:
+    """Return the rows of printed lines, in order, of updates up to `last`; of one trained twice the last attempt's.
+
+    Args:
+        printed: as for `read_metrics`; it need not be there. A line torn by a crash is left out.
+    """
+    text = printed.read_text(encoding="utf-8", errors="replace") if printed.is_file() else ""
+    rows: dict[int, dict[str, float]] = {}
+    for line in text.splitlines():
+        with suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            rows[int(row["update"])] = row
+    return [rows[update] for update in sorted(rows) if last is None or update <= last]
 
 
 def read_events(folder: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ aggregation). A test parses the result with the pinned version's own parser.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medrlvr.config import Machine, RlvrArm, SftArm
@@ -20,6 +20,9 @@ _SCHEDULE = {"lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1}
 _SFT_WARMUP_RATIO = 0.03
 _SFT_MAX_NORM = 1.0
 
+CHECKPOINTS_KEPT = 2
+"""States of the trainer. The oldest is deleted before the next is written: with one, a crash then would leave none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -31,6 +34,7 @@ class Paths:
         model: folder that the trained model is written to.
         checkpoints: folder of the trainer's state; training goes on from a checkpoint in it.
         metrics: folder of TensorBoard event files.
+        name: of the run where it is logged; decides nothing.
     """
 
     base: Path
@@ -38,12 +42,13 @@ class Paths:
     model: Path
     checkpoints: Path
     metrics: Path
+    name: str = field(default="run", kw_only=True)
 
     @classmethod
-    def inside(cls, folder: Path, base: Path) -> "Paths":
+    def inside(cls, folder: Path, base: Path, name: str = "run") -> "Paths":
         """Return the paths of a run whose state is in `folder`."""
-        names = ("rows.jsonl", "model", "checkpoints", "tensorboard")
-        return cls(base.resolve(), *(folder / name for name in names))
+        places = ("rows.jsonl", "model", "checkpoints", "tensorboard")
+        return cls(base.resolve(), *(folder / place for place in places), name=name)
 
 
 NOWHERE = Paths(*[Path()] * 5)
@@ -124,6 +129,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "actor.loss_agg_mode": "seq-mean-token-mean",  # the paper's equation 1 averages over the response first
             "actor.eps_clip": arm.clip,
             "actor.aux_loss_coef": 0.0,
+            "actor.entropy_coef": 0.0,  # no part of the loss; without it the entropy is not logged
             "critic.value_clip": arm.value_clip,
             "critic.freezing_steps": -1,  # 0 would skip the actor in the first update
             "algo.advantage.estimator": "gae",
@@ -151,6 +157,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "ckpt.save_hf": True,  # besides the trainer's own state: what is asked the development questions
             **_checkpoints(paths),
             **_logging(paths),
+            **_wandb(machine),
         }
     )
 
@@ -184,13 +191,20 @@ def _checkpoints(paths: Paths) -> Mapping[str, object]:
         "ckpt.output_dir": paths.model,
         "ckpt.path": paths.checkpoints,
         "ckpt.load_enable": True,
-        # The oldest is deleted before the next is written: with one only, a crash in between would leave none.
-        "ckpt.max_num": 2,
+        "ckpt.max_num": CHECKPOINTS_KEPT,
     }
 
 
 def _logging(paths: Paths) -> Mapping[str, object]:
-    return {"logger.logging_steps": 1, "logger.tensorboard_dir": paths.metrics, "logger.wandb.run_name": "run"}
+    return {"logger.logging_steps": 1, "logger.tensorboard_dir": paths.metrics, "logger.wandb.run_name": paths.name}
+
+
+def _wandb(machine: Machine) -> Mapping[str, object]:
+    # Not for SFT: OpenRLHF's SFT then writes no TensorBoard files, from which its metrics are read.
+    if machine.wandb_project is None:
+        return {}
+    # Any word turns it on. The key is taken from the environment; here it would be in command.sh, logs and W&B itself.
+    return {"logger.wandb.key": "WANDB_API_KEY", "logger.wandb.project": machine.wandb_project}
 
 
 def _flatten(options: Mapping[str, object]) -> list[str]:

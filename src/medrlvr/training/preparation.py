@@ -16,6 +16,7 @@ import yaml
 from medrlvr.config import Machine, RlvrArm, SftArm, training_settings
 from medrlvr.errors import UserError
 from medrlvr.files import write_text
+from medrlvr.models import has_weights
 from medrlvr.training.openrlhf import Paths
 
 Row = TypeVar("Row")
@@ -157,8 +158,13 @@ def hand_over(made: Path, model: Path, card: str | None = None) -> None:
         card: text of its README.md.
 
     Raises:
-        UserError: weights or tokenizer are missing.
+        UserError: weights or tokenizer are missing, or the weights were dropped.
     """
+    if not has_weights(made):
+        raise UserError(
+            f"{made} would be taken, but its weights were deleted when it had answered. Set evaluation.keep_checkpoints"
+            " to true and train again (--forcerun train_rlvr), or undo the change that it would be taken for."
+        )
     if not is_model(made):
         raise UserError(f"{made}: training wrote no complete model there (weights, {', '.join(_FILES)}).")
     model.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +175,14 @@ def hand_over(made: Path, model: Path, card: str | None = None) -> None:
     if card is not None:
         write_text(temporary / "README.md", card)
     temporary.rename(model)
+
+
+def hand_over_events(made: Path, events: Path) -> None:
+    """Put the TensorBoard files of a finished run into one folder, whose path then names the run to TensorBoard."""
+    shutil.rmtree(events, ignore_errors=True)
+    events.mkdir(parents=True)
+    for file in made.rglob("events.out.tfevents.*"):
+        _link(str(file), str(events / file.name))
 
 
 def _link(source: str, target: str) -> None:

@@ -12,10 +12,12 @@ from medrlvr import environment, grading, launch, rewards
 from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.fingerprint import fingerprint
+from medrlvr.hacking import HackMeter
 from medrlvr.models import check_folder, check_lengths
 from medrlvr.progress import Progress
 from medrlvr.training import checks, preparation, rollouts
-from medrlvr.training.metrics import parse_line, read_metrics
+from medrlvr.training.disk import check_disk, disk_needed
+from medrlvr.training.metrics import parse_line, read_lines, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 
 
@@ -24,29 +26,34 @@ def train_rlvr(
     machine: Machine,
     seed: int,
     *,
+    name: str,
     base: Path,
     prompts: Path,
     models: Path,
     rollouts_table: Path,
     metrics_table: Path,
+    events: Path,
     state: Path,
     say: Callable[[str], None],
 ) -> None:
     """Train `base` by PPO on verifiable rewards; a stopped run is gone on with from its last checkpoint.
 
     Args:
+        name: what the run is called where it is logged.
         base: folder of the base model, safetensors and tokenizer: actor, critic and reference start from it.
         prompts: JSON lines with `input` (the prompt as it is) and `label` (JSON: question_id, options, gold).
         models: folder to be made, of the models `update<n>` after every `save_every` updates and after the last.
         rollouts_table: parquet to be made, as `rollouts.gather` describes it.
         metrics_table: parquet to be made, as `metrics.read_metrics` describes it.
+        events: folder to be made, of TensorBoard event files.
         state: folder of all runs' states; this run's is named after what decides its result.
         say: prints a line for the person who waits.
 
     Raises:
-        UserError: bad input, a failed, diverged or interrupted run.
+        UserError: bad input, too little disk, a failed, diverged or interrupted run.
     """
     rewards.find(arm.reward)
+    environment.check_wandb(machine)
     check_folder(base)
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
     check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
@@ -55,12 +62,13 @@ def train_rlvr(
     sizes = rollouts.update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
     deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
-    paths = Paths.inside(folder, base)
+    paths = Paths.inside(folder, base, name)
+    progress, meter = Progress(f"rlvr, seed {seed}", len(sizes)), HackMeter()
+    say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
     command = [*environment.rlvr_launcher(machine), *rlvr_arguments(arm, machine, seed, paths)]
-    progress = Progress(f"rlvr, seed {seed}", len(sizes))
     printed = folder / "metrics.jsonl"
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder:
         variables = environment.variables(machine, folder / "cache") | {
@@ -68,17 +76,23 @@ def train_rlvr(
             "MEDRLVR_REWARD": rewards.to_text(arm.reward),
             "MEDRLVR_END_OF_TEXT": preparation.end_of_text(base),
             "MEDRLVR_RAY_FOLDER": ray_folder,
+            **environment.wandb_variables(machine, folder),
         }
         launch.write_command(folder / "command.sh", command, variables)
         begun = f" from {done + 1}" if done else ""
         say(f"{progress.stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and three models")
+        for row in read_lines(printed, done):
+            meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
         with printed.open("a", encoding="utf-8") as file:
 
             def each_line(line: str) -> None:
                 print(line)
                 if (row := parse_line(line)) is not None:
                     print(json.dumps(row), file=file, flush=True)
-                    say(progress.line(int(row["update"]), f"mean reward {row['rollout/reward_mean']:+.2f}"))
+                    update, reward = int(row["update"]), row["rollout/reward_mean"]
+                    say(progress.line(update, f"mean reward {reward:+.2f}"))
+                    for alarm in meter.add(update, row["rollout/num_samples"], reward, row):
+                        say(f"{progress.stage}: {alarm}")
 
             launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE)
     table = read_metrics(printed, paths.metrics)
@@ -88,6 +102,7 @@ def train_rlvr(
     responses = rollouts.gather(folder / "rollouts", sizes, arm.samples_per_prompt)
     write_parquet(rollouts_table, responses)
     write_parquet(metrics_table, table)
+    preparation.hand_over_events(paths.metrics, events)
     written = preparation.exported(paths.checkpoints)
     made = {update: written[update] for update in range(arm.save_every, len(sizes), arm.save_every)}
     for update, model in (made | {len(sizes): paths.model}).items():

@@ -27,6 +27,7 @@ def train_sft(
     prompts: Path,
     model: Path,
     metrics_table: Path,
+    events: Path,
     state: Path,
     say: Callable[[str], None],
 ) -> None:
@@ -38,6 +39,7 @@ def train_sft(
         prompts: JSON lines with `input` and `output`.
         model: folder to be made.
         metrics_table: parquet to be made, as `metrics.read_events` describes it.
+        events: folder to be made, of TensorBoard event files.
         state: folder of all runs' states; this run's is named after what decides its result.
         say: prints a line for the person who waits.
 
@@ -70,6 +72,7 @@ def train_sft(
     table = read_events(paths.metrics)
     checks.check_finite(table, folder)
     write_parquet(metrics_table, table)
+    preparation.hand_over_events(paths.metrics, events)
     preparation.keep_origin(folder, paths, paths.model, arm, learning_rate=learning_rate, seed=seed)
     preparation.hand_over(paths.model, model)
     shutil.rmtree(folder)

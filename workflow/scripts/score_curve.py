@@ -1,0 +1,21 @@
+"""Grade the answers of a run's checkpoints and sum them up."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from medrlvr.dynamics.table import summarise_checkpoints
+from medrlvr.evaluation.score import score_answers
+from medrlvr.files import read_parquet, write_parquet
+from medrlvr.job import job
+
+if __name__ == "__main__":
+    with job(snakemake):
+        params = snakemake.params
+        tables = zip(params.benchmarks, snakemake.input.questions, strict=True)
+        questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
+        answers = read_parquet(snakemake.input.answers)
+        scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.form))
+        names = {model: Path(model).name for model in answers["model"].unique()}
+        updates = {model: 0 if name == "base" else int(name.removeprefix("update")) for model, name in names.items()}
+        write_parquet(snakemake.output[0], summarise_checkpoints(scores, updates))
