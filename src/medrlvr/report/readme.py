@@ -13,6 +13,7 @@ import yaml
 from medrlvr.config import load
 from medrlvr.errors import UserError
 from medrlvr.files import read_parquet, write_text
+from medrlvr.report.cost import read_jobs, stage_seconds
 from medrlvr.report.page import read_metrics
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -36,35 +37,6 @@ def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 _RANGE = {"": "mean", "_min": "min", "_max": "max"}
-
-
-def stage_seconds(benchmarks: Path) -> pd.Series:
-    """Return the wall time in seconds of every stage with one training seed, the mean where there were several.
-
-    Args:
-        benchmarks: folder of the tables that Snakemake writes, one for each job.
-    """
-    rows = []
-    for path in sorted(benchmarks.rglob("*.tsv")):
-        parts = path.relative_to(benchmarks).with_suffix("").parts
-        chosen = parts[0] == "models" and len(parts) > 2
-        stage = f"training {parts[1]}" if parts[0] == "checkpoints" else _STAGES["eval" if chosen else parts[0]]
-        job = "/".join(part for part in parts if not part.startswith("seed"))
-        rows.append({"stage": stage, "job": job, "seconds": pd.read_csv(path, sep="\t")["s"].iloc[0]})
-    return pd.DataFrame(rows).groupby(["stage", "job"])["seconds"].mean().groupby("stage").sum()
-
-
-_STAGES = {
-    "data": "data and prompts",
-    "prompts": "data and prompts",
-    "models": "data and prompts",
-    "development": "answers and scores",
-    "eval": "answers and scores",
-    "compare": "report",
-    "dynamics": "report",
-    "figures": "report",
-    "report": "report",
-}
 
 
 def results_table(summary: pd.DataFrame, sampled: pd.Series, seconds: pd.Series, cores: int) -> str:
@@ -139,7 +111,9 @@ def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
     tables = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
     rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in tables])
     sampled = rollouts.loc[rollouts["update"] == 1, "strict_format"]
-    block = results_table(summarise_seeds(metrics[shown]), sampled, stage_seconds(results / "benchmarks"), cores)
+    block = results_table(
+        summarise_seeds(metrics[shown]), sampled, stage_seconds(read_jobs(results / "benchmarks")), cores
+    )
     write_text(readme, splice(readme, block))
     figures.mkdir(parents=True, exist_ok=True)
     for suffix in ("svg", "csv"):

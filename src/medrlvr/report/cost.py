@@ -1,0 +1,78 @@
+"""What an experiment took, from the tables that Snakemake writes beside every job."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_STAGES = {
+    "data": "data and prompts",
+    "prompts": "data and prompts",
+    "models": "data and prompts",
+    "development": "answers and scores",
+    "eval": "answers and scores",
+    "curve": "answers and scores of the checkpoints",
+    "compare": "report",
+    "dynamics": "report",
+    "figures": "report",
+    "report": "report",
+}
+_ASKING = {"generate_answers", "generate_curve"}
+
+
+def read_jobs(benchmarks: Path, *, training_gpus: int = 0, asking_gpus: int = 0) -> pd.DataFrame:
+    """Return one row per finished job.
+
+    Args:
+        benchmarks: folder of the tables.
+        training_gpus, asking_gpus: held by a job that trains, and by one that generates answers.
+
+    Returns:
+        stage; job, the same for all seeds; seconds (wall time, of the last start); memory (GiB, the largest that it had
+        with its children) and cores (mean), missing where a job was too short to measure; gpu_hours.
+    """
+    rows = []
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        parts = path.relative_to(benchmarks).with_suffix("").parts
+        chosen = parts[0] == "models" and len(parts) > 2
+        trained = parts[0] == "checkpoints"
+        measured = pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0]
+        gpus = training_gpus if trained else asking_gpus if parts[-1] in _ASKING or parts[0] == "development" else 0
+        rows.append(
+            {
+                "stage": f"training {parts[1]}" if trained else _STAGES["eval" if chosen else parts[0]],
+                "job": "/".join(part for part in parts if not part.startswith("seed")),
+                "seconds": measured["s"],
+                "memory": measured["max_rss"] / 1024,
+                "cores": measured["mean_load"] / 100,
+                "gpu_hours": gpus * measured["s"] / 3600,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def stage_seconds(jobs: pd.DataFrame) -> "pd.Series[float]":
+    """Return the wall time in seconds of every stage with one training seed, the mean where there were several."""
+    return jobs.groupby(["stage", "job"])["seconds"].mean().groupby("stage").sum()
+
+
+def stage_costs(jobs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return for each stage, the longest first: jobs, seconds, longest, gpu_hours; memory, cores (None: unmeasured)."""
+    weighted = jobs.assign(work=jobs["cores"] * jobs["seconds"], measured=jobs["seconds"].where(jobs["cores"].notna()))
+    groups = weighted.groupby("stage")
+    table = groups.agg(
+        jobs=("job", "size"),
+        seconds=("seconds", "sum"),
+        longest=("seconds", "max"),
+        gpu_hours=("gpu_hours", "sum"),
+        memory=("memory", "max"),
+        work=("work", "sum"),
+        measured=("measured", "sum"),
+    )
+    table["cores"] = table.pop("work") / table.pop("measured").replace(0, math.nan)
+    table = table.sort_values("seconds", ascending=False).reset_index()
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]

@@ -1,0 +1,225 @@
+"""What the page's explorer shows: a sample of the rollouts, and models side by side on every test question.
+
+Embedded as gzipped JSON in base64, one text for each run and one for the tests, which the page unpacks when it is asked
+for. The page must stay a file that one can send, so it has a limit; parquet has everything.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from medrlvr.prompts import LETTERS
+from medrlvr.self_verification import find_self_verification
+
+LIMIT = 12_000_000
+"""Characters of all texts together as they stand in the page; at most half of it for the tests."""
+
+PACKED = 4
+"""A model's text is seldom packed to less than one part in so many, base64 counted: more is not tried."""
+
+GRADES = ("right", "wrong", "unreadable answer", "no valid format")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some of a run's responses.
+
+    Attributes:
+        name: <arm>/seed<n>.
+        shown: how many responses; of `total`.
+        each: of every update, stage and grade so many responses, or all that there are.
+        text: as it stands in the page.
+    """
+
+    name: str
+    shown: int
+    total: int
+    each: int
+    text: str
+
+
+def sample_rollouts(
+    name: str, rollouts: pd.DataFrame, labels: pd.Series, questions: pd.DataFrame, examples: Iterable[Any], limit: int
+) -> Sample:
+    """Return as many responses as fit into `limit` characters: strata of update, stage and grade fill evenly.
+
+    In a stratum a hash of question and sample decides the order, so nobody has chosen them.
+
+    Args:
+        name: of the run.
+        rollouts: as `training.rollouts.gather` returns them.
+        labels: stage of each.
+        questions: question_id, stem, options, gold.
+        examples: (update, question_id, sample) of responses that are taken in any case.
+        limit: of the packed text.
+    """
+    table = rollouts.assign(stage=labels.to_numpy(), grade=grades(rollouts))
+    keys = zip(table["question_id"], table["sample"], strict=True)
+    table["order"] = [hashlib.sha256(f"{question}/{number}".encode()).hexdigest() for question, number in keys]
+    strata = table.sort_values("order").groupby(["update", "stage", "grade"], sort=False)
+    table["rank"] = strata.cumcount() + 1
+    places = zip(table["update"], table["question_id"], table["sample"], strict=True)
+    wanted = {(int(update), str(question), int(number)) for update, question, number in examples}
+    table.loc[[place in wanted for place in places], "rank"] = 0
+    levels = range(int(table["rank"].max()) + 1)
+    chars = table["response"].str.len().groupby(table["rank"]).sum().reindex(levels, fill_value=0).cumsum()
+    each, text = _fit(
+        lambda each: pack(_rollout_rows(table[table["rank"] <= each], questions)),
+        lambda each: int(chars[each]),
+        levels,
+        limit,
+    )
+    return Sample(name, int((table["rank"] <= each).sum()), len(table), each, text)
+
+
+def _fit(packed: Callable[[int], str], chars: Callable[[int], int], levels: range, limit: int) -> tuple[int, str]:
+    """Return the highest level, nearly, at which a text fits into a limit, and it; the lowest where none does.
+
+    Args:
+        packed: the text of a level.
+        chars: of what it is made of.
+    """
+    most = PACKED * limit
+    while True:
+        level = levels[max(0, bisect_right(levels, most, key=chars) - 1)]
+        text = packed(level)
+        if len(text) <= limit or level == levels[0]:
+            return level, text
+        most = min(chars(level) - 1, int(0.97 * chars(level) * limit / len(text)))
+
+
+def grades(graded: pd.DataFrame) -> list[str]:
+    """Return the name of each response's grade, one of `GRADES`."""
+    facts = zip(graded["correct"], graded["letter"], graded["rule"], strict=True)
+    return [
+        GRADES[0] if right else GRADES[1] if isinstance(letter, str) else GRADES[3 if rule == "no_answer_block" else 2]
+        for right, letter, rule in facts
+    ]
+
+
+def pack(value: Any) -> str:
+    """Return a JSON value as base64 of its gzip, the same text for the same value."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
+
+
+def _rollout_rows(shown: pd.DataFrame, questions: pd.DataFrame) -> dict[str, Any]:
+    known = questions[questions["question_id"].isin(shown["question_id"])]
+    return {
+        "questions": _questions(known),
+        "responses": [
+            {
+                "update": int(row["update"]),
+                "id": row["question_id"],
+                "sample": int(row["sample"]),
+                "stage": row["stage"],
+                "reward": row["reward"],
+                **_response(row),
+            }
+            for row in shown.to_dict("records")
+        ],
+    }
+
+
+def _questions(table: pd.DataFrame) -> dict[str, Any]:
+    return {
+        row["question_id"]: {"stem": row["stem"], "options": list(row["options"]), "gold": LETTERS[int(row["gold"])]}
+        for row in table.to_dict("records")
+    }
+
+
+def _response(row: Mapping[Any, Any], cut: int | None = None) -> dict[str, Any]:
+    """Return a graded response, at most `cut` characters, with the places that the grader found in it."""
+    text: str = row["response"]
+    places = {
+        "think": _span(row["think_start"], row["think_end"]),
+        "answer": _span(row["answer_start"], row["answer_end"]),
+        "letter": _span(row["letter_at"]),
+        "named": _name(text, _unsqueezed(text, row["think_start"], row["answer_named_at"]), row["letter"]),
+        "checks": [list(span) for span in find_self_verification(text)] or None,
+    }
+    lenient = row["lenient_letter"] if isinstance(row["lenient_letter"], str) else None
+    return {
+        "text": text[:cut],
+        **({"leniently": lenient} if lenient and not isinstance(row["letter"], str) else {}),
+        "letter_answered": row["letter"] if isinstance(row["letter"], str) else None,
+        "grade": row["grade"],
+        "strict": bool(row["strict_format"]),
+        "truncated": bool(row["truncated"]),
+        **{name: value for name, value in places.items() if value is not None},
+    }
+
+
+def _span(start: Any, end: Any = None) -> list[int] | None:
+    if pd.isna(start):
+        return None
+    return [int(start), int(start) + 1 if end is None else int(end)]
+
+
+def _name(text: str, start: int | None, letter: str) -> list[int] | None:
+    """Return the phrase that names an option and begins there, to its letter, or else the word."""
+    if start is None:
+        return None
+    phrase = (
+        rf"(?:[Ii]t|[Aa]nswer|[Oo]ption|[Cc]hoice|[Cc]hoose|[Ll]etter)\b.{{0,25}}?\b{letter}\b|[(*]*{letter}\b|\w+|."
+    )
+    found = re.compile(phrase, re.DOTALL).match(text, start)
+    return None if found is None else list(found.span())
+
+
+def _unsqueezed(text: str, start: Any, place: Any) -> int | None:
+    """Return where in a response the sign stands that the grader counted in its think block, runs of blanks as one."""
+    if pd.isna(start) or pd.isna(place):
+        return None
+    inside = text[int(start) :]
+    before = sum(not sign.isspace() for sign in " ".join(inside.split())[: int(place)])
+    signs = (at for at, sign in enumerate(inside, int(start)) if not sign.isspace())
+    return next(islice(signs, before, None), None)
+
+
+def pack_tests(
+    scores: Sequence[tuple[str, str, pd.DataFrame]], questions: Mapping[str, pd.DataFrame]
+) -> tuple[str, int | None]:
+    """Return every test question with some models' answers, and at how many characters responses are cut, if they are.
+
+    Args:
+        scores: model, mode, and rows of `evaluation.score.score_answers`; of several samples the first is shown.
+        questions: benchmark -> question_id, stem, options, gold.
+    """
+    lengths = pd.concat([table["response"].str.len() for _, _, table in scores])
+    longest = int(lengths.max())
+
+    def packed(cut: int) -> str:
+        value: dict[str, Any] = {
+            "models": [{"model": model, "mode": mode} for model, mode, _ in scores],
+            "benchmarks": {
+                name: {
+                    "questions": _questions(asked),
+                    "answers": [
+                        _answers(
+                            table[table["mode"].eq(mode) & table["benchmark"].eq(name) & table["sample"].eq(0)], cut
+                        )
+                        for _, mode, table in scores
+                    ],
+                }
+                for name, asked in questions.items()
+            },
+        }
+        return pack(value)
+
+    cut, text = _fit(packed, lambda cut: int(lengths.clip(upper=cut).sum()), range(longest + 1), LIMIT // 2)
+    return text, cut if cut < longest else None
+
+
+def _answers(table: pd.DataFrame, cut: int | None) -> dict[str, Any]:
+    rows = table.assign(grade=grades(table)).to_dict("records")
+    return {row["question_id"]: _response(row, cut) for row in rows}

@@ -1,0 +1,287 @@
+"""The page in a real browser, as a person and as an attacker meets it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pages
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from evaluated import TAGGED, evaluate
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from programs import find_or_install
+from test_comparison import finish
+
+from medrlvr.report.comparison import write_page
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    "</script><script>window.hacked = 1</script>",
+    "</pre></article></section><h1>hacked</h1>",
+    "<img src=x onerror='window.hacked = 1'>",
+    "<svg onload='window.hacked = 1'><script>window.hacked = 1</script></svg>",
+    "<style>body { display: none }</style>",
+    "<iframe srcdoc='<script>parent.hacked = 1</script>'></iframe>",
+    "<a href='javascript:window.hacked = 1'>click</a>",
+    "<!-- --!> <![CDATA[ ]]> {{ 7 * 7 }} {% raw %} ${7 * 7} `",
+    "abc\u202edcba\u202c \u2066x\u2069 a\u200bb \x00\x07 \ufeff \u3164\u2800\ufe0f",
+]
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+LONG = "<think>It is zinc \U0001f600 as the vein is in zinc. Let me double-check this.</think> <answer>C</answer>"
+SAMPLED = [
+    [TAGGED.format("ABCDE"[(update + number) % 5]) if number % 4 else "no format" for number in range(30)]
+    for update in range(11)
+] + [[LONG, *HOSTILE, TAGGED.format("?")]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_or_install(("chromium", "chromium-browser", "google-chrome"), "chromium")
+    with sync_playwright() as playwright:
+        # Without a sandbox, as root has none; the page is ours.
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    evaluated = evaluate(pages.EXPERIMENT, added="".join(HOSTILE))
+    page = folder / "report.html"
+    page.write_text(
+        pages.render(pages.values(folder, evaluated, pages.rollouts(SAMPLED), drawn=True)), encoding="utf-8"
+    )
+    return page
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Iterator[Callable[..., Page]]:
+    """Opens the page at an address in it; at the end nothing may have gone wrong or have been asked of the network."""
+    faults: list[str] = []
+    contexts = []
+
+    def visit(place: str = "", **settings: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda asked: None if asked.url.startswith("file:") else faults.append(asked.url))
+        page.goto(report.as_uri() + place)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def shown(page: Page) -> Page:
+    """Everything that waits to be near the screen."""
+    for form in ("#rollout-filters", "#test-filters"):
+        page.locator(form).scroll_into_view_if_needed()
+    expect(page.locator("#rollout-list article").first).to_be_visible()
+    expect(page.locator("#test-item article")).to_be_visible()
+    return page
+
+
+def test_the_first_screen_has_question_answer_and_figures(opened: Callable[..., Page]) -> None:
+    page = opened()
+    first = page.locator("#claims")
+    assert "option letter" in page.locator("header .question").inner_text()
+    expect(page.locator("header tbody tr")).to_have_count(4)
+    assert first.bounding_box()["y"] < 500  # type: ignore[index]
+    assert page.locator("section:first-child figure svg:visible").count() == 2
+
+
+def test_responses_are_filtered_searched_and_linked(opened: Callable[..., Page]) -> None:
+    page = shown(opened())
+    count, articles = page.locator("#rollout-count"), page.locator("#rollout-list article")
+    embedded = sum(map(len, SAMPLED))
+    expect(count).to_have_text(f"30 of {embedded} embedded responses; the first 20 are shown")
+    page.locator("#rollout-more").click()
+    expect(articles).to_have_count(30)
+    page.get_by_role("slider").fill("2")
+    expect(articles.first).to_contain_text("Update 2,")
+    page.locator("[name=grade]").select_option("no valid format")
+    expect(count).to_have_text(f"8 of {embedded} embedded responses")
+    page.locator("#rollout-filters [name=question]").fill("lode 4?")
+    expect(count).to_have_text(f"1 of {embedded} embedded responses")
+    page.locator("#rollout-filters [name=question]").fill("")
+    page.locator("[name=all]").check()
+    page.locator("[name=grade]").select_option("")
+    page.locator("[name=words]").fill("DOUBLE-check")
+    expect(count).to_have_text(f"1 of {embedded} embedded responses")
+    page.locator("[name=words]").fill("")
+    page.locator("#rollout-filters [name=question]").fill("q/1")
+    expect(count).to_have_text(f"12 of {embedded} embedded responses")
+    page.locator("#rollout-filters [name=question]").fill("")
+    page.locator("[name=stage]").select_option("direct_answer_hacker")
+    expect(articles.first).to_contain_text("Update 12,")
+    link = articles.first.get_by_role("link", name="Link").get_attribute("href")
+    assert link == "#rollout/rlvr%2Fseed1/12/q%2F0/0"
+    other = opened(link)
+    expect(other.locator("article.linked")).to_be_in_viewport()
+    expect(other.locator("article.linked h4")).to_contain_text("Update 12, sample 0")
+
+
+def test_the_graders_spans_are_marked_where_they_are(opened: Callable[..., Page]) -> None:
+    """Behind a sign that JavaScript counts as two."""
+    page = opened("#rollout/rlvr%2Fseed1/12/q%2F0/0")
+    marked = page.locator("article.linked pre")
+    expect(marked).to_have_text(LONG)
+    texts = {
+        name: marked.locator(f".{name}").all_inner_texts() for name in ("think", "named", "checks", "answer-block")
+    }
+    assert "".join(texts["think"]) == LONG.partition("<think>")[2].partition("</think>")[0]
+    assert (texts["named"], texts["checks"], texts["answer-block"]) == (["zinc"], ["Let me double-check this"], ["C"])
+    assert marked.locator(".letter").all_inner_texts() == ["C"]
+
+
+def test_an_example_leads_to_its_response(opened: Callable[..., Page]) -> None:
+    page = opened()
+    page.locator("#dynamics ~ details summary").first.click()
+    page.locator("a.item:visible").first.click()
+    expect(page.locator("article.linked")).to_be_in_viewport()
+
+
+def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Page]) -> None:
+    page = shown(opened())
+    item, count = page.locator("#test-item"), page.locator("#test-count")
+    expect(count).to_have_text("Question 1 of 12")
+    headings = [text.partition(":")[0] for text in item.locator(".column h4").all_inner_texts()]
+    assert headings == ["base, chain of thought", "base, direct", "sft/seed1, direct", "sft/seed1, chain of thought",
+                        "rlvr/seed1, chain of thought", "rlvr_dev/seed1, chain of thought"]  # fmt: skip
+    page.get_by_role("button", name="Next").click()
+    expect(item.locator("summary")).to_have_text("Question medqa/1")
+    page.locator("[name=right]").select_option("rlvr/seed1, chain of thought")
+    page.locator("[name=wrong]").select_option("base, chain of thought")
+    expect(item.locator(".column h4").nth(4)).to_contain_text("right: ")
+    assert "right: " not in item.locator(".column h4").nth(0).inner_text()
+    page.locator("[name=benchmark]").select_option("mmlu_pro_health")
+    page.locator("[name=right]").select_option("")
+    page.locator("[name=wrong]").select_option("")
+    page.locator("#test-filters [name=question]").fill("vein 7?")
+    expect(count).to_have_text("Question 1 of 1")
+    link = item.get_by_role("link").get_attribute("href")
+    assert link == "#test/mmlu_pro_health/mmlu_pro_health%2F7"
+    other = opened(link)
+    expect(other.locator("#test-item summary")).to_have_text("Question mmlu_pro_health/7")
+    page.locator("#test-filters [name=question]").fill("nowhere")
+    expect(count).to_have_text("No such question")
+    page.locator("#test-filters [type=reset]").click()
+    expect(count).to_have_text("Question 1 of 12")
+
+
+def test_what_a_model_writes_does_nothing(opened: Callable[..., Page]) -> None:
+    page = shown(opened("#rollout/rlvr%2Fseed1/12/q%2F0/0", bypass_csp=True))
+    page.locator("#rollout-filters [name=question]").fill("")
+    expect(page.locator("#rollout-list article")).to_have_count(12)
+    for details in page.locator("details").all():
+        details.evaluate("node => { node.open = true }")
+    expect(page.locator("#test-item pre").first).to_contain_text("<script>window.hacked = 1</script>")
+    assert page.evaluate("window.hacked") is None, "and no policy stood in its way"
+    inside = "#rollout-list, #test-item, details"
+    assert page.locator(inside).locator("script, style, img, svg, iframe, a[href^='javascript:'], h1").count() == 0
+    assert page.locator("h1").count() == 1 and page.locator("body").is_visible()
+    texts = " ".join(page.locator("#rollout-list pre").all_inner_texts())
+    for written in HOSTILE[:9]:
+        assert written in texts
+    assert (
+        "abc[U+202E]dcba[U+202C] [U+2066]x[U+2069] a[U+200B]b [U+0000][U+0007] [U+FEFF] [U+3164][U+2800][U+FE0F]"
+        in texts
+    )
+    assert "\u202e" not in page.content() and "{{ 7 * 7 }}" in page.content()
+
+
+@pytest.mark.parametrize("place", ["#cost", "#provenance", "#test/medqa/medqa%2F3"])
+def test_a_link_stays_where_it_leads(opened: Callable[..., Page], place: str) -> None:
+    """Lists above it that are filled later do not push it off the screen."""
+    page = opened(place)
+    # Whether the lists are near enough to be filled by themselves depends on the fonts of the machine.
+    page.locator("#rollout-filters").dispatch_event("input")
+    page.locator("#test-filters").dispatch_event("input")
+    expect(page.locator("#rollout-list article").first).to_be_attached()
+    expect(page.locator("#test-item summary")).to_be_attached()
+    page.wait_for_timeout(1000)
+    expect(page.locator("#test-item summary" if "test" in place else place)).to_be_in_viewport()
+
+
+def test_the_policy_stops_a_script_that_is_not_ours(browser: Browser, report: Path) -> None:
+    planted = report.with_name("planted.html")
+    planted.write_text(
+        report.read_text(encoding="utf-8").replace("</main>", "<script>window.hacked = 1</script></main>")
+    )
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(planted.as_uri())
+    assert other.evaluate("window.hacked") is None
+    expect(other.locator("#rollout-filters")).to_be_visible()
+    context.close()
+
+
+def test_the_keyboard_reaches_everything(opened: Callable[..., Page]) -> None:
+    page = opened()
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#claims")
+    shown(page)
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#rollout-list article").first).to_contain_text("Update 2,")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.locator("output[name=number]")).to_have_text("all")
+    page.get_by_role("button", name="Next").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#test-count")).to_have_text("Question 2 of 12")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_it_meets_wcag_aa(opened: Callable[..., Page], scheme: str, width: int) -> None:
+    page = shown(opened(color_scheme=scheme, viewport={"width": width, "height": 800}))
+    for details in page.locator("details").all():
+        details.evaluate("node => { node.open = true }")
+    found = Axe().run(page, options=RULES)
+    assert len(found.response["passes"]) > 20, "hardly anything was checked"
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 390)])
+def test_the_comparison_meets_it_too(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
+    evaluated = evaluate(pages.EXPERIMENT)
+    hostile = pages.EXPERIMENT.model_copy(update={"title": "".join(HOSTILE)})
+    folders = [finish(tmp_path / "one", evaluated, pages.EXPERIMENT), finish(tmp_path / "other", evaluated, hostile)]
+    write_page(folders, tmp_path / "comparison.html")
+    with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto((tmp_path / "comparison.html").as_uri())
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("h1").count() == 1 and page.locator("p script, p img, td script").count() == 0
+        found = Axe().run(page, options=RULES)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+
+
+def test_without_javascript_it_says_so_and_shows_the_rest(opened: Callable[..., Page]) -> None:
+    page = opened(java_script_enabled=False)
+    expect(page.locator("noscript p")).to_be_visible()
+    for hidden in ("#rollout-filters", "#test-filters", ".legend", "#rollout-more"):
+        expect(page.locator(hidden)).to_be_hidden()
+    expect(page.locator("section")).to_have_count(7)
+    page.locator("#dynamics ~ details summary").first.click()
+    expect(page.locator("#dynamics ~ details pre").first).to_be_visible()
+
+
+def test_damaged_responses_are_reported(browser: Browser, report: Path) -> None:
+    damaged = report.with_name("damaged.html")
+    text = report.read_text(encoding="utf-8")
+    start = text.index('data-payload="rlvr/seed1">') + len('data-payload="rlvr/seed1">')
+    damaged.write_text(text[:start] + "AAAA" + text[start + 400 :], encoding="utf-8")
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(damaged.as_uri() + "#rollout/rlvr%2Fseed1/12/q%2F0/0")
+        expect(page.locator("#unpacking")).to_contain_text("cannot be read")

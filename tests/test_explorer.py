@@ -1,0 +1,127 @@
+import base64
+import gzip
+import json
+import random
+from typing import Any
+
+import pages
+import pandas as pd
+import pytest
+from evaluated import OPTIONS, TAGGED, evaluate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medrlvr.grading import grade
+from medrlvr.report import explorer
+
+QUESTIONS = pages.train_questions(40)
+ROLLOUTS = pages.rollouts(
+    [[TAGGED.format("ABCDE"[(u + i) % 5]) if i % 4 else f"none {i}" for i in range(40)] for u in range(6)]
+)
+STAGES = pd.Series(["concise_structurer" if valid else "format_failure" for valid in ROLLOUTS["valid_format"]])
+
+
+def unpack(text: str) -> Any:
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+def sample(limit: int, examples: list[tuple[int, str, int]] | None = None) -> explorer.Sample:
+    return explorer.sample_rollouts("rlvr/seed1", ROLLOUTS, STAGES, QUESTIONS, examples or [], limit)
+
+
+def test_all_responses_are_taken_where_they_fit() -> None:
+    taken = sample(10**6)
+    assert (taken.shown, taken.total) == (240, 240)
+    rows = unpack(taken.text)["responses"]
+    texts = {(row["update"], row["id"]): row["text"] for row in rows}
+    keys = zip(ROLLOUTS["update"], ROLLOUTS["question_id"], strict=True)
+    assert texts == dict(zip(keys, ROLLOUTS["response"], strict=True))
+
+
+def test_a_sample_has_every_stratum_evenly_and_fits() -> None:
+    whole = len(sample(10**6).text)
+    taken = sample(whole // 3)
+    assert len(taken.text) <= whole // 3 and 0 < taken.shown < 240
+    rows = pd.DataFrame(unpack(taken.text)["responses"])
+    sizes = rows.groupby(["update", "stage", "grade"]).size()
+    everything = (
+        ROLLOUTS.assign(stage=STAGES, grade=explorer.grades(ROLLOUTS)).groupby(["update", "stage", "grade"]).size()
+    )
+    assert sizes.to_dict() == everything.clip(upper=taken.each).to_dict()
+    assert len(taken.text) > 0.8 * (whole // 3), "room is left unused"
+
+
+def test_nobody_chooses_and_examples_are_always_there() -> None:
+    whole = len(sample(10**6).text)
+    taken = unpack(sample(whole // 4).text)["responses"]
+    again = unpack(explorer.sample_rollouts("x", ROLLOUTS, STAGES, QUESTIONS, [], whole // 4).text)["responses"]
+    assert taken == again
+    left = next(
+        (int(row["update"]), row["question_id"], 0)
+        for row in ROLLOUTS.to_dict("records")
+        if not any((one["update"], one["id"]) == (row["update"], row["question_id"]) for one in taken)
+    )
+    with_it = unpack(sample(whole // 4, [left]).text)["responses"]
+    assert left[:2] in [(one["update"], one["id"]) for one in with_it]
+    only = sample(1, [left])
+    assert (only.shown, only.each) == (1, 0)
+
+
+def test_only_questions_that_are_shown_are_embedded() -> None:
+    value = unpack(sample(1, [(2, "q/7", 0)]).text)
+    assert value["questions"] == {"q/7": {"stem": "What is in lode 7?", "options": OPTIONS, "gold": "C"}}
+
+
+def test_grades_have_four_names() -> None:
+    texts = [TAGGED.format("A"), TAGGED.format("B"), TAGGED.format("?"), "A"]
+    graded = pd.DataFrame([vars_of(grade(text, OPTIONS, 0)) for text in texts])
+    assert explorer.grades(graded) == list(explorer.GRADES)
+    bare = pd.DataFrame([vars_of(grade("I do not know", OPTIONS, 0, "bare"))])
+    assert explorer.grades(bare) == ["unreadable answer"], "of a direct answer no tags were asked"
+
+
+def vars_of(found: Any) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in ("correct", "letter", "rule")}
+
+
+@given(
+    st.lists(st.sampled_from([" ", "\n", "\t", "\u3000", "\x0b", "zinc", "B", ".", "\U0001f600", "so"]), max_size=30)
+)
+def test_the_place_where_the_answer_is_named_is_found_in_the_text_as_it_is(words: list[str]) -> None:
+    """The grader counts in the think block with blanks as one; what stands there must be what stands here."""
+    response = f"a\u00a0 <think>{''.join(words)} zinc {''.join(words)}</think><answer>C</answer>"
+    found = grade(response, OPTIONS, 2)
+    assert found.answer_named_at is not None and found.think_start is not None
+    place = explorer._unsqueezed(response, found.think_start, found.answer_named_at)
+    assert place is not None and response[place : place + 4] == "zinc"
+
+
+def test_models_are_packed_with_every_question() -> None:
+    evaluated = evaluate(pages.EXPERIMENT)
+    questions = {name: evaluated["questions"][name] for name in pages.EXPERIMENT.benchmarks}
+    scores = [
+        ("base", "direct", evaluated["scores"]["base"]),
+        ("sft/seed1", "direct", evaluated["scores"]["sft/seed1"]),
+    ]
+    text, cut = explorer.pack_tests(scores, questions)
+    value = unpack(text)
+    assert cut is None and value["models"][1] == {"model": "sft/seed1", "mode": "direct"}
+    own = evaluated["scores"]["sft/seed1"]
+    own = own[(own["benchmark"] == "medqa") & (own["mode"] == "direct")].set_index("question_id")
+    packed = value["benchmarks"]["medqa"]["answers"][1]
+    assert {name: answer["text"] for name, answer in packed.items()} == own["response"].to_dict()
+    assert {name for name, answer in packed.items() if answer["grade"] == "right"} == set(own.index[own["correct"]])
+    assert set(value["benchmarks"]["mmlu_pro_health"]["questions"]) == set(questions["mmlu_pro_health"]["question_id"])
+
+
+def test_responses_that_do_not_fit_are_cut_and_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explorer, "LIMIT", 40_000)
+    noise = random.Random(1)
+    evaluated = evaluate(pages.EXPERIMENT)
+    table = evaluated["scores"]["base"]
+    table = table.assign(response=["".join(noise.choices("abcdefghij", k=2000)) for _ in range(len(table))])
+    questions = {name: evaluated["questions"][name] for name in pages.EXPERIMENT.benchmarks}
+    text, cut = explorer.pack_tests([("base", "direct", table)], questions)
+    assert len(text) <= 20_000 and cut is not None
+    answers = unpack(text)["benchmarks"]["medqa"]["answers"][0]
+    assert {len(answer["text"]) for answer in answers.values()} == {cut}
