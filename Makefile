@@ -19,7 +19,7 @@ SNAKEMAKE := $(RUN) -m snakemake --quiet host reason rules progress --rerun-inco
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: CORES=$(CORES); ARGS= options for snakemake or pytest, such as ARGS=-n; PYTHON= a Python 3.11;"
 	@echo "  TORCH_INDEX_URL= where the CPU build of torch is; MIRROR= a folder that stands in for the hub."
@@ -56,15 +56,28 @@ readme: $(STAMP) ## run the miniature with three seeds and write README's table 
 	@$(SNAKEMAKE) --configfile config/miniature.yaml config/ablations/three_seeds.yaml $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds $(CORES)
 
+.PHONY: compare
+compare: $(STAMP) ## put finished experiments on one page: make compare EXPERIMENTS="results/miniature results/other"
+	@test -n "$(EXPERIMENTS)" || { echo 'Which? make compare EXPERIMENTS="results/miniature results/other"' >&2; exit 1; }
+	@$(RUN) -m medrlvr.report.comparison $(EXPERIMENTS) && echo "The page: results/comparison.html"
+
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make benchmark MIRROR=folder
 	@test -n "$(MIRROR)" || { echo "Which folder holds the exams? make benchmark MIRROR=folder" >&2; exit 1; }
 	@$(RUN) benchmarks/data.py "$(MIRROR)"
 
+.PHONY: benchmark-page
+benchmark-page: $(STAMP) ## measure the page at the paper's size: how large, how long to build and to open
+	@$(RUN) benchmarks/page.py
+
 .PHONY: rewards
 rewards: $(STAMP) ## compute what each reward pays, and what grading costs, for the docs
 	@$(RUN) benchmarks/rewards.py
 	@$(RUN) benchmarks/grading.py
+
+.PHONY: stages
+stages: $(STAMP) ## hold the responses' stages against a reader's, for docs/stages.md
+	@$(RUN) benchmarks/stages.py
 
 .PHONY: test
 test: style ## run all checks and tests

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from medrlvr.errors import UserError
-from medrlvr.report.readme import BEGIN, END, results_table, splice, stage_seconds, summarise_seeds
+from medrlvr.report.cost import read_jobs, stage_seconds
+from medrlvr.report.readme import BEGIN, END, results_table, splice, summarise_seeds
 
 METRICS = pd.DataFrame(
     [
@@ -39,8 +40,8 @@ def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
     times |= {"eval/base/score": 4, "eval/rlvr/seed1/score": 5, "eval/rlvr/seed2/score": 7}
     for name, seconds in times.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"{name}.tsv").write_text(f"s\th:m:s\n{seconds}\t0:00:00\n")
-    assert stage_seconds(tmp_path).to_dict() == {
+        (tmp_path / f"{name}.tsv").write_text(f"s\tmax_rss\tmean_load\n{seconds}\t1\t100\n")
+    assert stage_seconds(read_jobs(tmp_path)).to_dict() == {
         "answers and scores": 12,
         "data and prompts": 6,
         "training rlvr": 15,

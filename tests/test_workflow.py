@@ -17,6 +17,7 @@ from pipeline import first_causes, jobs, snakemake
 
 from medrlvr.files import read_parquet
 from medrlvr.grading import grade
+from medrlvr.training.metrics import read_events
 
 MINIATURE = ["--configfile", "config/miniature.yaml"]
 SHORT = [*MINIATURE, "tests/short.yaml"]
@@ -43,6 +44,10 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
         "generate_answers": 4,
         "score_answers": 4,
         "compare_models": 1,
+        "generate_curve": 1,
+        "drop_checkpoints": 1,
+        "score_curve": 1,
+        "label_stages": 1,
         "tabulate_dynamics": 1,
         "draw_figures": 1,
         "render_report": 1,
@@ -71,6 +76,10 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "generate_answers": 4,
         "score_answers": 4,
         "compare_models": 1,
+        "generate_curve": 1,
+        "drop_checkpoints": 1,
+        "score_curve": 1,
+        "label_stages": 1,
         "tabulate_dynamics": 1,
         "draw_figures": 1,
         "render_report": 1,
@@ -104,6 +113,33 @@ def test_one_file_can_be_asked_for(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/prompts/sft.jsonl", cwd=clone))
     assert "render_prompts" in planned
     assert "train_sft" not in planned
+
+
+def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Path) -> None:
+    results = "results/miniature"
+    choice = jobs(
+        snakemake("--dry-run", *MINIATURE, "--", f"{results}/development/rlvr/seed1/selection.json", cwd=clone)
+    )
+    assert choice["generate_development"] == 1
+    assert not {"generate_curve", "generate_answers"} & set(choice)
+    # The choice is an input, not only earlier by chance.
+    curve = jobs(snakemake("--dry-run", *MINIATURE, "--", f"{results}/curve/rlvr/seed1/answers.parquet", cwd=clone))
+    assert (curve["select_rlvr"], curve["generate_curve"]) == (1, 1)
+
+
+def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", *MINIATURE, cwd=clone))
+    assert planned["drop_checkpoints"] == 1
+    kept = snakemake("--dry-run", *MINIATURE, "--config", "evaluation={keep_checkpoints: true}", cwd=clone)
+    assert "drop_checkpoints" not in jobs(kept)
+    # The page has a place for every step's record, so it is not made before them.
+    assert (
+        jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/report.html", cwd=clone)) | {"all": 1}
+        == planned
+    )
+    record = "results/miniature/curve/rlvr/seed1/dropped.json"
+    first = jobs(snakemake("--dry-run", *MINIATURE, "--", record, cwd=clone))
+    assert (first["train_rlvr"], first["select_rlvr"], first["generate_curve"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +250,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
 
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "These accuracies support no claim" in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 8
     assert "Update 2, question miniature/train/" in page
 
     for model, first in (
@@ -253,15 +289,30 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     # tests/reward.py
     assert set(rollouts.loc[rollouts["valid_format"] & ~rollouts["correct"], "reward"]) == {-0.5}
     dynamics = read_parquet(results / "dynamics/rlvr/seed1.parquet")
-    assert dynamics["reward"].tolist() == rollouts.groupby("update")["reward"].mean().tolist()
+    assert dynamics["update"].tolist() == [0, 1, 2], "the base has answered and been rewarded nothing"
+    assert dynamics["reward"].tolist()[1:] == rollouts.groupby("update")["reward"].mean().tolist()
     assert dynamics["engine_kl"].abs().max() < 2e-3
+    assert rollouts["reward_reward"].equals(rollouts["reward"]), "of the file's name"
+    assert {"update", "entropy_loss", "reward_reward"} <= set(read_events(results / "tensorboard/rlvr/seed1"))
+    assert "loss_mean" in read_events(results / "tensorboard/sft/seed1/lr0.0002")
+
+    curve = read_parquet(results / "curve/rlvr/seed1/accuracy.parquet")
+    assert curve[["update", "set", "n"]].values.tolist() == [
+        [update, name, 16] for update in (0, 1, 2) for name in ("development", "miniature", "miniature_ood")
+    ]
 
     selection = json.loads((results / "development/rlvr/seed1/selection.json").read_text())
     assert [row["candidate"] for row in selection] == ["update1", "update2"]
     assert [row["n"] for row in selection] == [16, 16]
+    # The same answers as on the curve: nobody was asked twice.
+    held_out = curve[(curve["set"] == "development") & (curve["update"] > 0)]
+    assert held_out["accuracy"].tolist() == [row["accuracy"] for row in selection]
     (best,) = (row["candidate"] for row in selection if row["chosen"])
     weights = results / "models/rlvr_dev/seed1/model.safetensors"
     assert weights.samefile(results / f"checkpoints/rlvr/seed1/{best}/model.safetensors")
+    taken = {best, "update2"}
+    assert json.loads((results / "curve/rlvr/seed1/dropped.json").read_text()) == sorted({"update1"} - taken)
+    assert {path.parent.name for path in results.glob("checkpoints/rlvr/seed1/*/model.safetensors")} == taken
     for model in ("sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"):
         card = (results / f"models/{model}/README.md").read_text()
         assert f"# {model}\n" in card and "not medical advice" in card
@@ -270,6 +321,17 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     (rewarded,) = {f"reward {reward:+g}" for reward in rollouts["reward"].head(1)}
     assert rewarded in page
     assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == {"tests/reward.py": 1.0}
+
+    written = snakemake(*SHORT, "--report", "workflow.html", cwd=finished)
+    assert written.returncode == 0, written.stderr
+    workflow = (finished / "workflow.html").read_text(encoding="utf-8")
+    for category in ("Data", "Evaluation", "Training dynamics", "Figures", "Results"):
+        assert f'"{category}"' in workflow
+    assert "the paper's bars beside ours" in workflow
+
+    command = [sys.executable, "-m", "medrlvr.report.comparison", "results/short"]
+    subprocess.run(command, cwd=finished, env=os.environ | {"PYTHONPATH": "src"}, check=True)
+    assert "rlvr" in (finished / "results/comparison.html").read_text(encoding="utf-8")
 
     again = snakemake(*SHORT, cwd=finished)
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -301,7 +363,7 @@ CHANGED, OTHER_FILES, NEW = (
 @pytest.mark.parametrize(
     ("change", "causes"),
     [
-        ("title=Other", {CHANGED: {"render_report"}}),
+        ("title=Other", {CHANGED: {"draw_figures"}}),
         ("claims=true", {CHANGED: {"compare_models"}}),
         ("base={licence: Other}", {CHANGED: {"select_sft", "select_rlvr"}}),
         ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
@@ -314,7 +376,7 @@ CHANGED, OTHER_FILES, NEW = (
             "checkpoints={other: {path: assets/miniature_base}}",
             {
                 NEW: {"generate_answers", "score_answers"},
-                CHANGED: {"compare_models"},
+                CHANGED: {"compare_models", "drop_checkpoints"},
                 OTHER_FILES: {"compare_models"},
             },
         ),
@@ -346,7 +408,9 @@ CHANGED, OTHER_FILES, NEW = (
         ("arms={rlvr: {modes: [direct]}}", {CHANGED: {"generate_development"}}),
         ("evaluation={bootstrap_resamples: 10}", {CHANGED: {"score_answers"}}),
         ("evaluation={seed: 2}", {CHANGED: {"vary_benchmark"}}),
+        ("evaluation={keep_checkpoints: true}", {CHANGED: {"render_report"}, OTHER_FILES: {"render_report"}}),
         ("machine={threads: 2}", {}),
+        ("machine={wandb_project: mine}", {}),
         ("machine={train_micro_batch: 4}", {}),
         ("machine={vllm_memory_utilization: 0.2}", {}),
         ("miniature={test: 20}", {CHANGED: {"make_miniature"}}),
