@@ -21,7 +21,17 @@ CPU = Machine(
     rollout_micro_batch=6,
     train_micro_batch=3,
 )
-GPU = Machine(device="gpu", gpus_per_node=8, zero_stage=3, vllm_engines=4, vllm_sleep=True)
+GPU = Machine(
+    device="gpu",
+    nodes=2,
+    gpus_per_node=4,
+    zero_stage=3,
+    optimiser_offload=True,
+    gradient_checkpointing=False,
+    flash_attention=True,
+    vllm_engines=2,
+    vllm_sleep=True,
+)
 SFT = SftArm(trainer="sft", epochs=3, learning_rates=(1e-5, 5e-6), batch_size=16, max_tokens=99)
 RLVR = RlvrArm(
     trainer="rlvr",
@@ -136,13 +146,16 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
         "ckpt.load_enable": True,
         "logger.tensorboard_dir": "/s/metrics",
         "logger.wandb.key": None,
-        "ds.packing_samples": False,
+        "ds.packing_samples": machine is GPU,
+        "ds.attn_implementation": "sdpa" if machine is CPU else "flash_attention_2",
         "ds.zero_stage": machine.zero_stage,
+        "ds.adam_offload": machine is GPU,
+        "actor.gradient_checkpointing_enable": machine is CPU,
         # Eight GPUs share the 24 responses of a step, fewer than the micro-batches allow.
         "rollout.micro_batch_size": 6 if machine is CPU else 3,
         "train.micro_batch_size": 3,
         "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
-        "vllm.num_engines": machine.vllm_engines,
+        "vllm.num_engines": 1 if machine is CPU else 4,
         "vllm.tensor_parallel_size": 1 if machine is CPU else 2,
         "vllm.sync_backend": "gloo" if machine is CPU else "nccl",
         "vllm.enforce_eager": machine is CPU,
@@ -153,10 +166,27 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
     }
     assert {name: values[name] for name in expected} == expected
     for group in ("actor", "critic", "ref", "reward"):
-        assert (values[f"{group}.num_nodes"], values[f"{group}.num_gpus_per_node"]) == (
-            1,
-            machine.gpus_per_node,
-        )
+        placed = values[f"{group}.num_nodes"], values[f"{group}.num_gpus_per_node"]
+        assert placed == (machine.nodes, machine.gpus_per_node)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "theirs"), [("reinforce++", "reinforce"), ("grpo", "group_norm"), ("rloo", "rloo")]
+)
+def test_another_estimator_changes_that_option_alone(estimator, theirs):
+    arm = RLVR.model_copy(update={"estimator": estimator})
+    without = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
+    values = parse("train_ppo_ray", rlvr_arguments(arm, CPU, 7, PATHS))
+    changed = {name: value for name, value in values.items() if value != without[name]}
+    assert changed == {"algo.advantage.estimator": theirs}
+
+
+def test_two_cpu_nodes_place_their_models_as_gpus_do():
+    """A Slurm node of a test has one make-believe GPU, which all models then share."""
+    machine = CPU.model_copy(update={"nodes": 2})
+    values = parse("train_ppo_ray", rlvr_arguments(RLVR, machine, 7, PATHS))
+    assert values["train.colocate_all"] and values["vllm.num_engines"] == 2
+    assert values["vllm.tensor_parallel_size"] == 1 and values["train.micro_batch_size"] == 3
 
 
 def test_every_setting_of_sft_ends_in_its_option():
@@ -183,6 +213,8 @@ def test_every_setting_of_sft_ends_in_its_option():
         "ckpt.output_dir": "/s/model",
         "ckpt.load_enable": True,
         "ds.packing_samples": False,
+        "ds.adam_offload": False,
+        "model.gradient_checkpointing_enable": True,
         "eval.dataset": None,
         "logger.wandb.key": None,
     }

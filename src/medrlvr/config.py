@@ -198,6 +198,9 @@ class RlvrArm(Settings):
     """Ours: share of the run over which the learning rate rises; then it falls along a cosine to a tenth."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.01
     """Ours: the paper's beta, for the KL of every token to the base (k1), inside the reward."""
+    estimator: Literal["gae", "reinforce++", "grpo", "rloo"] = "gae"
+    """Paper: PPO, of which gae with its critic is part. The others have no critic: reinforce++ normalises the rewards
+    of an update; grpo and rloo compare the responses to one prompt, and so need several."""
     gamma: Fraction = 1.0
     """Ours: discount of later rewards."""
     gae_lambda: Fraction = 0.95
@@ -242,12 +245,25 @@ class Machine(Settings):
 
     device: Literal["cpu", "gpu"] = "gpu"
     """cpu runs the same trainer through an adapter, for small models."""
+    nodes: Positive = 1
+    """Nodes that RLVR trains on, in one job of Slurm; all else takes one."""
     gpus_per_node: Positive = 4
     """Paper: four GPUs of 40 GB."""
+    gpu_gib: Rate = 40
+    """Memory of a GPU in GiB. What training needs by arithmetic is checked against it before anything is submitted."""
+    gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")] | None = None
+    """What Slurm calls these GPUs (`sinfo -o %G`), where a site has several kinds. null: any."""
     zero_stage: Literal[0, 1, 2, 3] = 3
     """Of DeepSpeed: how much is split among the GPUs; 3 is smallest in memory, 2 faster where it fits."""
+    optimiser_offload: bool = False
+    """Adam and its state on the host: slower, and 12 bytes of a parameter less on the GPUs."""
+    gradient_checkpointing: bool = True
+    """Activations are computed a second time instead of kept: a third slower, and far smaller."""
+    flash_attention: bool = False
+    """Attention by flash-attn, with several responses packed in a row instead of padded; needs the package
+    (docs/gpu.md). false: torch's own attention, and padding."""
     vllm_engines: Positive = 4
-    """Copies of the model that generate; they share the GPUs of a node evenly."""
+    """Copies of the model that generate, on each node; they share its GPUs evenly."""
     vllm_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a GPU's memory that an engine takes. Lower it when training runs out of memory."""
     vllm_sleep: bool = True
@@ -451,6 +467,8 @@ def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
     machine = experiment.machine
     if machine.gpus_per_node % machine.vllm_engines:
         yield ("machine", "vllm_engines"), f"cannot share gpus_per_node = {machine.gpus_per_node} evenly"
+    if machine.flash_attention and machine.device == "cpu":
+        yield ("machine", "flash_attention"), "needs device: gpu"
     base = experiment.base
     if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
         yield ("base", "licence"), f"is Qwen2.5-3B's; name the licence of {base.name}"
@@ -514,12 +532,15 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
         responses = arm.prompts_per_update * arm.samples_per_prompt
         if responses % arm.train_batch_size:
             yield "train_batch_size", f"does not divide prompts_per_update x samples_per_prompt = {responses}"
+        if arm.estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
+            yield "samples_per_prompt", f"{arm.estimator} compares the responses to one prompt: it needs two or more"
         key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
+        gpus = machine.gpus_per_node * machine.nodes
     else:
         if len(set(arm.learning_rates)) < len(arm.learning_rates):
             yield "learning_rates", "one stands there twice"
         key, batch, micros = "batch_size", arm.batch_size, ["sft_micro_batch"]
-    gpus = machine.gpus_per_node
+        gpus = machine.gpus_per_node
     for micro in micros:
         size = getattr(machine, micro)
         if batch % gpus or (batch // gpus) % min(size, batch // gpus):

@@ -17,6 +17,9 @@ HOOK = Path(__file__).with_name("hook.py").resolve()
 # Not given by the paper; OpenRLHF's own values at the time, the same for every optimiser here.
 _ADAMW = {"adam.betas": (0.9, 0.95), "adam.eps": 1e-8, "adam.weight_decay": 0.0}
 _SCHEDULE = {"lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1}
+_ESTIMATORS = {"gae": "gae", "reinforce++": "reinforce", "grpo": "group_norm", "rloo": "rloo"}
+"""The literature's names -> OpenRLHF's."""
+
 _SFT_WARMUP_RATIO = 0.03
 _SFT_MAX_NORM = 1.0
 
@@ -82,6 +85,7 @@ def sft_arguments(
             "train.seed": seed,
             **_optimiser("", learning_rate, _SFT_WARMUP_RATIO, _SFT_MAX_NORM),
             **_deepspeed(machine),
+            "model.gradient_checkpointing_enable": machine.gradient_checkpointing,
             "eval.steps": -1,
             "ckpt.save_steps": save_every,
             **_checkpoints(paths),
@@ -92,16 +96,17 @@ def sft_arguments(
 
 def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> list[str]:
     """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO, learned critic, GAE, per-token KL in the reward."""
-    gpus = machine.gpus_per_node
+    gpus = machine.gpus_per_node * machine.nodes
     groups = ("actor", "critic", "ref", "reward")
     on_cpu = machine.device == "cpu"
     return _flatten(
         {
-            **{f"{group}.num_nodes": 1 for group in groups},
-            **{f"{group}.num_gpus_per_node": gpus for group in groups},
-            # On one GPU the models take turns; on a CPU actor, critic and reference compute side by side.
-            "train.colocate_all": not on_cpu,
+            **{f"{group}.num_nodes": machine.nodes for group in groups},
+            **{f"{group}.num_gpus_per_node": machine.gpus_per_node for group in groups},
+            # On one GPU the models take turns; on one CPU actor, critic and reference compute side by side.
+            "train.colocate_all": not on_cpu or machine.nodes > 1,
             "actor.model_name_or_path": paths.base,
+            # OpenRLHF makes no critic for the estimators that need none.
             "critic.model_name_or_path": paths.base,
             "reward.remote_url": HOOK,
             "data.prompt_dataset": paths.data,
@@ -132,7 +137,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "actor.entropy_coef": 0.0,  # no part of the loss; without it the entropy is not logged
             "critic.value_clip": arm.value_clip,
             "critic.freezing_steps": -1,  # 0 would skip the actor in the first update
-            "algo.advantage.estimator": "gae",
+            "algo.advantage.estimator": _ESTIMATORS[arm.estimator],
             "algo.advantage.gamma": arm.gamma,
             "algo.advantage.lambd": arm.gae_lambda,
             "algo.kl.init_coef": arm.kl_coefficient,
@@ -143,8 +148,8 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "algo.advantage.is_correction_mode": "clip",
             "algo.advantage.is_correction_gating": "ratio",
             "algo.advantage.is_correction_threshold": (1.0, 1.0),
-            "vllm.num_engines": machine.vllm_engines,
-            "vllm.tensor_parallel_size": gpus // machine.vllm_engines,
+            "vllm.num_engines": machine.vllm_engines * machine.nodes,
+            "vllm.tensor_parallel_size": machine.gpus_per_node // machine.vllm_engines,
             "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
             "vllm.sync_backend": "gloo" if on_cpu else "nccl",
             "vllm.enforce_eager": on_cpu,
@@ -152,6 +157,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "vllm.enable_sleep": machine.vllm_sleep,
             "ds.enable_sleep": machine.vllm_sleep,
             **_deepspeed(machine),
+            "actor.gradient_checkpointing_enable": machine.gradient_checkpointing,  # the critic's too
             "eval.steps": -1,
             "ckpt.save_steps": arm.save_every,
             "ckpt.save_hf": True,  # besides the trainer's own state: what is asked the development questions
@@ -177,8 +183,10 @@ def _optimiser(prefix: str, learning_rate: float, warmup_ratio: float, max_norm:
 def _deepspeed(machine: Machine) -> Mapping[str, object]:
     return {
         "ds.zero_stage": machine.zero_stage,
+        "ds.adam_offload": machine.optimiser_offload,
         "ds.param_dtype": "bf16",  # the CPU adapter makes this float32
-        "ds.attn_implementation": "sdpa",  # flash-attn is optional, and without packing little faster
+        "ds.attn_implementation": "flash_attention_2" if machine.flash_attention else "sdpa",
+        "ds.packing_samples": machine.flash_attention,
         "ds.tensor_parallel_size": 1,
         "ds.ring_attn_size": 1,
         "ds.zpg": 1,

@@ -68,7 +68,7 @@ def fill_steps(rows: Sequence[Row], prompts_per_step: int) -> list[Row]:
 
 def checkpoint_layout(machine: Machine) -> Machine:
     """Return the machine as far as a checkpoint depends on it: memory and speed may be tuned, and training goes on."""
-    return Machine(**machine.model_dump(include={"device", "gpus_per_node", "zero_stage", "vllm_engines"}))
+    return Machine(**machine.model_dump(include={"device", "nodes", "gpus_per_node", "zero_stage", "vllm_engines"}))
 
 
 def state_folder(root: Path, kind: str, arguments: Sequence[str], inputs: Sequence[Path]) -> Path:
