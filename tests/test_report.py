@@ -151,7 +151,7 @@ def test_cost_is_what_snakemake_measured(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.tsv").write_text(f"{header}{line}\n")
-    training, answering, report = stage_costs(read_jobs(tmp_path, training_gpus=4, asking_gpus=1))
+    training, answering, report = stage_costs(read_jobs(tmp_path, training_gpus={"sft": 1, "rlvr": 4}, asking_gpus=1))
     assert training == {"stage": "training rlvr", "jobs": 2, "seconds": 10800, "longest": 7200, "gpu_hours": 12,
                         "memory": 4, "cores": 2.5}  # fmt: skip
     assert (answering["stage"], answering["jobs"], answering["gpu_hours"]) == ("answers and scores", 3, 1.5)
@@ -171,6 +171,8 @@ def test_speed_leaves_out_the_first_update() -> None:
 def test_hardware_is_told_in_words() -> None:
     gpu = {"device": "gpu", "gpus_per_node": 4, "threads": 8}
     assert describe_machine(gpu, ["NVIDIA H200"]) == "NVIDIA H200, 4 for training and 1 for answers"
+    two = "NVIDIA H200, 4 on each of 2 nodes for RLVR, 4 for other training and 1 for answers"
+    assert describe_machine(gpu | {"nodes": 2}, ["NVIDIA H200"]) == two
     assert "threads of each process: 8" in describe_machine(gpu | {"device": "cpu"}, ["cpu"])
 
 

@@ -146,7 +146,28 @@ def sft_variables(machine: Machine) -> Mapping[str, str]:
     return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
 
-def rlvr_launcher(machine: Machine) -> list[str]:
-    """Return the words before the arguments of `train_ppo_ray`."""
-    module = "medrlvr.training.cpu.run" if machine.device == "cpu" else "openrlhf.cli.train_ppo_ray"
-    return [sys.executable, "-m", module]
+def rlvr_launcher(machine: Machine, logs: Path) -> list[str]:
+    """Return the words before the arguments of `train_ppo_ray`.
+
+    Args:
+        logs: folder for the logs of Ray's nodes, where there are several.
+    """
+    if machine.nodes == 1:
+        module = "medrlvr.training.cpu.run" if machine.device == "cpu" else "openrlhf.cli.train_ppo_ray"
+        return [sys.executable, "-m", module]
+    cluster = [sys.executable, "-m", "medrlvr.training.ray_cluster"]
+    cluster += [f"--nodes={machine.nodes}", f"--gpus={machine.gpus_per_node}", f"--logs={logs.resolve()}", "--"]
+    return [*cluster, sys.executable, "-m", "openrlhf.cli.train_ppo_ray"]
+
+
+def check_nodes(machine: Machine) -> None:
+    """Require a job of Slurm where there are several nodes.
+
+    Raises:
+        UserError: this is none.
+    """
+    if machine.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
+        raise UserError(
+            f"machine.nodes is {machine.nodes}: several nodes are had from Slurm alone, by  snakemake --profile slurm."
+            "\nOn one machine:  machine: {nodes: 1}"
+        )

@@ -23,6 +23,16 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 _KNOWN_FAILURES = (
     (
+        r"ClusterError: (?:Slurm ended|stopped by)",
+        "Start the same command again: it goes on from the last checkpoint. If its time was up: runtime in"
+        " slurm/config.yaml.",
+    ),
+    (
+        r"ClusterError: .* came within",
+        "Ask for GPUs in the way your site wants (slurm/config.yaml, docs/slurm.md), or for fewer nodes. Then start the"
+        " same command again.",
+    ),
+    (
         r"Address already in use|EADDRINUSE|Failed to bind",
         "A network port was taken by another program just before it was used. Start the same command again.",
     ),
@@ -54,6 +64,7 @@ def run(
     each_line: Callable[[str], None],
     failure_file: Path | None = None,
     work: str = "training",
+    alone: float = 0.0,
 ) -> None:
     """Run `command` to its end, with all that it starts; every process of it is gone when this returns or raises.
 
@@ -63,6 +74,7 @@ def run(
         each_line: called with every line that it prints, without the line end.
         failure_file: ends the run as soon as it exists; its text goes into the message.
         work: what it does, for messages.
+        alone: seconds that the command has to end what it started, before its children are told to end.
 
     Raises:
         Exception: what `each_line` raised.
@@ -101,6 +113,10 @@ def run(
         while process.poll() is None and not received and not faults and not (failure_file and failure_file.exists()):
             time.sleep(0.1)
         code = process.poll()
+        if code is None and alone:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(alone)
         _end_descendants(_GRACE if code is None else 0.0, others)
         reader.join(timeout=5)
     if faults:

@@ -12,7 +12,7 @@ from medrlvr import config as configuration, grading, hacking, rewards, self_ver
 from medrlvr.config import CHOSEN, training_settings
 from medrlvr.dynamics import stages
 from medrlvr.data.registry import find, load_registry, require_datasets
-from medrlvr.environment import check_device, export_source
+from medrlvr.environment import check_device, check_nodes, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
 from medrlvr.models import check_folder
@@ -91,11 +91,22 @@ GRADER = fingerprint(inspect.getsource(grading))
 # The same of what a response shows beside its answer.
 STAGES = fingerprint(*map(inspect.getsource, (hacking, stages, self_verification)))
 
-# What a job takes that fills a machine, and how many of its GPUs it holds. A job of a cluster has a machine of its own.
-CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or EXPERIMENT.machine.threads
+# What a job takes that fills a machine: this one's cores, or in a job of a cluster those that were asked for.
+CORES = (None if workflow.remote_exec else workflow.resource_settings.cores) or EXPERIMENT.machine.threads
+
+
+def gres(gpus):
+    """What Slurm is asked for on each node. In this form one node and several are asked for alike (docs/slurm.md)."""
+    kind = f":{EXPERIMENT.machine.gpu_type}" if EXPERIMENT.machine.gpu_type else ""
+    return f"gpu{kind}:{gpus}" if ON_GPU else ""
+
+
 ON_GPU = EXPERIMENT.machine.device == "gpu"
-TRAINING_GPUS = EXPERIMENT.machine.gpus_per_node if ON_GPU else 0
-ASKING_GPUS = 1 if ON_GPU else 0
+# How many a job holds that trains, on all of its nodes.
+TRAINING_GPUS = {
+    name: ON_GPU * EXPERIMENT.machine.gpus_per_node * (EXPERIMENT.machine.nodes if name in RLVR_ARMS else 1)
+    for name in ARMS
+}
 
 # Small files, none of them below models/ or checkpoints/, that together every step had to run for.
 RECORDS = [
@@ -141,9 +152,14 @@ def made_by(path):
 
 
 def require_device():
-    """Stop before the first job where jobs need GPUs that this machine does not have; one that only submits needs none."""
-    if workflow.local_exec and any(job.resources.get("gpu") for job in workflow.dag.needrun_jobs()):
-        or_stop(check_device, EXPERIMENT.machine)
+    """Stop before the first job where jobs need what this machine does not have; one that only submits needs none."""
+    if not workflow.local_exec:
+        return
+    for job in workflow.dag.needrun_jobs():
+        if job.resources.get("nodes", 1) > 1:
+            or_stop(check_nodes, EXPERIMENT.machine)
+        if job.resources.get("gres"):
+            or_stop(check_device, EXPERIMENT.machine)
 
 
 def question_tables(names):

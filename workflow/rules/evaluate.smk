@@ -38,7 +38,7 @@ rule generate_answers:
         f"{RESULTS}/benchmarks/eval/{{model}}/generate_answers.tsv"
     threads: CORES
     resources:
-        gpu=ASKING_GPUS,
+        gres=gres(1),
     params:
         **ASKING,
         sets=lambda wildcards: sets_of(wildcards.model),

@@ -94,7 +94,7 @@ rule render_report:
         design=EXPERIMENT.design(),
         experiment=EXPERIMENT.model_dump(mode="json", exclude={"machine"}),
         records=lambda wildcards: [made_by(record) for record in RECORDS],
-        gpus={"training_gpus": TRAINING_GPUS, "asking_gpus": ASKING_GPUS},
+        gpus={"training_gpus": TRAINING_GPUS, "asking_gpus": int(ON_GPU)},
     conda:
         "../../envs/conda.yaml"
     message:

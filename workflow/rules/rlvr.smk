@@ -34,7 +34,8 @@ rule train_rlvr:
         arm="|".join(RLVR_ARMS),
     threads: CORES
     resources:
-        gpu=TRAINING_GPUS,
+        nodes=EXPERIMENT.machine.nodes,
+        gres=gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,
         # Without comments and docstrings: what is rewarded, not how it is explained.

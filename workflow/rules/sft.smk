@@ -28,7 +28,7 @@ rule train_sft:
         rate=r"[^/]+",
     threads: CORES
     resources:
-        gpu=TRAINING_GPUS,
+        gres=gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,
         # The rest of the machine is no part of a result and is read by the script.

@@ -20,6 +20,7 @@ if __name__ == "__main__":
             rollouts_table=Path(snakemake.output.rollouts),
             metrics_table=Path(snakemake.output.trainer),
             events=Path(snakemake.output.tensorboard),
+            node_logs=Path(snakemake.log[0]).with_suffix(""),
             state=Path(snakemake.params.state),
             say=say,
         )

@@ -1,6 +1,7 @@
 """What an experiment took, from the tables that Snakemake writes beside every job."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ _STAGES = {
 _ASKING = {"generate_answers", "generate_curve"}
 
 
-def read_jobs(benchmarks: Path, *, training_gpus: int = 0, asking_gpus: int = 0) -> pd.DataFrame:
+def read_jobs(
+    benchmarks: Path, *, training_gpus: Mapping[str, int] | None = None, asking_gpus: int = 0
+) -> pd.DataFrame:
     """Return one row per finished job.
 
     Args:
         benchmarks: folder of the tables.
-        training_gpus, asking_gpus: held by a job that trains, and by one that generates answers.
+        training_gpus: arm -> GPUs that a job holds that trains it, on all of its nodes.
+        asking_gpus: held by a job that generates answers.
 
     Returns:
         stage; job, the same for all seeds; seconds (wall time, of the last start); memory (GiB, the largest that it had
@@ -38,7 +42,8 @@ def read_jobs(benchmarks: Path, *, training_gpus: int = 0, asking_gpus: int = 0)
         chosen = parts[0] == "models" and len(parts) > 2
         trained = parts[0] == "checkpoints"
         measured = pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0]
-        gpus = training_gpus if trained else asking_gpus if parts[-1] in _ASKING or parts[0] == "development" else 0
+        asks = parts[-1] in _ASKING or parts[0] == "development"
+        gpus = (training_gpus or {}).get(parts[1], 0) if trained else asking_gpus if asks else 0
         rows.append(
             {
                 "stage": f"training {parts[1]}" if trained else _STAGES["eval" if chosen else parts[0]],

@@ -314,7 +314,11 @@ def describe_machine(machine: Mapping[str, Any], hardware: Sequence[str]) -> str
     """Return in words where an experiment ran: what generation.json calls the hardware, and how much of it."""
     if machine["device"] == "cpu":
         return f"a CPU (threads of each process: {machine['threads']})"
-    return f"{' and '.join(hardware)}, {machine['gpus_per_node']} for training and 1 for answers"
+    gpus, nodes = machine["gpus_per_node"], machine.get("nodes", 1)  # results of before nodes have one
+    training = (
+        f"{gpus} on each of {nodes} nodes for RLVR, {gpus} for other training" if nodes > 1 else f"{gpus} for training"
+    )
+    return f"{' and '.join(hardware)}, {training} and 1 for answers"
 
 
 def _record(row: Mapping[str, str], results: Path) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from medrlvr.training.disk import check_disk, disk_needed
 from medrlvr.training.metrics import parse_line, read_lines, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 
+CLUSTER_GRACE = 12.0
+"""Seconds for a cluster of Ray to end its nodes by itself, as told the nodes' own processes cannot clean up."""
+
 
 def train_rlvr(
     arm: RlvrArm,
@@ -33,6 +36,7 @@ def train_rlvr(
     rollouts_table: Path,
     metrics_table: Path,
     events: Path,
+    node_logs: Path,
     state: Path,
     say: Callable[[str], None],
 ) -> None:
@@ -46,6 +50,7 @@ def train_rlvr(
         rollouts_table: parquet to be made, as `rollouts.gather` describes it.
         metrics_table: parquet to be made, as `metrics.read_metrics` describes it.
         events: folder to be made, of TensorBoard event files.
+        node_logs: folder for the logs of Ray's nodes, where there are several.
         state: folder of all runs' states; this run's is named after what decides its result.
         say: prints a line for the person who waits.
 
@@ -68,7 +73,7 @@ def train_rlvr(
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
-    command = [*environment.rlvr_launcher(machine), *rlvr_arguments(arm, machine, seed, paths)]
+    command = [*environment.rlvr_launcher(machine, node_logs), *rlvr_arguments(arm, machine, seed, paths)]
     printed = folder / "metrics.jsonl"
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder:
         variables = environment.variables(machine, folder / "cache") | {
@@ -94,7 +99,8 @@ def train_rlvr(
                     for alarm in meter.add(update, row["rollout/num_samples"], reward, row):
                         say(f"{progress.stage}: {alarm}")
 
-            launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE)
+            grace = CLUSTER_GRACE if machine.nodes > 1 else 0.0
+            launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE, alone=grace)
     table = read_metrics(printed, paths.metrics)
     checks.check_finite(table, folder)
     checks.check_all(table, len(sizes), folder)
