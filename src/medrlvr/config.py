@@ -272,7 +272,7 @@ class Machine(Settings):
     """Questions at once on a GPU. Lower these three when memory runs out."""
     rollout_micro_batch: Positive = 8
     """Responses at once on a GPU, without gradients."""
-    train_micro_batch: Positive = 4
+    train_micro_batch: Positive = 2
     """Responses at once on a GPU, with gradients."""
     threads: Positive = 8
     """Of each process on the CPU."""

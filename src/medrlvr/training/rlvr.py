@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from medrlvr import environment, grading, launch, rewards
+from medrlvr import environment, grading, launch, memory, rewards
 from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.fingerprint import fingerprint
@@ -50,7 +50,7 @@ def train_rlvr(
         say: prints a line for the person who waits.
 
     Raises:
-        UserError: bad input, too little disk, a failed, diverged or interrupted run.
+        UserError: bad input, too little disk or GPU memory, a failed, diverged or interrupted run.
     """
     rewards.find(arm.reward)
     environment.check_wandb(machine)
@@ -64,6 +64,7 @@ def train_rlvr(
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
     progress, meter = Progress(f"rlvr, seed {seed}", len(sizes)), HackMeter()
+    say(f"{progress.stage}: {memory.check_training(progress.stage, base, arm, machine)}")
     say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
