@@ -256,7 +256,7 @@ class Machine(Settings):
     zero_stage: Literal[0, 1, 2, 3] = 3
     """Of DeepSpeed: how much is split among the GPUs; 3 is smallest in memory, 2 faster where it fits."""
     optimiser_offload: bool = False
-    """Adam and its state on the host: slower, and 12 bytes of a parameter less on the GPUs."""
+    """Gradients, Adam and its state on the host: slower, and 14 bytes of a parameter less on the GPUs."""
     gradient_checkpointing: bool = True
     """Activations are computed a second time instead of kept: a third slower, and far smaller."""
     flash_attention: bool = False

@@ -225,8 +225,6 @@ def check_training(what: str, base: Path, arm: Arm, machine: Machine) -> str:
     Raises:
         UserError: as `check` does.
     """
-    if machine.device == "cpu":
-        return "on the CPU, where memory is not checked"
     try:
         shape = read_shape(base)
     except UserError as unknown:

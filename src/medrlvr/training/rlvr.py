@@ -64,7 +64,8 @@ def train_rlvr(
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
     progress, meter = Progress(f"rlvr, seed {seed}", len(sizes)), HackMeter()
-    say(f"{progress.stage}: {memory.check_training(progress.stage, base, arm, machine)}")
+    if machine.device == "gpu":
+        say(f"{progress.stage}: {memory.check_training(progress.stage, base, arm, machine)}")
     say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))

@@ -48,7 +48,8 @@ def train_sft(
     """
     check_folder(base)
     stage = f"sft, learning rate {learning_rate:g}, seed {seed}"
-    say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
+    if machine.device == "gpu":
+        say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
     end = preparation.end_of_text(base)
     rows = preparation.read_rows(prompts, ("input", "output"))
     texts = [row["input"] + row["output"] + end for row in rows]
