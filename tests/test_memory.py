@@ -13,6 +13,8 @@ from medrlvr.config import BaseModelSource, Experiment, Machine, RlvrArm, load
 from medrlvr.errors import UserError
 from medrlvr.memory import GIB, check, check_arms, check_training, fits, nearest_that_fits, peak, phases, shape_of
 from medrlvr.shapes import Shape, known_shape
+from medrlvr.training.rlvr import train_rlvr
+from medrlvr.training.sft import train_sft
 
 PAPERS = Experiment()
 SFT, RLVR = PAPERS.arms["sft"], PAPERS.arms["rlvr"]
@@ -257,6 +259,25 @@ def test_training_checks_what_it_was_given_and_says_what_it_cannot_check(tmp_pat
         check_training("rlvr, seed 1", tmp_path, RLVR, machine(gpu_gib=2))
     said = check_training("sft", model_folder(tmp_path, model_type="gpt2"), SFT, machine())
     assert said.startswith("memory is not checked: ") and "gpt2" in said
+
+
+def test_both_trainers_check_before_they_start_anything(tmp_path: Path) -> None:
+    said: list[str] = []
+    common = {
+        "machine": machine(gpu_gib=1),
+        "seed": 1,
+        "base": Path("assets/miniature_base"),
+        "prompts": tmp_path / "absent",
+        "metrics_table": tmp_path / "metrics",
+        "events": tmp_path / "events",
+        "state": tmp_path / "state",
+        "say": said.append,
+    }
+    with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
+        train_rlvr(RLVR, name="run", models=tmp_path / "models", rollouts_table=tmp_path / "table", **common)
+    with pytest.raises(UserError, match=r"^sft, learning rate 1e-05, seed 1: training needs more memory"):
+        train_sft(SFT, 1e-5, model=tmp_path / "model", **common)
+    assert not said and not list(tmp_path.iterdir())
 
 
 def allocated(train: bool, checkpointing: bool, entropy: bool, **changes: int) -> float:

@@ -55,6 +55,9 @@ def train_rlvr(
     rewards.find(arm.reward)
     environment.check_wandb(machine)
     check_folder(base)
+    stage = f"rlvr, seed {seed}"
+    if machine.device == "gpu":
+        say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
     check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
@@ -63,9 +66,7 @@ def train_rlvr(
     deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
-    progress, meter = Progress(f"rlvr, seed {seed}", len(sizes)), HackMeter()
-    if machine.device == "gpu":
-        say(f"{progress.stage}: {memory.check_training(progress.stage, base, arm, machine)}")
+    progress, meter = Progress(stage, len(sizes)), HackMeter()
     say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
