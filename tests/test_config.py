@@ -30,7 +30,7 @@ from medrlvr.training.rollouts import update_sizes
 
 PAPER = Path("config/config.yaml")
 OTHER = {"data": "medqa_4_options/test", "distribution": "in", "title": "Other"}
-OVERLAYS = sorted([*Path("config").glob("*.yaml"), *Path("config/ablations").glob("*.yaml")])
+OVERLAYS = sorted(path for folder in ("", "ablations", "presets") for path in Path("config", folder).glob("*.yaml"))
 OVERLAYS.remove(PAPER)
 
 

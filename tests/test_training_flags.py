@@ -31,6 +31,7 @@ GPU = Machine(
     flash_attention=True,
     vllm_engines=2,
     vllm_sleep=True,
+    train_micro_batch=4,
 )
 SFT = SftArm(trainer="sft", epochs=3, learning_rates=(1e-5, 5e-6), batch_size=16, max_tokens=99)
 RLVR = RlvrArm(

@@ -103,6 +103,15 @@ def test_without_a_gpu_the_papers_experiment_stops_and_names_the_demo(clone: Pat
     assert not list((clone / "results").glob("*/data"))
 
 
+def test_what_does_not_fit_on_the_gpus_is_refused_in_a_dry_run_and_a_preset_is_planned(clone: Path) -> None:
+    refused = snakemake("--dry-run", "--profile", "slurm", "--config", "machine={vllm_sleep: false}", cwd=clone)
+    assert refused.returncode == 1 and "Traceback" not in refused.stdout + refused.stderr
+    assert "arms.rlvr: training needs more memory than a GPU has" in refused.stdout + refused.stderr
+    assert "machine: {vllm_sleep: true}" in refused.stdout + refused.stderr
+    preset = ("--configfile", "config/presets/a100_80gb_x8.yaml")
+    assert jobs(snakemake("--dry-run", "--profile", "slurm", *preset, cwd=clone))["train_rlvr"] == 1
+
+
 def test_the_base_can_be_rebuilt(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, "--config", "base={source: rebuilt}", cwd=clone))
     assert planned["pretrain_base"] == 1

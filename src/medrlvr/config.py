@@ -256,7 +256,7 @@ class Machine(Settings):
     zero_stage: Literal[0, 1, 2, 3] = 3
     """Of DeepSpeed: how much is split among the GPUs; 3 is smallest in memory, 2 faster where it fits."""
     optimiser_offload: bool = False
-    """Adam and its state on the host: slower, and 12 bytes of a parameter less on the GPUs."""
+    """Gradients, Adam and its state on the host: slower, and 14 bytes of a parameter less on the GPUs."""
     gradient_checkpointing: bool = True
     """Activations are computed a second time instead of kept: a third slower, and far smaller."""
     flash_attention: bool = False
@@ -272,7 +272,7 @@ class Machine(Settings):
     """Questions at once on a GPU. Lower these three when memory runs out."""
     rollout_micro_batch: Positive = 8
     """Responses at once on a GPU, without gradients."""
-    train_micro_batch: Positive = 4
+    train_micro_batch: Positive = 2
     """Responses at once on a GPU, with gradients."""
     threads: Positive = 8
     """Of each process on the CPU."""

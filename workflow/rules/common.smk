@@ -15,6 +15,7 @@ from medrlvr.data.registry import find, load_registry, require_datasets
 from medrlvr.environment import check_device, check_nodes, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
+from medrlvr.memory import check_arms
 from medrlvr.models import check_folder
 from medrlvr.prompts import Renderer
 
@@ -85,6 +86,9 @@ for name in RLVR_ARMS:
     or_stop(rewards.find, ARMS[name].reward, f"arms.{name}.reward")
 for name, checkpoint in EXPERIMENT.checkpoints.items():
     or_stop(check_folder, Path(checkpoint.path), f"checkpoints.{name}.path")
+
+# Before a queue is waited in; in a dry run too.
+or_stop(check_arms, EXPERIMENT, Path(RESULTS, "models/base"))
 
 # Changes when the grader decides otherwise, and not when a comment in it does.
 GRADER = fingerprint(inspect.getsource(grading))

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from medrlvr import environment, grading, launch, rewards
+from medrlvr import environment, grading, launch, memory, rewards
 from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.fingerprint import fingerprint
@@ -55,11 +55,14 @@ def train_rlvr(
         say: prints a line for the person who waits.
 
     Raises:
-        UserError: bad input, too little disk, a failed, diverged or interrupted run.
+        UserError: bad input, too little disk or GPU memory, a failed, diverged or interrupted run.
     """
     rewards.find(arm.reward)
     environment.check_wandb(machine)
     check_folder(base)
+    stage = f"rlvr, seed {seed}"
+    if machine.device == "gpu":
+        say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
     check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
@@ -68,7 +71,7 @@ def train_rlvr(
     deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
-    progress, meter = Progress(f"rlvr, seed {seed}", len(sizes)), HackMeter()
+    progress, meter = Progress(stage, len(sizes)), HackMeter()
     say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from medrlvr import environment, launch
+from medrlvr import environment, launch, memory
 from medrlvr.config import Machine, SftArm
 from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.models import check_folder, check_lengths
@@ -44,9 +44,12 @@ def train_sft(
         say: prints a line for the person who waits.
 
     Raises:
-        UserError: bad input, a failed, diverged or interrupted run.
+        UserError: bad input, too little GPU memory, a failed, diverged or interrupted run.
     """
     check_folder(base)
+    stage = f"sft, learning rate {learning_rate:g}, seed {seed}"
+    if machine.device == "gpu":
+        say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
     end = preparation.end_of_text(base)
     rows = preparation.read_rows(prompts, ("input", "output"))
     texts = [row["input"] + row["output"] + end for row in rows]
@@ -66,7 +69,6 @@ def train_sft(
         *sft_arguments(arm, learning_rate, machine, seed, paths, save_every=per_epoch),
     ]
     launch.write_command(folder / "command.sh", command, variables)
-    stage = f"sft, learning rate {learning_rate:g}, seed {seed}"
     say(f"{stage}: {arm.epochs} epochs of {per_epoch} updates; the command is in {folder / 'command.sh'}")
     launch.run(command, variables, _reporter(stage, arm.epochs, say))
     table = read_events(paths.metrics)

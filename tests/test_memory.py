@@ -1,0 +1,417 @@
+import importlib.util
+import json
+import weakref
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from medrlvr import memory
+from medrlvr.config import BaseModelSource, Experiment, Machine, RlvrArm, load
+from medrlvr.errors import UserError
+from medrlvr.memory import GIB, check, check_arms, check_training, fits, nearest_that_fits, peak, phases, shape_of
+from medrlvr.shapes import Shape, known_shape
+from medrlvr.training.rlvr import train_rlvr
+from medrlvr.training.sft import train_sft
+
+PAPERS = Experiment()
+SFT, RLVR = PAPERS.arms["sft"], PAPERS.arms["rlvr"]
+FETCHED = Path("results/nothing/models/base")
+PRESETS = sorted(memory.PRESETS.glob("*.yaml"))
+ONE = {"gpus_per_node": 1, "vllm_engines": 1, "zero_stage": 2}
+
+
+def shape(name: str = "Qwen/Qwen2.5-3B") -> Shape:
+    found = known_shape(name)
+    assert found is not None
+    return found
+
+
+def machine(**changes: Any) -> Machine:
+    return Machine.model_validate(PAPERS.machine.model_dump() | changes)
+
+
+def rlvr(**changes: Any) -> RlvrArm:
+    return RlvrArm.model_validate(RLVR.model_dump() | changes)
+
+
+def parts(name: str, arm: Any = RLVR, **changes: Any) -> dict[str, float]:
+    return dict(next(phase.parts for phase in phases(shape(), arm, machine(**changes)) if phase.name == name))
+
+
+def preset(name: str) -> Machine:
+    return machine(**yaml.safe_load((memory.PRESETS / f"{name}.yaml").read_text())["machine"])
+
+
+def test_actor_and_critic_take_sixteen_bytes_of_a_parameter_each() -> None:
+    """99 GB of Qwen2.5-3B; 18 bytes, were gradients summed in float32, are 111 GB."""
+    held = parts("weights to the engine", rlvr(kl_coefficient=0), **ONE, vllm_sleep=False)
+    state = sum(held[part] for part in ("weights", "gradients", "optimiser"))
+    assert state == 2 * 16 * 3_085_938_688
+    assert 98e9 < state < 2 * 18 * 3_085_938_688 < 112e9 < preset("h200_x1").gpu_gib * GIB
+
+
+def test_one_card_of_80_gb_holds_it_with_the_optimiser_on_the_host_alone() -> None:
+    card = preset("h100_80gb_x1")
+    least = {"train_micro_batch": 1, "rollout_micro_batch": 1, "vllm_memory_utilization": 0.2, "vllm_sleep": True}
+    assert fits(shape(), RLVR, card)
+    for stage in (1, 2, 3):
+        update = {**least, "optimiser_offload": False, "zero_stage": stage}
+        assert not fits(shape(), RLVR, card.model_copy(update=update))
+
+
+def test_four_cards_of_40_gb_hold_it_with_zero_3_and_sleep() -> None:
+    assert fits(shape(), RLVR, machine())
+    assert not fits(shape(), RLVR, machine(vllm_sleep=False))
+    assert not fits(shape(), RLVR, machine(zero_stage=2))
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
+def test_a_preset_fits_both_arms_and_names_no_kind_of_gpu(file: Path) -> None:
+    text = file.read_text()
+    overlay = yaml.safe_load(text)["machine"]
+    values = yaml.safe_load(Path("config/config.yaml").read_text())
+    values["machine"] |= overlay
+    experiment = load(values, [file])
+    check_arms(experiment, FETCHED)
+    assert experiment.base == PAPERS.base and experiment.machine.gpu_type is None
+    assert "By arithmetic; not yet run on" in text and "docs/gpu.md" in text
+    if experiment.machine.optimiser_offload:
+        assert f"takes {memory.host(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of the host" in text
+
+
+def test_the_tables_of_the_docs_are_printed_by_the_code() -> None:
+    printed = memory.render_tables()
+    assert printed in Path("docs/memory.md").read_text(), (
+        "run: python -m medrlvr.memory, and put it into docs/memory.md"
+    )
+    assert all(file.stem in printed for file in PRESETS)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_zero_splits_over_all_gpus_of_all_nodes_what_its_stage_says(stage: int) -> None:
+    one, two = (parts("actor, backward", zero_stage=stage, nodes=nodes) for nodes in (1, 2))
+    for first, part in enumerate(["optimiser", "gradients", "weights"], start=1):
+        assert one[part] == (2 if stage >= first else 1) * two[part], part
+    assert one["weights"] == 3 * 2 * shape().parameters / (4 if stage == 3 else 1)
+    assert ("gathered" in one) == (stage == 3)
+
+
+def test_what_an_arm_does_not_use_is_not_counted() -> None:
+    size = shape().parameters
+    whole = parts("generation", **ONE)
+    assert whole["weights"] == 3 * 2 * size
+    assert parts("generation", rlvr(estimator="grpo"), **ONE)["weights"] == 2 * 2 * size
+    assert parts("generation", rlvr(kl_coefficient=0), **ONE)["weights"] == 2 * 2 * size
+    assert whole["other"] - parts("generation", rlvr(kl_coefficient=0), **ONE)["other"] == memory.CONTEXT
+    names = [phase.name for phase in phases(shape(), rlvr(estimator="rloo"), machine())]
+    assert not any("critic" in name for name in names) and "actor, backward" in names
+
+
+def test_with_sleep_one_stands_on_the_gpu_at_a_time() -> None:
+    asleep, awake = parts("actor, backward", **ONE), parts("training, backward", **ONE, vllm_sleep=False)
+    assert "engine" not in asleep and awake["engine"] == 0.5 * 40 * GIB
+    assert awake["optimiser"] == 2 * asleep["optimiser"] == 2 * 12 * shape().parameters
+    assert awake["activations"] == 2 * asleep["activations"]
+    assert "optimiser" not in parts("generation", **ONE)
+    # DeepSpeed moves nothing away without ZeRO.
+    assert parts("generation", **ONE | {"zero_stage": 0})["optimiser"] == 2 * 12 * shape().parameters
+
+
+def test_an_optimiser_on_the_host_leaves_the_gpu_and_is_counted_there() -> None:
+    assert not {"gradients", "optimiser", "step"} & set(parts("actor, optimiser step", **ONE, optimiser_offload=True))
+    size = shape().parameters
+    engine = 2 * size
+    assert memory.host(shape(), RLVR, machine(**ONE, optimiser_offload=True)) == 2 * 20 * size + engine
+    assert memory.host(shape(), RLVR, machine(**ONE)) == 2 * 12 * size + engine
+    assert memory.host(shape(), RLVR, machine(nodes=2)) == 2 * 14 * size / 2 + 4 * engine
+    assert memory.host(shape(), RLVR, machine(**ONE, vllm_sleep=False)) == 0
+    assert memory.host(shape(), SFT, machine()) == 0
+    assert memory.host(shape(), SFT, machine(nodes=4, optimiser_offload=True)) == 20 * size
+
+
+def test_sft_takes_one_node_and_never_an_engine() -> None:
+    assert phases(shape(), SFT, machine()) == phases(shape(), SFT, machine(nodes=8, vllm_sleep=False))
+    assert all("engine" not in phase.parts for phase in phases(shape(), SFT, machine()))
+
+
+def test_micro_batches_are_no_larger_than_a_gpus_share() -> None:
+    assert parts("scoring", rollout_micro_batch=32) == parts("scoring", rollout_micro_batch=64)
+    assert parts("scoring", rollout_micro_batch=32)["logits"] == 32 * 2048 * 151_936 * 6
+    assert parts("actor, backward", train_micro_batch=1)["logits"] == 2048 * 151_936 * 20
+    assert parts("actor, backward", train_micro_batch=1, flash_attention=True)["logits"] == 2048 * 151_936 * 12
+
+
+def test_an_engine_holds_as_many_texts_as_keys_and_values_leave_room_for() -> None:
+    room = 0.5 * 40 * GIB - 2 * shape().parameters - 2 * GIB
+    assert memory.sequences(shape(), RLVR, machine()) == room // (2048 * 36 * 1024)
+    # Split over four GPUs each still holds one of the two heads.
+    split = 0.5 * 40 * GIB - 2 * shape().parameters / 4 - 2 * GIB
+    assert memory.sequences(shape(), RLVR, machine(vllm_engines=1)) == split // (2048 * 18 * 1024)
+    assert memory.sequences(shape(), RLVR, machine(vllm_memory_utilization=0.1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "arm", "changes", "nearest"),
+    [
+        ("3B", RLVR, {}, {}),
+        ("3B", RLVR, {"vllm_memory_utilization": 0.95}, {"vllm_memory_utilization": 0.8}),
+        ("3B", RLVR, {"vllm_memory_utilization": 0.1}, {"vllm_memory_utilization": 0.2}),
+        ("3B", RLVR, {"train_micro_batch": 16}, {"train_micro_batch": 2}),
+        ("3B", RLVR, {"gradient_checkpointing": False}, {"train_micro_batch": 1}),
+        (
+            "3B",
+            RLVR,
+            {"gradient_checkpointing": False, "gpu_gib": 32},
+            {"train_micro_batch": 1, "gradient_checkpointing": True},
+        ),
+        (
+            "3B",
+            RLVR,
+            {"gpu_gib": 18},
+            {"rollout_micro_batch": 4, "train_micro_batch": 1, "optimiser_offload": True, "nodes": 2},
+        ),
+        ("3B", RLVR, {"vllm_sleep": False}, {"vllm_sleep": True}),
+        ("3B", RLVR, {"zero_stage": 2}, {"vllm_memory_utilization": 0.45, "train_micro_batch": 1}),
+        ("3B", RLVR, {"zero_stage": 1}, {"zero_stage": 3}),
+        ("3B", RLVR, {**ONE, "gpu_gib": 79}, {"optimiser_offload": True}),
+        ("7B", RLVR, {}, {"optimiser_offload": True}),
+        ("3B", SFT, {"sft_micro_batch": 32}, {"sft_micro_batch": 8}),
+    ],
+    ids=str,
+)
+def test_the_nearest_setting_that_fits_changes_as_little_as_it_can(
+    model: str, arm: Any, changes: dict[str, Any], nearest: dict[str, Any]
+) -> None:
+    base, asked = shape(f"Qwen/Qwen2.5-{model}"), machine(**changes)
+    found = nearest_that_fits(base, arm, asked)
+    assert found == nearest
+    assert fits(base, arm, asked.model_copy(update=found))
+    for key in found:
+        rest = {name: value for name, value in found.items() if name != key}
+        assert not fits(base, arm, asked.model_copy(update=rest)), f"{key} was not needed"
+
+
+def test_a_gpu_may_be_too_small_for_any_number_of_nodes() -> None:
+    with pytest.raises(UserError, match="No setting fits: take larger GPUs or a smaller base model"):
+        check("arms.rlvr", shape(), RLVR, machine(gpu_gib=6))
+
+
+def test_what_does_not_fit_is_told_with_its_figures_and_a_line_to_paste() -> None:
+    with pytest.raises(UserError) as refused:
+        check("arms.rlvr", shape(), RLVR, machine(train_micro_batch=4))
+    text = str(refused.value)
+    assert text.startswith("arms.rlvr: training needs more memory than a GPU has, by arithmetic (docs/memory.md).")
+    assert "Fullest: actor, backward, in GiB:\n  weights" in text
+    assert "\n  logits            23.2\n" in text and "\n  machine.gpu_gib   40.0\n" in text
+    pasted = yaml.safe_load(text.splitlines()[-1])
+    assert pasted == {"machine": {"train_micro_batch": 2}}
+    fullest = peak(shape(), RLVR, machine(train_micro_batch=4))
+    assert f"\n  together        {fullest.total / GIB:6.1f}\n" in text
+
+
+def test_an_engine_without_room_for_one_text_is_told() -> None:
+    with pytest.raises(UserError, match="leaves vLLM no room for one text") as refused:
+        check("arms.rlvr", shape(), RLVR, machine(vllm_memory_utilization=0.15))
+    assert str(refused.value).endswith("This fits:\nmachine: {vllm_memory_utilization: 0.2}")
+
+
+def test_what_fits_is_told_in_one_line() -> None:
+    line = check("rlvr, seed 1", shape(), RLVR, machine())
+    assert line.startswith("by arithmetic a GPU takes 34.5 of 40 GiB at its fullest (actor, backward): weights 4.3, ")
+    assert line.endswith("; an engine holds 174 texts at once; host 103 GiB a node") and "\n" not in line
+    assert "engine" not in check("sft", shape(), SFT, machine())
+
+
+def model_folder(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.loads(Path("assets/miniature_base/config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_the_shape_is_taken_from_what_is_there_before_what_is_known(tmp_path: Path) -> None:
+    hub = BaseModelSource()
+    assert shape_of(hub, tmp_path / "absent") == shape()
+    small = shape_of(hub, model_folder(tmp_path / "base"))
+    assert small is not None and small.hidden == 128
+    given = BaseModelSource(source="path", name=str(tmp_path / "base"), licence="MIT")
+    assert shape_of(given, tmp_path / "absent") == small
+    assert shape_of(BaseModelSource(name="some/model", licence="MIT"), tmp_path / "absent") is None
+    assert shape_of(BaseModelSource(source="package", name="a==1", licence="MIT"), tmp_path / "absent") is None
+    assert shape_of(given, model_folder(tmp_path / "other", model_type="gpt2")) == small
+
+
+def test_every_arm_is_checked_on_gpus_and_none_on_a_cpu() -> None:
+    small = {"gpu_gib": 30}
+    with pytest.raises(UserError, match=r"^arms.rlvr: training needs more"):
+        check_arms(PAPERS.model_copy(update={"machine": machine(**small)}), FETCHED)
+    with pytest.raises(UserError, match=r"^arms.sft: training needs more"):
+        check_arms(PAPERS.model_copy(update={"machine": machine(gpu_gib=20)}), FETCHED)
+    check_arms(PAPERS.model_copy(update={"machine": machine(**small, device="cpu")}), FETCHED)
+
+
+def test_training_checks_what_it_was_given_and_says_what_it_cannot_check(tmp_path: Path) -> None:
+    assert check_training("sft", model_folder(tmp_path), SFT, machine()).startswith("by arithmetic a GPU takes ")
+    with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
+        check_training("rlvr, seed 1", tmp_path, RLVR, machine(gpu_gib=2))
+    said = check_training("sft", model_folder(tmp_path, model_type="gpt2"), SFT, machine())
+    assert said.startswith("memory is not checked: ") and "gpt2" in said
+
+
+def test_both_trainers_check_before_they_start_anything(tmp_path: Path) -> None:
+    said: list[str] = []
+    common = {
+        "machine": machine(gpu_gib=1),
+        "seed": 1,
+        "base": Path("assets/miniature_base"),
+        "prompts": tmp_path / "absent",
+        "metrics_table": tmp_path / "metrics",
+        "events": tmp_path / "events",
+        "state": tmp_path / "state",
+        "say": said.append,
+    }
+    with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
+        train_rlvr(RLVR, name="run", models=tmp_path / "models", rollouts_table=tmp_path / "table", **common)
+    with pytest.raises(UserError, match=r"^sft, learning rate 1e-05, seed 1: training needs more memory"):
+        train_sft(SFT, 1e-5, model=tmp_path / "model", **common)
+    assert not said and not list(tmp_path.iterdir())
+
+
+def allocated(train: bool, checkpointing: bool, entropy: bool, **changes: int) -> float:
+    """Count the bytes at the fullest moment of one micro-batch, without weights and their gradients.
+
+    The model is transformers' own, on torch's device without data; the losses are OpenRLHF's. Attention is stood in for
+    by a function that keeps what the memory-efficient kernel keeps.
+    """
+    import torch
+    from torch.nn import functional
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_map_only
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    source = files("openrlhf").joinpath("models/utils.py")
+    spec = importlib.util.spec_from_file_location("openrlhf_models_utils", str(source))
+    assert spec is not None and spec.loader is not None
+    losses = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(losses)
+
+    class Attention(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, queries: Any, keys: Any, values: Any) -> Any:
+            out = torch.empty_like(queries)
+            sums = torch.empty(queries.shape[:-1], dtype=torch.float32, device="meta")
+            context.save_for_backward(queries, keys, values, out, sums)
+            return out
+
+        @staticmethod
+        def backward(context: Any, gradient: Any) -> Any:
+            return tuple(torch.empty_like(tensor) for tensor in context.saved_tensors[:3])
+
+    class Count(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.now = self.most = 0
+            self.seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+        def note(self, tensor: Any) -> None:
+            storage = tensor.untyped_storage()
+            if storage not in self.seen:
+                self.seen[storage] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self.free, storage.nbytes())
+
+        def free(self, size: int) -> None:
+            self.now -= size
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = function(*args, **(kwargs or {}))
+            tree_map_only(torch.Tensor, self.note, out)
+            return out
+
+    config = Qwen2Config(
+        **{
+            "hidden_size": 256,
+            "intermediate_size": 1024,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "vocab_size": 64,
+            **changes,
+        },
+        tie_word_embeddings=True,
+        use_cache=False,
+    )
+    rows, length = 2, 1024
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
+        ids = torch.zeros(rows, length, dtype=torch.long)
+        mask = torch.ones(rows, 1, length, length, dtype=torch.bool)
+    model.train(train)
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    count = Count()
+    for weights in model.parameters():
+        count.seen[weights.untyped_storage()] = 0
+        weights.register_post_accumulate_grad_hook(lambda parameter: setattr(parameter, "grad", None))
+    with pytest.MonkeyPatch.context() as patch, count, torch.set_grad_enabled(train):
+        patch.setattr(
+            functional, "scaled_dot_product_attention", lambda q, k, v, *rest, **more: Attention.apply(q, k, v)
+        )
+        output = model(ids, attention_mask=mask, use_cache=False)
+        output["logits"] = output["logits"].to(torch.float32)
+        kept = losses.compute_entropy._torchdynamo_orig_callable(output["logits"]) if entropy else None
+        chosen = losses.log_probs_from_logits(output["logits"], ids)
+        if train:
+            chosen.mean().backward()
+        del kept
+    return count.most / (rows * length)
+
+
+@pytest.mark.parametrize(
+    ("train", "entropy", "each"),
+    [
+        (False, False, memory.SCORED),
+        (True, False, memory.TRAINED),
+        (True, True, memory.TRAINED + memory.ENTROPY),
+    ],
+)
+def test_a_logit_takes_what_torch_allocates_for_it(train: bool, entropy: bool, each: int) -> None:
+    fewer, more = (allocated(train, True, entropy, vocab_size=size) for size in (20_000, 40_000))
+    assert (more - fewer) / 20_000 == pytest.approx(each, abs=0.05)
+
+
+WIDER = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_key_value_heads": 2}
+DEEPER = {"hidden_size": 384, "intermediate_size": 4096, "num_attention_heads": 6, "num_key_value_heads": 2}
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("changes", [{}, WIDER, DEEPER], ids=["narrow", "wider", "deeper"])
+def test_activations_take_what_torch_allocates_for_them_rounded_up(
+    checkpointing: bool, changes: dict[str, int]
+) -> None:
+    sizes = {
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+    } | changes
+    heads = sizes["num_attention_heads"]
+    counted = allocated(True, checkpointing, False, **sizes)
+    asked = Shape(
+        hidden=sizes["hidden_size"],
+        layers=4,
+        heads=heads,
+        kv_heads=sizes["num_key_value_heads"],
+        head_dim=sizes["hidden_size"] // heads,
+        intermediate=sizes["intermediate_size"],
+        vocabulary=64,
+        tied=True,
+    )
+    planned = machine(gradient_checkpointing=checkpointing, train_micro_batch=1, zero_stage=0)
+    arm = rlvr(prompt_max_tokens=1024, response_max_tokens=1024)
+    held = next(phase.parts for phase in phases(asked, arm, planned) if phase.name == "critic, backward")
+    assert counted <= held["activations"] / 2048 <= 1.15 * counted
