@@ -50,7 +50,8 @@ def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
         (1, 2, 0.6),
     ):
         watch(bar.format(epoch, batch, loss))
-    assert said == [f"sft: epoch {epoch} of 2, batch 2 of 2, loss {loss}" for epoch, loss in ((1, 0.8), (2, 0.6))]
+    first, second = "sft: batch 2 of 4, epoch 1 of 2, loss 0.8", "sft: batch 4 of 4, epoch 2 of 2, loss 0.6"
+    assert said == [first, f"{second}, about 0 s left"]
     assert capsys.readouterr().out.count("Train step") == 7
 
 
@@ -376,7 +377,7 @@ def begin(tmp_path, monkeypatch):
         monkeypatch.setattr(launch, "run", pretend)
         with pytest.raises(UserError) as error:
             rlvr.train_rlvr(
-                ARM, machine, 1, name="mine-rlvr-seed1", base=MODEL, prompts=tmp_path / "rlvr.jsonl",
+                ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL, prompts=tmp_path / "rlvr.jsonl",
                 models=tmp_path / "models", rollouts_table=tmp_path / "rollouts.parquet",
                 metrics_table=tmp_path / "trainer.parquet", events=tmp_path / "tensorboard",
                 state=tmp_path / "state", say=said.append,
