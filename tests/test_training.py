@@ -377,8 +377,8 @@ def begin(tmp_path, monkeypatch):
         monkeypatch.setattr(launch, "run", pretend)
         with pytest.raises(UserError) as error:
             rlvr.train_rlvr(
-                ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL, prompts=tmp_path / "rlvr.jsonl",
-                models=tmp_path / "models", rollouts_table=tmp_path / "rollouts.parquet",
+                ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL,
+                prompts=tmp_path / "rlvr.jsonl", models=tmp_path / "models", rollouts_table=tmp_path / "rollouts.parquet",
                 metrics_table=tmp_path / "trainer.parquet", events=tmp_path / "tensorboard",
                 state=tmp_path / "state", say=said.append,
             )  # fmt: skip

@@ -85,9 +85,8 @@ def train_rlvr(
         say(f"{stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and three models")
         sounded: list[str] = []
         for row in read_lines(printed, done):
-            sounded = (
-                meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row) or sounded
-            )
+            new = meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
+            sounded = new or sounded
         # Told before, but the log began anew, and `make status` reads it there.
         for alarm in sounded:
             print(f"{stage}: {alarm}", flush=True)
