@@ -378,9 +378,9 @@ def begin(tmp_path, monkeypatch):
         with pytest.raises(UserError) as error:
             rlvr.train_rlvr(
                 ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL,
-                prompts=tmp_path / "rlvr.jsonl", models=tmp_path / "models", rollouts_table=tmp_path / "rollouts.parquet",
-                metrics_table=tmp_path / "trainer.parquet", events=tmp_path / "tensorboard",
-                state=tmp_path / "state", say=said.append,
+                prompts=tmp_path / "rlvr.jsonl", models=tmp_path / "models",
+                rollouts_table=tmp_path / "rollouts.parquet", metrics_table=tmp_path / "trainer.parquet",
+                events=tmp_path / "tensorboard", state=tmp_path / "state", say=said.append,
             )  # fmt: skip
         return [*said, str(error.value)]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medrlvr.errors import UserError
+from medrlvr.errors import Interrupted, UserError
 from medrlvr.progress import duration
 
 Console = Callable[[str], None]
@@ -53,7 +53,8 @@ def job(step: Any) -> Iterator[Console]:
             yield say
             say(f"{name}: done in {took()}")
         except UserError as error:
-            say(f"\n{name}: failed after {took()}\n{error}\n(log: {log})\n")
+            end = "stopped" if isinstance(error, Interrupted) else "failed"
+            say(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n")
             sys.exit(1)
         except Exception as error:
             traceback.print_exc()
@@ -75,14 +76,14 @@ class Frame:
         slurm_job: number of the job of Slurm, if it was one.
         end: how it ended; None: it has not, or could not say so.
         took: in words; "" without an end.
-        reason: first line of why it failed.
+        reason: first line of why it failed or was stopped.
     """
 
     step: str
     host: str
     process: int
     slurm_job: str | None
-    end: Literal["done", "failed"] | None = None
+    end: Literal["done", "failed", "stopped"] | None = None
     took: str = ""
     reason: str = ""
 
@@ -95,11 +96,12 @@ def read_frame(lines: Sequence[str]) -> Frame | None:
     match = _BEGUN.fullmatch(lines[0]) if lines else None
     if match is None:
         return None
-    step, begun = match["step"], (match["step"], match["host"], int(match["process"]), match["slurm"])
+    begun = (match["step"], match["host"], int(match["process"]), match["slurm"])
+    end = re.compile(rf"{re.escape(match['step'])}: (done in|failed after|stopped after) (.+)")
     for i in reversed(range(1, len(lines))):
-        if lines[i].startswith(f"{step}: done in "):
-            return Frame(*begun, "done", lines[i].removeprefix(f"{step}: done in "))
-        if lines[i].startswith(f"{step}: failed after "):
+        if ended := end.fullmatch(lines[i]):
+            if ended[1] == "done in":
+                return Frame(*begun, "done", ended[2])
             reason = next(filter(str.strip, lines[i + 1 :]), "")
-            return Frame(*begun, "failed", lines[i].removeprefix(f"{step}: failed after "), reason.strip())
+            return Frame(*begun, "failed" if ended[1] == "failed after" else "stopped", ended[2], reason.strip())
     return Frame(*begun)

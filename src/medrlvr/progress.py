@@ -36,7 +36,7 @@ class Progress:
         return f"{self.stage}: {self.unit} {done:,} of {self.total:,}{', ' if facts else ''}{facts}{left}"
 
 
-_LINE = re.compile(r"(?P<stage>.+): (?P<at>\w+ [\d,]*\d of [\d,]*\d(?:, .+?)?)(?P<left>, about [^,]+ left)?")
+_LINE = re.compile(r"(?P<stage>.+): (?P<at>\w+ [\d,]*\d of [\d,]*\d(?:, .+?)??)(?P<left>, about [^,]+ left)?")
 
 
 def parse(line: str) -> tuple[str, str, str] | None:

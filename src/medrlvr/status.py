@@ -130,13 +130,12 @@ def state_of(run: Run, log: Log | None, queue: Sequence[SlurmJob] | None, folder
         state = unended(log, queue, run.stage)
         waits = _job_of(run, queue, folder) if state.word in ("lost", "stopped") else None
         return _unbegun(run, queue, folder) if waits else state
-    if log.frame.end == "failed":
-        again = _job_of(run, queue, folder)
-        before = failed(run.log, log)
-        if again and again.number != log.frame.slurm_job:
-            waiting = _unbegun(run, queue, folder)
-            return State(waiting.word, (*waiting.details, f"before it failed {before.details[0]}"))
-        return before
+    if log.frame.end != "done":
+        before, job = failed(run.log, log, run.stage), _job_of(run, queue, folder)
+        if job is None or job.number == log.frame.slurm_job:
+            return before
+        again = _unbegun(run, queue, folder)
+        return State(again.word, (*again.details, f"before that it {before.word}: {log.frame.reason}"))
     if not made:
         return _unbegun(run, queue, folder)
     at, _, alarms = _told(log, run.stage)
@@ -168,11 +167,11 @@ def unended(log: Log, queue: Sequence[SlurmJob] | None, stage: str | None) -> St
     at, left, alarms = _told(log, stage)
     frame, quiet = log.frame, duration(log.age)
     if _gone_from_slurm(frame, queue):
-        why = f"job {frame.slurm_job} is gone from Slurm, and the log ends {quiet} ago. {AGAIN}"
+        why = f"job {frame.slurm_job} is gone from Slurm; last heard of {quiet} ago. {AGAIN}"
         return State("lost", tuple(filter(None, [at, why])))
     lives = None if frame.slurm_job or frame.host != platform.node() else _lives(frame.process, log.written)
     if lives is False:
-        why = f"its process is gone, and the log ends {quiet} ago. {AGAIN}"
+        why = f"its process is gone; last heard of {quiet} ago. {AGAIN}"
         return State("stopped", tuple(filter(None, [at, why])))
     if log.age < SILENCE:
         return State("running", tuple(filter(None, [at + left, *alarms])))
@@ -197,9 +196,11 @@ def _lives(process: int, written: float) -> bool:
         return False
 
 
-def failed(path: Path, log: Log) -> State:
-    """Return why a step failed, and where to read on."""
-    return State("failed", (f"{duration(log.age)} ago: {log.frame.reason}", f"log: {path}"))
+def failed(path: Path, log: Log, stage: str | None) -> State:
+    """Return why a step failed or was stopped, how far it had come, and where to read on."""
+    at, _, _ = _told(log, stage)
+    why = f"{duration(log.age)} ago: {log.frame.reason}"
+    return State(log.frame.end or "failed", tuple(filter(None, [at, why, f"log: {path}"])))
 
 
 def _told(log: Log, stage: str | None) -> tuple[str, str, list[str]]:
@@ -224,7 +225,7 @@ def other_steps(results: Path, known: set[Path], queue: Sequence[SlurmJob] | Non
     for path in sorted((results / "logs").rglob("*.log")):
         log = read_log(path, now) if path not in known else None
         if log and log.frame.end != "done":
-            found[log.frame.step] = failed(path, log) if log.frame.end else unended(log, queue, None)
+            found[log.frame.step] = failed(path, log, None) if log.frame.end else unended(log, queue, None)
     return found
 
 
