@@ -161,8 +161,10 @@ def test_a_silent_run_whose_process_lives_may_hang(experiment: Experiment) -> No
 def test_a_silent_run_elsewhere_has_stopped_or_hangs(experiment: Experiment) -> None:
     write(LOG, begun("train_rlvr rlvr 1", host="node7"), Progress("rlvr, seed 1", 110).line(9), age=2 * 3600)
     told = rows(experiment)["rlvr, seed 1"]
-    assert told.startswith("silent update 9 of 110 nothing said for 2 h 00 min: process ")
-    assert "on node7 has stopped or hangs" in told and told.endswith("Start the same command again: it goes on.")
+    assert told.startswith(
+        "silent update 9 of 110 process 1 on node7 has said nothing for 2 h 00 min: it has stopped or hangs."
+    )
+    assert told.endswith("If it is gone: Start the same command again: it goes on.")
     write(LOG, begun("train_rlvr rlvr 1", host="node7"), Progress("rlvr, seed 1", 110).line(9))
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
 
@@ -233,7 +235,7 @@ def test_a_retry_begins_the_log_anew(experiment: Experiment) -> None:
     run_step("import os; sys.stdout.flush(); os._exit(9)", SLURM_JOB_ID="31")
     assert (frame().end, frame().slurm_job) == (None, "31")
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
-    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost update 9 of 110 job 31 is gone from Slurm")
+    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost update 9 of 110 Slurm's job 31 is gone")
     make_tables("rlvr/seed1")
     run_step("pass")
     assert frame().end == "done" and rows(experiment)["rlvr, seed 1"] == "done update 9 of 110, in 0 s"
@@ -245,7 +247,7 @@ def test_slurms_own_words(experiment: Experiment, here: Path) -> None:
     found = rows(experiment, queue)
     assert found["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17"
     assert found["rlvr, seed 2"] == "waiting", "that job runs in another folder"
-    assert found["sft, learning rate 1e-05, seed 1"] == "running running at Slurm, job 19; its log has not begun"
+    assert found["sft, learning rate 1e-05, seed 1"] == "running at Slurm (RUNNING), job 19; its log has not begun"
     assert found["sft, learning rate 5e-06, seed 1"] == "waiting"
 
 
@@ -257,7 +259,10 @@ def test_a_job_submitted_again_says_why_it_failed_before(experiment: Experiment,
     assert rows(experiment, queue)["rlvr, seed 1"] == told
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"))
     assert rows(experiment, queue)["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17"
-    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost job 16 is gone from Slurm; last heard of 10 s ago.")
+    write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 17"))
+    assert rows(experiment, queue)["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17", "requeued"
+    write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"))
+    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost Slurm's job 16 is gone; last heard of 10 s ago.")
 
 
 def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Path) -> None:
@@ -267,9 +272,11 @@ def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Pat
     assert rows(experiment, queue)["rlvr, seed 1"] == "running update 9 of 110"
     write(LOG, *lines, age=3600)
     assert (
-        "node7, Slurm job 16 is there, but has said nothing for 1 h 00 min" in rows(experiment, queue)["rlvr, seed 1"]
+        "node7, Slurm job 16, is there, but has said nothing for 1 h 00 min" in rows(experiment, queue)["rlvr, seed 1"]
     )
-    assert "Slurm job 16 has stopped or hangs" in rows(experiment)["rlvr, seed 1"], "Slurm did not answer"
+    assert (
+        "Slurm job 16, has said nothing for 1 h 00 min: it has stopped or hangs" in rows(experiment)["rlvr, seed 1"]
+    ), "Slurm did not answer"
 
 
 def test_slurm_is_asked_for_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:

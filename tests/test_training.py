@@ -460,6 +460,18 @@ def test_a_hack_is_told_while_the_model_trains(begin):
     )
 
 
+def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatch, capsys):
+    honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
+    hacked = "<think>yellow</think><answer>B</answer>"
+    updates = range(1, 2 * WINDOW + 1)
+    begin(lines=tuple(reported(n, honest if n <= WINDOW else hacked, 0.1 if n <= WINDOW else 0.9) for n in updates))
+    capsys.readouterr()
+    monkeypatch.setattr(rlvr.preparation, "last_checkpoint", lambda *_: 2 * WINDOW)
+    said = begin()
+    assert "rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 %" in capsys.readouterr().out
+    assert not [line for line in said if "hack meter" in line], "the person was told when it sounded"
+
+
 def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch):
     honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
     hacked = "<think>yellow</think><answer>B</answer>"

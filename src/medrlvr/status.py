@@ -123,21 +123,22 @@ def state_of(run: Run, log: Log | None, queue: Sequence[SlurmJob] | None, folder
         queue: the user's jobs of Slurm; None: unknown.
         folder: in which Snakemake runs.
     """
-    made = all(table.is_file() for table in run.tables)
+    job, made = _job_of(run, queue, folder), all(table.is_file() for table in run.tables)
     if log is None:
-        return State("done") if made else _unbegun(run, queue, folder)
+        return State("done") if made else _unbegun(job)
     if log.frame.end is None:
         state = unended(log, queue, run.stage)
-        waits = _job_of(run, queue, folder) if state.word in ("lost", "stopped") else None
-        return _unbegun(run, queue, folder) if waits else state
+        # Submitted once more by Snakemake, or put back into the queue by Slurm under its old number.
+        again = job is not None and (state.word in ("lost", "stopped") or job.state == "PENDING")
+        return _unbegun(job) if again else state
     if log.frame.end != "done":
-        before, job = failed(run.log, log, run.stage), _job_of(run, queue, folder)
+        state = failed(run.log, log, run.stage)
         if job is None or job.number == log.frame.slurm_job:
-            return before
-        again = _unbegun(run, queue, folder)
-        return State(again.word, (*again.details, f"before that it {before.word}: {log.frame.reason}"))
+            return state
+        waiting = _unbegun(job)
+        return State(waiting.word, (*waiting.details, f"before that it {state.word}: {log.frame.reason}"))
     if not made:
-        return _unbegun(run, queue, folder)
+        return _unbegun(job)
     at, _, alarms = _told(log, run.stage)
     return State("done", (", ".join(filter(None, [at, f"in {log.frame.took}"])), *alarms))
 
@@ -149,13 +150,12 @@ def _job_of(run: Run, queue: Sequence[SlurmJob] | None, folder: str) -> SlurmJob
     return next((job for job in queue or () if (job.comment, job.folder) == (comment, folder)), None)
 
 
-def _unbegun(run: Run, queue: Sequence[SlurmJob] | None, folder: str) -> State:
-    job = _job_of(run, queue, folder)
+def _unbegun(job: SlurmJob | None) -> State:
     if job is None:
         return State("waiting")
     if job.state == "PENDING":
         return State("waiting", (f"pending at Slurm ({job.reason}), job {job.number}",))
-    return State("running", (f"{job.state.lower()} at Slurm, job {job.number}; its log has not begun",))
+    return State("running", (f"at Slurm ({job.state}), job {job.number}; its log has not begun",))
 
 
 def unended(log: Log, queue: Sequence[SlurmJob] | None, stage: str | None) -> State:
@@ -166,25 +166,28 @@ def unended(log: Log, queue: Sequence[SlurmJob] | None, stage: str | None) -> St
     """
     at, left, alarms = _told(log, stage)
     frame, quiet = log.frame, duration(log.age)
-    if _gone_from_slurm(frame, queue):
-        why = f"job {frame.slurm_job} is gone from Slurm; last heard of {quiet} ago. {AGAIN}"
-        return State("lost", tuple(filter(None, [at, why])))
-    lives = None if frame.slurm_job or frame.host != platform.node() else _lives(frame.process, log.written)
-    if lives is False:
-        why = f"its process is gone; last heard of {quiet} ago. {AGAIN}"
-        return State("stopped", tuple(filter(None, [at, why])))
+    numbers = None if queue is None else {job.number for job in queue}
+    ours = frame.slurm_job is None and frame.host == platform.node()
+    there: bool | None = None
+    if frame.slurm_job and numbers is not None:
+        there = frame.slurm_job in numbers
+    elif ours:
+        there = _lives(frame.process, log.written)
+    if there is False:
+        word, what = ("stopped", "its process") if ours else ("lost", f"Slurm's job {frame.slurm_job}")
+        return _state(word, at, f"{what} is gone; last heard of {quiet} ago. {AGAIN}")
     if log.age < SILENCE:
-        return State("running", tuple(filter(None, [at + left, *alarms])))
-    where = f"process {frame.process} on {frame.host}" + (f", Slurm job {frame.slurm_job}" if frame.slurm_job else "")
-    known = lives or (frame.slurm_job and queue is not None)
-    why = f"{where} is there, but has said nothing for {quiet}; it may hang."
-    if not known:
-        why = f"nothing said for {quiet}: {where} has stopped or hangs. If it is gone: {AGAIN}"
-    return State("silent", tuple(filter(None, [at, why])))
+        return _state("running", at + left, *alarms)
+    where = f"process {frame.process} on {frame.host}" + (f", Slurm job {frame.slurm_job}," if frame.slurm_job else "")
+    if there:
+        return _state("silent", at, f"{where} is there, but has said nothing for {quiet}; it may hang.")
+    return _state(
+        "silent", at, f"{where} has said nothing for {quiet}: it has stopped or hangs. If it is gone: {AGAIN}"
+    )
 
 
-def _gone_from_slurm(frame: Frame, queue: Sequence[SlurmJob] | None) -> bool:
-    return bool(frame.slurm_job and queue is not None and frame.slurm_job not in {job.number for job in queue})
+def _state(word: str, *details: str) -> State:
+    return State(word, tuple(filter(None, details)))
 
 
 def _lives(process: int, written: float) -> bool:
@@ -200,7 +203,7 @@ def failed(path: Path, log: Log, stage: str | None) -> State:
     """Return why a step failed or was stopped, how far it had come, and where to read on."""
     at, _, _ = _told(log, stage)
     why = f"{duration(log.age)} ago: {log.frame.reason}"
-    return State(log.frame.end or "failed", tuple(filter(None, [at, why, f"log: {path}"])))
+    return _state(log.frame.end or "failed", at, why, f"log: {path}")
 
 
 def _told(log: Log, stage: str | None) -> tuple[str, str, list[str]]:
