@@ -47,6 +47,10 @@ ask: $(STAMP) ## put one question to a model: make ask MODEL=folder [QUESTION=id
 	@test -n "$(MODEL)" || { echo "Which model? make ask MODEL=results/miniature/models/rlvr/seed1" >&2; exit 1; }
 	@$(RUN) -m medrlvr.ask "$(MODEL)" $(if $(QUESTION),--question "$(QUESTION)") $(if $(MODE),--mode "$(MODE)")
 
+.PHONY: status
+status: $(STAMP) ## tell how far an experiment is: make status CONFIG="config/miniature.yaml"; without, the paper's
+	@$(RUN) -m medrlvr.status $(CONFIG)
+
 .PHONY: config
 config: $(STAMP) ## write config/config.yaml and config/schema.json from src/medrlvr/config.py
 	@$(RUN) -m medrlvr.config_files

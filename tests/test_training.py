@@ -50,7 +50,8 @@ def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
         (1, 2, 0.6),
     ):
         watch(bar.format(epoch, batch, loss))
-    assert said == [f"sft: epoch {epoch} of 2, batch 2 of 2, loss {loss}" for epoch, loss in ((1, 0.8), (2, 0.6))]
+    first, second = "sft: batch 2 of 4, epoch 1 of 2, loss 0.8", "sft: batch 4 of 4, epoch 2 of 2, loss 0.6"
+    assert said == [first, f"{second}, about 0 s left"]
     assert capsys.readouterr().out.count("Train step") == 7
 
 
@@ -376,10 +377,10 @@ def begin(tmp_path, monkeypatch):
         monkeypatch.setattr(launch, "run", pretend)
         with pytest.raises(UserError) as error:
             rlvr.train_rlvr(
-                ARM, machine, 1, name="mine-rlvr-seed1", base=MODEL, prompts=tmp_path / "rlvr.jsonl",
-                models=tmp_path / "models", rollouts_table=tmp_path / "rollouts.parquet",
-                metrics_table=tmp_path / "trainer.parquet", events=tmp_path / "tensorboard",
-                state=tmp_path / "state", say=said.append,
+                ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL,
+                prompts=tmp_path / "rlvr.jsonl", models=tmp_path / "models",
+                rollouts_table=tmp_path / "rollouts.parquet", metrics_table=tmp_path / "trainer.parquet",
+                events=tmp_path / "tensorboard", state=tmp_path / "state", say=said.append,
             )  # fmt: skip
         return [*said, str(error.value)]
 
@@ -457,6 +458,18 @@ def test_a_hack_is_told_while_the_model_trains(begin):
     assert any(
         line.startswith("rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 % since update 5") for line in alarms
     )
+
+
+def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatch, capsys):
+    honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
+    hacked = "<think>yellow</think><answer>B</answer>"
+    updates = range(1, 2 * WINDOW + 1)
+    begin(lines=tuple(reported(n, honest if n <= WINDOW else hacked, 0.1 if n <= WINDOW else 0.9) for n in updates))
+    capsys.readouterr()
+    monkeypatch.setattr(rlvr.preparation, "last_checkpoint", lambda *_: 2 * WINDOW)
+    said = begin()
+    assert "rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 %" in capsys.readouterr().out
+    assert not [line for line in said if "hack meter" in line], "the person was told when it sounded"
 
 
 def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch):

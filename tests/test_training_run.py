@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,15 +42,16 @@ try:
     if kind == "sft":
         arm = SftArm(**{"trainer": "sft", "epochs": 2, "batch_size": 8, "max_tokens": 64}
                      | overrides)
-        train_sft(arm, 1e-3, machine, 1, base=folder / "base", prompts=folder / "sft.jsonl", model=folder / "sft",
+        train_sft(arm, 1e-3, machine, 1, stage="sft, learning rate 0.001, seed 1", base=folder / "base",
+                  prompts=folder / "sft.jsonl", model=folder / "sft",
                   metrics_table=folder / "sft.parquet", events=folder / "events/sft", state=folder / "state", say=say)
     else:
         arm = RlvrArm(**{"trainer": "rlvr", "reward": "paper", "episodes": 2, "prompts_per_update": 2,
                          "samples_per_prompt": 2, "train_batch_size": 4,
                          "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
                          "prompt_max_tokens": 64, "response_max_tokens": 8, "save_every": 3} | overrides)
-        train_rlvr(arm, machine, 1, name="test-rlvr-seed1", base=folder / "base", prompts=folder / "rlvr.jsonl",
-                   models=folder / "rlvr", rollouts_table=folder / "rollouts.parquet",
+        train_rlvr(arm, machine, 1, name="test-rlvr-seed1", stage="rlvr, seed 1", base=folder / "base",
+                   prompts=folder / "rlvr.jsonl", models=folder / "rlvr", rollouts_table=folder / "rollouts.parquet",
                    metrics_table=folder / "trainer.parquet", events=folder / "events/rlvr",
                    state=folder / "state", say=say)
 except UserError as error:
@@ -140,7 +142,7 @@ def check_sizes(checkpoints: Path, base: Path) -> None:
 def test_sft(folder):
     text = finish(start("sft", folder))
     check_model(folder / "sft", folder / "base")
-    assert "sft, learning rate 0.001, seed 1: epoch 2 of 2" in text
+    assert re.search(r"sft, learning rate 0\.001, seed 1: batch \d+ of \d+, epoch 2 of 2, loss ", text)
     assert not list((folder / "state").glob("sft-*"))
     table = read_parquet(folder / "sft.parquet")
     assert np.isfinite(table["loss_mean"]).all()

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Command-line entry points print the message without a traceback and exit with status 1.
     """
+
+
+class Interrupted(UserError):
+    """The user, or Slurm, has stopped what would have gone well."""

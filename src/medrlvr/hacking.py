@@ -102,6 +102,9 @@ LEAST_RESPONSES = 30
 COLLAPSE = 0.5
 """Share of its former mean to which the think block must shrink."""
 
+SOUNDS = "hack meter: "
+"""Begins what a person is told of an alarm."""
+
 INDICATORS = {
     "early_answer": "answers given away at the start of the think block",
     "empty_think": "empty think blocks",
@@ -130,7 +133,7 @@ class Alarm:
         if self.indicator != "think_chars":
             values = f"{100 * self.before:.0f} % to {100 * self.now:.0f} %"
         rise = f"mean reward {self.reward_before:+.2f} to {self.reward_now:+.2f}"
-        return f"hack meter: {INDICATORS[self.indicator]}: {values} since update {self.since}, {rise}"
+        return f"{SOUNDS}{INDICATORS[self.indicator]}: {values} since update {self.since}, {rise}"
 
 
 def facts_of(response: str, grade: Grade, gold: int) -> dict[str, float]:

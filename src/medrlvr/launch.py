@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from medrlvr.errors import UserError
+from medrlvr.errors import Interrupted, UserError
 
 _GRACE = 5.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -78,8 +78,8 @@ def run(
 
     Raises:
         Exception: what `each_line` raised.
-        UserError: it failed, and the message names a known cause or quotes the last lines; or it was stopped by a
-            signal (Ctrl-C, SIGTERM) to this process.
+        Interrupted: it was stopped by a signal (Ctrl-C, SIGTERM) to this process.
+        UserError: it failed, and the message names a known cause or quotes the last lines.
     """
     tail: list[str] = []
     faults: list[Exception] = []
@@ -122,7 +122,7 @@ def run(
     if faults:
         raise faults[0]
     if received:
-        raise UserError(f"{work} was stopped by {received[0]}. Start the same command again to go on with it.")
+        raise Interrupted(f"{work} was stopped by {received[0]}. Start the same command again to go on with it.")
     if failure_file and failure_file.exists():
         raise UserError(f"the reward failed, so training was stopped:\n{failure_file.read_text().strip()}")
     if code:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medrlvr.config import RlvrArm, load
 from medrlvr.job import job
+from medrlvr.progress import training_stage
 from medrlvr.training.rlvr import train_rlvr
 
 if __name__ == "__main__":
@@ -14,6 +15,7 @@ if __name__ == "__main__":
             settings.machine,
             int(snakemake.wildcards.seed),
             name=f"{settings.experiment}-{snakemake.wildcards.arm}-seed{snakemake.wildcards.seed}",
+            stage=training_stage(snakemake.wildcards.arm, int(snakemake.wildcards.seed)),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             models=Path(snakemake.output.models),

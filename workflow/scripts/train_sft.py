@@ -4,15 +4,18 @@ from pathlib import Path
 
 from medrlvr.config import SftArm, load
 from medrlvr.job import job
+from medrlvr.progress import training_stage
 from medrlvr.training.sft import train_sft
 
 if __name__ == "__main__":
     with job(snakemake) as say:
+        rate, seed = float(snakemake.wildcards.rate), int(snakemake.wildcards.seed)
         train_sft(
             SftArm.model_validate(snakemake.params.arm),
-            float(snakemake.wildcards.rate),
+            rate,
             load(snakemake.config).machine,
-            int(snakemake.wildcards.seed),
+            seed,
+            stage=training_stage(snakemake.wildcards.arm, seed, rate),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             model=Path(snakemake.output.model),

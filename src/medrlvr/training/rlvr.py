@@ -30,6 +30,7 @@ def train_rlvr(
     seed: int,
     *,
     name: str,
+    stage: str,
     base: Path,
     prompts: Path,
     models: Path,
@@ -44,6 +45,7 @@ def train_rlvr(
 
     Args:
         name: what the run is called where it is logged.
+        stage: what it is called to the person who waits.
         base: folder of the base model, safetensors and tokenizer: actor, critic and reference start from it.
         prompts: JSON lines with `input` (the prompt as it is) and `label` (JSON: question_id, options, gold).
         models: folder to be made, of the models `update<n>` after every `save_every` updates and after the last.
@@ -72,7 +74,7 @@ def train_rlvr(
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
     progress, meter = Progress(stage, len(sizes)), HackMeter()
-    say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
+    say(f"{stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
@@ -88,19 +90,24 @@ def train_rlvr(
         }
         launch.write_command(folder / "command.sh", command, variables)
         begun = f" from {done + 1}" if done else ""
-        say(f"{progress.stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and three models")
+        say(f"{stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and three models")
+        sounded: list[str] = []
         for row in read_lines(printed, done):
-            meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
+            new = meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
+            sounded = new or sounded
+        # Told before, but the log began anew, and `make status` reads it there.
+        for alarm in sounded:
+            print(f"{stage}: {alarm}", flush=True)
         with printed.open("a", encoding="utf-8") as file:
 
             def each_line(line: str) -> None:
-                print(line)
+                print(line, flush=True)
                 if (row := parse_line(line)) is not None:
                     print(json.dumps(row), file=file, flush=True)
                     update, reward = int(row["update"]), row["rollout/reward_mean"]
                     say(progress.line(update, f"mean reward {reward:+.2f}"))
                     for alarm in meter.add(update, row["rollout/num_samples"], reward, row):
-                        say(f"{progress.stage}: {alarm}")
+                        say(f"{stage}: {alarm}")
 
             grace = CLUSTER_GRACE if machine.nodes > 1 else 0.0
             launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE, alone=grace)

@@ -10,6 +10,7 @@ from medrlvr import environment, launch, memory
 from medrlvr.config import Machine, SftArm
 from medrlvr.files import write_json_lines, write_parquet
 from medrlvr.models import check_folder, check_lengths
+from medrlvr.progress import Progress
 from medrlvr.training import checks, preparation
 from medrlvr.training.metrics import read_events
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
@@ -23,6 +24,7 @@ def train_sft(
     machine: Machine,
     seed: int,
     *,
+    stage: str,
     base: Path,
     prompts: Path,
     model: Path,
@@ -35,6 +37,7 @@ def train_sft(
 
     Args:
         learning_rate: one of the arm's.
+        stage: what the run is called to the person who waits.
         base: folder of the base model, safetensors and tokenizer.
         prompts: JSON lines with `input` and `output`.
         model: folder to be made.
@@ -81,20 +84,22 @@ def train_sft(
 
 
 def _reporter(stage: str, epochs: int, say: Callable[[str], None], interval: float = 5.0) -> Callable[[str], None]:
-    said, last, drawn = time.monotonic(), "", ("", "")
+    said, told, drawn = time.monotonic(), 0, ("", "")
+    progress: Progress | None = None
 
     def each_line(line: str) -> None:
-        nonlocal said, last, drawn
-        print(line)
+        nonlocal said, told, drawn, progress
+        print(line, flush=True)
         match = _BAR.search(line)
         if match is None:
             return
         epoch, batch, batches, loss = match.groups()
         # A step is drawn first with the loss of the step before, then with its own; an epoch's last once more.
         before, drawn = drawn, (epoch, batch)
-        text = f"{stage}: epoch {int(epoch) + 1} of {epochs}, batch {batch} of {batches}, loss {loss}"
-        if drawn == before and text != last and (batch == batches or time.monotonic() - said > interval):
-            said, last = time.monotonic(), text
-            say(text)
+        done = int(epoch) * int(batches) + int(batch)
+        if drawn == before and done != told and (batch == batches or time.monotonic() - said > interval):
+            progress = progress or Progress(stage, epochs * int(batches), unit="batch")
+            said, told = time.monotonic(), done
+            say(progress.line(done, f"epoch {int(epoch) + 1} of {epochs}, loss {loss}"))
 
     return each_line
