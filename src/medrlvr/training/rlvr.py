@@ -16,7 +16,7 @@ from medrlvr.hacking import HackMeter
 from medrlvr.models import check_folder, check_lengths
 from medrlvr.progress import Progress
 from medrlvr.training import checks, preparation, rollouts
-from medrlvr.training.disk import check_disk, disk_needed
+from medrlvr.training.disk import check_disk, disk_needed, weights_in
 from medrlvr.training.metrics import parse_line, read_lines, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 
@@ -64,7 +64,7 @@ def train_rlvr(
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
     progress, meter = Progress(f"rlvr, seed {seed}", len(sizes)), HackMeter()
-    say(f"{progress.stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
+    say(f"{progress.stage}: {check_disk(disk_needed(weights_in(base), arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
