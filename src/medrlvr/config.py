@@ -299,6 +299,9 @@ class Miniature(Settings):
     """Only with base.source: rebuilt."""
 
 
+YAML = Path("config/config.yaml")
+"""The paper's experiment as a file, which overlays are merged over."""
+
 GROUPS = ("benchmarks", "modes", "arms", "checkpoints")
 """Settings that hold entries by name, which an overlay may add, change and remove."""
 
@@ -593,6 +596,38 @@ def load(
         lines = [f"  {_where(key, positions, command_line or {})}{'.'.join(key)}: {why}" for key, why in problems]
         raise UserError("the configuration cannot be used:\n" + "\n".join(lines)) from None
     return experiment
+
+
+def read(overlays: Sequence[str | Path]) -> Experiment:
+    """Read `YAML` with overlays merged over it key by key, as Snakemake does with those after --configfile.
+
+    Raises:
+        UserError: as `load`, or a file is missing or no YAML of keys.
+    """
+    # Among themselves first: an entry that one overlay removes and a later one names has config.yaml's other keys.
+    changes: dict[str, Any] = {}
+    for file in overlays:
+        changes = _merged(changes, _keys(Path(file)))
+    return load(_merged(_keys(YAML), changes), [YAML, *overlays])
+
+
+def _keys(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: is no configuration: it should hold keys, such as `experiment: mine`.")
+    return values
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = under.get(key)
+        nested = isinstance(value, Mapping)
+        merged[key] = _merged(below if isinstance(below, Mapping) else {}, value) if nested else value
+    return merged
 
 
 def _likened(values: Mapping[str, Any]) -> dict[str, Any]:

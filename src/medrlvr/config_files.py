@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from medrlvr.config import GROUPS, Experiment
+from medrlvr.config import GROUPS, YAML, Experiment
 from medrlvr.files import write_text
 
-YAML = Path("config/config.yaml")
 SCHEMA = Path("config/schema.json")
 _WIDTH = 118
 _HEADER = """\
