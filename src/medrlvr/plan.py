@@ -1,12 +1,13 @@
 """What a run would do, before anything is started: what runs and why, what it takes, and the commands.
 
-Times of a step that has run before are measured: Snakemake's own tables beside the results say them. Others are counted,
-for GPUs only, from tokens and parameters and from what is assumed of the machine; then a range is told, never one number.
+Times of a step that has run before are measured: the tables beside the results say them. Others are counted, for GPUs
+only, from tokens and parameters and from what is assumed of the machine; then a range is told, never one number.
 """
 
 import math
 import shlex
 import shutil
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -314,7 +315,7 @@ def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[st
 
 
 def measured(job: Job, jobs: Sequence[Job], folders: Mapping[Path, frozenset[str]]) -> Time | None:
-    """Return the time of a job's last run or, where it never ran, the mean of its rule's and arm's; None: there is none.
+    """Return the time of a job's last run, or the mean of its rule's and arm's; None where none has run.
 
     Args:
         jobs: of the whole graph.
@@ -339,7 +340,7 @@ def _seconds(benchmark: Path) -> float:
 
 
 def times(jobs: Sequence[Job], experiment: Experiment, facts: Facts, results: Path) -> list[Time | None]:
-    """Return for each job what it takes, None where that is not known; what was measured comes before what is counted."""
+    """Return for each job what it takes, None where that is not known; what was measured goes before arithmetic."""
     folders = comparable(experiment, results)
     return [measured(job, jobs, folders) or arithmetic(job, experiment, facts) for job in jobs]
 
@@ -441,7 +442,9 @@ def render(
         "",
     ]
     lines += [*_whole(pairs, experiment, facts, side_by_side=profile is not None), ""]
-    lines += [*_bases({estimate.basis for _, estimate in pairs if estimate}, experiment.machine, facts), ""]
+    for basis in _bases({estimate.basis for _, estimate in pairs if estimate}, experiment.machine, facts):
+        lines += textwrap.wrap(basis, 110, subsequent_indent="  ", break_on_hyphens=False)
+    lines.append("")
     if absent:
         lines += ["Files that are not there:", *(f"  {file}" for file in absent), ""]
     late = _late(pairs)
@@ -524,17 +527,22 @@ def _bases(bases: set[str], machine: Machine, facts: Facts) -> Iterable[str]:
     if any(basis.startswith("measured") for basis in bases):
         yield "measured: what the step, or another of its rule, took when it ran last, with the settings of then."
     if "arithmetic" in bases and facts.weights is not None:
-        short, long = f"{SHORT_RESPONSE_TOKENS:,}", "as long as they may be"
-        yield f"arithmetic: {facts.weights.parameters:,} parameters, 2 operations a token forward and 4 backward,"
-        yield f"  {'once more forward for the activations, ' if machine.gradient_checkpointing else ''}no attention. ASSUMED:"
-        yield f"  a GPU with {PEAK / 1e12:.0f} TFLOP/s in bfloat16 (an A100's peak; newer kinds do more), of which training"
-        yield f"  reaches {TRAINING_SHARE:.0%} and generation {GENERATION_SHARE:.0%}, each {EITHER_WAY} times faster or slower;"
-        yield f"  prompts of {PROMPT_TOKENS} tokens; responses of {short} (the paper's, by their characters) or {long}."
-        yield "  Not counted: starts of engines, saving, offload. A run that was stopped goes on and takes less."
+        again = ", once more forward for the activations" if machine.gradient_checkpointing else ""
+        yield (
+            f"arithmetic: {facts.weights.parameters:,} parameters; 2 operations a token forward, 4 backward{again};"
+            " attention, starts of engines, saving and offload are not counted. ASSUMED:"
+            f" GPUs of {PEAK / 1e12:.0f} TFLOP/s in bfloat16 (an A100's peak; newer kinds do more), of which training"
+            f" reaches {TRAINING_SHARE:.0%} and generation {GENERATION_SHARE:.0%}, or {EITHER_WAY} times less or more;"
+            f" prompts of {PROMPT_TOKENS} tokens; responses of {SHORT_RESPONSE_TOKENS} (the paper's, by their"
+            " characters) up to the longest allowed. A run that was stopped goes on, and takes less than is said here."
+        )
     if not bases:
-        yield "Times are measured as soon as a step has run once here."
-    yield "disk: of the models, the trainer's checkpoints and all responses; tables, answers and the page are little, and"
-    yield "  the hub's own cache, which has a downloaded base once more, lies elsewhere. cached: nothing has changed."
+        yield "A step's time is known once it has run here; before, GPUs' by arithmetic."
+    yield (
+        "disk: models, the trainer's checkpoints, all responses. Tables, answers and the page are little; the hub's own"
+        " cache, which has a downloaded base once more, lies elsewhere."
+    )
+    yield "cached: there, and neither settings nor inputs have changed since."
 
 
 def _late(pairs: Iterable[tuple[Job, Time | None]]) -> list[str]:

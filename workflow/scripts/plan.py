@@ -12,31 +12,15 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.cli import main as snakemake_main
 from snakemake.logging import logger
-from snakemake.utils import update_config
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from medrlvr.config import Experiment, load
-from medrlvr.config_files import YAML
+from medrlvr.config import read
 from medrlvr.data.registry import load_registry
 from medrlvr.environment import check_device
 from medrlvr.errors import UserError
 from medrlvr.plan import Job, absent_files, gather_facts, render
-
-
-def read_experiment(files: list[str]) -> Experiment:
-    """The overlays over config.yaml, in their order, as Snakemake merges them."""
-    values: dict = {}
-    for file in [YAML, *map(Path, files)]:
-        if not file.is_file():
-            raise UserError(f"there is no configuration file {file}.")
-        try:
-            update_config(values, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-        except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-            raise UserError(f"{file} is no YAML file of settings: {error}") from None
-    return load(values, [YAML, *files])
 
 
 def dry_run(*arguments: str) -> list:
@@ -74,7 +58,7 @@ def main() -> None:
     parser.add_argument("--profile")
     parser.add_argument("overlays", nargs="*")
     given = parser.parse_args()
-    experiment = read_experiment(given.overlays)
+    experiment = read(given.overlays)
     arguments = ["--profile", given.profile] if given.profile else []
     arguments += ["--configfile", *given.overlays] if given.overlays else []
     reasons = {(one.rule_name, *one.output): one.reason for one in dry_run(*arguments)}
