@@ -90,7 +90,7 @@ def test_the_work_of_sft_and_of_asking() -> None:
 
 
 def test_the_papers_run_is_a_range_of_hours() -> None:
-    """10,178 questions and 14 again fill steps: 815,360 responses; 22 operations a token in training, 2 in generation."""
+    """10,178 questions, 14 of them twice: 815,360 responses; 22 operations a token train, 2 generate."""
     found = arithmetic(RLVR, PAPER, FACTS)
     tokens = {short: 815_360 * (340 + short) * 3_085_938_688 for short in (270, 1024)}
     seconds = {short: work * (2 / 0.1 + 22 / 0.3) / (4 * 312e12) for short, work in tokens.items()}
