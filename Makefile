@@ -42,6 +42,10 @@ smollm2: $(STAMP) ## run a real small model on the real exams: make smollm2 MIRR
 	@MEDRLVR_MIRROR="$(or $(MIRROR),$(MEDRLVR_MIRROR))" $(SNAKEMAKE) --configfile config/smollm2.yaml $(ARGS)
 	@! test -e results/smollm2/report.html || echo "The page: results/smollm2/report.html"
 
+.PHONY: plan
+plan: $(STAMP) ## show what would run, why, and what it takes: make plan [CONFIG="config/a.yaml config/b.yaml"] [PROFILE=slurm]
+	@$(RUN) workflow/scripts/plan.py $(if $(PROFILE),--profile "$(PROFILE)") $(CONFIG)
+
 .PHONY: ask
 ask: $(STAMP) ## put one question to a model: make ask MODEL=folder [QUESTION=id or file.json] [MODE=direct]
 	@test -n "$(MODEL)" || { echo "Which model? make ask MODEL=results/miniature/models/rlvr/seed1" >&2; exit 1; }

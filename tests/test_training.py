@@ -20,6 +20,7 @@ from medrlvr.grading import grade
 from medrlvr.hacking import WINDOW, facts_of
 from medrlvr.models import check_folder, drop_weights
 from medrlvr.progress import Progress
+from medrlvr.shapes import known_shape, read_shape
 from medrlvr.training import checks, disk, metrics, preparation, rlvr, rollouts, sft
 
 PRINTED = (
@@ -300,22 +301,40 @@ def numbers_in_the_base() -> tuple[int, int]:
 def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses():
     whole, embedding = numbers_in_the_base()
     others = sum(file.stat().st_size for file in MODEL.iterdir() if file.suffix != ".safetensors")
-    needed = disk.disk_needed(MODEL, ARM, CPU, [4] * 7)
+    needed = disk.disk_needed(disk.weights_in(MODEL), ARM, CPU, [4] * 7)
     # Updates 2, 4 and 6 and the last; of two of them actor and critic: the parameters and three float32 of Adam.
     assert needed.models == 4 * (4 * (whole + embedding) + others)
     assert needed.trainer == 2 * 2 * 16 * whole
     assert needed.rollouts == 56 * 1250
-    gpu = disk.disk_needed(MODEL, ARM, CPU.model_copy(update={"device": "gpu", "zero_stage": 3}), [4] * 7)
+    gpu = disk.disk_needed(
+        disk.weights_in(MODEL), ARM, CPU.model_copy(update={"device": "gpu", "zero_stage": 3}), [4] * 7
+    )
     assert (gpu.models, gpu.trainer) == (4 * (2 * whole + others), 2 * 2 * 12 * whole)
-    assert disk.disk_needed(MODEL, ARM, CPU, [4]).trainer == 0
+    assert disk.disk_needed(disk.weights_in(MODEL), ARM, CPU, [4]).trainer == 0
 
 
-def test_the_documents_tell_what_the_papers_experiment_takes(monkeypatch):
-    """Qwen2.5-3B, by the count of its numbers; the hub has the file."""
+def test_what_sft_takes_is_one_model_and_the_states_of_its_last_epochs():
+    whole, embedding = numbers_in_the_base()
+    arm = Experiment().arms["sft"].model_copy(update={"epochs": 4})
+    needed = disk.sft_disk_needed(disk.Weights(whole, embedding, 7), arm, CPU)
+    assert (needed.models, needed.trainer, needed.rollouts) == (4 * (whole + embedding) + 7, 2 * 16 * whole, 0)
+    once = disk.sft_disk_needed(disk.Weights(whole, embedding, 7), arm.model_copy(update={"epochs": 1}), CPU)
+    assert once.trainer == 16 * whole
+
+
+def test_a_shape_takes_the_disk_that_its_folder_does():
+    counted, read = disk.weights_of(read_shape(MODEL)), disk.weights_in(MODEL)
+    assert (counted.parameters, counted.tied, counted.others) == (read.parameters, read.tied, 0)
+
+
+def test_the_documents_tell_what_the_papers_experiment_takes():
+    """Qwen2.5-3B, by its shape; the hub has the file."""
     arm = Experiment().arms["rlvr"]
-    monkeypatch.setattr(disk, "tensor_sizes", lambda base: {"all": 3_085_938_688})
     needed = disk.disk_needed(
-        MODEL, arm, Machine(), rollouts.update_sizes(10_178, arm.prompts_per_update, arm.episodes)
+        disk.weights_of(known_shape("Qwen/Qwen2.5-3B")),
+        arm,
+        Machine(),
+        rollouts.update_sizes(10_178, arm.prompts_per_update, arm.episodes),
     )
     parts = [round(size / GB) for size in (needed.models, needed.trainer, needed.rollouts)]
     text = Path("docs/configuration.md").read_text(encoding="utf-8")

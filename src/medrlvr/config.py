@@ -387,6 +387,15 @@ class Experiment(Settings):
             sets |= {f"{name}_{control}": (name, control) for control in benchmark.controls}
         return sets
 
+    def sets_of(self, model: str) -> dict[str, tuple[str, ...]]:
+        """What `model` is asked in the end -> its modes: benchmarks in all of them, their controls in the first."""
+        modes = self.modes_of(model)
+        return {name: modes[:1] if control else modes for name, (_, control) in self.asked().items()}
+
+    def held_out(self) -> dict[str, str]:
+        """What is held out from training -> its data set: the development questions and the benchmarks."""
+        return {"development": self.data.development} | {name: one.data for name, one in self.benchmarks.items()}
+
     def titles(self) -> dict[str, str]:
         """As tables show them, by the names of `asked()`."""
         return {

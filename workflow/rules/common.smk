@@ -67,9 +67,7 @@ SFT_RUNS = [
 ]
 
 # What is held out from training, and how many questions of each set are drawn (None: all).
-HELD_OUT = {"development": EXPERIMENT.data.development} | {
-    name: benchmark.data for name, benchmark in EXPERIMENT.benchmarks.items()
-}
+HELD_OUT = EXPERIMENT.held_out()
 ROWS = {"train": EXPERIMENT.data.train_rows, "development": EXPERIMENT.data.development_rows} | {
     name: benchmark.rows for name, benchmark in EXPERIMENT.benchmarks.items()
 }
@@ -172,12 +170,6 @@ def question_tables(names):
 
 def raw_file(wildcards):
     return f"{RESULTS}/data/raw/{SOURCES[f'{wildcards.dataset}/{wildcards.split}'].raw_file}"
-
-
-def sets_of(model):
-    """What a model is asked in the end, and how: benchmarks in all of its modes, their controls in the first."""
-    modes = EXPERIMENT.modes_of(model)
-    return {name: modes[:1] if control else modes for name, (_, control) in ASKED.items()}
 
 
 def settings_of(modes):

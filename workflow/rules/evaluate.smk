@@ -41,7 +41,7 @@ rule generate_answers:
         gres=gres(1),
     params:
         **ASKING,
-        sets=lambda wildcards: sets_of(wildcards.model),
+        sets=lambda wildcards: EXPERIMENT.sets_of(wildcards.model),
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(wildcards.model)),
         stage="{model}",
     conda:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medrlvr.config import Machine, RlvrArm
+from medrlvr.config import Machine, RlvrArm, SftArm
 from medrlvr.errors import UserError
 from medrlvr.models import tensor_sizes
+from medrlvr.shapes import Shape
 from medrlvr.training.openrlhf import CHECKPOINTS_KEPT
 
 _OPTIMISER = 12
@@ -35,27 +36,69 @@ class Disk:
     rollouts: int
 
 
-def disk_needed(base: Path, arm: RlvrArm, machine: Machine, sizes: Sequence[int]) -> Disk:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What of a base model decides the disk that its training takes.
+
+    Attributes:
+        parameters: how many.
+        tied: how many of them are an embedding that is the output layer too; 0 where that has its own.
+        others: bytes of the files beside the weights.
+    """
+
+    parameters: int
+    tied: int
+    others: int
+
+
+def weights_in(base: Path) -> Weights:
+    """Return the facts of the model in a folder; the critic has no more parameters than it, but for one row."""
+    tensors = tensor_sizes(base)
+    others = sum(file.stat().st_size for file in base.iterdir() if file.suffix != ".safetensors")
+    # The embedding is the largest tensor.
+    tied = 0 if "lm_head.weight" in tensors else max(tensors.values())
+    return Weights(sum(tensors.values()), tied, others)
+
+
+def weights_of(shape: Shape) -> Weights:
+    """Return the facts of a model that is not fetched yet; its tokenizer, some MB, is not counted."""
+    return Weights(shape.parameters, shape.embedding if shape.tied else 0, 0)
+
+
+def disk_needed(weights: Weights, arm: RlvrArm, machine: Machine, sizes: Sequence[int]) -> Disk:
     """Return what a run takes from its beginning.
 
     Args:
-        base: folder of the base model; the critic has no more parameters than it, but for one row.
+        weights: of the base model.
         sizes: prompts of every update, as `rollouts.update_sizes` returns them.
     """
-    tensors = tensor_sizes(base)
-    parameters, width = sum(tensors.values()), 2 if machine.device == "gpu" else 4
-    whole = machine.zero_stage < 3
-    # Below stage 3 OpenRLHF saves an embedding that is the output layer too under both names; it is the largest tensor.
-    twice = max(tensors.values()) if whole and "lm_head.weight" not in tensors else 0
-    others = sum(file.stat().st_size for file in base.iterdir() if file.suffix != ".safetensors")
     saves = len(sizes) // arm.save_every
-    # In stage 3 the checkpoint holds parameters as the optimiser's copy alone.
-    state = parameters * (_OPTIMISER + (width if whole else 0))
     return Disk(
-        models=(saves + 1) * ((parameters + twice) * width + others),
-        trainer=min(saves, CHECKPOINTS_KEPT) * 2 * state,
+        models=(saves + 1) * _model(weights, machine),
+        trainer=min(saves, CHECKPOINTS_KEPT) * 2 * _state(weights, machine),
         rollouts=sum(sizes) * arm.samples_per_prompt * (_GRADE + _TOKEN * arm.response_max_tokens),
     )
+
+
+def sft_disk_needed(weights: Weights, arm: SftArm, machine: Machine) -> Disk:
+    """Return what SFT with one learning rate takes from its beginning; its state is saved after every epoch."""
+    kept = min(arm.epochs, CHECKPOINTS_KEPT)
+    return Disk(models=_model(weights, machine), trainer=kept * _state(weights, machine), rollouts=0)
+
+
+def _width(machine: Machine) -> int:
+    return 2 if machine.device == "gpu" else 4
+
+
+def _model(weights: Weights, machine: Machine) -> int:
+    # Below stage 3 OpenRLHF saves an embedding that is the output layer too under both names.
+    twice = weights.tied if machine.zero_stage < 3 else 0
+    return (weights.parameters + twice) * _width(machine) + weights.others
+
+
+def _state(weights: Weights, machine: Machine) -> int:
+    # In stage 3 the checkpoint holds parameters as the optimiser's copy alone.
+    return weights.parameters * (_OPTIMISER + (_width(machine) if machine.zero_stage < 3 else 0))
 
 
 def check_disk(needed: Disk, folder: Path) -> str:
@@ -69,19 +112,20 @@ def check_disk(needed: Disk, folder: Path) -> str:
     """
     there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     whole, free = needed.models + needed.trainer + needed.rollouts, shutil.disk_usage(folder).free
-    size = f"{_gb(whole)} of disk in {folder}{f', {_gb(there)} of it there' if there >= _SHOWN else ''}"
+    size = f"{gigabytes(whole)} of disk in {folder}{f', {gigabytes(there)} of it there' if there >= _SHOWN else ''}"
     if free < whole - there:
         mount = next(place for place in (folder, *folder.parents) if place.is_mount())
         raise UserError(
-            f"training takes up to {size}; the file system at {mount} has {_gb(free)} free.\n"
-            f"  models saved on the way: {_gb(needed.models)}\n"
-            f"  the trainer's checkpoints: {_gb(needed.trainer)}\n"
-            f"  responses: {_gb(needed.rollouts)}\n"
+            f"training takes up to {size}; the file system at {mount} has {gigabytes(free)} free.\n"
+            f"  models saved on the way: {gigabytes(needed.models)}\n"
+            f"  the trainer's checkpoints: {gigabytes(needed.trainer)}\n"
+            f"  responses: {gigabytes(needed.rollouts)}\n"
             "Raise the arm's save_every to save fewer models, or move results/ to a larger disk and put a link in its"
             " place."
         )
-    return f"at most {size}; {_gb(free)} free"
+    return f"at most {size}; {gigabytes(free)} free"
 
 
-def _gb(size: int) -> str:
+def gigabytes(size: int) -> str:
+    """Return bytes in words: 173 GB, 4.20 GB."""
     return f"{size / 1e9:,.{0 if size >= 1e10 else 2}f} GB"

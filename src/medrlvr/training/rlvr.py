@@ -16,7 +16,7 @@ from medrlvr.hacking import HackMeter
 from medrlvr.models import check_folder, check_lengths
 from medrlvr.progress import Progress
 from medrlvr.training import checks, preparation, rollouts
-from medrlvr.training.disk import check_disk, disk_needed
+from medrlvr.training.disk import check_disk, disk_needed, weights_in
 from medrlvr.training.metrics import parse_line, read_lines, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 
@@ -62,7 +62,6 @@ def train_rlvr(
     rewards.find(arm.reward)
     environment.check_wandb(machine)
     check_folder(base)
-    stage = f"rlvr, seed {seed}"
     if machine.device == "gpu":
         say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
@@ -74,7 +73,7 @@ def train_rlvr(
     folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
     paths = Paths.inside(folder, base, name)
     progress, meter = Progress(stage, len(sizes)), HackMeter()
-    say(f"{stage}: {check_disk(disk_needed(base, arm, machine, sizes), folder)}")
+    say(f"{stage}: {check_disk(disk_needed(weights_in(base), arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
     done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)

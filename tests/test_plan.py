@@ -1,0 +1,328 @@
+"""What a run is said to take: numbers by hand, and the whole plan as a person sees it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline import snakemake
+
+from medrlvr.config import Experiment, Mode, RlvrArm, SftArm
+from medrlvr.data.registry import load_registry
+from medrlvr.plan import (
+    Facts,
+    Job,
+    Space,
+    Time,
+    Work,
+    absent_files,
+    arithmetic,
+    asking_work,
+    cause,
+    comparable,
+    gpus_of,
+    longest_chain,
+    measured,
+    peak_space,
+    render,
+    rlvr_work,
+    sft_work,
+    space,
+    times,
+)
+from medrlvr.training.disk import Weights
+
+PAPER = Experiment()
+RESULTS = Path("results/med_rlvr")
+FACTS = Facts(
+    train=10_178,
+    held_out={"development": 1272, "medqa": 1273, "mmlu_pro_health": 818},
+    weights=Weights(3_085_938_688, 311_164_928, 0),
+    free=10**13,
+)
+# Four prompts in one update, each sampled twice.
+ONE_UPDATE = RlvrArm(
+    trainer="rlvr", reward="paper", episodes=1, prompts_per_update=4, samples_per_prompt=2, train_batch_size=8
+)
+
+
+def job(rule: str, reason: str | None = "Missing output files: x", **others) -> Job:
+    given = {"wildcards": {}, "inputs": (), "outputs": (), "benchmark": f"{RESULTS}/benchmarks/{rule}.tsv"} | others
+    return Job(rule=rule, reason=reason, **given)
+
+
+RLVR = job("train_rlvr", wildcards={"arm": "rlvr", "seed": "1"}, benchmark=f"{RESULTS}/benchmarks/a/seed1.tsv")
+
+
+def test_the_work_of_one_update_is_that_of_its_tokens() -> None:
+    """8 responses of 3 + 5 tokens are 64; each costs 10 parameters twice forward, and once more four times backward."""
+    work = rlvr_work(ONE_UPDATE, False, 10, 4, 3, 5)
+    # Policy, reference and critic look at it; policy and critic learn.
+    assert work == Work(generation=2 * 10 * 64, training=(3 * 2 + 2 * 6) * 10 * 64)
+    assert rlvr_work(ONE_UPDATE, True, 10, 4, 3, 5).training == (3 * 2 + 2 * 8) * 10 * 64
+    alone = ONE_UPDATE.model_copy(update={"estimator": "grpo", "kl_coefficient": 0.0, "ppo_epochs": 3})
+    assert rlvr_work(alone, False, 10, 4, 3, 5).training == (1 * 2 + 3 * 6) * 10 * 64
+    # Three rows become four, as the trainer fills an optimiser step; of many only `rows` are taken.
+    assert rlvr_work(ONE_UPDATE, False, 10, 3, 3, 5) == work
+    assert rlvr_work(ONE_UPDATE.model_copy(update={"rows": 4}), False, 10, 99, 3, 5) == work
+    assert rlvr_work(ONE_UPDATE.model_copy(update={"episodes": 5}), False, 10, 4, 3, 5).generation == 5 * 1280
+
+
+def test_work_becomes_time_by_what_is_assumed() -> None:
+    # 312e12 a second on each of two GPUs, a tenth of it in generation, three tenths in training.
+    assert Work(generation=312e12, training=0).seconds(2) == pytest.approx(5)
+    assert Work(generation=0, training=312e12 * 3).seconds(1) == pytest.approx(10)
+
+
+def test_the_work_of_sft_and_of_asking() -> None:
+    arm = SftArm(trainer="sft", epochs=3)
+    assert sft_work(arm, False, 10, 4, 7) == Work(generation=0, training=6 * 10 * 3 * 4 * 7)
+    assert sft_work(arm, True, 10, 4, 7).training == 8 * 10 * 3 * 4 * 7
+    asked = [
+        (5, Mode(prompt="chain_of_thought", answer="tagged", max_tokens=100, samples=2)),
+        (5, Mode(prompt="direct", answer="constrained", max_tokens=100)),
+    ]
+    assert asking_work(asked, 3, 10, 20, 50).generation == 2 * 10 * 3 * (5 * 2 * 70 + 5 * 21)
+    assert asking_work(asked, 3, 10, 20, float("inf")).generation == 2 * 10 * 3 * (5 * 2 * 120 + 5 * 21)
+
+
+def test_the_papers_run_is_a_range_of_hours() -> None:
+    """10,178 questions, 14 of them twice: 815,360 responses; 22 operations a token train, 2 generate."""
+    found = arithmetic(RLVR, PAPER, FACTS)
+    tokens = {short: 815_360 * (340 + short) * 3_085_938_688 for short in (270, 1024)}
+    seconds = {short: work * (2 / 0.1 + 22 / 0.3) / (4 * 312e12) for short, work in tokens.items()}
+    assert found == Time(pytest.approx(seconds[270] / 2), pytest.approx(seconds[1024] * 2), "arithmetic")
+    assert 15 * 3600 < found.low < 17 * 3600 and 140 * 3600 < found.high < 145 * 3600
+
+
+def test_without_gpus_or_a_size_nothing_is_invented() -> None:
+    on_cpu = PAPER.model_copy(update={"machine": PAPER.machine.model_copy(update={"device": "cpu"})})
+    assert arithmetic(RLVR, on_cpu, FACTS) is None
+    assert arithmetic(job("find_duplicates"), PAPER, FACTS) is None
+    unknown = Facts(train=10_178, held_out=FACTS.held_out, weights=None, free=0)
+    assert arithmetic(RLVR, PAPER, unknown) is None and space(RLVR, PAPER, unknown) is None
+
+
+def test_who_is_asked_what_decides_the_time_of_asking() -> None:
+    curve, development, base = (
+        arithmetic(job(rule, wildcards=wildcards), PAPER, FACTS)
+        for rule, wildcards in (
+            ("generate_curve", {"arm": "rlvr", "seed": "1"}),
+            ("generate_development", {"arm": "rlvr", "seed": "1"}),
+            ("generate_answers", {"model": "base"}),
+        )
+    )
+    # 28 candidates and the base on all 3,363 questions; the candidates on 1,272.
+    assert curve.high / development.high == pytest.approx(29 * 3363 / (28 * 1272))
+    # Chain of thought on both benchmarks and their four controls; direct and constrained on the two.
+    tokens = 3 * 2091 * (340 + 1024) + 2091 * (340 + 8) + 2091 * 341
+    assert base.high == pytest.approx(2 * 2 * 3_085_938_688 * tokens / (0.1 * 312e12))
+
+
+def test_gpus_are_those_that_the_step_holds() -> None:
+    machine = PAPER.machine.model_copy(update={"nodes": 2})
+    held = {rule: gpus_of(rule, machine) for rule in ("train_rlvr", "train_sft", "generate_curve", "score_answers")}
+    assert held == {"train_rlvr": (2, 4), "train_sft": (1, 4), "generate_curve": (1, 1), "score_answers": (1, 0)}
+
+
+def benchmark(file: Path, seconds: float) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t-\n")
+
+
+def test_what_was_measured_goes_before_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arm = {"arm": "rlvr"}
+    others = [
+        job("train_rlvr", wildcards=arm | {"seed": seed}, benchmark=f"{RESULTS}/benchmarks/a/seed{seed}.tsv")
+        for seed in "23"
+    ]
+    jobs = [RLVR, *others]
+    assert [estimate.basis for estimate in times(jobs, PAPER, FACTS, RESULTS)] == ["arithmetic"] * 3
+    # Another experiment's counts where its page says that it was the same.
+    elsewhere = Path("results/other")
+    benchmark(elsewhere / "benchmarks/a/seed1.tsv", 50)
+    assert times(jobs, PAPER, FACTS, RESULTS)[0].basis == "arithmetic"
+
+    def says(experiment: Experiment) -> None:
+        (elsewhere / "config.yaml").write_text(yaml.safe_dump(experiment.overlay()))
+
+    says(PAPER.model_copy(update={"title": "Other"}))
+    assert times(jobs, PAPER, FACTS, RESULTS)[0] == Time(50, 50, "measured in results/other")
+    says(PAPER.model_copy(update={"machine": PAPER.machine.model_copy(update={"zero_stage": 2})}))
+    assert list(comparable(PAPER, RESULTS)) == [RESULTS]
+    longer = PAPER.arms["rlvr"].model_copy(update={"episodes": 20})
+    says(PAPER.model_copy(update={"arms": PAPER.arms | {"rlvr": longer}}))
+    assert comparable(PAPER, RESULTS)[elsewhere] == {"sft"}
+    assert times(jobs, PAPER, FACTS, RESULTS)[0].basis == "arithmetic"
+    (elsewhere / "config.yaml").write_text("machin: {}\n")
+    assert list(comparable(PAPER, RESULTS)) == [RESULTS], "an older version's is left out"
+    # Its own runs before all: this job's, else the mean of its rule's and arm's.
+    benchmark(RESULTS / "benchmarks/a/seed2.tsv", 100)
+    benchmark(RESULTS / "benchmarks/a/seed3.tsv", 200)
+    assert [one.low for one in times(jobs, PAPER, FACTS, RESULTS)] == [150, 100, 200]
+    other_arm = job("train_rlvr", wildcards={"arm": "mine"}, benchmark=f"{RESULTS}/benchmarks/mine/seed1.tsv")
+    assert measured(other_arm, [*jobs, other_arm], {RESULTS: frozenset({"rlvr", "mine"})}) is None
+
+
+def test_the_first_cause_is_said_in_words() -> None:
+    follows = "Input files updated by another job: results/a"
+    assert cause(follows) == "a step before it runs"
+    assert cause(f"Missing output files: x, y; {follows}") == "not there yet"
+    assert cause(f"{follows}; Set of input files has changed since last execution") == "set of input files has changed"
+    assert cause("Params have changed since last execution: before: 1 now: 2") == "settings have changed"
+    assert cause("Updated input files: x") == "an input is newer"
+
+
+def test_the_longest_chain_waits_for_files() -> None:
+    jobs = [
+        job("a", outputs=("1",)),
+        job("b", inputs=("1",), outputs=("2",)),
+        job("c", inputs=("1", "elsewhere"), outputs=("3",)),
+        job("d", inputs=("2", "3"), outputs=("4",)),
+        job("alone", outputs=("5",)),
+    ]
+    assert longest_chain(jobs, [1, 10, 20, 3, 5]) == (24, ["a", "c", "d"])
+    assert longest_chain(jobs, [1, 0, 0, 3, 50]) == (50, ["alone"])
+    assert longest_chain(jobs, [1, 2, 0, 3, 0]) == (6, ["a", "b", "d"])
+
+
+def test_runs_stand_beside_what_the_others_left_or_all_at_once() -> None:
+    spaces = [Space(peak=100, left=10), Space(peak=60, left=50), Space(peak=7, left=7)]
+    assert peak_space(spaces, side_by_side=True) == 167
+    assert peak_space(spaces, side_by_side=False) == 67 + 90
+    assert peak_space([], side_by_side=False) == 0
+
+
+def test_what_a_run_leaves_are_two_models_unless_all_are_kept() -> None:
+    found = space(RLVR, PAPER, FACTS)
+    model, responses = 2 * 3_085_938_688, 815_360 * (1000 + 5 * 1024)
+    assert found.left == 2 * model + responses
+    assert found.peak == 28 * model + responses + 2 * 2 * 12 * 3_085_938_688
+    keeping = PAPER.evaluation.model_copy(update={"keep_checkpoints": True})
+    assert space(RLVR, PAPER.model_copy(update={"evaluation": keeping}), FACTS).left == 28 * model + responses
+
+
+def shown(jobs: list[Job], facts: Facts = FACTS, **others) -> str:
+    return render(jobs, PAPER, facts, RESULTS, **{"files": [], "profile": None} | others)
+
+
+def test_when_all_is_there_nothing_is_to_do() -> None:
+    text = shown([job("train_rlvr", reason=None), job("render_report", reason=None)])
+    assert "Nothing to do: all 2 steps are there; results/med_rlvr/report.html is there." in text
+    assert "snakemake" not in text
+
+
+def test_the_plan_warns_of_too_little_disk_and_time() -> None:
+    late = Job(**{name: getattr(RLVR, name) for name in Job.__dataclass_fields__} | {"limit": 3600.0})
+    text = shown([late], Facts(train=FACTS.train, held_out=FACTS.held_out, weights=FACTS.weights, free=10**9))
+    assert "1.00 GB free: NOT ENOUGH" in text
+    assert "train_rlvr may take 16 to 140 h; set-resources allows it 1 h 00 min" in text
+    calm = shown([RLVR])
+    assert "NOT ENOUGH" not in calm and "may stop" not in calm and "ASSUMED" in calm
+
+
+def test_a_measured_plan_assumes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    benchmark(Path(RLVR.benchmark), 7200)
+    text = shown([RLVR], device_problem="there is no GPU")
+    assert "One after another: 2 h 00 min\n" in text
+    assert re.search(r"train_rlvr +1 +0 +4 +8 +2 h 00 min +326 GB +measured +not there yet", text)
+    assert "ASSUMED" not in text
+    assert "there is no GPU" in text
+    assert "there is no GPU" not in shown([RLVR], device_problem="there is no GPU", profile="slurm")
+
+
+def test_files_that_are_looked_for_in_vain_are_named(tmp_path: Path) -> None:
+    sources = load_registry("config/datasets.tsv")
+    wanted = [
+        job("fetch_dataset", wildcards={"dataset": dataset, "split": split})
+        for dataset, split in (("medqa", "test"), ("medqa_4_options", "train_partial"))
+    ]
+    # What the hub has, is not asked for here; what no hub has, must be in a mirror.
+    assert [line.split(":")[0] for line in absent_files(wanted, sources, None)] == ["medqa_4_options/train_partial"]
+    assert len(absent_files(wanted, sources, str(tmp_path))) == 2
+    (tmp_path / "medqa").mkdir()
+    (tmp_path / "medqa/test.jsonl").touch()
+    assert len(absent_files(wanted, sources, str(tmp_path))) == 1
+    assert absent_files([job("fetch_dataset", reason=None)], sources, None) == []
+
+
+def plan(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MEDRLVR_")}
+    command = [sys.executable, "workflow/scripts/plan.py", *arguments]
+    environment["PYTHONPATH"] = "src"
+    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+
+
+def rows(text: str) -> dict[str, tuple[int, int]]:
+    """Step -> how many run and how many are cached."""
+    found = re.findall(r"^(\w+) +(\d+) +(\d+)(?: |$)", text, re.MULTILINE)
+    return {rule: (int(run), int(cached)) for rule, run, cached in found}
+
+
+def files(clone: Path) -> list[Path]:
+    return sorted((clone / "results").rglob("*"))
+
+
+def test_the_miniature_is_planned_from_nothing_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "new.yaml"
+    overlay.write_text("experiment: never_run\n")
+    before = files(clone)
+    result = plan(clone, "config/miniature.yaml", str(overlay))
+    assert result.returncode == 0, result.stderr
+    found = rows(result.stdout)
+    assert (found["normalise_questions"], found["train_rlvr"], found["generate_answers"]) == ((4, 0), (1, 0), (4, 0))
+    assert {cached for _, cached in found.values()} == {0} and len(found) == 25
+    assert f".venv/bin/snakemake --cores all --configfile config/miniature.yaml {overlay}\n" in result.stdout
+    assert f"make status CONFIG='config/miniature.yaml {overlay}'" in result.stdout
+    assert "fetch_model  " in result.stdout and "TFLOP" not in result.stdout
+    assert files(clone) == before
+
+
+def test_what_is_there_is_cached_and_its_time_is_known(clone: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "partly.yaml"
+    overlay.write_text("experiment: partly\n")
+    configured = ["--configfile", "config/miniature.yaml", str(overlay)]
+    made = snakemake(*configured, "--until", "make_miniature", cwd=clone)
+    assert made.returncode == 0, made.stderr
+    before = files(clone)
+    result = plan(clone, "config/miniature.yaml", str(overlay))
+    assert rows(result.stdout)["make_miniature"] == (0, 1)
+    overlay.write_text("experiment: partly\nminiature: {test: 20}\n")
+    changed = plan(clone, "config/miniature.yaml", str(overlay))
+    assert rows(changed.stdout)["make_miniature"] == (1, 0)
+    assert re.search(r"^make_miniature .* measured +settings have changed$", changed.stdout, re.MULTILINE)
+    assert files(clone) == before
+
+
+def test_the_papers_experiment_is_planned_for_a_cluster(clone: Path) -> None:
+    result = plan(clone, "--profile", "slurm")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^train_rlvr +1 +0 +4 +64 to 570 +16 to 140 h +326 GB +arithmetic", result.stdout, re.MULTILINE)
+    assert "the longest chain: train_rlvr, generate_development, generate_curve" in result.stdout
+    assert "train_rlvr may take 16 to 140 h; set-resources allows it 72 h 00 min" in result.stdout
+    hours = re.search(r"GPU-hours: (.*)", result.stdout).group(1)
+    assert f"{hours} GPU-hours" in " ".join(Path("docs/faq.md").read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "mine.yaml: cannot be read as a configuration"),
+        ("a: [\n", "mine.yaml: cannot be read as a configuration"),
+        ("arms: {rlvr: {episodes: 0}}\n", "mine.yaml, line 1: arms.rlvr.episodes: Input should be greater than 0"),
+        ("prompts: {direct: prompts/x.txt}\n", "prompt template prompts/x.txt does not exist"),
+        ("base: {source: path, name: /nowhere, licence: MIT}\n", "Missing input files for rule fetch_model"),
+    ],
+)
+def test_a_mistake_is_said_without_a_traceback(clone: Path, tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "mine.yaml").write_text(text)
+    result = plan(clone, "config/miniature.yaml", str(tmp_path / "mine.yaml"))
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr and result.stdout == ""
