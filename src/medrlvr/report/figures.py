@@ -239,10 +239,13 @@ PANELS = {
 def panels_table(dynamics: pd.DataFrame, figure: str) -> pd.DataFrame:
     """Return the columns that a figure of `PANELS` draws, with arm, seed and update; the parts of the reward too.
 
+    What none of the rows has is left out.
+
     Args:
         dynamics: rows of `tabulate` with the columns arm and seed.
     """
-    known = [str(name) for name in dynamics]
+    # Beside an arm with a critic, one without has its columns too, empty.
+    known = [str(name) for name in dynamics.dropna(axis="columns", how="all")]
     columns = [column for lines in PANELS[figure].values() for column in lines if column in known]
     columns += [name for name in known if figure == "training" and _is_part(name)]
     return dynamics.loc[dynamics["responses"].notna(), ["arm", "seed", "update", *columns]]

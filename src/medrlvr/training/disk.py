@@ -26,7 +26,7 @@ class Disk:
 
     Attributes:
         models: of all models that are saved, the last among them.
-        trainer: of the checkpoints of actor and critic that are kept.
+        trainer: of the checkpoints of actor and critic, if there is one, that are kept.
         rollouts: of all responses, were each as long as it may be.
     """
 
@@ -53,7 +53,7 @@ def disk_needed(base: Path, arm: RlvrArm, machine: Machine, sizes: Sequence[int]
     state = parameters * (_OPTIMISER + (width if whole else 0))
     return Disk(
         models=(saves + 1) * ((parameters + twice) * width + others),
-        trainer=min(saves, CHECKPOINTS_KEPT) * 2 * state,
+        trainer=min(saves, CHECKPOINTS_KEPT) * (2 if arm.has_critic else 1) * state,
         rollouts=sum(sizes) * arm.samples_per_prompt * (_GRADE + _TOKEN * arm.response_max_tokens),
     )
 
