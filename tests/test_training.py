@@ -227,6 +227,12 @@ def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
     assert preparation.last_checkpoint(tmp_path, parts) == 4
 
 
+def test_without_a_critic_training_resumes_from_the_actors_checkpoint(tmp_path):
+    model_files(tmp_path / "global_step4_hf")
+    checkpoint(tmp_path / "_actor", [4], 4)
+    assert preparation.last_checkpoint(tmp_path, ("_actor",)) == 4
+
+
 def test_without_a_common_checkpoint_training_begins_again(tmp_path):
     assert preparation.last_checkpoint(tmp_path / "none", ("_actor", "_critic")) == 0
     checkpoint(tmp_path / "some" / "_actor", [4], 4)
@@ -307,6 +313,8 @@ def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses()
     gpu = disk.disk_needed(MODEL, ARM, CPU.model_copy(update={"device": "gpu", "zero_stage": 3}), [4] * 7)
     assert (gpu.models, gpu.trainer) == (4 * (2 * whole + others), 2 * 2 * 12 * whole)
     assert disk.disk_needed(MODEL, ARM, CPU, [4]).trainer == 0
+    without = disk.disk_needed(MODEL, ARM.model_copy(update={"estimator": "grpo"}), CPU, [4] * 7)
+    assert (without.models, without.trainer) == (needed.models, 2 * 16 * whole), "no critic, no state of it"
 
 
 def test_the_documents_tell_what_the_papers_experiment_takes(monkeypatch):

@@ -214,6 +214,24 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert (metrics.loc[1:, ["actor_grad_norm", "critic_grad_norm"]] > 0).all().all()
 
 
+def test_rlvr_without_critic_and_without_reference_model(folder):
+    """What nobody measured is missing and not 0, as OpenRLHF reports it."""
+    lone = folder / "lone"
+    lone.mkdir()
+    for name in ("base", "rlvr.jsonl"):
+        (lone / name).symlink_to(folder / name)
+    text = finish(
+        start("rlvr", lone, estimator="grpo", kl_coefficient=0, episodes=1, prompts_per_update=4, save_every=1)
+    )
+    assert "2 updates; starting Ray, vLLM and actor\n" in text
+    assert sorted(path.name for path in (lone / "rlvr").glob("update*")) == ["update1", "update2"]
+    metrics = read_parquet(lone / "trainer.parquet")
+    assert metrics["update"].tolist() == [1, 2] and np.isfinite(metrics.to_numpy(dtype=float)).all()
+    assert {"policy_loss", "actor_grad_norm", "vllm_kl"} <= set(metrics)
+    assert [name for name in metrics if "critic" in name or name in ("kl", "logprobs_diff", "values")] == []
+    assert read_events(lone / "events/rlvr")["kl"].tolist() == [0, 0]
+
+
 def test_a_reward_that_fails_ends_the_run_with_a_message(folder):
     rows = [json.loads(line) for line in (folder / "rlvr.jsonl").read_text().splitlines()]
     bad = folder / "bad"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,6 +85,33 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "draw_figures": 1,
         "render_report": 1,
     }
+
+
+def test_all_ablations_together_have_a_folder_and_jobs_for_each_arm_and_seed(clone: Path) -> None:
+    names = ("seeds", "rewards", "format_only", "kl", "samples", "estimators", "sensitivities")
+    overlays = [f"config/ablations/{name}.yaml" for name in names]
+    arms = [
+        arm
+        for overlay in overlays
+        for arm in yaml.safe_load((clone / overlay).read_text(encoding="utf-8"))["arms"]
+        if arm not in ("sft", "rlvr")
+    ]
+    assert len(arms) == len(set(arms)) == 17
+    runs = [f"{arm}/seed{seed}" for arm in ("rlvr", *arms) for seed in (1, 2, 3)]
+    result = snakemake("--dry-run", *MINIATURE, *overlays, cwd=clone)
+    planned = jobs(result)
+    for rule in ("train_rlvr", "select_rlvr", "generate_curve", "label_stages", "tabulate_dynamics"):
+        assert planned[rule] == len(runs), rule
+    assert (planned["train_sft"], planned["compare_models"], planned["render_report"]) == (3, 1, 1)
+    for run in runs:
+        # An output of its own, and not only a part of another's name.
+        assert re.search(rf"results/miniature/checkpoints/{run}(?=[, \n])", result.stdout), run
+
+
+def test_without_an_arm_of_sft_its_rules_make_nothing(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", *MINIATURE, "--config", "arms={sft: null}", cwd=clone))
+    assert planned["train_rlvr"] == planned["select_rlvr"] == 1
+    assert not {"train_sft", "select_sft"} & set(planned)
 
 
 def test_a_cluster_is_told_no_number_of_cores(clone: Path) -> None:
