@@ -287,8 +287,10 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
                 axis.set_ylim(0, max(0.05, axis.get_ylim()[1]))
             if len(lines) * len(arms) > 1:
                 axis.legend(loc="best", fontsize=7)
-        for axis in axes[-1]:
+        # The lowest of each column; with an odd number one of them stands a row above.
+        for axis in list(axes.flat)[: len(panels)][-2:]:
             axis.set_xlabel("update")
+            axis.tick_params(labelbottom=True)
         for axis in list(axes.flat)[len(panels) :]:
             axis.set_axis_off()
         return drawn
