@@ -29,8 +29,12 @@ from medrlvr.training.preparation import fill_steps
 from medrlvr.training.rollouts import update_sizes
 
 PAPER = Path("config/config.yaml")
+ESTIMATORS = ("gae", "reinforce++", "grpo", "rloo")
 OTHER = {"data": "medqa_4_options/test", "distribution": "in", "title": "Other"}
-OVERLAYS = sorted(path for folder in ("", "ablations", "presets") for path in Path("config", folder).glob("*.yaml"))
+ABLATIONS = sorted(Path("config/ablations").glob("*.yaml"))
+BASES = sorted(Path("config/ablations/bases").glob("*.yaml"))
+PRESETS = sorted(Path("config/presets").glob("*.yaml"))
+OVERLAYS = [*sorted(Path("config").glob("*.yaml")), *ABLATIONS, *BASES, *PRESETS]
 OVERLAYS.remove(PAPER)
 
 
@@ -142,6 +146,9 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
             "arms.x.trainer: epochs and other keys of the arm are another",
         ),
         ({"arms": {"x": {"trainer": "dpo"}}}, "arms.x: Input tag 'dpo' found using 'trainer' does not match"),
+        (rlvr(estimator="ppo"), "arms.rlvr.estimator: Input should be 'gae', 'reinforce++', 'grpo' or 'rloo'"),
+        (rlvr(estimator="grpo", samples_per_prompt=1), "arms.rlvr.samples_per_prompt: grpo compares the responses to"),
+        (rlvr(estimator="rloo", gamma=0.9), "arms.rlvr.gamma: rloo gives every token of a response the same reward"),
         (rlvr(train_batch_size=100), "arms.rlvr.train_batch_size: does not divide prompts_per_update x samples_per_"),
         ({"arms": {"base": {"trainer": "sft"}}}, "arms.base: cannot be an arm's name"),
         ({"arms": {"a/b": {"trainer": "sft"}}}, "arms.a/b: cannot be an arm's name"),
@@ -294,6 +301,10 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
         ({"base": {"name": "Qwen/Qwen2.5-7B", "licence": "x"}}, False),
         (rlvr(reward="binary"), False),
         (rlvr(rows=512), False),
+        (rlvr(estimator="grpo"), False),
+        ({"arms": {"rlvr_grpo": {"like": "rlvr", "estimator": "grpo"}}}, True),  # beside the paper's
+        (rlvr(kl_coefficient=0.05), True),  # it has a beta, and does not say which
+        (rlvr(kl_coefficient=0.0), False),
         (rlvr(modes=["direct"]), False),
         ({"arms": {"sft": {"epochs": 3}}}, False),
         ({"arms": {"sft": None}}, False),
@@ -311,6 +322,45 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
 def test_what_the_paper_states_makes_the_papers_experiment(overlay: dict[str, Any], papers: bool) -> None:
     found = experiment(overlay)
     assert found.is_papers() is found.design()["papers"] is papers
+
+
+def read(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in ABLATIONS if "experiment" not in read(file)], ids=lambda file: file.stem
+)
+def test_an_ablation_of_the_papers_experiment_is_judged_by_the_papers_arm(file: Path) -> None:
+    for found in (experiment(read(file)), experiment(read(Path("config/miniature.yaml")), read(file))):
+        assert (found.main_arm("rlvr"), found.main_arm("sft")) == ("rlvr", "sft")
+        settings = [training_settings(arm) for arm in found.arms.values()]
+        assert all(first not in settings[:place] for place, first in enumerate(settings)), "two arms are the same"
+    assert experiment(read(file)).is_papers()
+
+
+def test_ablations_are_added_to_each_other_and_seeds_hold_for_all() -> None:
+    files = [file for file in ABLATIONS if "experiment" not in read(file)]
+    alone = {file.stem: set(experiment(read(file)).arms) - set(Experiment().arms) for file in files}
+    together = experiment(*map(read, files))
+    assert sum(map(len, alone.values())) == len(together.arms) - 2 >= 16
+    assert {arm.seeds for arm in together.arms.values()} == {(1, 2, 3)}
+    assert {arm.estimator for arm in together.arms.values() if arm.trainer == "rlvr"} == set(ESTIMATORS)
+    assert together.is_papers()
+    for file in BASES:
+        small = experiment(read(file), *map(read, files))
+        assert small.base.name in file.read_text(encoding="utf-8") and not small.is_papers()
+        assert (small.experiment, small.base.licence) != ("med_rlvr", Experiment().base.licence)
+        assert small.arms == together.arms
+
+
+def test_arms_of_other_samples_have_the_same_prompts_and_steps_in_an_update() -> None:
+    for overlays in ([], [read(Path("config/miniature.yaml"))]):
+        found = experiment(*overlays, read(Path("config/ablations/samples.yaml")))
+        arms = [arm for name, arm in found.arms.items() if name.startswith("rlvr")]
+        assert len({arm.samples_per_prompt for arm in arms}) == 4
+        assert len({arm.prompts_per_update for arm in arms}) == 1
+        assert len({arm.prompts_per_update * arm.samples_per_prompt // arm.train_batch_size for arm in arms}) == 1
 
 
 def test_the_first_arm_of_each_trainer_is_compared() -> None:

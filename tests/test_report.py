@@ -369,6 +369,36 @@ def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:
     assert len({(line.get_color(), line.get_linestyle()) for line in both.axes[1].lines}) == 2
 
 
+def test_what_an_arm_has_not_has_no_panel_and_no_line() -> None:
+    """Its columns are empty where another arm has them."""
+    rows = [
+        {
+            "arm": arm,
+            "seed": 1,
+            "update": update,
+            "responses": 4,
+            "reward": 0.5,
+            "entropy": 1.0,
+            "gradient_norm": 1.0,
+            **own,
+        }
+        for arm, own in (
+            ("rlvr", {}),
+            ("other", {"kl": 0.1, "value_loss": 0.2, "explained_variance": 0.1, "critic_gradient_norm": 2.0}),
+        )
+        for update in (1, 2)
+    ]
+    both = pd.DataFrame(rows)
+    table = figures.panels_table(both[both["arm"] == "rlvr"], "training")
+    assert [*table] == ["arm", "seed", "update", "reward", "entropy", "gradient_norm"]
+    drawn = figures.draw_panels(table, "training")
+    shown = {axis.get_ylabel(): len(axis.lines) for axis in drawn.axes if axis.lines}
+    assert shown == {"mean reward": 1, "entropy, nats per token": 1, "gradient norm": 1}
+    lowest = [(axis.get_xlabel(), axis.xaxis.get_tick_params().get("labelbottom", True)) for axis in drawn.axes[:3]]
+    assert lowest == [("", False), ("update", True), ("update", True)]
+    assert "value_loss" in figures.panels_table(both, "training")
+
+
 def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
     figure = tmp_path / "one.svg"
     figure.write_text('<?xml version="1.0"?><svg><path id="p"/><use href="#p" clip-path="url(#p)"/></svg>')

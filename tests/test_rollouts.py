@@ -152,6 +152,25 @@ def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, 
     assert table[["reward", "reward_paper", "reward_mine"]].values.tolist() == [[1.25, 1.0, 0.25]]
 
 
+def test_rewards_to_one_prompt_that_are_equal_have_no_spread_to_divide_by(hook, tmp_path, monkeypatch):
+    """As GRPO does it in OpenRLHF 0.11.2, in float32."""
+    torch = pytest.importorskip("torch")
+
+    def advantages(value):
+        rewards = torch.full((1, 8), value)
+        return (rewards - rewards.mean(-1, keepdim=True)) / (rewards.std(-1, keepdim=True) + 1e-9)
+
+    assert advantages(0.1).abs().max() > 0.5
+    file = tmp_path / "mine.py"
+    file.write_text("def reward(grade):\n    return 0.1\n")
+    monkeypatch.setenv("MEDRLVR_REWARD", to_text(str(file)))
+    told = hook([PROMPT + " B"], [PROMPT], [LABEL])
+    assert told["rewards"] == told["scores"] == pytest.approx(0.1, abs=1e-5)
+    assert advantages(told["rewards"]).abs().max() == 0
+    (shard,) = tmp_path.glob("*.jsonl")
+    assert json.loads(shard.read_text(encoding="utf-8"))["reward"] == 0.1
+
+
 @pytest.mark.parametrize(
     ("query", "label", "said"), [("other", LABEL, "does not begin with its prompt"), (PROMPT + " x", "{}", "KeyError")]
 )

@@ -89,7 +89,7 @@ def test_a_card_says_what_the_model_is_made_of() -> None:
         data="exam/train",
         data_licence="MIT",
         citation="Somebody 2020",
-        settings={"trainer": "rlvr", "clip": 0.2, "seed": 3},
+        settings={"trainer": "rlvr", "estimator": "grpo", "clip": 0.2, "seed": 3},
         candidate={"candidate": "update8", "n": 200, "accuracy": 0.5},
         reason="best on development",
     )
@@ -100,6 +100,7 @@ def test_a_card_says_what_the_model_is_made_of() -> None:
         "at commit c0ffee",
         "not medical advice",
         "MIT",
+        "with GRPO's advantages (arXiv 2402.03300) in the place of the critic",
     ):
         assert part in text
     assert "update8, best on development (50.0 % of 200 development questions)" in text

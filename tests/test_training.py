@@ -229,6 +229,12 @@ def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
     assert preparation.last_checkpoint(tmp_path, parts) == 4
 
 
+def test_without_a_critic_training_resumes_from_the_actors_checkpoint(tmp_path):
+    model_files(tmp_path / "global_step4_hf")
+    checkpoint(tmp_path / "_actor", [4], 4)
+    assert preparation.last_checkpoint(tmp_path, ("_actor",)) == 4
+
+
 def test_without_a_common_checkpoint_training_begins_again(tmp_path):
     assert preparation.last_checkpoint(tmp_path / "none", ("_actor", "_critic")) == 0
     checkpoint(tmp_path / "some" / "_actor", [4], 4)
@@ -311,6 +317,8 @@ def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses()
     )
     assert (gpu.models, gpu.trainer) == (4 * (2 * whole + others), 2 * 2 * 12 * whole)
     assert disk.disk_needed(disk.weights_in(MODEL), ARM, CPU, [4]).trainer == 0
+    without = disk.disk_needed(disk.weights_in(MODEL), ARM.model_copy(update={"estimator": "grpo"}), CPU, [4] * 7)
+    assert (without.models, without.trainer) == (needed.models, 2 * 16 * whole), "no critic, no state of it"
 
 
 def test_what_sft_takes_is_one_model_and_the_states_of_its_last_epochs():

@@ -229,6 +229,18 @@ def test_the_entropy_is_logged_and_no_part_of_the_loss():
     assert "entropy_coef is not None" in text and "entropy_coef != 0" in text
 
 
+@pytest.mark.parametrize(
+    ("estimator", "theirs"), [("gae", "gae"), ("reinforce++", "reinforce"), ("grpo", "group_norm"), ("rloo", "rloo")]
+)
+def test_an_estimator_is_openrlhfs_and_nothing_else_differs(estimator, theirs):
+    values = parse("train_ppo_ray", rlvr_arguments(RLVR.model_copy(update={"estimator": estimator}), CPU, 7, PATHS))
+    usual = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
+    assert values | {"algo.advantage.estimator": "gae"} == usual
+    assert values["algo.advantage.estimator"] == theirs
+    # The KL is inside the reward for all of them, and the loss is averaged alike.
+    assert not values["algo.kl.use_loss"] and values["actor.loss_agg_mode"] == "seq-mean-token-mean"
+
+
 def test_a_wandb_project_is_named_and_the_key_is_not(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     machine = CPU.model_copy(update={"wandb_project": "med-rlvr"})

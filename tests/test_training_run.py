@@ -216,6 +216,28 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert (metrics.loc[1:, ["actor_grad_norm", "critic_grad_norm"]] > 0).all().all()
 
 
+def test_rlvr_without_critic_and_without_reference_model(folder):
+    """What nobody measured is missing and not 0, as OpenRLHF reports it."""
+    lone = folder / "lone"
+    lone.mkdir()
+    for name in ("base", "rlvr.jsonl"):
+        (lone / name).symlink_to(folder / name)
+    # Something that a random model does now and then, so that there is an advantage.
+    reward = lone / "even.py"
+    reward.write_text("def reward(grade):\n    return 0.1 * (grade.chars_before_think % 2)\n")
+    lean = {"estimator": "grpo", "kl_coefficient": 0, "reward": str(reward)}
+    short = {"episodes": 1, "prompts_per_update": 4, "samples_per_prompt": 4, "train_batch_size": 16, "save_every": 1}
+    text = finish(start("rlvr", lone, **lean, **short))
+    assert "2 updates; starting Ray, vLLM and actor\n" in text
+    assert sorted(path.name for path in (lone / "rlvr").glob("update*")) == ["update1", "update2"]
+    check_model(lone / "rlvr/update2", lone / "base")
+    metrics = read_parquet(lone / "trainer.parquet")
+    assert metrics["update"].tolist() == [1, 2] and np.isfinite(metrics.to_numpy(dtype=float)).all()
+    assert (metrics[["actor_grad_norm", "group_reward_std"]] > 0).all().all() and "vllm_kl" in metrics
+    assert [name for name in metrics if "critic" in name or name in ("kl", "logprobs_diff", "values")] == []
+    assert read_events(lone / "events/rlvr")["kl"].tolist() == [0, 0]
+
+
 def test_a_reward_that_fails_ends_the_run_with_a_message(folder):
     rows = [json.loads(line) for line in (folder / "rlvr.jsonl").read_text().splitlines()]
     bad = folder / "bad"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,6 +85,34 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "draw_figures": 1,
         "render_report": 1,
     }
+
+
+def test_all_ablations_together_have_a_folder_and_jobs_for_each_arm_and_seed(clone: Path) -> None:
+    names = ("seeds", "rewards", "format_only", "kl", "samples", "estimators", "sensitivities")
+    overlays = [f"config/ablations/{name}.yaml" for name in names]
+    arms = [
+        arm
+        for overlay in overlays
+        for arm in yaml.safe_load((clone / overlay).read_text(encoding="utf-8"))["arms"]
+        if arm not in ("sft", "rlvr")
+    ]
+    assert len(arms) == len(set(arms)) == 17
+    runs = [f"{arm}/seed{seed}" for arm in ("rlvr", *arms) for seed in (1, 2, 3)]
+    result = snakemake("--dry-run", *MINIATURE, *overlays, cwd=clone)
+    planned = jobs(result)
+    for rule in ("train_rlvr", "select_rlvr", "generate_curve", "label_stages", "tabulate_dynamics"):
+        assert planned[rule] == len(runs), rule
+    assert (planned["train_sft"], planned["compare_models"], planned["render_report"]) == (3, 1, 1)
+    for run in runs:
+        # An output of its own, and not only a part of another's name.
+        assert re.search(rf"results/miniature/checkpoints/{run}(?=[, \n])", result.stdout), run
+
+
+def test_without_an_arm_of_sft_its_rules_make_nothing(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("arms: {sft: null}")
+    planned = jobs(snakemake("--dry-run", *MINIATURE, str(tmp_path / "mine.yaml"), cwd=clone))
+    assert planned["train_rlvr"] == planned["select_rlvr"] == 1
+    assert not {"train_sft", "select_sft"} & set(planned)
 
 
 def test_a_cluster_is_told_no_number_of_cores(clone: Path) -> None:
@@ -359,6 +388,41 @@ def test_the_data_are_the_same_bytes_again_on_one_core(finished: Path) -> None:
     made = [path.relative_to(second) for room in ("data", "prompts") for path in (second / room).rglob("*.*")]
     assert len(made) > 20
     assert [path for path in made if (first / path).read_bytes() != (second / path).read_bytes()] == []
+
+
+STAND_IN = """
+from pathlib import Path
+from medrlvr.errors import UserError
+from medrlvr.job import job
+
+with job(snakemake):
+    if snakemake.wildcards.arm == "rlvr_broken" and not Path("mended").exists():
+        raise UserError("this arm is broken")
+    for path in map(Path, snakemake.output):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix else path.mkdir()
+"""
+
+
+@pytest.mark.slow
+def test_an_arm_that_fails_stops_no_other_and_is_alone_done_again(clone: Path, tmp_path: Path) -> None:
+    """The whole graph before training, and a stand-in for training itself."""
+    here = tmp_path / "here"
+    shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    (here / "workflow/scripts/train_rlvr.py").write_text(STAND_IN, encoding="utf-8")
+    arms = ("rlvr_broken", "rlvr", "rlvr_other")
+    (here / "arms.yaml").write_text("arms: {rlvr_broken: {like: rlvr}, rlvr_other: {like: rlvr}}")
+    made = [f"results/short/rollouts/{arm}/seed1/rollouts.parquet" for arm in arms]
+    command = ("--keep-going", *SHORT, "arms.yaml", "--", *made)
+
+    first = snakemake("--cores", "1", *command, cwd=here, cores=False)
+    assert first.returncode != 0
+    assert [(here / path).exists() for path in made] == [False, True, True]
+    assert "this arm is broken\n(log: results/short/logs/checkpoints/rlvr_broken/seed1.log)" in first.stderr
+    assert jobs(snakemake("--dry-run", *command, cwd=here)) == {"train_rlvr": 1}
+    (here / "mended").touch()
+    again = snakemake("--cores", "1", *command, cwd=here, cores=False)
+    assert again.returncode == 0 and (here / made[0]).exists(), again.stderr
 
 
 CHANGED, OTHER_FILES, NEW = (

@@ -167,7 +167,7 @@ class SftArm(Settings):
 
 
 class RlvrArm(Settings):
-    """PPO on verifiable rewards (paper, sections 2.1 and 2.2), by OpenRLHF's train_ppo_ray."""
+    """Reinforcement learning from verifiable rewards (paper, sections 2.1 and 2.2), by OpenRLHF's train_ppo_ray."""
 
     trainer: Literal["rlvr"]
     """Paper. What kind of arm this is; it decides which keys may follow."""
@@ -193,13 +193,14 @@ class RlvrArm(Settings):
     actor_learning_rate: Rate = 5e-7
     """Ours, as the sibling recipe. Small models need, and bear, larger ones."""
     critic_learning_rate: Rate = 9e-6
-    """Ours, as the sibling recipe."""
+    """Ours, as the sibling recipe. Of no effect without a critic, like gae_lambda and value_clip."""
     warmup_ratio: Fraction = 0.03
     """Ours: share of the run over which the learning rate rises; then it falls along a cosine to a tenth."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.01
-    """Ours: the paper's beta, for the KL of every token to the base (k1), inside the reward."""
+    """Ours: the paper's beta, for the KL of every token to the base (k1), inside the reward, whatever the estimator. 0:
+    none, and so no reference model is loaded and no KL is measured."""
     estimator: Literal["gae", "reinforce++", "grpo", "rloo"] = "gae"
-    """Paper: PPO, of which gae with its critic is part. The others have no critic: reinforce++ normalises the rewards
+    """Paper: PPO, of which gae with its critic is part. The others have no critic: reinforce++ normalises the returns
     of an update; grpo and rloo compare the responses to one prompt, and so need several."""
     gamma: Fraction = 1.0
     """Ours: discount of later rewards."""
@@ -221,6 +222,16 @@ class RlvrArm(Settings):
     """Ours. A longer response is cut, and has then no valid format."""
     save_every: Positive = 4
     """Paper: the grid of Figure 2, in updates. Held-out accuracy is measured, and a run can be resumed, there."""
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a second model is trained, which expects what the actor will earn."""
+        return self.estimator == "gae"
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the base is kept beside the actor, to measure their KL."""
+        return self.kl_coefficient > 0
 
 
 Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
@@ -426,7 +437,10 @@ class Experiment(Settings):
                 sorted((test.data, test.distribution, test.rows) for test in experiment.benchmarks.values()),
                 (experiment.prompts.question, experiment.prompts.chain_of_thought),
                 [getattr(experiment.arms[first], name) for name in ("epochs", "learning_rates")],
-                [getattr(experiment.arms[second], name) for name in ("reward", "rows", "episodes")],
+                [
+                    getattr(experiment.arms[second], name)
+                    for name in ("reward", "rows", "episodes", "estimator", "has_reference")
+                ],
                 [
                     (experiment.template(mode), experiment.modes[mode].answer, experiment.modes[mode].samples)
                     for mode in (experiment.modes_of(arm)[0] for arm in (first, second))
@@ -546,6 +560,8 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
             yield "train_batch_size", f"does not divide prompts_per_update x samples_per_prompt = {responses}"
         if arm.estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
             yield "samples_per_prompt", f"{arm.estimator} compares the responses to one prompt: it needs two or more"
+        if arm.estimator in ("grpo", "rloo") and arm.gamma != 1:
+            yield "gamma", f"{arm.estimator} gives every token of a response the same reward: it takes 1 alone"
         key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
         gpus = machine.gpus_per_node * machine.nodes
     else:

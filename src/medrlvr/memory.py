@@ -120,7 +120,7 @@ def host(shape: Shape, arm: Arm, machine: Machine) -> float:
     rlvr = isinstance(arm, RlvrArm)
     nodes = machine.nodes if rlvr else 1
     copies = machine.gpus_per_node if machine.zero_stage == 0 else 1 / nodes
-    models = 2 if isinstance(arm, RlvrArm) and arm.estimator == "gae" else 1
+    models = 2 if isinstance(arm, RlvrArm) and arm.has_critic else 1
     size = 0.0
     if _offloads(machine):
         size += models * shape.parameters * OFFLOADED * copies
@@ -238,7 +238,7 @@ def _rlvr(shape: Shape, arm: RlvrArm, machine: Machine) -> Iterator[Phase]:
     scored = min(machine.rollout_micro_batch, share) * length
     trained = min(machine.train_micro_batch, share) * length
     state, working = _state(shape, machine, gpus), _working(shape, machine)
-    critic, reference = arm.estimator == "gae", arm.kl_coefficient > 0
+    critic, reference = arm.has_critic, arm.has_reference
     # Beside the model at work stand the others: their weights, and what they do not put to sleep.
     resting = {"weights": state["weights"]} if _sleeps(machine) else state
     if _offloads(machine) and machine.zero_stage == 3:

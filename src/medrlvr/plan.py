@@ -203,8 +203,8 @@ def rlvr_work(
     """
     responses = sum(_update_sizes(arm, questions)) * arm.samples_per_prompt
     tokens = responses * (prompt_tokens + response_tokens)
-    critic = arm.estimator == "gae"
-    scored = 1 + (arm.kl_coefficient > 0) + critic
+    critic = arm.has_critic
+    scored = 1 + arm.has_reference + critic
     trained = (1 + critic) * arm.ppo_epochs
     return Work(
         generation=2 * parameters * tokens,

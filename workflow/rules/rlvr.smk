@@ -14,7 +14,7 @@ OUTPUTS:
 
 
 rule train_rlvr:
-    """OpenRLHF's train_ppo_ray: PPO with a learned critic, the option letter as the only signal.
+    """OpenRLHF's train_ppo_ray: PPO's clipped loss, advantages as the arm says, the option letter as the only signal.
 
     The trainer's checkpoints are under state/, no output of any rule: an interrupted run goes on from there.
     """

@@ -24,7 +24,8 @@ rule train_sft:
     benchmark:
         f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.tsv"
     wildcard_constraints:
-        arm="|".join(SFT_ARMS),
+        # Where there is none, what matches nothing: no constraint would let these rules make an arm of RLVR.
+        arm="|".join(SFT_ARMS) or "(?!)",
         rate=r"[^/]+",
     threads: CORES
     resources:
@@ -57,7 +58,8 @@ rule select_sft:
     benchmark:
         f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
     wildcard_constraints:
-        arm="|".join(SFT_ARMS),
+        # Where there is none, what matches nothing: no constraint would let these rules make an arm of RLVR.
+        arm="|".join(SFT_ARMS) or "(?!)",
     params:
         grader=GRADER,
         form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],

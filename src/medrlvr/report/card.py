@@ -5,10 +5,16 @@ from typing import Any
 
 import yaml
 
+_RLVR = (
+    "Reinforcement learning from verifiable rewards, the option letter as its only signal (arXiv 2502.19655,\n"
+    "section 2), by PPO's clipped loss with "
+)
 _TRAINERS = {
     "sft": "Supervised fine-tuning on question and option letter (arXiv 2502.19655, section 3.3).",
-    "rlvr": "Reinforcement learning from verifiable rewards: PPO with the option letter as its only signal (arXiv\n"
-    "2502.19655, section 2).",
+    "gae": f"{_RLVR}a learned critic, as in the paper.",
+    "reinforce++": f"{_RLVR}REINFORCE++ (arXiv 2501.03262) in the place of the critic.",
+    "grpo": f"{_RLVR}GRPO's advantages (arXiv 2402.03300) in the place of the critic.",
+    "rloo": f"{_RLVR}RLOO's advantages (arXiv 2402.14740) in the place of the critic.",
 }
 
 _CARD = """\
@@ -55,7 +61,7 @@ def model_card(
     Args:
         model: its name, such as rlvr_dev/seed1.
         base: of base.json: name, and origin in words.
-        settings: of the training run, as training.yaml has them; `trainer` is sft or rlvr.
+        settings: of the training run, as training.yaml has them; `trainer` is sft, or rlvr with its `estimator`.
         candidate: a row of `select.choose`: candidate, n, accuracy.
         reason: why this one was taken.
     """
@@ -72,7 +78,7 @@ def model_card(
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
         model=model,
-        trainer=_TRAINERS[settings["trainer"]],
+        trainer=_TRAINERS[settings.get("estimator", settings["trainer"])],
         candidate=candidate["candidate"],
         reason=reason,
         accuracy=known,

@@ -239,10 +239,13 @@ PANELS = {
 def panels_table(dynamics: pd.DataFrame, figure: str) -> pd.DataFrame:
     """Return the columns that a figure of `PANELS` draws, with arm, seed and update; the parts of the reward too.
 
+    What none of the rows has is left out.
+
     Args:
         dynamics: rows of `tabulate` with the columns arm and seed.
     """
-    known = [str(name) for name in dynamics]
+    # Beside an arm with a critic, one without has its columns too, empty.
+    known = [str(name) for name in dynamics.dropna(axis="columns", how="all")]
     columns = [column for lines in PANELS[figure].values() for column in lines if column in known]
     columns += [name for name in known if figure == "training" and _is_part(name)]
     return dynamics.loc[dynamics["responses"].notna(), ["arm", "seed", "update", *columns]]
@@ -284,8 +287,10 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
                 axis.set_ylim(0, max(0.05, axis.get_ylim()[1]))
             if len(lines) * len(arms) > 1:
                 axis.legend(loc="best", fontsize=7)
-        for axis in axes[-1]:
+        # The lowest of each column; with an odd number one of them stands a row above.
+        for axis in list(axes.flat)[: len(panels)][-2:]:
             axis.set_xlabel("update")
+            axis.tick_params(labelbottom=True)
         for axis in list(axes.flat)[len(panels) :]:
             axis.set_axis_off()
         return drawn

@@ -27,7 +27,7 @@ class Disk:
 
     Attributes:
         models: of all models that are saved, the last among them.
-        trainer: of the checkpoints of actor and critic that are kept.
+        trainer: of the checkpoints of actor and critic, if there is one, that are kept.
         rollouts: of all responses, were each as long as it may be.
     """
 
@@ -75,7 +75,7 @@ def disk_needed(weights: Weights, arm: RlvrArm, machine: Machine, sizes: Sequenc
     saves = len(sizes) // arm.save_every
     return Disk(
         models=(saves + 1) * _model(weights, machine),
-        trainer=min(saves, CHECKPOINTS_KEPT) * 2 * _state(weights, machine),
+        trainer=min(saves, CHECKPOINTS_KEPT) * (2 if arm.has_critic else 1) * _state(weights, machine),
         rollouts=sum(sizes) * arm.samples_per_prompt * (_GRADE + _TOKEN * arm.response_max_tokens),
     )
 

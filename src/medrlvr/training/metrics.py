@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+REFERENCE_METRICS = ("kl", "logprobs_diff")
+"""OpenRLHF reports them as 0 where no reference model is there to measure them."""
+
 _RLVR_LINE = re.compile(r"Global step (\d+): (\{.*\})")
 _NUMBER = re.compile(r"'([^']+)': (-?inf|nan|-?[\d.]+(?:e[+-]?\d+)?)")
 

@@ -95,7 +95,7 @@ def sft_arguments(
 
 
 def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> list[str]:
-    """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO, learned critic, GAE, per-token KL in the reward."""
+    """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO's clipped loss, per-token KL in the reward."""
     gpus = machine.gpus_per_node * machine.nodes
     groups = ("actor", "critic", "ref", "reward")
     on_cpu = machine.device == "cpu"
@@ -106,7 +106,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             # On one GPU the models take turns; on one CPU actor, critic and reference compute side by side.
             "train.colocate_all": not on_cpu or machine.nodes > 1,
             "actor.model_name_or_path": paths.base,
-            # OpenRLHF makes no critic for the estimators that need none.
+            # Of no effect without a critic, like all of its options.
             "critic.model_name_or_path": paths.base,
             "reward.remote_url": HOOK,
             "data.prompt_dataset": paths.data,

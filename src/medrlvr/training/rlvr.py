@@ -17,7 +17,7 @@ from medrlvr.models import check_folder, check_lengths
 from medrlvr.progress import Progress
 from medrlvr.training import checks, preparation, rollouts
 from medrlvr.training.disk import check_disk, disk_needed, weights_in
-from medrlvr.training.metrics import parse_line, read_lines, read_metrics
+from medrlvr.training.metrics import REFERENCE_METRICS, parse_line, read_lines, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 
 CLUSTER_GRACE = 12.0
@@ -41,7 +41,7 @@ def train_rlvr(
     state: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Train `base` by PPO on verifiable rewards; a stopped run is gone on with from its last checkpoint.
+    """Train `base` on verifiable rewards; a stopped run is gone on with from its last checkpoint.
 
     Args:
         name: what the run is called where it is logged.
@@ -50,7 +50,7 @@ def train_rlvr(
         prompts: JSON lines with `input` (the prompt as it is) and `label` (JSON: question_id, options, gold).
         models: folder to be made, of the models `update<n>` after every `save_every` updates and after the last.
         rollouts_table: parquet to be made, as `rollouts.gather` describes it.
-        metrics_table: parquet to be made, as `metrics.read_metrics` describes it.
+        metrics_table: parquet to be made, as `metrics.read_metrics` describes it; without what nobody measured.
         events: folder to be made, of TensorBoard event files.
         node_logs: folder for the logs of Ray's nodes, where there are several.
         state: folder of all runs' states; this run's is named after what decides its result.
@@ -75,7 +75,9 @@ def train_rlvr(
     progress, meter = Progress(stage, len(sizes)), HackMeter()
     say(f"{stage}: {check_disk(disk_needed(weights_in(base), arm, machine, sizes), folder)}")
     write_json_lines(paths.data, rows)
-    done = preparation.last_checkpoint(paths.checkpoints, ("_actor", "_critic"))
+    trained = ("actor", *(["critic"] if arm.has_critic else []))
+    loaded = (*trained, *(["reference"] if arm.has_reference else []))
+    done = preparation.last_checkpoint(paths.checkpoints, [f"_{model}" for model in trained])
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
     command = [*environment.rlvr_launcher(machine, node_logs), *rlvr_arguments(arm, machine, seed, paths)]
     printed = folder / "metrics.jsonl"
@@ -89,7 +91,7 @@ def train_rlvr(
         }
         launch.write_command(folder / "command.sh", command, variables)
         begun = f" from {done + 1}" if done else ""
-        say(f"{stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and three models")
+        say(f"{stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and {' + '.join(loaded)}")
         sounded: list[str] = []
         for row in read_lines(printed, done):
             new = meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
@@ -111,6 +113,8 @@ def train_rlvr(
             grace = CLUSTER_GRACE if machine.nodes > 1 else 0.0
             launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE, alone=grace)
     table = read_metrics(printed, paths.metrics)
+    if not arm.has_reference:
+        table = table.drop(columns=[*REFERENCE_METRICS], errors="ignore")
     checks.check_finite(table, folder)
     checks.check_all(table, len(sizes), folder)
     checks.check_engine(table, folder)

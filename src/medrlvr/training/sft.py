@@ -50,7 +50,6 @@ def train_sft(
         UserError: bad input, too little GPU memory, a failed, diverged or interrupted run.
     """
     check_folder(base)
-    stage = f"sft, learning rate {learning_rate:g}, seed {seed}"
     if machine.device == "gpu":
         say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
     end = preparation.end_of_text(base)
