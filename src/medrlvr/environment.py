@@ -5,7 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from medrlvr.config import Machine
@@ -76,6 +76,30 @@ def check_device(machine: Machine) -> None:
         raise UserError(
             "the packages installed are those for a CPU; README, Set-up, says how to install envs/gpu.lock."
         ) from None
+
+
+def check_partitions(wanted: Collection[str]) -> None:
+    """Require a Slurm that has these partitions: sbatch would refuse every job by itself.
+
+    Raises:
+        UserError: there is no Slurm, it does not answer, or it lacks one of them.
+    """
+    try:
+        asked = subprocess.run(["sinfo", "-h", "-o", "%R"], capture_output=True, text=True, timeout=20, check=True)
+    except FileNotFoundError:
+        raise UserError(
+            "--profile slurm submits jobs to Slurm, and there is no `sinfo` here: start it on a cluster's login node."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UserError("Slurm's controller does not answer (`sinfo` waited for 20 s). Try again later.") from None
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"Slurm's controller does not answer: {error.stderr.strip()}") from None
+    there = set(asked.stdout.split())
+    if missing := sorted(set(wanted) - there):
+        raise UserError(
+            f"Slurm has no partition {' and no '.join(missing)}; it has {', '.join(sorted(there))}. Name one of them as"
+            " slurm_partition in the profile, slurm/config.yaml."
+        )
 
 
 def check_wandb(machine: Machine) -> None:

@@ -12,7 +12,7 @@ from medrlvr import config as configuration, grading, hacking, rewards, self_ver
 from medrlvr.config import CHOSEN, training_settings
 from medrlvr.dynamics import stages
 from medrlvr.data.registry import find, load_registry, require_datasets
-from medrlvr.environment import check_device, check_nodes, export_source
+from medrlvr.environment import check_device, check_nodes, check_partitions, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
 from medrlvr.memory import check_arms
@@ -154,8 +154,11 @@ def made_by(path):
 
 
 def require_device():
-    """Stop before the first job where jobs need what this machine does not have; one that only submits needs none."""
+    """Stop before the first job where jobs need what this machine does not have, or the cluster that it submits to."""
     if not workflow.local_exec:
+        partitions = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
+        # Several may be named in a row; without one, Slurm takes its default.
+        or_stop(check_partitions, {name for names in partitions if names for name in names.split(",")})
         return
     for job in workflow.dag.needrun_jobs():
         if job.resources.get("nodes", 1) > 1:

@@ -1,0 +1,218 @@
+"""A real Slurm of two nodes: a whole experiment by the profile, RLVR on two nodes of Ray, and what can go wrong."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from pipeline import first_causes, jobs, snakemake
+
+from medrlvr.training import ray_cluster
+from slurm import Cluster, running, until
+
+pytestmark = pytest.mark.slow
+
+TOY = """
+import sys, time, os, ray
+ray.init(logging_level="error")
+@ray.remote(num_gpus=1)
+def where():
+    time.sleep(1)
+    return os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"]
+print("here:", sorted(ray.get([where.remote() for _ in range(4)])), flush=True)
+time.sleep(float(sys.argv[1]))
+sys.exit(7)
+"""
+SHORT = ["--configfile", "config/miniature.yaml", "tests/short.yaml"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("slurm")) as found:
+        yield found
+
+
+def profile(clone: Path, name: str, **changes: object) -> list[str]:
+    """The repository's own profile, looking for the end of jobs more often; `defaults` change default-resources."""
+    values = yaml.safe_load((clone / "slurm/config.yaml").read_text(encoding="utf-8"))
+    values["default-resources"] |= changes.pop("defaults", {})
+    # A GPU of each node for the two that train without one: asked for as the real ones are.
+    values["set-resources"]["train_rlvr"]["gres"] = "gpu:1"
+    values |= {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 10, **changes}
+    folder = clone / "profiles" / name
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return ["--profile", str(folder)]
+
+
+def overlay(clone: Path, name: str, text: str) -> str:
+    path = clone / f"{name}.yaml"
+    path.write_text(f"experiment: {name}\n{text}", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def experiment(cluster: Cluster, clone: Path) -> Iterator[subprocess.Popen[str]]:
+    """A whole experiment, which runs beside the other tests: most of its time it waits."""
+    words = [*profile(clone, "two"), *SHORT, overlay(clone, "short_slurm", "machine: {nodes: 2}\n")]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
+    with (clone / "short_slurm.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *words], cwd=clone, env=environment, stdout=log, stderr=log, text=True
+        )
+        yield process
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        process.kill()
+
+
+class Job:
+    """A job of two nodes that runs the toy on a Ray cluster."""
+
+    def __init__(
+        self, cluster: Cluster, folder: Path, *options: str, sleep: float = 0, sbatch: Sequence[str] = ()
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "toy.py").write_text(TOY)
+        self.output, self.logs, self._cluster = folder / "output.txt", folder / "logs", cluster
+        command = [sys.executable, "-m", "medrlvr.training.ray_cluster", f"--logs={self.logs}"]
+        command += [*(options or ("--nodes=2", "--gpus=2")), "--", sys.executable, str(folder / "toy.py"), str(sleep)]
+        script = folder / "job.sh"
+        script.write_text(f"#!/bin/sh\nexport PYTHONPATH={Path('src').resolve()}\nexec {' '.join(command)}\n")
+        asked = sbatch or ("--nodes=2", "--gres=gpu:2")
+        self.id = cluster.ask("sbatch", "--parsable", "--mem=4000", f"--output={self.output}", *asked, str(script))
+
+    def wait_for(self, text: str, seconds: float = 120) -> None:
+        until(lambda: text in self.text(), seconds, f"no {text!r} in {self.text()}")
+
+    def text(self) -> str:
+        return self.output.read_text(encoding="utf-8") if self.output.exists() else ""
+
+    def end(self, seconds: float = 180) -> dict[str, str]:
+        """Wait for its end, and return what Slurm tells of it."""
+        until(lambda: self._said()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), seconds, self.text())
+        return self._said()
+
+    def _said(self) -> dict[str, str]:
+        said = self._cluster.ask("scontrol", "show", "job", "--oneliner", self.id)
+        return dict(pair.split("=", 1) for pair in said.split() if "=" in pair)
+
+    def left(self) -> list[str]:
+        """Processes and folders of this job, on any node."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("SLURM_JOB_ID") == self.id:
+                    found.append(" ".join(process.cmdline())[:100])
+        return [*found, *map(str, Path("/tmp").glob(f"ray-{self.id}-*"))]
+
+    def assert_clean(self) -> None:
+        until(lambda: not self.left(), 15, f"{self.left()} is left")
+
+
+@pytest.fixture
+def toy(cluster: Cluster, experiment: object, tmp_path: Path):
+    def start(*options: str, **settings: object) -> Job:
+        return Job(cluster, tmp_path, *options, **settings)
+
+    return start
+
+
+def test_the_command_runs_on_the_gpus_of_both_nodes(toy) -> None:
+    job = toy()
+    end = job.end()
+    assert "here: [('n1', '0'), ('n1', '1'), ('n2', '0'), ('n2', '1')]" in job.text()
+    assert (end["JobState"], end["ExitCode"]) == ("FAILED", "7:0"), "the command's own status"
+    assert sorted(log.name for log in job.logs.iterdir()) == [f"job{job.id}-n1.log", f"job{job.id}-n2.log"]
+    job.assert_clean()
+
+
+def test_a_cancelled_job_leaves_nothing(toy, cluster: Cluster) -> None:
+    """Beside another job's cluster on the same nodes: neither takes the other's ports, folders or processes."""
+    job = toy(sleep=600)
+    job.wait_for("here: ")
+    cluster.ask("scancel", job.id)
+    assert job.end()["JobState"] == "CANCELLED"
+    job.assert_clean()
+
+
+def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
+    """Ray itself refuses to promise more GPUs than Slurm gave."""
+    job = toy("--nodes=2", "--gpus=2", sbatch=["--nodes=2", "--gres=gpu:1"])
+    assert job.end()["ExitCode"] == f"{ray_cluster.NODE_LOST}:0"
+    assert "ClusterError: a node of Ray ended." in job.text()
+    assert f"job{job.id}-n1.log:" in job.text() and "CUDA_VISIBLE_DEVICES contains ['0']" in job.text()
+    job.assert_clean()
+
+
+def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
+    job = toy("--nodes=2", "--gpus=2", "--wait=1")
+    assert job.end()["ExitCode"] == f"{ray_cluster.NOT_COMPLETE}:0"
+    assert "2 node(s) with 2 GPU(s) each, and not all of them came within 1 s." in job.text()
+    assert f"job{job.id}-n2.log:" in job.text()
+    job.assert_clean()
+
+
+def test_a_job_of_too_few_nodes_says_what_slurm_made_of_it(toy) -> None:
+    job = toy(sbatch=["--nodes=1", "--gres=gpu:2"])
+    assert job.end()["ExitCode"] == f"{ray_cluster.NO_ALLOCATION}:0"
+    assert f"machine.nodes is 2, job {job.id} has 1 (n" in job.text()
+    job.assert_clean()
+
+
+def test_a_partition_that_is_not_there_is_told_before_anything_is_submitted(cluster: Cluster, clone: Path) -> None:
+    words = profile(clone, "nowhere", defaults={"slurm_partition": "nowhere"})
+    result = snakemake(*words, *SHORT, overlay(clone, "nowhere", ""), "--nolock", cwd=clone, cores=False)
+    assert result.returncode == 1
+    assert "Slurm has no partition nowhere; it has cpu, gpu. Name one of them as slurm_partition" in result.stderr
+    assert "Traceback" not in result.stderr and "has been submitted" not in result.stderr
+
+
+def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster, clone: Path) -> None:
+    later = profile(clone, "later", retries=0, defaults={"slurm_extra": "'--begin=now+1hour'"})
+    rest = [*SHORT, overlay(clone, "pending", ""), "--nolock", "--until", "make_miniature"]
+    command = [sys.executable, "-m", "snakemake", *later, *rest]
+    with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        waiting = "squeue", "-h", "--states=PD", "-o", "%i %r"
+        until(lambda: "BeginTime" in cluster.ask(*waiting), 60, "nothing waits")
+        (number,) = (line.split()[0] for line in cluster.ask(*waiting).splitlines() if "BeginTime" in line)
+        cluster.ask("scancel", number)
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"SLURM-job '{number}' failed, SLURM status is: 'CANCELLED'" in said
+    log = re.search(r"(\S+/slurm_logs/rule_make_miniature/\d+\.log)", said)
+    assert log and log.group(1).endswith(f"{number}.log"), said
+    again = snakemake(*profile(clone, "now"), *rest, cwd=clone, cores=False)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert (clone / "results/pending/data/raw/miniature/train.jsonl").exists()
+
+
+def test_the_whole_experiment_with_rlvr_on_two_nodes(
+    experiment: subprocess.Popen[str], cluster: Cluster, clone: Path
+) -> None:
+    assert experiment.wait(timeout=800) == 0, (clone / "short_slurm.log").read_text()[-4000:]
+    results = clone / "results/short_slurm"
+    assert "These accuracies support no claim" in (results / "report.html").read_text(encoding="utf-8")
+    log = (results / "logs/checkpoints/rlvr/seed1.log").read_text(encoding="utf-8")
+    assert "head n1, workers n2, 1 GPU(s) on each" in log and "rlvr, seed 1: update 2 of 2" in log
+    nodes = sorted(path.name.partition("-")[2] for path in (results / "logs/checkpoints/rlvr/seed1").iterdir())
+    assert nodes == ["n1.log", "n2.log"]
+    assert "Error in rule" not in (clone / "short_slurm.log").read_text(encoding="utf-8")
+    asked = set()
+    for line in cluster.ask("scontrol", "show", "job", "--oneliner").splitlines():
+        told = dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
+        if rule := re.match(r"rule_([a-z_]+?)(_wildcards_|$)", told.get("Comment", "")):
+            asked.add((rule.group(1), told["NumNodes"], told.get("TresPerNode")))
+    assert {entry for entry in asked if entry[1:] != ("1", None)} == {("train_rlvr", "2", "gres:gpu:1")}
+    assert {"train_sft", "generate_answers", "render_report"} <= {rule for rule, *_ in asked}
+    assert not cluster.jobs()
+    nothing = snakemake(*profile(clone, "two"), *SHORT, str(clone / "short_slurm.yaml"), "-n", cwd=clone, cores=False)
+    assert jobs(nothing) == {} and first_causes(nothing) == {}
