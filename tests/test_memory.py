@@ -274,9 +274,17 @@ def test_both_trainers_check_before_they_start_anything(tmp_path: Path) -> None:
         "say": said.append,
     }
     with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
-        train_rlvr(RLVR, name="run", models=tmp_path / "models", rollouts_table=tmp_path / "table", **common)
+        train_rlvr(
+            RLVR,
+            name="run",
+            stage="rlvr, seed 1",
+            models=tmp_path / "models",
+            rollouts_table=tmp_path / "table",
+            node_logs=tmp_path / "nodes",
+            **common,
+        )
     with pytest.raises(UserError, match=r"^sft, learning rate 1e-05, seed 1: training needs more memory"):
-        train_sft(SFT, 1e-5, model=tmp_path / "model", **common)
+        train_sft(SFT, 1e-5, stage="sft, learning rate 1e-05, seed 1", model=tmp_path / "model", **common)
     assert not said and not list(tmp_path.iterdir())
 
 

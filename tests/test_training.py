@@ -395,7 +395,7 @@ def begin(tmp_path, monkeypatch):
     def begin(machine: Machine = CPU, lines: tuple[str, ...] = ()) -> list[str]:
         said: list[str] = []
 
-        def pretend(command, variables, each_line, failure_file):
+        def pretend(command, variables, each_line, failure_file, alone):
             begin.command, begin.variables = command, variables
             for line in lines:
                 each_line(line)
@@ -407,7 +407,8 @@ def begin(tmp_path, monkeypatch):
                 ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL,
                 prompts=tmp_path / "rlvr.jsonl", models=tmp_path / "models",
                 rollouts_table=tmp_path / "rollouts.parquet", metrics_table=tmp_path / "trainer.parquet",
-                events=tmp_path / "tensorboard", state=tmp_path / "state", say=said.append,
+                events=tmp_path / "tensorboard", node_logs=tmp_path / "nodes",
+                state=tmp_path / "state", say=said.append,
             )  # fmt: skip
         return [*said, str(error.value)]
 
@@ -516,12 +517,60 @@ def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
         not [name for name in gpu if name.startswith(("MEDRLVR_", "VLLM_CPU", "DS_"))]
         and "training/cpu" not in gpu["PYTHONPATH"]
     )
-    assert environment.rlvr_launcher(Machine(device="gpu"))[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
+    assert environment.rlvr_launcher(Machine(device="gpu"), tmp_path)[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
     cpu = environment.variables(Machine(device="cpu"), tmp_path)
     assert cpu["MEDRLVR_CPU"] == "1" and cpu["PYTHONPATH"].split(os.pathsep)[0].endswith("training/cpu")
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     without = environment.variables(Machine(device="gpu"), tmp_path)
     assert without["MEDRLVR_NO_FLASH_ATTN"] == "1" and "MEDRLVR_CPU" not in without
+
+
+def test_several_nodes_are_started_by_the_launcher_of_their_cluster(tmp_path):
+    for device in ("cpu", "gpu"):
+        words = environment.rlvr_launcher(Machine(device=device, nodes=3, gpus_per_node=2), tmp_path)
+        assert words[1:3] == ["-m", "medrlvr.training.ray_cluster"]
+        assert words[3:] == [
+            *("--nodes=3", "--gpus=2", f"--logs={tmp_path}", "--", sys.executable, "-m", "openrlhf.cli.train_ppo_ray")
+        ]
+
+
+def test_several_nodes_need_slurm(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    environment.check_nodes(Machine())
+    with pytest.raises(UserError, match=r"machine.nodes is 2: .*snakemake --profile slurm"):
+        environment.check_nodes(Machine(nodes=2))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    environment.check_nodes(Machine(nodes=2))
+
+
+def test_flash_attn_is_had_where_it_is_asked_for(monkeypatch):
+    assert "padded" in environment.check_attention(Machine())
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="the package flash-attn is not installed"):
+        environment.check_attention(Machine(flash_attention=True))
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
+    assert "packed" in environment.check_attention(Machine(flash_attention=True))
+
+
+@pytest.mark.parametrize(
+    ("sinfo", "message"),
+    [
+        ("echo cpu; echo gpu", None),
+        ("echo cpu", "Slurm has no partition gpu; it has cpu"),
+        ("echo 'Unable to contact' >&2; exit 1", "controller does not answer: Unable to contact"),
+        (None, "there is no `sinfo` here"),
+    ],
+)
+def test_partitions_are_asked_for_before_jobs_are(tmp_path, monkeypatch, sinfo, message):
+    if sinfo:
+        (tmp_path / "sinfo").write_text(f"#!/bin/sh\n{sinfo}\n")
+        (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if message is None:
+        environment.check_partitions({"gpu", "cpu"})
+    else:
+        with pytest.raises(UserError, match=message):
+            environment.check_partitions({"gpu", "cpu"})
 
 
 def test_the_written_command_does_what_it_says(tmp_path):
@@ -592,6 +641,23 @@ def test_a_signal_ends_everything_with_a_message(number, monkeypatch):
     assert not alive(int(lines[0].split()[1]))
 
 
+def test_a_command_ends_its_own_children_where_it_is_let(tmp_path):
+    """A cluster's nodes are told by their launcher: told by us, they would leave their processes and folders."""
+    note = tmp_path / "note"
+    child = f"import signal, sys, time; signal.signal(15, lambda *_: (open({str(note)!r}, 'w').close(), sys.exit())); "
+    code = (
+        "import signal, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child + 'print(1, flush=True); time.sleep(600)'!r}])\n"
+        "signal.signal(15, lambda *_: (time.sleep(0.5), child.kill(), sys.exit()))\n"
+        "time.sleep(600)"
+    )
+    for alone, told in ((0.0, True), (5.0, False)):
+        note.unlink(missing_ok=True)
+        with pytest.raises(UserError, match="stopped by SIGTERM"):
+            launch.run([sys.executable, "-c", code], {}, lambda line: os.kill(os.getpid(), signal.SIGTERM), alone=alone)
+        assert note.exists() is told
+
+
 def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
     note = tmp_path / "failure.txt"
     code = f"import time; open({str(note)!r}, 'w').write('KeyError: gold'); time.sleep(600)"
@@ -609,6 +675,11 @@ def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
             r"The last it said:\n.*PinnedSourceError",
         ),
         ("RuntimeError: [enforce fail] Cannot allocate memory", "Memory or disk ran out"),
+        (
+            "ClusterError: Slurm ended job 7: its time is up.\n  n1.log:\n    ValueError: x",
+            r"runtime in slurm/config.yaml\.\nThe last it said:\n  ClusterError: Slurm ended job 7.*\n    n1.log:",
+        ),
+        ("ClusterError: 2 node(s), and not all of them came within 9 s.", "Ask for GPUs in the way your site wants"),
     ],
 )
 def test_known_failures_come_with_a_way_out(printed, advice):

@@ -53,7 +53,7 @@ try:
         train_rlvr(arm, machine, 1, name="test-rlvr-seed1", stage="rlvr, seed 1", base=folder / "base",
                    prompts=folder / "rlvr.jsonl", models=folder / "rlvr", rollouts_table=folder / "rollouts.parquet",
                    metrics_table=folder / "trainer.parquet", events=folder / "events/rlvr",
-                   state=folder / "state", say=say)
+                   node_logs=folder / "nodes", state=folder / "state", say=say)
 except UserError as error:
     sys.exit(f"UserError: {error}")
 """

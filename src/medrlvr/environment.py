@@ -78,6 +78,22 @@ def check_device(machine: Machine) -> None:
         ) from None
 
 
+def check_attention(machine: Machine) -> str:
+    """Return in words which attention a GPU computes, and so whether responses are packed.
+
+    Raises:
+        UserError: flash-attn is asked for and not installed.
+    """
+    if not machine.flash_attention:
+        return "torch's own attention; texts are padded to one length (machine.flash_attention: false)"
+    if importlib.util.find_spec("flash_attn") is None:
+        raise UserError(
+            "machine.flash_attention is true, but the package flash-attn is not installed: docs/gpu.md says how, or set"
+            " it to false."
+        )
+    return "flash-attn; texts are packed, without padding"
+
+
 def check_partitions(wanted: Collection[str]) -> None:
     """Require a Slurm that has these partitions: sbatch would refuse every job by itself.
 

@@ -64,6 +64,7 @@ def train_rlvr(
     check_folder(base)
     if machine.device == "gpu":
         say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
+        say(f"{stage}: {environment.check_attention(machine)}")
     rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
     check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)

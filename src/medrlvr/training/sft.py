@@ -52,6 +52,7 @@ def train_sft(
     check_folder(base)
     if machine.device == "gpu":
         say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
+        say(f"{stage}: {environment.check_attention(machine)}")
     end = preparation.end_of_text(base)
     rows = preparation.read_rows(prompts, ("input", "output"))
     texts = [row["input"] + row["output"] + end for row in rows]
