@@ -136,6 +136,9 @@ def _explain(code: int, tail: Sequence[str]) -> str:
     errors = [line for line in tail if re.search(r"\b\w*(?:Error|Exception)\b: ", line)]
     # What the adapter says explains what follows from it in the other processes.
     errors = [line for line in errors if "PinnedSourceError" in line][:1] or errors[-3:] or list(tail)[-10:]
+    # Of a cluster the last word is its launcher's, with the last lines of each node's log.
+    cluster = next((number for number, line in enumerate(tail) if line.startswith("ClusterError: ")), None)
+    errors = errors if cluster is None else list(tail)[cluster:]
     return "\n".join([f"{how}.", *reasons[:1], "The last it said:", *(f"  {line[:300]}" for line in errors)])
 
 
