@@ -13,7 +13,9 @@ UV ?= uv
 PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
 
 # The name stands for what the environment was made from and where: other contents, or a moved folder, need another.
-STAMP := .venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16)
+GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu.lock) | sha256sum | cut -c1-16)
+# Where there is an environment for GPUs, no target replaces it.
+STAMP := $(or $(wildcard $(GPU_STAMP)),.venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16))
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
 SNAKEMAKE := $(RUN) -m snakemake --quiet host reason rules progress --rerun-incomplete --cores $(CORES)
 
@@ -31,6 +33,21 @@ $(STAMP):
 	@test -n "$(PYTHON)" || { echo "No Python found. Debian 12, Ubuntu 22.04: sudo apt install python3.11 python3.11-venv" >&2; exit 1; }
 	@"$(PYTHON)" envs/preflight.py
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" "$(PYTHON)" envs/install.py $@
+
+.PHONY: setup-gpu
+setup-gpu: $(GPU_STAMP) ## make .venv for GPUs instead; on a cluster, where all nodes see this folder
+
+$(GPU_STAMP):
+	@test -n "$(PYTHON)" || { echo "No Python found: PYTHON= a Python 3.11, which a site's modules may have" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "$(PYTHON) is no Python 3.11: name one, PYTHON=...")'
+	@rm -rf .venv && "$(PYTHON)" -m venv .venv && echo "set-up: torch with CUDA and 300 other packages, some minutes"
+	@.venv/bin/pip install --quiet --require-hashes -r envs/pip.txt
+	@.venv/bin/pip install --quiet --progress-bar off -r envs/torch.txt
+	@DS_BUILD_OPS=0 DS_ACCELERATOR=cpu .venv/bin/pip install --quiet --progress-bar off --no-deps --require-hashes \
+	  --build-constraint envs/gpu.lock -r envs/gpu.lock
+	@.venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda and f"set-up: torch {torch.__version__} is no CUDA \
+	  build. PIP_INDEX_URL, if set, must name an index that serves one.")'
+	@touch $@
 
 .PHONY: demo
 demo: $(STAMP) ## run the default experiment, from embedded data to the page
@@ -98,6 +115,10 @@ test-mutation: $(STAMP) ## change the grader and the rewards in every way; at le
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
 	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \
 	  print("noticed:", n, "of", s["total"]); raise SystemExit(n < 0.95 * s["total"])'
+
+.PHONY: test-slurm
+test-slurm: $(STAMP) ## run the whole miniature on a real Slurm of two nodes, which it installs and starts; needs root
+	@$(RUN) tests/slurm.py
 
 PEER := .peer/installed-$(shell (pwd -P; cat envs/torch.txt envs/peer.lock) | sha256sum | cut -c1-16)
 

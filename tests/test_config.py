@@ -162,6 +162,13 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ),
         ({"machine": {"gpus_per_node": 3, "vllm_engines": 3}}, "arms.sft.batch_size: cannot be divided among 3 GPUs"),
         ({"machine": {"vllm_engines": 3}}, "machine.vllm_engines: cannot share gpus_per_node = 4 evenly (value: 3)"),
+        ({"machine": {"zero_stage": 0}}, "machine.zero_stage: must be 1, 2 or 3 with vllm_sleep"),
+        (
+            {"machine": {"device": "cpu", "flash_attention": True, "vllm_sleep": False}},
+            "machine.flash_attention: needs device: gpu (value: True)",
+        ),
+        ({"machine": {"nodes": 3}}, "arms.rlvr.train_batch_size: cannot be divided among 12 GPUs"),
+        (rlvr(estimator="rloo", samples_per_prompt=1), "arms.rlvr.samples_per_prompt: rloo compares the responses"),
         ({"benchmarks": {"medqa": None, "mmlu_pro_health": None}}, "benchmarks: there is none"),
         ({"benchmarks": {"medqa": {"data": "medqa/train"}}}, "benchmarks.medqa.data: is a set that models are trained"),
         (

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-import yaml
 from pipeline import first_causes, jobs, snakemake
 
 from medrlvr.training import ray_cluster
-from slurm import Cluster, running, until
+from slurm import TWO_NODES, Cluster, running, until, write_profile
 
 pytestmark = pytest.mark.slow
 
@@ -39,17 +39,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield found
 
 
-def profile(clone: Path, name: str, **changes: object) -> list[str]:
-    """The repository's own profile, looking for the end of jobs more often; `defaults` change default-resources."""
-    values = yaml.safe_load((clone / "slurm/config.yaml").read_text(encoding="utf-8"))
-    values["default-resources"] |= changes.pop("defaults", {})
-    # A GPU of each node for the two that train without one: asked for as the real ones are.
-    values["set-resources"]["train_rlvr"]["gres"] = "gpu:1"
-    values |= {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 10, **changes}
-    folder = clone / "profiles" / name
-    folder.mkdir(exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    return ["--profile", str(folder)]
+def profile(clone: Path, name: str, **changes: Any) -> list[str]:
+    return write_profile(clone / "profiles" / name, **changes)
 
 
 def overlay(clone: Path, name: str, text: str) -> str:
@@ -61,7 +52,7 @@ def overlay(clone: Path, name: str, text: str) -> str:
 @pytest.fixture(scope="module")
 def experiment(cluster: Cluster, clone: Path) -> Iterator[subprocess.Popen[str]]:
     """A whole experiment, which runs beside the other tests: most of its time it waits."""
-    words = [*profile(clone, "two"), *SHORT, overlay(clone, "short_slurm", "machine: {nodes: 2}\n")]
+    words = [*profile(clone, "two"), *SHORT, overlay(clone, "short_slurm", TWO_NODES)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
     with (clone / "short_slurm.log").open("w") as log:
         process = subprocess.Popen(

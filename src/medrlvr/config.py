@@ -493,6 +493,8 @@ def conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
     machine = experiment.machine
     if machine.gpus_per_node % machine.vllm_engines:
         yield ("machine", "vllm_engines"), f"cannot share gpus_per_node = {machine.gpus_per_node} evenly"
+    if machine.vllm_sleep and machine.zero_stage == 0:
+        yield ("machine", "zero_stage"), "must be 1, 2 or 3 with vllm_sleep: OpenRLHF moves no other state away"
     if machine.flash_attention and machine.device == "cpu":
         yield ("machine", "flash_attention"), "needs device: gpu"
     base = experiment.base
