@@ -264,7 +264,7 @@ class Machine(Settings):
     """Memory of a GPU in GiB. What training needs by arithmetic is checked against it before anything is submitted."""
     gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")] | None = None
     """What Slurm calls these GPUs (`sinfo -o %G`), where a site has several kinds. null: any."""
-    zero_stage: Literal[0, 1, 2, 3] = 3
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 3
     """Of DeepSpeed: how much is split among the GPUs; 3 is smallest in memory, 2 faster where it fits."""
     optimiser_offload: bool = False
     """Gradients, Adam and its state on the host: slower, and 14 bytes of a parameter less on the GPUs."""
