@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: two nodes of two make-believe GPUs each, started by the tests and ended after them.
+"""A real Slurm on this machine: two nodes of four make-believe GPUs each, started by the tests and ended after them.
 
 python tests/slurm.py    runs the whole miniature on it, with RLVR on both nodes, into results/miniature_slurm/
 """
@@ -55,14 +55,14 @@ SlurmdLogFile={folder}/slurmd-%n.log
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 GresTypes=gpu
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=6821 CPUs=16 RealMemory=400000 Gres=gpu:2 State=UNKNOWN
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=6822 CPUs=16 RealMemory=400000 Gres=gpu:2 State=UNKNOWN
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=6821 CPUs=16 RealMemory=400000 Gres=gpu:4 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=6822 CPUs=16 RealMemory=400000 Gres=gpu:4 State=UNKNOWN
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n1,n2 MaxTime=INFINITE State=UP
 """
 
 _CGROUP = "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nConstrainRAMSpace=yes\nConstrainCores=no\n"
-_GPUS = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
+_GPUS = "".join(f"Name=gpu File=/dev/{name}\n" for name in ("null", "zero", "full", "urandom"))
 
 
 TWO_NODES = "machine: {nodes: 2}\n"

@@ -25,8 +25,9 @@ ray.init(logging_level="error")
 @ray.remote(num_gpus=1)
 def where():
     time.sleep(1)
-    return os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"]
-print("here:", sorted(ray.get([where.remote() for _ in range(4)])), flush=True)
+    return os.environ["SLURMD_NODENAME"], len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+count = int(ray.cluster_resources()["GPU"])
+print("here:", sorted(ray.get([where.remote() for _ in range(count)])), flush=True)
 time.sleep(float(sys.argv[1]))
 sys.exit(7)
 """
@@ -81,13 +82,13 @@ class Job:
         asked = sbatch or ("--nodes=2", "--gres=gpu:2")
         self.id = cluster.ask("sbatch", "--parsable", "--mem=4000", f"--output={self.output}", *asked, str(script))
 
-    def wait_for(self, text: str, seconds: float = 120) -> None:
+    def wait_for(self, text: str, seconds: float = 300) -> None:
         until(lambda: text in self.text(), seconds, f"no {text!r} in {self.text()}")
 
     def text(self) -> str:
         return self.output.read_text(encoding="utf-8") if self.output.exists() else ""
 
-    def end(self, seconds: float = 180) -> dict[str, str]:
+    def end(self, seconds: float = 300) -> dict[str, str]:
         """Wait for its end, and return what Slurm tells of it."""
         until(lambda: self._said()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), seconds, self.text())
         return self._said()
@@ -106,13 +107,13 @@ class Job:
         return [*found, *map(str, Path("/tmp").glob(f"ray-{self.id}-*"))]
 
     def assert_clean(self) -> None:
-        until(lambda: not self.left(), 15, f"{self.left()} is left")
+        until(lambda: not self.left(), 30, f"{self.left()} is left")
 
 
 @pytest.fixture
 def toy(cluster: Cluster, experiment: object, tmp_path: Path):
-    def start(*options: str, **settings: object) -> Job:
-        return Job(cluster, tmp_path, *options, **settings)
+    def start(*options: str, name: str = "job", **settings: Any) -> Job:
+        return Job(cluster, tmp_path / name, *options, **settings)
 
     return start
 
@@ -120,19 +121,24 @@ def toy(cluster: Cluster, experiment: object, tmp_path: Path):
 def test_the_command_runs_on_the_gpus_of_both_nodes(toy) -> None:
     job = toy()
     end = job.end()
-    assert "here: [('n1', '0'), ('n1', '1'), ('n2', '0'), ('n2', '1')]" in job.text()
+    assert "here: [('n1', 1), ('n1', 1), ('n2', 1), ('n2', 1)]" in job.text()
     assert (end["JobState"], end["ExitCode"]) == ("FAILED", "7:0"), "the command's own status"
     assert sorted(log.name for log in job.logs.iterdir()) == [f"job{job.id}-n1.log", f"job{job.id}-n2.log"]
     job.assert_clean()
 
 
-def test_a_cancelled_job_leaves_nothing(toy, cluster: Cluster) -> None:
-    """Beside another job's cluster on the same nodes: neither takes the other's ports, folders or processes."""
-    job = toy(sleep=600)
-    job.wait_for("here: ")
+def test_a_cancelled_job_leaves_nothing_of_its_own_and_all_of_its_neighbours(toy, cluster: Cluster) -> None:
+    """Two clusters of one user on the same nodes: neither takes the other's ports, folders or processes."""
+    one = ["--nodes=2", "--gpus=1"]
+    neighbour = toy(*one, sleep=20, sbatch=["--nodes=2", "--gres=gpu:1"], name="neighbour")
+    job = toy(*one, sleep=600, sbatch=["--nodes=2", "--gres=gpu:1"])
+    for started in (neighbour, job):
+        started.wait_for("here: [('n1', 1), ('n2', 1)]")
     cluster.ask("scancel", job.id)
     assert job.end()["JobState"] == "CANCELLED"
     job.assert_clean()
+    assert neighbour.end()["ExitCode"] == "7:0"
+    neighbour.assert_clean()
 
 
 def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
@@ -140,7 +146,7 @@ def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
     job = toy("--nodes=2", "--gpus=2", sbatch=["--nodes=2", "--gres=gpu:1"])
     assert job.end()["ExitCode"] == f"{ray_cluster.NODE_LOST}:0"
     assert "ClusterError: a node of Ray ended." in job.text()
-    assert f"job{job.id}-n1.log:" in job.text() and "CUDA_VISIBLE_DEVICES contains ['0']" in job.text()
+    assert f"job{job.id}-n1.log:" in job.text() and "CUDA_VISIBLE_DEVICES contains ['" in job.text()
     job.assert_clean()
 
 
