@@ -423,3 +423,17 @@ def test_activations_take_what_torch_allocates_for_them_rounded_up(
     arm = rlvr(prompt_max_tokens=1024, response_max_tokens=1024)
     held = next(phase.parts for phase in phases(asked, arm, planned) if phase.name == "critic, backward")
     assert counted <= held["activations"] / 2048 <= 1.15 * counted
+
+
+def test_a_job_asks_for_the_hosts_memory_and_for_more_when_it_is_tried_again() -> None:
+    shape = known_shape("Qwen/Qwen2.5-3B")
+    assert shape is not None
+    asked = memory.job_memory(shape, RLVR, machine())
+    assert asked == round((memory.host(shape, RLVR, machine()) * 1.25 + (16 + 4 * 6) * GIB) / 2**20)
+    assert [memory.job_memory(shape, RLVR, machine(), attempt) / asked for attempt in (2, 3)] == pytest.approx(
+        [1.5, 2.0]
+    )
+    offloaded = machine(gpus_per_node=1, vllm_engines=1, zero_stage=2, optimiser_offload=True)
+    assert memory.job_memory(shape, RLVR, offloaded) > memory.host(shape, RLVR, offloaded) / 2**20
+    assert memory.job_memory(shape, RLVR, machine(device="cpu")) == 24 * 1024
+    assert memory.job_memory(None, RLVR, machine()) == 240 * 1024

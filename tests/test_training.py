@@ -525,6 +525,45 @@ def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
     assert without["MEDRLVR_NO_FLASH_ATTN"] == "1" and "MEDRLVR_CPU" not in without
 
 
+def test_deepspeed_finds_what_it_compiles_with(tmp_path, monkeypatch):
+    """The site's compiler comes first, then that among the packages; ninja is in .venv/bin, which nobody activated."""
+    packages = tmp_path / "packages" / "nvidia" / "cu13"
+    site = tmp_path / "site"
+    for folder in (packages, site):
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "nvcc").write_text("#!/bin/sh\n")
+        (folder / "bin" / "nvcc").chmod(0o755)
+    monkeypatch.setattr(environment.sysconfig, "get_path", lambda name: str(tmp_path / "packages"))
+    monkeypatch.setattr(environment, "_SITES_OWN", tmp_path / "none")
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    gpu = environment.variables(Machine(device="gpu"), tmp_path)
+    assert gpu["CUDA_HOME"] == str(packages) and gpu["TORCH_EXTENSIONS_DIR"] == str(tmp_path / "extensions")
+    assert gpu["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"{site}/bin:/bin")
+    assert environment.variables(Machine(device="gpu"), tmp_path)["CUDA_HOME"] == str(site)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert environment.variables(Machine(device="gpu"), tmp_path)["CUDA_HOME"] == str(tmp_path)
+    assert "CUDA_HOME" not in environment.variables(Machine(device="cpu"), tmp_path)
+
+
+def test_the_packages_are_those_for_the_device(monkeypatch):
+    environment.check_packages(Machine(device="cpu"))
+    with pytest.raises(UserError, match=r"machine.device is gpu, and the packages installed are those for a CPU"):
+        environment.check_packages(Machine(device="gpu"))
+    monkeypatch.setattr(environment, "ENGINE_PACKAGE", {"cpu": "not-there"})
+    with pytest.raises(UserError, match=r"are those for a GPU: make setup, in a clone"):
+        environment.check_packages(Machine(device="cpu"))
+
+
+def test_rays_sockets_have_room_in_the_folder_for_temporary_files(monkeypatch):
+    """107 characters are a path's limit, of which Ray takes 64."""
+    for length, short in ((26, True), (27, False)):
+        folder = "/" + "x" * (length - 1)
+        monkeypatch.setattr(environment.tempfile, "gettempdir", lambda folder=folder: folder)
+        assert environment.short_folder(17) == (folder if short else "/tmp")
+
+
 def test_several_nodes_are_started_by_the_launcher_of_their_cluster(tmp_path):
     for device in ("cpu", "gpu"):
         words = environment.rlvr_launcher(Machine(device=device, nodes=3, gpus_per_node=2), tmp_path)

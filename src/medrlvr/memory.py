@@ -54,6 +54,12 @@ CONTEXT = 0.75 * GIB
 ENGINE_WORKSPACE = 2 * GIB
 """Assumed: what vLLM takes of its share for activations, sampling and CUDA graphs."""
 
+PINNED, JOB, JOB_OF_GPU = 1.25, 16 * GIB, 6 * GIB
+"""Assumed, of a job on GPUs: what rounding adds to pinned memory; Ray, its store and the data; each GPU's processes."""
+
+CPU_JOB, UNKNOWN_JOB = 24 * GIB, 240 * GIB
+"""Of a job on a CPU, where the largest that we run took 16 GB; and, assumed, of one whose base is not known yet."""
+
 UTILISATIONS = tuple(step / 20 for step in range(19, 1, -1))
 """Values of vllm_memory_utilization that are tried."""
 
@@ -129,6 +135,22 @@ def host(shape: Shape, arm: Arm, machine: Machine) -> float:
     if rlvr and machine.vllm_sleep:
         size += machine.vllm_engines * shape.parameters * WEIGHT
     return size
+
+
+def job_memory(shape: Shape | None, arm: Arm, machine: Machine, attempt: int = 1) -> int:
+    """Return the MiB of a node's own memory that a training job asks Slurm for; half as much more at each new attempt.
+
+    Args:
+        shape: of the base; None where it is not known before it is fetched.
+    """
+    needed: float
+    if machine.device == "cpu":
+        needed = CPU_JOB
+    elif shape is None:
+        needed = UNKNOWN_JOB
+    else:
+        needed = host(shape, arm, machine) * PINNED + JOB + machine.gpus_per_node * JOB_OF_GPU
+    return round(needed * (1 + attempt) / 2 / 2**20)
 
 
 def fits(shape: Shape, arm: Arm, machine: Machine) -> bool:

@@ -12,10 +12,10 @@ from medrlvr import config as configuration, grading, hacking, rewards, self_ver
 from medrlvr.config import CHOSEN, training_settings
 from medrlvr.dynamics import stages
 from medrlvr.data.registry import find, load_registry, require_datasets
-from medrlvr.environment import check_device, check_nodes, check_partitions, export_source
+from medrlvr.environment import check_device, check_nodes, check_packages, check_partitions, export_source
 from medrlvr.errors import UserError
 from medrlvr.fingerprint import fingerprint
-from medrlvr.memory import check_arms
+from medrlvr.memory import check_arms, job_memory, shape_of
 from medrlvr.models import check_folder
 from medrlvr.prompts import Renderer
 
@@ -93,8 +93,15 @@ GRADER = fingerprint(inspect.getsource(grading))
 # The same of what a response shows beside its answer.
 STAGES = fingerprint(*map(inspect.getsource, (hacking, stages, self_verification)))
 
-# What a job takes that fills a machine: this one's cores, or in a job of a cluster those that were asked for.
-CORES = (None if workflow.remote_exec else workflow.resource_settings.cores) or EXPERIMENT.machine.threads
+# What a job takes that fills a machine: this one's cores, or of a cluster's as many as its processes have threads.
+OWN_CORES = None if workflow.remote_exec else workflow.resource_settings.cores
+CORES = OWN_CORES or EXPERIMENT.machine.threads
+TRAINING_CORES = OWN_CORES or EXPERIMENT.machine.threads * EXPERIMENT.machine.gpus_per_node
+BASE_SHAPE = shape_of(BASE, Path(RESULTS, "models/base"))
+
+
+def training_memory(wildcards, attempt):
+    return job_memory(BASE_SHAPE, ARMS[wildcards.arm], EXPERIMENT.machine, attempt)
 
 
 def gres(gpus):
@@ -155,16 +162,17 @@ def made_by(path):
 
 def require_device():
     """Stop before the first job where jobs need what this machine does not have, or the cluster that it submits to."""
+    jobs = list(workflow.dag.needrun_jobs())
     if not workflow.local_exec:
-        partitions = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
         # Several may be named in a row; without one, Slurm takes its default.
-        or_stop(check_partitions, {name for names in partitions if names for name in names.split(",")})
-        return
-    for job in workflow.dag.needrun_jobs():
-        if job.resources.get("nodes", 1) > 1:
-            or_stop(check_nodes, EXPERIMENT.machine)
-        if job.resources.get("gres"):
-            or_stop(check_device, EXPERIMENT.machine)
+        partitions = [job.resources.get("slurm_partition") or "" for job in jobs]
+        or_stop(check_partitions, {name for names in partitions for name in names.split(",") if name})
+    elif any(job.resources.get("nodes", 1) > 1 for job in jobs):
+        or_stop(check_nodes, EXPERIMENT.machine)
+    elif any(job.resources.get("gres") for job in jobs):
+        or_stop(check_device, EXPERIMENT.machine)
+    if {job.rule.name for job in jobs} & {"train_sft", "train_rlvr", "generate_answers", "generate_curve"}:
+        or_stop(check_packages, EXPERIMENT.machine)
 
 
 def question_tables(names):

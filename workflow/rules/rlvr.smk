@@ -32,9 +32,10 @@ rule train_rlvr:
         f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}.tsv"
     wildcard_constraints:
         arm="|".join(RLVR_ARMS),
-    threads: CORES
+    threads: TRAINING_CORES
     resources:
         nodes=EXPERIMENT.machine.nodes,
+        mem_mb=training_memory,
         gres=gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,

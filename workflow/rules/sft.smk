@@ -27,8 +27,9 @@ rule train_sft:
         # Where there is none, what matches nothing: no constraint would let these rules make an arm of RLVR.
         arm="|".join(SFT_ARMS) or "(?!)",
         rate=r"[^/]+",
-    threads: CORES
+    threads: TRAINING_CORES
     resources:
+        mem_mb=training_memory,
         gres=gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,

@@ -19,13 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from medrlvr.environment import short_folder
 from medrlvr.training.ray_node import free_ports, log_path
 
 WAIT = 300.0
@@ -34,15 +34,16 @@ WAIT = 300.0
 NO_ALLOCATION, NOT_COMPLETE, NODE_LOST = 90, 91, 92
 """Exit status; otherwise the command's, or 130 and 143 after SIGINT, and SIGTERM or the end of the job."""
 
-_GRACE = 4.0
-"""Seconds from SIGTERM to SIGKILL, for the command and then for all nodes together: Slurm's own KillWait is 30."""
+_COMMAND_GRACE, _NODES_GRACE = 4.0, 12.0
+"""Seconds from SIGTERM to SIGKILL, for the command and then for all nodes together: Slurm's own KillWait is 30. A
+process that has pinned a hundred GiB needs some to end."""
 
-_LONGEST_FOLDER = 40
-"""Characters of the folder for temporary files: Ray's sockets are in it, and their paths may have 107."""
+_SENTINEL_STARTS = 10.0
+"""Seconds in which the sentinel's end means that no step could be started."""
 
 _KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CLUSTER_NAME")
 
-_SENTINEL = "trap 'exit 15' TERM; sleep infinity & wait"
+_SENTINEL, _TOLD = "trap 'exit 15' TERM; sleep infinity & wait", 15
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -97,21 +98,20 @@ class _Cluster:
         self.address = ""
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._others: list[subprocess.Popen[bytes]] = []
+        self._began = time.monotonic()
         self._step: subprocess.Popen[bytes] | None = None
         logs.mkdir(parents=True, exist_ok=True)
         self._print(f"head {self.head}, workers {' '.join(self.workers) or 'none'}, {gpus} GPU(s) on each")
 
     def start(self) -> None:
-        self._sentinel = _start([*srun(self.job, [self.head]), "--gres=none", "sh", "-c", _SENTINEL])
+        sentinel = [*srun(self.job, [self.head]), "--gres=none", "sh", "-c", _SENTINEL]
+        self._sentinel = _start(sentinel, stderr=subprocess.PIPE)
         self._others.append(self._sentinel)
-        import ray.util
-
-        # Of the interface that leads out, where a node has several.
-        own_address: Callable[[], str] = ray.util.get_node_ip_address
         (port,) = free_ports(1)
-        self.address = f"{own_address()}:{port}"
+        self.address = f"{address_seen_from(self.workers)}:{port}"
+        folder = Path(short_folder(len(f"/ray-{self.job}-1000")), f"ray-{self.job}")
         node = [sys.executable, "-m", "medrlvr.training.ray_node", "--gpus", str(self.gpus)]
-        node += ["--address", self.address, "--folder", str(_folder(self.job))]
+        node += ["--address", self.address, "--folder", str(folder)]
         node += ["--logs", str(self.logs[self.head].parent)]
         self._nodes.append(_start([*node, "--head"]))
         if self.workers:
@@ -144,13 +144,14 @@ class _Cluster:
                 self._check()
                 time.sleep(0.1)
         finally:
-            _stop([(process, process.terminate)])
+            _stop([(process, process.terminate)], _COMMAND_GRACE)
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def stop(self) -> None:
         """End all nodes at once, and what else was started."""
-        _stop([(node, self._end_step if node is self._step else node.terminate) for node in self._nodes])
-        _stop([(process, process.kill) for process in self._others])
+        nodes = [(node, self._end_step if node is self._step else node.terminate) for node in self._nodes]
+        _stop(nodes, _NODES_GRACE)
+        _stop([(process, process.kill) for process in self._others], _COMMAND_GRACE)
 
     def _check(self) -> None:
         if self.received:
@@ -161,6 +162,10 @@ class _Cluster:
             with suppress(subprocess.TimeoutExpired):
                 self._sentinel.wait(1.0)
         if self._sentinel.poll() is not None:
+            if self._sentinel.returncode != _TOLD and time.monotonic() - self._began < _SENTINEL_STARTS:
+                assert self._sentinel.stderr is not None
+                said = self._sentinel.stderr.read().decode(errors="replace").strip()
+                raise ClusterError(NO_ALLOCATION, f"no step can be started in job {self.job}:\n{said}")
             raise ClusterError(
                 128 + signal.SIGTERM, f"Slurm ended job {self.job}: it was cancelled, or its time is up."
             )
@@ -170,9 +175,10 @@ class _Cluster:
     def _end_step(self) -> None:
         # A signal to srun itself would kill its tasks before they have cleaned up.
         words = self._lines(self.logs[self.workers[0]])[:1] or [""]
-        with suppress(OSError, subprocess.SubprocessError):
-            # It prints that the step is invalid, and delivers.
-            _ask("scancel", "--signal=TERM", words[0].removeprefix("step "), check=False)
+        # It prints that the step is invalid, and delivers; nobody waits for a controller that is busy.
+        self._others.append(
+            _start(["scancel", "--signal=TERM", words[0].removeprefix("step ")], stderr=subprocess.DEVNULL)
+        )
 
     def _last_lines(self) -> str:
         told = {log: self._lines(log)[-4:] or ["(it said nothing)"] for log in self.logs.values()}
@@ -200,7 +206,8 @@ def find_nodes(job: str, count: int) -> tuple[str, list[str]]:
         raise ClusterError(
             NO_ALLOCATION,
             f"machine.nodes is {count}, job {job} has {len(names)} ({' '.join(names)}). Slurm gives one node instead of"
-            " several where `tasks` or `gpu` is asked for beside `nodes`: slurm/config.yaml has to leave both out.",
+            " several to a job of one task, as it is with `gpu` or without GPUs: slurm/config.yaml has to ask for gres,"
+            " or for as many tasks as nodes.",
         )
     here = os.environ.get("SLURMD_NODENAME", socket.gethostname().partition(".")[0])
     if here not in names:
@@ -217,21 +224,37 @@ def srun(job: str, nodes: Sequence[str]) -> list[str]:
     return ["env", *clean, *step, "--ntasks-per-node=1", f"--nodelist={','.join(nodes)}"]
 
 
-def _ask(*command: str, check: bool = True) -> str:
+def address_seen_from(workers: Sequence[str]) -> str:
+    """Return this node's address on the network on which Slurm finds the first of `workers`.
+
+    A node may have several, and one that leads out of the cluster need not be among them.
+
+    Raises:
+        ClusterError: Slurm does not tell the worker's address, or it leads nowhere.
+    """
+    try:
+        told = _ask("scontrol", "show", "node", "--oneliner", workers[0]).split()
+        other = next(word for word in told if word.startswith("NodeAddr=")).partition("=")[2]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # Nothing is sent: the system only chooses the way.
+            probe.connect((other, 9))
+            return str(probe.getsockname()[0])
+    except (OSError, subprocess.SubprocessError, StopIteration) as error:
+        raise ClusterError(NO_ALLOCATION, f"the way from this node to {workers[0]} is not known: {error}") from None
+
+
+def _ask(*command: str) -> str:
     # A controller that is down holds its clients for minutes.
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=check).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
 
 
-def _folder(job: str) -> Path:
-    # A site's scratch may have a long name.
-    root = next(root for root in (tempfile.gettempdir(), "/tmp") if len(root) <= _LONGEST_FOLDER)
-    return Path(root, f"ray-{job}")
-
-
-def _start(command: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
+        stderr=stderr,
         env={**os.environ, **(environment or {})},
         start_new_session=True,
         preexec_fn=_end_with_parent,
@@ -242,10 +265,10 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _stop(processes: Iterable[tuple[subprocess.Popen[bytes], Callable[[], None]]]) -> None:
+def _stop(processes: Iterable[tuple[subprocess.Popen[bytes], Callable[[], None]]], grace: float) -> None:
     """Tell all of them, wait for all of them, and kill what is left with all that it started."""
     told = [(process, tell()) for process, tell in processes if process.poll() is None]
-    deadline = time.monotonic() + _GRACE
+    deadline = time.monotonic() + grace
     for process, _ in told:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))

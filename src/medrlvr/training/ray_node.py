@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--address", required=True, help="of the head")
     parser.add_argument("--gpus", type=int, required=True)
     parser.add_argument("--head", action="store_true")
-    parser.add_argument("--folder", type=Path, help="for the node's files, less the name of the node")
+    parser.add_argument("--folder", type=Path, help="for the node's files, less the number of the node")
     parser.add_argument("--logs", type=Path, help="folder for what it says")
     parser.add_argument("--await-nodes", type=int, help="be no node: wait for as many, with --gpus in all")
     parser.add_argument("--seconds", type=float)
@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with log_path(options.logs, os.environ["SLURM_JOB_ID"], name).open("wb", buffering=0) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    folder = options.folder.with_name(f"{options.folder.name}-{name}")
+    # Two nodes may be on one machine; a number is short, as the folder's path must be.
+    number = 0 if options.head else int(os.environ["SLURM_PROCID"]) + 1
+    folder = options.folder.with_name(f"{options.folder.name}-{number}")
     return _be_node(options.address, options.gpus, options.head, folder)
 
 
@@ -118,6 +120,8 @@ def _sweep(folder: Path) -> None:
         for process in left:
             with suppress(psutil.Error):
                 process.kill()
+        # What has pinned much memory takes long to end; the files need not wait for it.
+        shutil.rmtree(folder, ignore_errors=True)
         psutil.wait_procs(left, timeout=1.0)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from medrlvr.training.disk import check_disk, disk_needed, weights_in
 from medrlvr.training.metrics import REFERENCE_METRICS, parse_line, read_lines, read_metrics
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 
-CLUSTER_GRACE = 12.0
+CLUSTER_GRACE = 20.0
 """Seconds for a cluster of Ray to end its nodes by itself, as told the nodes' own processes cannot clean up."""
 
 
@@ -82,8 +82,13 @@ def train_rlvr(
     attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
     command = [*environment.rlvr_launcher(machine, node_logs), *rlvr_arguments(arm, machine, seed, paths)]
     printed = folder / "metrics.jsonl"
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray_folder:
+    # What a start that was killed compiled halfway would be waited for.
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    place = environment.short_folder(len("/ray-12345678/ray"))
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as ray_folder:
         variables = environment.variables(machine, folder / "cache") | {
+            # On several nodes each has a folder of its own, which their launcher names.
+            **({"RAY_TMPDIR": ray_folder} if machine.nodes == 1 else {}),
             "MEDRLVR_ROLLOUTS": str(attempt),
             "MEDRLVR_REWARD": rewards.to_text(arm.reward),
             "MEDRLVR_END_OF_TEXT": preparation.end_of_text(base),

@@ -66,6 +66,8 @@ def train_sft(
     paths = Paths.inside(folder, base)
     # Where the end-of-text token is missing OpenRLHF would put a space and that token behind the letter.
     write_json_lines(paths.data, [{"input": row["input"], "output": row["output"] + end} for row in rows])
+    # What a start that was killed compiled halfway would be waited for.
+    shutil.rmtree(folder / "cache", ignore_errors=True)
     variables = {**environment.variables(machine, folder / "cache"), **environment.sft_variables(machine)}
     command = [
         *environment.sft_launcher(machine),
