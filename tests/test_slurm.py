@@ -192,10 +192,11 @@ def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster
     assert (clone / "results/pending/data/raw/miniature/train.jsonl").exists()
 
 
+@pytest.mark.timeout(2400)
 def test_the_whole_experiment_with_rlvr_on_two_nodes(
     experiment: subprocess.Popen[str], cluster: Cluster, clone: Path
 ) -> None:
-    assert experiment.wait(timeout=800) == 0, (clone / "short_slurm.log").read_text()[-4000:]
+    assert experiment.wait(timeout=2100) == 0, (clone / "short_slurm.log").read_text()[-4000:]
     results = clone / "results/short_slurm"
     assert "These accuracies support no claim" in (results / "report.html").read_text(encoding="utf-8")
     log = (results / "logs/checkpoints/rlvr/seed1.log").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from medrlvr.config import Machine, RlvrArm
 from medrlvr.files import read_parquet
 from medrlvr.grading import grade
 from medrlvr.hacking import facts_of
-from medrlvr.training.disk import disk_needed
+from medrlvr.training.disk import disk_needed, weights_in
 from medrlvr.training.metrics import read_events
 
 pytestmark = pytest.mark.slow
@@ -131,7 +131,7 @@ def check_model(folder: Path, base: Path) -> None:
 def check_sizes(checkpoints: Path, base: Path) -> None:
     """Require that what lies there after update 3 is as large as the estimate of disk takes it to be."""
     arm = RlvrArm(trainer="rlvr", reward="paper", save_every=3)
-    needed = disk_needed(base, arm, Machine(device="cpu", zero_stage=2), [2] * 8)
+    needed = disk_needed(weights_in(base), arm, Machine(device="cpu", zero_stage=2), [2] * 8)
     parts = [checkpoints / part / "global_step3" for part in ("_actor", "_critic")]
     trainer = sum(file.stat().st_size for part in parts for file in part.iterdir())
     model = sum(file.stat().st_size for file in (checkpoints / "global_step3_hf").iterdir())
