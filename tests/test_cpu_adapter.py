@@ -150,6 +150,26 @@ while not Path({str(tmp_path / "out")!r}).read_text(): pass
     assert (tmp_path / "out").read_text().startswith("['5'] None None __main__")
 
 
+def test_no_two_forks_draw_the_same_of_rays_random_numbers(tmp_path):
+    """Something among the imports draws some; a worker that named an object like another's died now and then."""
+    (tmp_path / "drawing.py").write_text("from ray import ObjectRef\nObjectRef.from_random()\n")
+    (tmp_path / "script.py").write_text(
+        "from ray import ObjectRef\nprint(*(ObjectRef.from_random().hex() for _ in range(20)))\n"
+    )
+    program = f"""
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {str(tmp_path)!r})
+from medrlvr.training.cpu import prefork
+prefork.MODULES = ("drawing",)
+prefork.start(Path({str(tmp_path / "socket")!r}), {{}})
+for _ in range(3):
+    prefork.run(Path({str(tmp_path / "socket")!r}), [{str(tmp_path / "script.py")!r}], dict(os.environ))
+"""
+    drawn = [word for line in python(program).splitlines() for word in line.split() if len(word) == 56]
+    assert len(drawn) == len(set(drawn)) == 60
+
+
 def test_a_server_that_cannot_import_ends_without_going_on_as_its_caller(tmp_path):
     program = f"""
 from pathlib import Path

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ MODULES = (
 """What the driver and Ray's workers will need."""
 
 _PR_SET_PDEATHSIG = 1
+
+_DRAWS = 1000
+"""Random numbers of Ray that lie between those of one fork and the next. A worker takes a few."""
 
 
 def start(address: Path, environment: Mapping[str, str]) -> None:
@@ -81,7 +85,7 @@ def run(address: Path, arguments: Sequence[str], environment: Mapping[str, str])
 
 def _serve(listener: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
+    for fork in count():
         connection, _ = listener.accept()
         text, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
         while not text.endswith(b"\n") and (more := connection.recv(1 << 16)):
@@ -89,14 +93,15 @@ def _serve(listener: socket.socket) -> None:
         # Without a line end it was sent by a process that was killed.
         if text.endswith(b"\n") and os.fork() == 0:
             listener.close()
-            _become(json.loads(text), streams, connection)
+            _become(json.loads(text), streams, connection, fork)
         connection.close()
         for stream in streams:
             os.close(stream)
 
 
-def _become(request: Mapping[str, Any], streams: Sequence[int], connection: socket.socket) -> None:
+def _become(request: Mapping[str, Any], streams: Sequence[int], connection: socket.socket, fork: int) -> None:
     gc.enable()
+    _draw(fork * _DRAWS)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -123,3 +128,15 @@ def _become(request: Mapping[str, Any], streams: Sequence[int], connection: sock
     with suppress(OSError):  # Ray's workers are started by a process that does not wait for them
         connection.send(str(status).encode())
     os._exit(status)
+
+
+def _draw(numbers: int) -> None:
+    """Move on in Ray's random numbers, which after the imports are at one place in all forks.
+
+    Two workers that warm up at the same moment would name an object alike: one of them dies of it ("Seal() called on an
+    object without a reference to it"), and the training waits for it for ever.
+    """
+    from ray import ObjectRef
+
+    for _ in range(numbers):
+        ObjectRef.from_random()
