@@ -367,6 +367,13 @@ def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:
     both = figures.draw_panels(figures.panels_table(dynamics, "ablations"), "ablations")
     assert [line.get_label() for line in both.axes[1].lines] == ["rlvr", "other"]
     assert len({(line.get_color(), line.get_linestyle()) for line in both.axes[1].lines}) == 2
+    assert [text.get_text() for text in both.legends[0].get_texts()] == ["rlvr", "other"]
+    assert not any(axis.get_legend() for axis in both.axes), "one for all panels"
+    column = figures.draw_panels(figures.panels_table(dynamics, "ablations"), "ablations", figures.COLUMN)
+    assert [axis.get_xlabel() for axis in sorted(column.axes, key=lambda axis: -axis.get_position().y0)][-2:] == [
+        "",
+        "update",
+    ]
 
 
 def test_what_an_arm_has_not_has_no_panel_and_no_line() -> None:

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colour-blind safe palette."""
@@ -285,10 +285,16 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
             axis.set_ylabel(label)
             if "share" in label:
                 axis.set_ylim(0, max(0.05, axis.get_ylim()[1]))
-            if len(lines) * len(arms) > 1:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            # All panels of ablations have the same lines, and a legend inside would lie on them.
+            if len(lines) * len(arms) > 1 and figure != "ablations":
                 axis.legend(loc="best", fontsize=7)
+        if figure == "ablations":
+            drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(arms), 2))
+        shown = list(axes.flat)[: len(panels)]
         # The lowest of each column; with an odd number one of them stands a row above.
-        for axis in list(axes.flat)[: len(panels)][-2:]:
+        lowest = shown[-2:] if width == PAGE else [axis for axis in axes.T.flat if axis in shown][-1:]
+        for axis in lowest:
             axis.set_xlabel("update")
             axis.tick_params(labelbottom=True)
         for axis in list(axes.flat)[len(panels) :]:
