@@ -31,6 +31,13 @@ print("here:", sorted(ray.get([where.remote() for _ in range(count)])), flush=Tr
 time.sleep(float(sys.argv[1]))
 sys.exit(7)
 """
+BEHIND = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, lambda *_: None)
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+"""
+"""What Snakemake's job step does to what runs in it: a signal of Slurm ends there."""
+
 SHORT = ["--configfile", "config/miniature.yaml", "tests/short.yaml"]
 
 
@@ -78,7 +85,9 @@ class Job:
         command = [sys.executable, "-m", "medrlvr.training.ray_cluster", f"--logs={self.logs}"]
         command += [*(options or ("--nodes=2", "--gpus=2")), "--", sys.executable, str(folder / "toy.py"), str(sleep)]
         script = folder / "job.sh"
-        script.write_text(f"#!/bin/sh\nexport PYTHONPATH={Path('src').resolve()}\nexec {' '.join(command)}\n")
+        (folder / "behind.py").write_text(BEHIND)
+        step = f"srun -n1 {sys.executable} {folder / 'behind.py'}"
+        script.write_text(f"#!/bin/sh\nexport PYTHONPATH={Path('src').resolve()}\nexec {step} {' '.join(command)}\n")
         asked = sbatch or ("--nodes=2", "--gres=gpu:2")
         self.id = cluster.ask("sbatch", "--parsable", "--mem=4000", f"--output={self.output}", *asked, str(script))
 
@@ -137,6 +146,7 @@ def test_a_cancelled_job_leaves_nothing_of_its_own_and_all_of_its_neighbours(toy
     cluster.ask("scancel", job.id)
     assert job.end()["JobState"] == "CANCELLED"
     job.assert_clean()
+    assert f"ClusterError: Slurm ended job {job.id}: it was cancelled, or its time is up." in job.text()
     assert neighbour.end()["ExitCode"] == "7:0"
     neighbour.assert_clean()
 
