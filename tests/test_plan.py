@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -24,9 +26,11 @@ from medrlvr.plan import (
     cause,
     comparable,
     gpus_of,
+    jobs_of,
     longest_chain,
     measured,
     peak_space,
+    refusal,
     render,
     rlvr_work,
     sft_work,
@@ -326,3 +330,27 @@ def test_a_mistake_is_said_without_a_traceback(clone: Path, tmp_path: Path, text
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr and result.stdout == ""
+
+
+def record(rule: str, *output: str, **others: Any) -> SimpleNamespace:
+    told = {
+        "wildcards": {},
+        "input": ["in"],
+        "benchmark": "b.tsv",
+        "reason": "Missing output files: x",
+        "resources": {},
+    }
+    return SimpleNamespace(rule_name=rule, output=list(output), **(told | others))
+
+
+def test_a_job_that_is_not_due_is_cached_and_one_without_output_is_no_step() -> None:
+    due = [record("train", "a", reason="Updated input files: y"), record("all")]
+    graph = [record("train", "a", resources={"runtime": 90}), record("train", "b"), record("all")]
+    first, second = jobs_of(due, graph)
+    assert (first.outputs, first.reason, first.limit) == (("a",), "Updated input files: y", 5400)
+    assert (second.outputs, second.reason, second.limit) == (("b",), None, None)
+
+
+def test_of_a_refusal_the_error_is_told() -> None:
+    assert refusal("Building DAG\nWorkflowError in file x:\nno such arm\n") == "WorkflowError in file x:\nno such arm"
+    assert refusal("unknown\n") == "unknown"

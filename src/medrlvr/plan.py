@@ -5,6 +5,8 @@ only, from tokens and parameters and from what is assumed of the machine; then a
 """
 
 import math
+import os
+import re
 import shlex
 import shutil
 import textwrap
@@ -12,17 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any, Protocol
 
 import pandas as pd
 import yaml
 
 from medrlvr.config import Experiment, Machine, Mode, RlvrArm, SftArm, load, training_settings
-from medrlvr.data.registry import Source
+from medrlvr.data.registry import Source, load_registry
+from medrlvr.environment import check_device
 from medrlvr.errors import UserError
 from medrlvr.progress import duration
 from medrlvr.shapes import known_shape
 from medrlvr.training.disk import Weights, disk_needed, gigabytes, sft_disk_needed, weights_in, weights_of
 from medrlvr.training.rollouts import update_sizes
+
+REGISTRY = "config/datasets.tsv"
 
 PEAK = 312e12
 """FLOP a second of a GPU in bfloat16, ASSUMED: an A100's by its maker's data sheet. Newer kinds do more."""
@@ -79,6 +85,18 @@ class Job:
     limit: float | None = None
 
 
+class Record(Protocol):
+    """What Snakemake's log plug-ins are told of a job; of `resources` only `runtime`, minutes, is looked at."""
+
+    rule_name: str
+    wildcards: Mapping[str, str]
+    input: Sequence[str]
+    output: Sequence[str]
+    benchmark: str
+    reason: str
+    resources: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Time:
     """Seconds from `low` to `high`, and on what basis: measured or arithmetic."""
@@ -115,6 +133,64 @@ class Facts:
     held_out: Mapping[str, int | None]
     weights: Weights | None
     free: int
+
+
+def plan(experiment: Experiment, jobs: Sequence[Job], overlays: Sequence[str], profile: str | None) -> str:
+    """Return the plan as a text, with what this machine and its environment add to it.
+
+    Args:
+        jobs: of the whole graph, as `jobs_of` returns them.
+        overlays: files, as the person named them.
+        profile: of Snakemake, None for this machine.
+    """
+    results, sources = Path("results", experiment.experiment), load_registry(REGISTRY)
+    mirror = os.environ.get("MEDRLVR_MIRROR")
+    problem = None
+    if experiment.machine.device == "gpu" and any(job.reason for job in jobs):
+        try:
+            check_device(experiment.machine)
+        except UserError as error:
+            problem = str(error)
+    return render(
+        jobs,
+        experiment,
+        gather_facts(experiment, sources, results, jobs),
+        results,
+        files=overlays,
+        profile=profile,
+        absent=absent_files(jobs, sources, mirror or experiment.data.mirror),
+        device_problem=problem,
+        mirror=mirror,
+    )
+
+
+def jobs_of(due: Iterable[Record], graph: Iterable[Record]) -> list[Job]:
+    """Return the steps of the whole graph, those without output left out.
+
+    Args:
+        due: what Snakemake would run now.
+        graph: what it would run if nothing were there.
+    """
+    reasons = {(one.rule_name, *one.output): one.reason for one in due}
+    return [
+        Job(
+            rule=one.rule_name,
+            wildcards=one.wildcards,
+            inputs=tuple(one.input),
+            outputs=tuple(one.output),
+            benchmark=one.benchmark,
+            reason=reasons.get((one.rule_name, *one.output)),
+            limit=60 * one.resources["runtime"] if isinstance(one.resources.get("runtime"), int) else None,
+        )
+        for one in graph
+        if one.output
+    ]
+
+
+def refusal(printed: str) -> str:
+    """Return of what a refused dry run printed the part from its error on."""
+    fault = re.search(r"^\S*(Error|Exception)\b", printed, re.MULTILINE)
+    return printed[fault.start() if fault else 0 :].strip()
 
 
 def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results: Path, jobs: Sequence[Job]) -> Facts:
