@@ -100,11 +100,12 @@ def cuda_home() -> Path | None:
 
     The site's own comes first; the lock has one too, among the packages.
     """
-    compiler = shutil.which("nvcc")
+    if os.environ.get("CUDA_HOME"):
+        return Path(os.environ["CUDA_HOME"])
+    on_path = shutil.which("nvcc")
     packages = sorted(Path(sysconfig.get_path("purelib"), "nvidia").glob("*/bin/nvcc"))
-    own = [Path(os.environ["CUDA_HOME"])] if os.environ.get("CUDA_HOME") else []
-    found = [*own, *([Path(compiler).parents[1]] if compiler else []), _SITES_OWN]
-    return next((folder for folder in [*found, *(file.parents[1] for file in packages)] if folder.is_dir()), None)
+    compilers = [*([Path(on_path)] if on_path else []), _SITES_OWN / "bin" / "nvcc", *packages]
+    return next((compiler.parents[1] for compiler in compilers if compiler.is_file()), None)
 
 
 def check_attention(machine: Machine) -> str:
