@@ -104,9 +104,25 @@ rewards: $(STAMP) ## compute what each reward pays, and what grading costs, for 
 stages: $(STAMP) ## hold the responses' stages against a reader's, for docs/stages.md
 	@$(RUN) benchmarks/stages.py
 
+# Heavy tests are in groups, of which each runs on one worker; beyond four, trainings would compete for memory.
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+
 .PHONY: test
-test: style ## run all checks and tests
-	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)
+test: style ## run the checks and tests that every change needs, one whole short experiment among them
+	@$(PYTEST) -m "not extended" $(ARGS)
+
+.PHONY: test-extended
+test-extended: $(STAMP)
+	@$(PYTEST) -m extended $(ARGS)
+
+.PHONY: test-all
+test-all: test test-extended ## run `make test` and everything else: Slurm on two nodes, every estimator, every failure
+
+.PHONY: test-coverage
+test-coverage: $(STAMP) ## measure which lines of src/medrlvr all tests together run, in every process that they start
+	@rm -f .coverage .coverage.*
+	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/.coverage" $(PYTEST) $(ARGS)
+	@.venv/bin/coverage combine --quiet && .venv/bin/coverage report
 
 .PHONY: test-mutation
 test-mutation: $(STAMP) ## change the grader and the rewards in every way; at least 95 % of it a test must notice

@@ -3,16 +3,18 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
+
+from forked import python
+
+MINIATURE = ["--configfile", "config/miniature.yaml"]
+SHORT = [*MINIATURE, "tests/short.yaml"]
+"""Real training on the real stack, too short to learn anything."""
 
 
 def snakemake(*arguments: str, cwd: Path = Path(), cores: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", *(["--cores", "2"] if cores else []), *arguments]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
-    return subprocess.run(
-        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    return python("-m", "snakemake", *(["--cores", "2"] if cores else []), *arguments, cwd=cwd, env=environment)
 
 
 def jobs(result: subprocess.CompletedProcess[str]) -> dict[str, int]:

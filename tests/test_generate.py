@@ -163,6 +163,7 @@ def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> None:
     """The second model's weights, not the first's, and nothing cached from the first."""
     import torch

@@ -1,13 +1,13 @@
 """The grader's decisions: the golden file, and what holds for any text."""
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
 import hypothesis
 import pytest
+from growth import growth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,14 +158,5 @@ HOSTILE = [
 @pytest.mark.parametrize("around", ["{}", "<think>{}</think><answer>C</answer>", "<think>x</think><answer>{}</answer>"])
 def test_time_grows_with_the_length_and_no_faster(hostile: str, around: str) -> None:
     """Sixteen times the text takes less than 64 times as long; a square would take 256 times."""
-
-    def seconds(chars: int) -> float:
-        text = around.format(hostile * (chars // len(hostile)))
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            grade(text, OPTIONS, 2)
-            times.append(time.perf_counter() - began)
-        return min(times)
-
-    assert seconds(400_000) < 64 * seconds(25_000) + 0.05
+    short, long = (around.format(hostile * (chars // len(hostile))) for chars in (25_000, 400_000))
+    assert growth(lambda text: grade(text, OPTIONS, 2), short, long) < 64

@@ -1,13 +1,13 @@
 """Shortcuts of single responses, the hack meter's indicators, and its alarm on runs planted to be hacked or honest."""
 
 import math
-import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from growth import growth
 
 from medrlvr import hacking
 from medrlvr.grading import grade
@@ -109,18 +109,11 @@ def test_without_a_valid_format_there_is_no_shortcut() -> None:
 def test_time_grows_linearly_on_hostile_responses(piece: str) -> None:
     """Eight times the length takes 64 times as long where it is quadratic; the graded part has a test of its own."""
 
-    def seconds(length: int) -> float:
-        response = f"<think> a b c d {piece * (length // len(piece))} </think><answer> C </answer>"
-        # As if the last words named the answer, so that the whole block is looked through.
-        graded = replace(grade(response, OPTIONS, GOLD), answer_named_at=length)
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            find_shortcuts(response, graded)
-            times.append(time.perf_counter() - began)
-        return min(times)
-
-    assert seconds(160_000) < 24 * max(seconds(20_000), 0.001)
+    thoughts = [f" a b c d {piece * (length // len(piece))} " for length in (20_000, 160_000)]
+    texts = [f"<think>{thought}</think><answer> C </answer>" for thought in thoughts]
+    # As if the last words named the answer, so that the whole block is looked through.
+    graded = {text: replace(grade(text, OPTIONS, GOLD), answer_named_at=len(text)) for text in texts}
+    assert growth(lambda text: find_shortcuts(text, graded[text]), *texts) < 32
 
 
 def test_facts_of_one_response() -> None:

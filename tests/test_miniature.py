@@ -113,6 +113,8 @@ def test_the_shipped_base_is_small_bfloat16_and_qwen2() -> None:
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"BF16"}  # noqa: SIM118
 
 
+@pytest.mark.slow
+@pytest.mark.extended
 def test_a_short_pretraining_learns_and_leaves_a_whole_folder(tmp_path: Path, renderer: Renderer) -> None:
     lines: list[str] = []
     losses = pretrain(tmp_path / "base", renderer, steps=30, seed=1, threads=2, say=lines.append)

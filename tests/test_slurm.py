@@ -12,12 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
-from pipeline import first_causes, jobs, snakemake
+from pipeline import SHORT, first_causes, jobs, snakemake
 
 from medrlvr.training import ray_cluster
 from slurm import TWO_NODES, Cluster, running, until, write_profile
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.xdist_group("slurm")]
 
 TOY = """
 import sys, time, os, ray
@@ -37,8 +37,6 @@ signal.signal(signal.SIGTERM, lambda *_: None)
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 """
 """What Snakemake's job step does to what runs in it: a signal of Slurm ends there."""
-
-SHORT = ["--configfile", "config/miniature.yaml", "tests/short.yaml"]
 
 
 @pytest.fixture(scope="module")

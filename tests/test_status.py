@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked import python
 
 from medrlvr import status
 from medrlvr.config import Experiment, load, read
@@ -332,9 +333,7 @@ def test_other_lines_are_no_progress() -> None:
 
 
 def status_of(*overlays: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "medrlvr.status", *overlays]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    return python("-m", "medrlvr.status", *overlays, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
 
 
 def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:

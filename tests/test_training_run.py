@@ -22,6 +22,7 @@ from medrlvr.training.disk import disk_needed, weights_in
 from medrlvr.training.metrics import read_events
 
 pytestmark = pytest.mark.slow
+extended = pytest.mark.extended
 
 ROOT = Path(__file__).parents[1]
 TEXT = "A conversation, in <think> </think><answer> </answer> tags.\nUser: number {}\nAssistant:"
@@ -139,6 +140,7 @@ def check_sizes(checkpoints: Path, base: Path) -> None:
     assert (2 * trainer, 3 * model) == (pytest.approx(needed.trainer, rel=0.03), pytest.approx(needed.models, rel=0.03))
 
 
+@extended
 def test_sft(folder):
     text = finish(start("sft", folder))
     check_model(folder / "sft", folder / "base")
@@ -165,7 +167,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
         if line.startswith("SAID") and "update 4 of 8" in line:
             family = [first, *psutil.Process(first.pid).children(recursive=True)]
             first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=60) == 1
+    assert first.wait(timeout=300) == 1
     assert len(family) > 8
     assert not [process for process in family[1:] if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     (state,) = (folder / "state").glob("rlvr-*")
@@ -216,28 +218,37 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert (metrics.loc[1:, ["actor_grad_norm", "critic_grad_norm"]] > 0).all().all()
 
 
-def test_rlvr_without_critic_and_without_reference_model(folder):
-    """What nobody measured is missing and not 0, as OpenRLHF reports it."""
-    lone = folder / "lone"
-    lone.mkdir()
+@extended
+@pytest.mark.parametrize(("estimator", "kl_coefficient"), [("grpo", 0.0), ("rloo", 0.05), ("reinforce++", 0.05)])
+def test_rlvr_without_critic(folder: Path, tmp_path: Path, estimator: str, kl_coefficient: float) -> None:
+    """Metrics of models that the run does not have are missing and not 0, as OpenRLHF reports them."""
     for name in ("base", "rlvr.jsonl"):
-        (lone / name).symlink_to(folder / name)
-    # Something that a random model does now and then, so that there is an advantage.
-    reward = lone / "even.py"
+        (tmp_path / name).symlink_to(folder / name)
+    # A random model does this now and then, so that there is an advantage.
+    reward = tmp_path / "even.py"
     reward.write_text("def reward(grade):\n    return 0.1 * (grade.chars_before_think % 2)\n")
-    lean = {"estimator": "grpo", "kl_coefficient": 0, "reward": str(reward)}
+    lean = {"estimator": estimator, "kl_coefficient": kl_coefficient, "reward": str(reward)}
     short = {"episodes": 1, "prompts_per_update": 4, "samples_per_prompt": 4, "train_batch_size": 16, "save_every": 1}
-    text = finish(start("rlvr", lone, **lean, **short))
-    assert "2 updates; starting Ray, vLLM and actor\n" in text
-    assert sorted(path.name for path in (lone / "rlvr").glob("update*")) == ["update1", "update2"]
-    check_model(lone / "rlvr/update2", lone / "base")
-    metrics = read_parquet(lone / "trainer.parquet")
+    text = finish(start("rlvr", tmp_path, **lean, **short))
+    reference = "" if kl_coefficient == 0 else " + reference"
+    assert f"2 updates; starting Ray, vLLM and actor{reference}\n" in text
+    assert sorted(path.name for path in (tmp_path / "rlvr").glob("update*")) == ["update1", "update2"]
+    check_model(tmp_path / "rlvr/update2", tmp_path / "base")
+    metrics = read_parquet(tmp_path / "trainer.parquet")
     assert metrics["update"].tolist() == [1, 2] and np.isfinite(metrics.to_numpy(dtype=float)).all()
-    assert (metrics[["actor_grad_norm", "group_reward_std"]] > 0).all().all() and "vllm_kl" in metrics
-    assert [name for name in metrics if "critic" in name or name in ("kl", "logprobs_diff", "values")] == []
-    assert read_events(lone / "events/rlvr")["kl"].tolist() == [0, 0]
+    assert (metrics["actor_grad_norm"] > 0).all() and "vllm_kl" in metrics
+    of_the_reference = {"kl", "logprobs_diff"} & set(metrics)
+    assert not [name for name in metrics if "critic" in name or name == "values"]
+    if kl_coefficient:
+        assert of_the_reference and (metrics["kl"] != 0).any(), "the policy has left the reference"
+    else:
+        assert not of_the_reference
+        assert read_events(tmp_path / "events/rlvr")["kl"].tolist() == [0, 0]
+    if estimator == "grpo":
+        assert (metrics["group_reward_std"] > 0).all()
 
 
+@extended
 def test_a_reward_that_fails_ends_the_run_with_a_message(folder):
     rows = [json.loads(line) for line in (folder / "rlvr.jsonl").read_text().splitlines()]
     bad = folder / "bad"
@@ -245,6 +256,6 @@ def test_a_reward_that_fails_ends_the_run_with_a_message(folder):
     (bad / "base").symlink_to(folder / "base")
     (bad / "rlvr.jsonl").write_text("".join(json.dumps(row | {"label": "{}"}) + "\n" for row in rows))
     process = start("rlvr", bad)
-    text = process.communicate(timeout=300)[0]
+    text = process.communicate(timeout=600)[0]
     assert process.returncode == 1
     assert "UserError: the reward failed" in text and "KeyError: 'options'" in text

@@ -1,0 +1,223 @@
+"""The graph of rules as dry runs plan it, with nothing made yet, and mistakes in the configuration."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline import MINIATURE, jobs, snakemake
+
+
+def test_the_miniature_is_planned_whole(clone: Path) -> None:
+    assert jobs(snakemake("--dry-run", *MINIATURE, cwd=clone)) == {
+        "all": 1,
+        "make_miniature": 1,
+        "normalise_questions": 4,
+        "find_duplicates": 1,
+        "find_runs": 1,
+        "split_questions": 1,
+        "vary_benchmark": 1,
+        "write_data_card": 1,
+        "render_prompts": 1,
+        "render_tests": 1,
+        "fetch_model": 1,
+        "train_sft": 1,
+        "select_sft": 1,
+        "train_rlvr": 1,
+        "generate_development": 1,
+        "select_rlvr": 1,
+        "generate_answers": 4,
+        "score_answers": 4,
+        "compare_models": 1,
+        "generate_curve": 1,
+        "drop_checkpoints": 1,
+        "score_curve": 1,
+        "label_stages": 1,
+        "tabulate_dynamics": 1,
+        "draw_figures": 1,
+        "render_report": 1,
+    }
+
+
+def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", "--profile", "slurm", cwd=clone))
+    assert planned == {
+        "all": 1,
+        "fetch_dataset": 4,
+        "normalise_questions": 4,
+        "find_duplicates": 1,
+        "find_runs": 1,
+        "split_questions": 1,
+        "vary_benchmark": 4,
+        "write_data_card": 1,
+        "render_prompts": 1,
+        "render_tests": 1,
+        "fetch_model": 1,
+        "train_sft": 3,
+        "select_sft": 1,
+        "train_rlvr": 1,
+        "select_rlvr": 1,
+        "generate_development": 2,
+        "generate_answers": 4,
+        "score_answers": 4,
+        "compare_models": 1,
+        "generate_curve": 1,
+        "drop_checkpoints": 1,
+        "score_curve": 1,
+        "label_stages": 1,
+        "tabulate_dynamics": 1,
+        "draw_figures": 1,
+        "render_report": 1,
+    }
+
+
+def test_all_ablations_together_have_a_folder_and_jobs_for_each_arm_and_seed(clone: Path) -> None:
+    names = ("seeds", "rewards", "format_only", "kl", "samples", "estimators", "sensitivities")
+    overlays = [f"config/ablations/{name}.yaml" for name in names]
+    arms = [
+        arm
+        for overlay in overlays
+        for arm in yaml.safe_load((clone / overlay).read_text(encoding="utf-8"))["arms"]
+        if arm not in ("sft", "rlvr")
+    ]
+    assert len(arms) == len(set(arms)) == 17
+    runs = [f"{arm}/seed{seed}" for arm in ("rlvr", *arms) for seed in (1, 2, 3)]
+    result = snakemake("--dry-run", *MINIATURE, *overlays, cwd=clone)
+    planned = jobs(result)
+    for rule in ("train_rlvr", "select_rlvr", "generate_curve", "label_stages", "tabulate_dynamics"):
+        assert planned[rule] == len(runs), rule
+    assert (planned["train_sft"], planned["compare_models"], planned["render_report"]) == (3, 1, 1)
+    for run in runs:
+        # An output of its own, and not only a part of another's name.
+        assert re.search(rf"results/miniature/checkpoints/{run}(?=[, \n])", result.stdout), run
+
+
+def test_without_an_arm_of_sft_its_rules_make_nothing(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("arms: {sft: null}")
+    planned = jobs(snakemake("--dry-run", *MINIATURE, str(tmp_path / "mine.yaml"), cwd=clone))
+    assert planned["train_rlvr"] == planned["select_rlvr"] == 1
+    assert not {"train_sft", "select_sft"} & set(planned)
+
+
+def test_a_cluster_is_told_no_number_of_cores(clone: Path) -> None:
+    """Only a real run leaves it open, a dry one does not; the summary is a real one that starts nothing."""
+    result = snakemake("--profile", "slurm", "--summary", cwd=clone, cores=False)
+    assert result.returncode == 0, result.stderr
+    assert "report.html" in result.stdout
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+def test_without_a_gpu_the_papers_experiment_stops_and_names_the_demo(clone: Path) -> None:
+    result = snakemake(cwd=clone)
+    assert result.returncode != 0
+    assert "trains on 4 GPU(s) of one machine; this one has none" in result.stderr
+    assert "make demo" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (clone / "results/med_rlvr/data").exists()
+
+
+def test_what_does_not_fit_on_the_gpus_is_refused_in_a_dry_run_and_a_preset_is_planned(clone: Path) -> None:
+    refused = snakemake("--dry-run", "--profile", "slurm", "--config", "machine={vllm_sleep: false}", cwd=clone)
+    assert refused.returncode == 1 and "Traceback" not in refused.stdout + refused.stderr
+    assert "arms.rlvr: training needs more memory than a GPU has" in refused.stdout + refused.stderr
+    assert "machine: {vllm_sleep: true}" in refused.stdout + refused.stderr
+    preset = ("--configfile", "config/presets/a100_80gb_x8.yaml")
+    assert jobs(snakemake("--dry-run", "--profile", "slurm", *preset, cwd=clone))["train_rlvr"] == 1
+
+
+def test_the_base_can_be_rebuilt(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", *MINIATURE, "--config", "base={source: rebuilt}", cwd=clone))
+    assert planned["pretrain_base"] == 1
+    assert "fetch_model" not in planned
+
+
+def test_one_file_can_be_asked_for(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/prompts/sft.jsonl", cwd=clone))
+    assert "render_prompts" in planned
+    assert "train_sft" not in planned
+
+
+def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Path) -> None:
+    results = "results/miniature"
+    choice = jobs(
+        snakemake("--dry-run", *MINIATURE, "--", f"{results}/development/rlvr/seed1/selection.json", cwd=clone)
+    )
+    assert choice["generate_development"] == 1
+    assert not {"generate_curve", "generate_answers"} & set(choice)
+    # The choice is an input, not only earlier by chance.
+    curve = jobs(snakemake("--dry-run", *MINIATURE, "--", f"{results}/curve/rlvr/seed1/answers.parquet", cwd=clone))
+    assert (curve["select_rlvr"], curve["generate_curve"]) == (1, 1)
+
+
+def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", *MINIATURE, cwd=clone))
+    assert planned["drop_checkpoints"] == 1
+    kept = snakemake("--dry-run", *MINIATURE, "--config", "evaluation={keep_checkpoints: true}", cwd=clone)
+    assert "drop_checkpoints" not in jobs(kept)
+    # The page has a place for every step's record, so it is not made before them.
+    assert (
+        jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/report.html", cwd=clone)) | {"all": 1}
+        == planned
+    )
+    record = "results/miniature/curve/rlvr/seed1/dropped.json"
+    first = jobs(snakemake("--dry-run", *MINIATURE, "--", record, cwd=clone))
+    assert (first["train_rlvr"], first["select_rlvr"], first["generate_curve"]) == (1, 1, 1)
+
+
+OVERLAYS = sorted(path for path in Path("config").rglob("*.yaml") if path.name not in ("config.yaml", "miniature.yaml"))
+
+
+FITTING = "machine={train_micro_batch: 2, vllm_memory_utilization: 0.4}"
+"""What the refusal of 7B on eight GPUs of 80 GB suggests."""
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=str)
+def test_every_overlay_is_planned_for_the_cluster(clone: Path, overlay: Path) -> None:
+    """On top of what its first lines name, where that is not config.yaml."""
+    files, settings = [str(overlay)], []
+    if overlay.name == "miniature_gpu.yaml":
+        files.insert(0, "config/miniature.yaml")
+    if overlay.name == "qwen2.5_7b.yaml":
+        files.insert(0, "config/presets/a100_80gb_x8.yaml")
+        settings = ["--config", FITTING]
+    planned = jobs(snakemake("--dry-run", "--profile", "slurm", "--configfile", *files, *settings, cwd=clone))
+    assert planned["train_rlvr"] >= 1 and planned["render_report"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("machin={device: cpu}", "machin: unknown key; did you mean machine?"),
+        ("data={train: miniature/trian}", "data.train: there is no data set 'miniature/trian'"),
+        ("arms={rlvr: {reward: papper}}", "arms.rlvr.reward: there is no reward called 'papper'"),
+        ("arms={rlvr: {reward: {leak_penalty: 1}}}", "arms.rlvr.reward: leak_penalty alone rewards no answer"),
+        ("arms={rlvr: {episodes: 0}}", "command line: arms.rlvr.episodes: Input should be greater than 0 (value: '0')"),
+        ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
+        ("data={none_of_the_above: [medqua]}", "data.none_of_the_above: there is no data set 'medqua'"),
+        ("arms={new: {trainer: rlvr}}", "command line: arms.new.reward: is missing"),
+        ("checkpoints={new: {path: nowhere}}", "checkpoints.new.path: there is no folder nowhere"),
+        ("checkpoints={new: {path: src}}", "checkpoints.new.path: src cannot be used"),
+    ],
+)
+def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:
+    result = snakemake("--dry-run", *MINIATURE, "--config", config, cwd=clone)
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_mistake_in_an_overlay_is_placed(clone: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("title: Mine\narms:\n  rlvr:\n    episodes: 0\n")
+    result = snakemake("--dry-run", *MINIATURE, str(overlay), cwd=clone)
+    assert f"  {overlay}, line 4: arms.rlvr.episodes: Input should be greater than 0 (value: 0)" in result.stdout
+
+
+def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:
+    wanted = "results/med_rlvr/data/raw/medqa/test.jsonl"
+    result = snakemake("--config", f"data={{mirror: {tmp_path}}}", "--", wanted, cwd=clone)
+    assert result.returncode != 0
+    assert f"{tmp_path}/medqa/test.jsonl" in result.stderr + result.stdout
+    assert "MEDRLVR_MIRROR" in result.stderr + result.stdout
+    assert not (clone / wanted).exists()
