@@ -79,7 +79,7 @@ config: $(STAMP) ## write config/config.yaml and config/schema.json from src/med
 .PHONY: readme
 readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
 	@$(SNAKEMAKE) --configfile config/miniature.yaml config/ablations/three_seeds.yaml $(ARGS)
-	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds $(CORES)
+	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
 
 .PHONY: compare
 compare: $(STAMP) ## put finished experiments on one page: make compare EXPERIMENTS="results/miniature results/other"
@@ -90,6 +90,10 @@ compare: $(STAMP) ## put finished experiments on one page: make compare EXPERIME
 benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make benchmark MIRROR=folder
 	@test -n "$(MIRROR)" || { echo "Which folder holds the exams? make benchmark MIRROR=folder" >&2; exit 1; }
 	@$(RUN) benchmarks/data.py "$(MIRROR)"
+
+.PHONY: benchmark-demo
+benchmark-demo: $(STAMP) ## measure make demo in a clone of the last commit, for the README
+	@$(RUN) benchmarks/demo.py
 
 .PHONY: benchmark-page
 benchmark-page: $(STAMP) ## measure the page at the paper's size: how large, how long to build and to open

@@ -5,7 +5,7 @@ import pytest
 
 from medrlvr.errors import UserError
 from medrlvr.report.cost import read_jobs, stage_seconds
-from medrlvr.report.readme import BEGIN, END, results_table, splice, summarise_seeds
+from medrlvr.report.readme import results_table, splice, summarise_seeds
 
 METRICS = pd.DataFrame(
     [
@@ -18,19 +18,13 @@ METRICS = pd.DataFrame(
 
 
 def test_the_table_shows_mean_and_range_over_seeds() -> None:
-    block = results_table(
-        summarise_seeds(METRICS),
-        pd.Series([True, False, False, False]),
-        pd.Series({"report": 1.2, "training rlvr": 60.4}),
-        2,
-    )
+    block = results_table(summarise_seeds(METRICS), pd.Series([True, False, False, False]))
     assert "| base, direct | 25.0 | no tags asked |" in block
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
     assert "`rlvr_dev` the one best on development" in block
     assert "the strict format in 25 % of 4 responses" in block
     assert "its greedy chain of thought names the right letter in 50.0 %" in block
-    assert "One seed on 2 cores: training rlvr 60 s, report 1 s." in block
 
 
 def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
@@ -49,14 +43,21 @@ def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
     }
 
 
-def test_splice_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
+def test_splice_replaces_what_is_between_the_markers_of_a_name(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert splice(readme, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    other = "<!-- other: begin -->\nx\n<!-- other: end -->"
+    readme.write_text(f"before\n<!-- times: begin -->\nold\n<!-- times: end -->\nafter\n{other}\n")
+    expected = f"before\n<!-- times: begin -->\nnew\n<!-- times: end -->\nafter\n{other}\n"
+    assert splice(readme, "times", "new") == expected
 
 
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing here")
     with pytest.raises(UserError, match=r"README\.md"):
-        splice(readme, "new")
+        splice(readme, "results", "new")
+
+
+@pytest.mark.parametrize("name", ["results", "times"])
+def test_the_readme_has_a_place_for_each_block(name: str) -> None:
+    assert splice(Path("README.md"), name, "new")

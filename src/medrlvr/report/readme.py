@@ -1,6 +1,6 @@
 """The block of README.md that is made from results, so that no number in it was typed by hand.
 
-python -m medrlvr.report.readme results/<experiment> <cores>
+python -m medrlvr.report.readme results/<experiment>
 """
 
 import shutil
@@ -13,10 +13,7 @@ import yaml
 from medrlvr.config import load
 from medrlvr.errors import UserError
 from medrlvr.files import read_parquet, write_text
-from medrlvr.report.cost import read_jobs, stage_seconds
 from medrlvr.report.page import read_metrics
-
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -39,14 +36,12 @@ def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
 _RANGE = {"": "mean", "_min": "min", "_max": "max"}
 
 
-def results_table(summary: pd.DataFrame, sampled: pd.Series, seconds: pd.Series, cores: int) -> str:
+def results_table(summary: pd.DataFrame, sampled: pd.Series) -> str:
     """Return the Markdown block.
 
     Args:
         summary: as `summarise_seeds` returns it.
         sampled: of the responses of all first updates, which the base itself sampled, whether the format is strict.
-        seconds: as `stage_seconds` returns it.
-        cores: of the machine, for the note.
     """
     titles = list(dict.fromkeys(summary["title"]))
     lines = [
@@ -61,15 +56,13 @@ def results_table(summary: pd.DataFrame, sampled: pd.Series, seconds: pd.Series,
     seeds, n = summary["seeds"].max(), summary["n"].min()
     reasoned = summary[(summary["arm"] == "base") & (summary["mode"] == "chain_of_thought")]
     leniently = " and ".join(f"{100 * value:.1f}" for value in reasoned["lenient_accuracy"])
-    times = ", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.sort_values(ascending=False).items())
     lines += [
         "",
         f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. `rlvr` is the last"
         " checkpoint, as in the paper, `rlvr_dev` the one best on development. "
         "Sampled at temperature 1, the base keeps the strict format in "
         f"{100 * sampled.mean():.0f} % of {len(sampled)} responses (the rollouts of the first updates). "
-        f"Where tags are not insisted on, its greedy chain of thought names the right letter in {leniently} %. "
-        f"One seed on {cores} cores: {times}.",
+        f"Where tags are not insisted on, its greedy chain of thought names the right letter in {leniently} %.",
     ]
     return "\n".join(lines)
 
@@ -79,25 +72,25 @@ def _cell(row: pd.Series, name: str) -> str:
     return f"{mean:.1f}" if row["seeds"] == 1 else f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
-def splice(readme: Path, block: str) -> str:
-    """Return the README's text with the block between its two markers.
+def splice(readme: Path, name: str, block: str) -> str:
+    """Return the README's text with `block` between the two markers of that name.
 
     Raises:
         UserError: a marker is missing.
     """
     text = readme.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise UserError(f"{readme}: needs the lines {BEGIN} and {END}, each once, around the results.")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+    begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise UserError(f"{readme}: needs the lines {begin} and {end}, each once, around the {name}.")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
 
 
-def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
+def update(results: Path, readme: Path, figures: Path) -> None:
     """Write the block into the README, and put the figure it shows, with its CSV, under `figures`.
 
     Args:
         results: folder of a finished experiment.
-        cores: how many it ran on.
     """
     file = results / "config.yaml"
     experiment = load(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
@@ -111,10 +104,8 @@ def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
     tables = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
     rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in tables])
     sampled = rollouts.loc[rollouts["update"] == 1, "strict_format"]
-    block = results_table(
-        summarise_seeds(metrics[shown]), sampled, stage_seconds(read_jobs(results / "benchmarks")), cores
-    )
-    write_text(readme, splice(readme, block))
+    block = results_table(summarise_seeds(metrics[shown]), sampled)
+    write_text(readme, splice(readme, "results", block))
     figures.mkdir(parents=True, exist_ok=True)
     for suffix in ("svg", "csv"):
         shutil.copyfile(results / f"figures/dynamics.{suffix}", figures / f"dynamics.{suffix}")
@@ -122,6 +113,6 @@ def update(results: Path, cores: int, readme: Path, figures: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        update(Path(sys.argv[1]), int(sys.argv[2]), Path("README.md"), Path("docs/figures"))
+        update(Path(sys.argv[1]), Path("README.md"), Path("docs/figures"))
     except UserError as error:
         sys.exit(str(error))

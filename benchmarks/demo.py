@@ -1,0 +1,67 @@
+"""How long `make demo` takes from a fresh clone and once set up; writes README's sentence on it.
+
+make benchmark-demo. It clones the last commit and runs it. The machine must do nothing else for a quarter of an hour.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from medrlvr.errors import UserError
+from medrlvr.files import write_text
+from medrlvr.progress import duration
+from medrlvr.report.cost import read_jobs, stage_seconds
+from medrlvr.report.readme import splice
+
+RESULTS = Path("results/miniature")
+IDLE = 0.3
+"""Processes that the machine may run on average, in the last minute, before a measurement."""
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    """Return the wall-clock time of a command that succeeds."""
+    began = time.perf_counter()
+    subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
+
+
+def require_idle_and_committed() -> None:
+    """Stop where the time would be of other code than the last commit's, or of other work too."""
+    changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    if changed:
+        raise UserError(f"The last commit is measured, and these files differ from it:\n{changed}")
+    if (load := os.getloadavg()[0]) > IDLE:
+        raise UserError(f"The machine computes something else: its load is {load:.1f}. Wait until it is below {IDLE}.")
+
+
+def main() -> None:
+    require_idle_and_committed()
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        clone = Path(name, "clone")
+        subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
+        fresh = seconds(["make", "demo"], clone)
+        shutil.rmtree(clone / RESULTS)
+        again = seconds(["make", "demo"], clone)
+        stages = stage_seconds(read_jobs(clone / RESULTS / "benchmarks"))
+        (command,) = (clone / RESULTS / "models/rlvr/seed1").glob("command.sh")
+        alone = seconds(["sh", str(command)], clone)
+    rlvr, sft = stages["training rlvr"], stages["training sft"]
+    sentence = (
+        f"On {os.cpu_count()} idle cores, `make demo` takes {duration(fresh)} from a fresh clone and {duration(again)}"
+        f" once set up: RLVR {rlvr:.0f} s, SFT {sft:.0f} s, everything else {again - rlvr - sft:.0f} s. The step"
+        f" `train_rlvr` takes {rlvr / alone:.2f} times as long as its own `command.sh` started alone."
+    )
+    print(sentence)
+    readme = Path("README.md")
+    write_text(readme, splice(readme, "times", sentence))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
