@@ -109,10 +109,10 @@ stages: $(STAMP) ## hold the responses' stages against a reader's, for docs/stag
 	@$(RUN) benchmarks/stages.py
 
 # Heavy tests are in groups, of which each runs on one worker; beyond four, trainings would compete for memory.
-PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: test
-test: style ## run the checks and tests that every change needs, one whole short experiment among them
+test: $(STAMP) ## run the checks and tests that every change needs, one whole short experiment among them
 	@$(PYTEST) -m "not extended" $(ARGS)
 
 .PHONY: test-extended

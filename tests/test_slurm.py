@@ -22,12 +22,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.xdist_group("s
 TOY = """
 import sys, time, os, ray
 ray.init(logging_level="error")
+# An actor holds its GPU as long as it lives, so none of them can have another's.
 @ray.remote(num_gpus=1)
-def where():
-    time.sleep(1)
-    return os.environ["SLURMD_NODENAME"], len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
-count = int(ray.cluster_resources()["GPU"])
-print("here:", sorted(ray.get([where.remote() for _ in range(count)])), flush=True)
+class Holder:
+    def where(self):
+        return os.environ["SLURMD_NODENAME"], len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+holders = [Holder.remote() for _ in range(int(ray.cluster_resources()["GPU"]))]
+print("here:", sorted(ray.get([holder.where.remote() for holder in holders])), flush=True)
 time.sleep(float(sys.argv[1]))
 sys.exit(7)
 """

@@ -1,0 +1,11 @@
+"""Style, types, imports and the workflow's lint: `make style`, beside the other tests."""
+
+import subprocess
+
+import pytest
+
+
+@pytest.mark.slow
+def test_nothing_is_against_the_style() -> None:
+    said = subprocess.run(["make", "style"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
