@@ -108,8 +108,8 @@ rewards: $(STAMP) ## compute what each reward pays, and what grading costs, for 
 stages: $(STAMP) ## hold the responses' stages against a reader's, for docs/stages.md
 	@$(RUN) benchmarks/stages.py
 
-# Heavy tests are in groups, of which each runs on one worker; beyond four, trainings would compete for memory.
-PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# One worker runs a whole file, so that its tests share what they make. More than four trainings would not fit in memory.
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: $(STAMP) ## run the checks and tests that every change needs, one whole short experiment among them

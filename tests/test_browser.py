@@ -26,7 +26,7 @@ HOSTILE = [
     "<!-- --!> <![CDATA[ ]]> {{ 7 * 7 }} {% raw %} ${7 * 7} `",
     "abc\u202edcba\u202c \u2066x\u2069 a\u200bb \x00\x07 \ufeff \u3164\u2800\ufe0f",
 ]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.slow
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 LONG = "<think>It is zinc \U0001f600 as the vein is in zinc. Let me double-check this.</think> <answer>C</answer>"

@@ -16,7 +16,7 @@ from medrlvr.files import read_parquet
 from medrlvr.grading import grade
 from medrlvr.training.metrics import read_events
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiment")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

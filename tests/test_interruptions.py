@@ -13,7 +13,7 @@ import psutil
 import pytest
 from pipeline import SHORT, jobs, snakemake
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.xdist_group("interruptions")]
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 
 @contextmanager
