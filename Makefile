@@ -130,7 +130,7 @@ test-coverage: $(STAMP) ## measure which lines of src/medrlvr all tests together
 
 .PHONY: test-mutation
 test-mutation: $(STAMP) ## change the grader and the rewards in every way; at least 95 % of it a test must notice
-	@HF_HUB_OFFLINE=1 PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
+	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
 	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \

@@ -1,9 +1,21 @@
+import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# huggingface_hub reads its variables when it is imported, which is before any fixture runs.
+for name in list(os.environ):
+    if name.startswith(("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_")):
+        del os.environ[name]
+HUB_HOME = tempfile.TemporaryDirectory(prefix="medrlvr-hub-")
+"""Folder of the hub's cache and token for all tests and their processes; Python removes it at exit."""
+os.environ |= {"HF_HOME": HUB_HOME.name, "HF_HUB_OFFLINE": "1"}
+# A proxy of the user's would not reach the servers that tests start on this machine.
+os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
 
 # Slow machines are no failure, and the same code passes or fails alike each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)

@@ -1,32 +1,44 @@
-"""A server that imitates the hub for one file, and misbehaves as it is told."""
+"""A server that imitates the hub with one content for all files, and fails where a test says so."""
 
+import json
+import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "c0ffee" * 6 + "c0ff"
+DOWNLOAD = re.compile(
+    r"/.+/resolve/"  # a file
+    r"|/api/models/[^/]+/[^/]+/(revision|tree)/"  # a repository's commit and its list of files
+    r"|/xet-token$|/v\d/reconstructions/"  # a file by hf_xet
+)
 
 
 @dataclass
 class Hub:
-    """The file and what goes wrong.
+    """The content and what goes wrong.
 
     Attributes:
-        content: the file.
+        content: content of every file.
+        files: names of the files in every repository's list.
         faults: what the next requests meet, each "METHOD fault"; a request of another method leaves them alone, and the
             last one stays for good if it ends in "!".
         elsewhere: address that HEAD redirects to, as the hub does to its content servers.
-        asked: (method, path, headers by their names in lower case) of every request.
+        asked: (method, path, headers by their names in lower case) of every request that belongs to a download.
+        others: the same of all other requests, which are answered with 404.
     """
 
     content: bytes
+    files: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
     elsewhere: str | None = None
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    others: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     address: str = ""
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -43,12 +55,6 @@ def serve(hub: Hub) -> Iterator[Hub]:
         def log_message(self, *_: object) -> None:
             pass
 
-        def do_HEAD(self) -> None:
-            self.answer("HEAD")
-
-        def do_GET(self) -> None:
-            self.answer("GET")
-
         def reply(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -57,9 +63,14 @@ def serve(hub: Hub) -> Iterator[Hub]:
             if self.command == "GET":
                 self.wfile.write(body)
 
-        def answer(self, method: str) -> None:
-            hub.asked.append((method, self.path, {name.lower(): value for name, value in self.headers.items()}))
-            fault = hub.fault(method)
+        def answer(self) -> None:
+            request = (self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
+            if not DOWNLOAD.match(self.path):
+                hub.others.append(request)
+                self.reply(404, {})
+                return
+            hub.asked.append(request)
+            fault = hub.fault(self.command)
             known = {"X-Repo-Commit": COMMIT, "ETag": '"of-the-file"'}
             # What a server should not do, but may: send back what it was sent.
             echo = f"<html><h1>Error</h1>{self.headers.get('Authorization')}</html>".encode()
@@ -82,6 +93,9 @@ def serve(hub: Hub) -> Iterator[Hub]:
                     self.connection.close()
                 case ["short"]:
                     self.reply(200, known, hub.content[:-3])
+                case ["xet"]:
+                    by_xet = {"X-Xet-Hash": "ab" * 32, "X-Xet-Refresh-Route": f"{hub.address}/xet-token"}
+                    self.reply(200, {**known, **by_xet, "Content-Length": str(len(hub.content))})
                 case ["truncated"]:
                     self.reply(200, {**known, "Content-Length": str(len(hub.content))}, hub.content[:5])
                 case []:
@@ -89,8 +103,22 @@ def serve(hub: Hub) -> Iterator[Hub]:
                 case _:
                     raise AssertionError(fault)
 
+        do_HEAD = do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
         def whole(self, known: dict[str, str]) -> None:
-            if self.command == "HEAD" and hub.elsewhere:
+            if "/revision/" in self.path:
+                self.reply(200, known, json.dumps({"id": "some/model", "sha": COMMIT}).encode())
+            elif "/tree/" in self.path:
+                size = len(hub.content)
+                listed = [{"type": "file", "path": name, "size": size, "oid": "of-the-file"} for name in hub.files]
+                self.reply(200, known, json.dumps(listed).encode())
+            elif self.path == "/xet-token":
+                expiry = str(int(time.time()) + 3600)
+                access = {"X-Xet-Access-Token": "short-lived", "X-Xet-Token-Expiration": expiry}
+                self.reply(200, {**access, "X-Xet-Cas-Url": hub.address})
+            elif "/reconstructions/" in self.path:
+                self.reply(404, {})
+            elif self.command == "HEAD" and hub.elsewhere:
                 linked = {"X-Linked-Etag": known["ETag"], "X-Linked-Size": str(len(hub.content))}
                 self.reply(302, {**known, **linked, "Location": hub.elsewhere + self.path})
             elif self.command == "HEAD":

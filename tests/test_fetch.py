@@ -97,6 +97,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(seconds))
         slept.clear()
         yield served
+        assert served.others == []
 
 
 slept: list[float] = []
@@ -243,35 +244,134 @@ def test_progress_comes_in_lines(tmp_path: Path, hub: Hub, monkeypatch: pytest.M
     assert said[-1].startswith(f"medqa/dev: dev.jsonl of bigbio/med_qa at {COMMIT}: 2.1 of 2.1 MB")
 
 
-def test_the_hubs_variables_hold(tmp_path: Path) -> None:
-    """As a user sets them, so in a process of its own: address, no network, no token in what is printed."""
-    code = (
-        "import json, sys; from medrlvr.data.fetch import fetch; from medrlvr.data.registry import load_registry;"
-        "row = load_registry(sys.argv[1])['medqa/dev'].model_copy(update=json.loads(sys.argv[2]));"
-        "print(fetch(row, sys.argv[3], None))"
-    )
+FETCH_FILE = """
+import json, sys
+from medrlvr import hub
+from medrlvr.data.fetch import fetch
+from medrlvr.data.registry import load_registry
+
+hub.PAUSE = 0.0
+registry, changes, destination = sys.argv[1:]
+print(fetch(load_registry(registry)["medqa/dev"].model_copy(update=json.loads(changes)), destination, None))
+"""
+FETCH_MODEL = """
+import sys
+from medrlvr.config import BaseModelSource
+from medrlvr.models import fetch_model
+
+name, destination, cache = sys.argv[1:]
+print(fetch_model(BaseModelSource(source="hub", name=name), destination, cache))
+"""
+
+
+def run(code: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code as a user does: in a process of its own, with a token, and without the variables of these tests."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment |= {"PYTHONPATH": path, "HF_TOKEN": TOKEN, **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def file_arguments(destination: Path) -> list[object]:
     row = unpacked()
     changes = json.dumps({"file": row.file, "member": None, "revision": row.revision, "hash": row.hash})
+    return [REGISTRY, changes, destination]
 
-    def run(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        environment["PYTHONPATH"] = str(ROOT / "src")
-        environment |= {"HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN, **variables}
-        command = [sys.executable, "-c", code, str(REGISTRY), changes, str(tmp_path / name)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
+def test_the_hubs_variables_hold(tmp_path: Path) -> None:
+    """The variables set the address and forbid network use; the token is in no output."""
+    home = str(tmp_path / "home")
     with serve(Hub(CONTENT)) as served:
-        offline = run("first", HF_ENDPOINT=served.address, HF_HUB_OFFLINE="1")
+        variables = {"HF_HOME": home, "HF_ENDPOINT": served.address}
+        offline = run(FETCH_FILE, *file_arguments(tmp_path / "first"), **variables, HF_HUB_OFFLINE="1")
         assert served.asked == []
         assert "UserError" in offline.stderr and "Without network" in offline.stderr
-        online = run("second", HF_ENDPOINT=served.address)
+        online = run(FETCH_FILE, *file_arguments(tmp_path / "second"), **variables)
         assert online.stdout.strip() == COMMIT, online.stderr
         (head,) = (headers for method, _, headers in served.asked if method == "HEAD")
         assert head["authorization"] == f"Bearer {TOKEN}"
         asked = len(served.asked)
-        again = run("third", HF_ENDPOINT=served.address, HF_HUB_OFFLINE="1")
+        again = run(FETCH_FILE, *file_arguments(tmp_path / "third"), **variables, HF_HUB_OFFLINE="1")
         assert again.stdout.strip() == COMMIT, again.stderr
         assert len(served.asked) == asked
+        assert served.others == []
     assert (tmp_path / "third").read_bytes() == CONTENT
     for result in (offline, online, again):
         assert TOKEN not in result.stdout + result.stderr
+
+
+@pytest.fixture(params=["empty cache", "list of tools in the cache"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A user's HF_HOME. huggingface_hub recognises coding tools by a list that it downloads from the hub once a day."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    if request.param != "empty cache":
+        tools = {"standardEnvVars": ["NAME_OF_TOOL"], "harnesses": {"some-tool": {"envVars": {"RUN_BY_TOOL": "*"}}}}
+        name = Path(huggingface_hub.constants.AGENT_HARNESSES_PATH).name
+        (folder / name).write_text(json.dumps(tools))
+    return folder
+
+
+def assert_only_downloads(hub: Hub) -> None:
+    assert hub.asked and hub.others == []
+    for method, path, headers in hub.asked:
+        sent = {part.partition("/")[0] for part in headers["user-agent"].split("; ")}
+        assert sent <= {"unknown", "hf_hub", "python", "hf_xet"}, (method, path)
+
+
+@pytest.mark.parametrize("setting", [{}, {"HF_HUB_DISABLE_TELEMETRY": "0", "HF_XET_TELEMETRY_ENABLED": "1"}])
+def test_a_fetched_file_sends_only_downloads(tmp_path: Path, home: Path, setting: dict[str, str]) -> None:
+    tool = {"RUN_BY_TOOL": "1", "NAME_OF_TOOL": "some-tool"}
+    with serve(Hub(CONTENT)) as served:
+        variables = {"HF_HOME": str(home), "HF_ENDPOINT": served.address, **tool, **setting}
+        fetched = run(FETCH_FILE, *file_arguments(tmp_path / "dev.jsonl"), **variables)
+        assert fetched.stdout.strip() == COMMIT, fetched.stderr
+        assert [method for method, _, _ in served.asked] == ["HEAD", "GET"]
+        assert_only_downloads(served)
+        served.faults = ["HEAD xet!"]
+        failed = run(FETCH_FILE, *file_arguments(tmp_path / "other"), **{**variables, "HF_HOME": str(tmp_path / "xet")})
+        assert "could not download it: Task error" in failed.stderr
+        assert any("/reconstructions/" in path for _, path, _ in served.asked)
+        assert_only_downloads(served)
+
+
+def test_a_fetched_model_sends_only_downloads(tmp_path: Path, home: Path) -> None:
+    files = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+    with serve(Hub(b"{}", files=files)) as served:
+        variables = {"HF_HOME": str(home), "HF_ENDPOINT": served.address, "RUN_BY_TOOL": "1"}
+        fetched = run(FETCH_MODEL, "some/model@v1", tmp_path / "base", tmp_path / "cache", **variables)
+        assert fetched.stdout.strip() == f"some/model at commit {COMMIT}", fetched.stderr
+        assert {path.name for path in (tmp_path / "base").iterdir()} == set(files)
+        assert_only_downloads(served)
+
+
+def test_an_import_of_the_library_before_ours_changes_nothing(tmp_path: Path) -> None:
+    with serve(Hub(CONTENT)) as served:
+        variables = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": served.address}
+        code = f"import hf_xet, huggingface_hub.file_download\n{FETCH_FILE}"
+        fetched = run(code, *file_arguments(tmp_path / "dev.jsonl"), **variables)
+        assert fetched.stdout.strip() == COMMIT, fetched.stderr
+        assert_only_downloads(served)
+
+
+def test_tests_inherit_no_setting_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    code = """
+import json, conftest
+from huggingface_hub import constants as known, get_token
+
+print(json.dumps([get_token(), known.HF_HOME, known.HF_HUB_CACHE, known.ENDPOINT, known.HF_HUB_OFFLINE]))
+"""
+    elsewhere = {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path), "HUGGINGFACE_HUB_CACHE": str(tmp_path)}
+    variables = {
+        **elsewhere,
+        "HUGGING_FACE_HUB_TOKEN": TOKEN,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HUB_OFFLINE": "0",
+    }
+    result = run(code, **variables)
+    token, home, cache, endpoint, offline = json.loads(result.stdout)
+    assert token is None and offline
+    assert str(tmp_path) not in (home, cache) and Path(cache).is_relative_to(home)
+    assert endpoint == huggingface_hub.constants.ENDPOINT != variables["HF_ENDPOINT"]

@@ -2,16 +2,17 @@
 
 `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` and the other variables of huggingface_hub hold. That library resumes a
 broken transfer and waits as a 429 says; what it gives up at once, a server's error in the middle of a download, is
-tried again here.
+tried again here. This module turns off what huggingface_hub and hf_xet send in addition to downloads.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-from huggingface_hub import get_token
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from tqdm import tqdm
 
@@ -25,6 +26,11 @@ RESTARTS = 5
 """How often a download may begin anew, because the server broke off and cannot go on from there."""
 SILENCE = 5.0
 """Seconds between two lines of progress."""
+
+# hf_xet and child processes read the variable. huggingface_hub reads it only when it is imported, which another module
+# may have done before this one.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 def download(what: str, remedy: str, call: Callable[..., str], say: Callable[[str], None], **options: Any) -> Path:
