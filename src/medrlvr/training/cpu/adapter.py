@@ -218,7 +218,7 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
         ]
     ),
     # A cluster of one machine needs no autoscaler. Workers started ahead lack the adapter's py_executable, so Ray
-    # never uses them. Together they cost 2 s of processor time at the start.
+    # never uses them. Together they cost 1 s of processor time at the start.
     "ray._private.parameter": Patch(
         [Replacement("no_monitor: Optional[bool] = False", "no_monitor: Optional[bool] = True")]
     ),
