@@ -1,11 +1,12 @@
 """The CPU adapter: inert without its switch, exact where it patches, loud where the pinned text changed."""
 
-import importlib.metadata
+import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -49,7 +50,8 @@ def test_without_flash_attn_only_its_stand_in_is_installed():
 
 def installed(module: str) -> Path:
     """Return the source file of a module without importing it."""
-    path = Path(importlib.metadata.distribution(module.split(".")[0]).locate_file(module.replace(".", "/")))
+    package = importlib.util.find_spec(module.split(".")[0])
+    path = Path(package.origin).parents[1] / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
@@ -119,6 +121,33 @@ def test_patches_apply_on_import_and_stand_ins_vanish(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "patched_here")
     assert (patched_here.value, patched_here.name, seen) == (2, "absent_package", [patched_here])
     assert "absent_package" not in sys.modules
+
+
+def test_a_value_sent_with_many_calls_is_restored_once():
+    value = {"vocabulary": list(range(1000))}
+    wrapped = adapter.PickledOnce(value)
+    first, second = (pickle.loads(pickle.dumps(wrapped)) for _ in range(2))
+    assert first == value and first is second
+    assert pickle.loads(pickle.dumps(adapter.PickledOnce({"another": 1}))) == {"another": 1}
+
+
+def test_all_weights_are_received_in_order_and_loaded_at_once():
+    import torch
+
+    name = "openrlhf.trainer.ray.vllm_worker_wrap"
+    source = installed(name).read_text(encoding="utf-8")
+    module = ModuleType(name)
+    exec(patching.replace_text(source, adapter.CPU_PATCHES[name].replacements, name), module.__dict__)
+    sent = iter([torch.ones(2), torch.arange(6.0).reshape(2, 3)])
+    loaded = []
+    worker = module.WorkerWrap()
+    worker.model_config = SimpleNamespace(dtype=torch.float32)
+    worker.model_runner = SimpleNamespace(model=SimpleNamespace(load_weights=lambda weights: loaded.append(weights)))
+    worker._model_update_group = SimpleNamespace(broadcast=lambda tensor, src: tensor.copy_(next(sent)))
+    worker.update_weight(["a", "b"], torch.float32, [(2,), (2, 3)])
+    ((first, second),) = loaded
+    assert (first[0], first[1].tolist()) == ("a", [1, 1])
+    assert (second[0], second[1].tolist()) == ("b", [[0, 1, 2], [3, 4, 5]])
 
 
 def test_a_fork_of_the_server_runs_a_script_as_if_started_itself(tmp_path):

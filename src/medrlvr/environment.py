@@ -48,6 +48,10 @@ _CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "OMP_WAIT_POLICY": "passive",
+    # By default glibc returns a large tensor's memory to the system at once. A training step of the miniature then
+    # causes 15,000 page faults and needs 0.32 s of processor time in place of 0.29 s. A process keeps 256 MiB at most.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
 }
 

@@ -22,8 +22,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     server = folder / "prefork"
     # Ray's C++ library reads these at import. A worker must end with its raylet, which ends with this process; and
-    # its job is a new cluster's second, after this process's own.
-    prefork.start(server, {"RAY_RAYLET_PID": str(os.getpid()), "RAY_JOB_ID": "02000000"})
+    # its job is a new cluster's second, after this process's own. Ray would print progress bars as 100 lines an update.
+    at_import = {"RAY_RAYLET_PID": str(os.getpid()), "RAY_JOB_ID": "02000000", "TQDM_DISABLE": "1"}
+    prefork.start(server, at_import)
     import ray
 
     context: Any = ray.init(
@@ -44,4 +45,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Ray would end its processes one after the other in 2 s. The kernel ends them with this one.
+    os._exit(main())
