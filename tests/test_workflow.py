@@ -42,7 +42,8 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
         "train_rlvr": 1,
         "generate_development": 1,
         "select_rlvr": 1,
-        "generate_answers": 4,
+        "generate_answers": 2,
+        "generate_selected": 1,
         "score_answers": 4,
         "compare_models": 1,
         "generate_curve": 1,
@@ -74,7 +75,8 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "train_rlvr": 1,
         "select_rlvr": 1,
         "generate_development": 2,
-        "generate_answers": 4,
+        "generate_answers": 2,
+        "generate_selected": 1,
         "score_answers": 4,
         "compare_models": 1,
         "generate_curve": 1,
@@ -159,10 +161,15 @@ def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Pa
         snakemake("--dry-run", *MINIATURE, "--", f"{results}/development/rlvr/seed1/selection.json", cwd=clone)
     )
     assert choice["generate_development"] == 1
-    assert not {"generate_curve", "generate_answers"} & set(choice)
+    assert not {"generate_curve", "generate_selected", "generate_answers"} & set(choice)
     # The choice is an input, not only earlier by chance.
     curve = jobs(snakemake("--dry-run", *MINIATURE, "--", f"{results}/curve/rlvr/seed1/answers.parquet", cwd=clone))
     assert (curve["select_rlvr"], curve["generate_curve"]) == (1, 1)
+    for model in ("rlvr", "rlvr_dev"):
+        final = jobs(
+            snakemake("--dry-run", *MINIATURE, "--", f"{results}/eval/{model}/seed1/answers.parquet", cwd=clone)
+        )
+        assert (final["select_rlvr"], final["generate_selected"]) == (1, 1) and "generate_answers" not in final
 
 
 def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
@@ -439,7 +446,7 @@ CHANGED, OTHER_FILES, NEW = (
         ("title=Other", {CHANGED: {"draw_figures"}}),
         ("claims=true", {CHANGED: {"compare_models"}}),
         ("base={licence: Other}", {CHANGED: {"select_sft", "select_rlvr"}}),
-        ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
+        ("base={modes: [direct]}", {CHANGED: {"generate_answers", "generate_selected"}}),
         ("modes={chain_of_thought: {max_tokens: 60}}", {CHANGED: {"generate_answers", "generate_development"}}),
         (
             "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
@@ -515,8 +522,8 @@ def test_other_questions_to_a_model_train_nothing(finished: Path, change: str) -
 @pytest.mark.slow
 def test_a_second_seed_runs_beside_the_first(finished: Path) -> None:
     planned = jobs(snakemake("--dry-run", *SHORT, "--config", "arms={rlvr: {seeds: [1, 2]}}", cwd=finished))
-    assert (planned["train_rlvr"], planned["select_rlvr"], planned["generate_answers"]) == (1, 1, 2)
-    assert "train_sft" not in planned
+    assert (planned["train_rlvr"], planned["select_rlvr"], planned["generate_selected"]) == (1, 1, 1)
+    assert not {"train_sft", "generate_answers"} & set(planned)
 
 
 @contextmanager
