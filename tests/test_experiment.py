@@ -136,7 +136,7 @@ CHANGED, OTHER_FILES, NEW = (
         ("title=Other", {CHANGED: {"draw_figures"}}),
         ("claims=true", {CHANGED: {"compare_models"}}),
         ("base={licence: Other}", {CHANGED: {"select_sft", "select_rlvr"}}),
-        ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
+        ("base={modes: [direct]}", {CHANGED: {"generate_answers", "generate_selected"}}),
         ("modes={chain_of_thought: {max_tokens: 60}}", {CHANGED: {"generate_answers", "generate_development"}}),
         (
             "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
@@ -210,8 +210,8 @@ def test_other_questions_to_a_model_train_nothing(finished: Path, change: str) -
 
 def test_a_second_seed_runs_beside_the_first(finished: Path) -> None:
     planned = jobs(snakemake("--dry-run", *SHORT, "--config", "arms={rlvr: {seeds: [1, 2]}}", cwd=finished))
-    assert (planned["train_rlvr"], planned["select_rlvr"], planned["generate_answers"]) == (1, 1, 2)
-    assert "train_sft" not in planned
+    assert (planned["train_rlvr"], planned["select_rlvr"], planned["generate_selected"]) == (1, 1, 1)
+    assert not {"train_sft", "generate_answers"} & set(planned)
 
 
 @contextmanager

@@ -162,6 +162,39 @@ def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
     }  # fmt: skip
 
 
+def test_an_engine_also_evaluates_a_model_whose_answers_another_call_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def engine(command: list[str], *_: object, **__: object) -> None:
+        """Answer A to every prompt, as each of the two models."""
+        started.append(command)
+        shown = read_parquet(command[command.index("--asked") + 1])
+        for place, (shard, rows) in product(
+            map(Path, command[command.index("--answers") + 1 :][:2]), shown.groupby("shard")
+        ):
+            columns = rows[["question_id", "benchmark", "mode"]]
+            table = columns.assign(sample=0, response="A", finish_reason="stop", hardware="cpu")
+            write_parquet(place / f"{shard}.parquet", table)
+
+    monkeypatch.setattr(generate.launch, "run", engine)
+    last, selected = tmp_path / "last", tmp_path / "selected"
+    for folder in (last, selected):
+        shutil.copytree(BASE, folder)
+    (selected / "config.json").write_text((selected / "config.json").read_text() + " ")
+    for model, other in ((last, selected), (selected, last)):
+        folder = tmp_path / f"eval_{model.name}"
+        folder.mkdir()
+        ask(
+            [model], asked(GOUT, TALK), folder, CPU,
+            prompt_max_tokens=100, state=tmp_path / "state", stage="t", say=[].append, also=[other],
+        )  # fmt: skip
+        assert read_parquet(folder / "answers.parquet")["model"].unique().tolist() == [str(model)]
+        assert str(other) not in (folder / "command.sh").read_text()
+    assert len(started) == 1 and {str(last), str(selected)} < set(started[0])
+
+
 @pytest.mark.slow
 @pytest.mark.extended
 def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> None:

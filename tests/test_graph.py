@@ -27,7 +27,8 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
         "train_rlvr": 1,
         "generate_development": 1,
         "select_rlvr": 1,
-        "generate_answers": 4,
+        "generate_answers": 2,
+        "generate_selected": 1,
         "score_answers": 4,
         "compare_models": 1,
         "generate_curve": 1,
@@ -59,7 +60,8 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
         "train_rlvr": 1,
         "select_rlvr": 1,
         "generate_development": 2,
-        "generate_answers": 4,
+        "generate_answers": 2,
+        "generate_selected": 1,
         "score_answers": 4,
         "compare_models": 1,
         "generate_curve": 1,
@@ -144,10 +146,14 @@ def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Pa
         snakemake("--dry-run", *MINIATURE, "--", f"{results}/development/rlvr/seed1/selection.json", cwd=clone)
     )
     assert choice["generate_development"] == 1
-    assert not {"generate_curve", "generate_answers"} & set(choice)
+    assert not {"generate_curve", "generate_selected", "generate_answers"} & set(choice)
     # The choice is an input, not only earlier by chance.
     curve = jobs(snakemake("--dry-run", *MINIATURE, "--", f"{results}/curve/rlvr/seed1/answers.parquet", cwd=clone))
     assert (curve["select_rlvr"], curve["generate_curve"]) == (1, 1)
+    for model in ("rlvr", "rlvr_dev"):
+        wanted = f"{results}/eval/{model}/seed1/answers.parquet"
+        final = jobs(snakemake("--dry-run", *MINIATURE, "--", wanted, cwd=clone))
+        assert (final["select_rlvr"], final["generate_selected"]) == (1, 1) and "generate_answers" not in final
 
 
 def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import gguf
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -228,7 +229,7 @@ def test_the_hub_is_asked_for_a_revision_and_no_pickles(tmp_path: Path, monkeypa
         asked.update(options)
         return str(snapshot)
 
-    monkeypatch.setattr(models, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     source = BaseModelSource(source="hub", name="some/model@v1")
     assert fetch_model(source, tmp_path / "base", tmp_path / "cache") == "some/model at commit c0ffee"
     assert (asked["repo_id"], asked["revision"]) == ("some/model", "v1")
@@ -239,7 +240,7 @@ def test_an_unreachable_hub_is_answered_with_a_way_out(tmp_path: Path, monkeypat
     def download(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(models, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(UserError, match=r"no connection\nWithout network, copy the model folder"):
         fetch_model(BaseModelSource(source="hub", name="some/model"), tmp_path / "base", tmp_path / "cache")
 

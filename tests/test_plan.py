@@ -111,12 +111,13 @@ def test_without_gpus_or_a_size_nothing_is_invented() -> None:
 
 
 def test_who_is_asked_what_decides_the_time_of_asking() -> None:
-    curve, development, base = (
+    curve, development, base, selected = (
         arithmetic(job(rule, wildcards=wildcards), PAPER, FACTS)
         for rule, wildcards in (
             ("generate_curve", {"arm": "rlvr", "seed": "1"}),
             ("generate_development", {"arm": "rlvr", "seed": "1"}),
             ("generate_answers", {"model": "base"}),
+            ("generate_selected", {"arm": "rlvr", "seed": "1"}),
         )
     )
     # 28 candidates and the base on all 3,363 questions; the candidates on 1,272.
@@ -124,6 +125,8 @@ def test_who_is_asked_what_decides_the_time_of_asking() -> None:
     # Chain of thought on both benchmarks and their four controls; direct and constrained on the two.
     tokens = 3 * 2091 * (340 + 1024) + 2091 * (340 + 8) + 2091 * 341
     assert base.high == pytest.approx(2 * 2 * 3_085_938_688 * tokens / (0.1 * 312e12))
+    # The last checkpoint and the selected one are evaluated as the base is.
+    assert selected.high == pytest.approx(2 * base.high)
 
 
 def test_gpus_are_those_that_the_step_holds() -> None:
@@ -277,8 +280,8 @@ def test_the_miniature_is_planned_from_nothing_and_leaves_nothing(clone: Path, t
     result = plan(clone, "config/miniature.yaml", str(overlay))
     assert result.returncode == 0, result.stderr
     found = rows(result.stdout)
-    assert (found["normalise_questions"], found["train_rlvr"], found["generate_answers"]) == ((4, 0), (1, 0), (4, 0))
-    assert {cached for _, cached in found.values()} == {0} and len(found) == 25
+    assert (found["normalise_questions"], found["train_rlvr"], found["generate_selected"]) == ((4, 0), (1, 0), (1, 0))
+    assert {cached for _, cached in found.values()} == {0} and len(found) == 26
     assert f".venv/bin/snakemake --cores all --configfile config/miniature.yaml {overlay}\n" in result.stdout
     assert f"make status CONFIG='config/miniature.yaml {overlay}'" in result.stdout
     assert "fetch_model  " in result.stdout and "TFLOP" not in result.stdout

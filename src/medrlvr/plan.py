@@ -60,7 +60,7 @@ _FOLLOWS = "a step before it runs"
 _TRAINING = ("train_sft", "train_rlvr")
 _DECIDING = ("base", "data", "benchmarks", "modes", "machine", "miniature")
 """Settings in which experiments agree whose times can be compared; of arms their own are looked at."""
-_ASKING = ("generate_answers", "generate_development", "generate_curve")
+_ASKING = ("generate_answers", "generate_selected", "generate_development", "generate_curve")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +336,8 @@ def _work(job: Job, experiment: Experiment, facts: Facts, response_tokens: float
             return sft_work(arm, checkpointing, parameters, facts.train, min(PROMPT_TOKENS, arm.max_tokens))
     if job.rule == "generate_answers":
         models, sets = 1, experiment.sets_of(job.wildcards["model"])
+    elif job.rule == "generate_selected":
+        models, sets = 2, experiment.sets_of(f"{job.wildcards['arm']}/seed{job.wildcards['seed']}")
     elif isinstance(arm, SftArm):
         models, sets = len(arm.learning_rates), {"development": arm.modes[:1]}
     elif isinstance(arm, RlvrArm) and facts.train is not None:

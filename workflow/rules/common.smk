@@ -97,6 +97,8 @@ STAGES = fingerprint(*map(inspect.getsource, (hacking, stages, self_verification
 OWN_CORES = None if workflow.remote_exec else workflow.resource_settings.cores
 CORES = OWN_CORES or EXPERIMENT.machine.threads
 TRAINING_CORES = OWN_CORES or EXPERIMENT.machine.threads * EXPERIMENT.machine.gpus_per_node
+# On a CPU an engine has its own number of threads, so that several can work next to each other. A GPU serves one.
+ASKING_CORES = CORES if EXPERIMENT.machine.device == "gpu" else EXPERIMENT.machine.threads
 BASE_SHAPE = shape_of(BASE, Path(RESULTS, "models/base"))
 
 
@@ -171,7 +173,13 @@ def require_device():
         or_stop(check_nodes, EXPERIMENT.machine)
     elif any(job.resources.get("gres") for job in jobs):
         or_stop(check_device, EXPERIMENT.machine)
-    if {job.rule.name for job in jobs} & {"train_sft", "train_rlvr", "generate_answers", "generate_curve"}:
+    if {job.rule.name for job in jobs} & {
+        "train_sft",
+        "train_rlvr",
+        "generate_answers",
+        "generate_selected",
+        "generate_curve",
+    }:
         or_stop(check_packages, EXPERIMENT.machine)
 
 

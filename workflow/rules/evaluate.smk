@@ -36,7 +36,10 @@ rule generate_answers:
         f"{RESULTS}/logs/eval/{{model}}/generate_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/eval/{{model}}/generate_answers.tsv"
-    threads: CORES
+    wildcard_constraints:
+        # RLVR's models are generate_selected's.
+        model="|".join(model for model in MODELS if model.split("/")[0].removesuffix(CHOSEN) not in RLVR_ARMS),
+    threads: ASKING_CORES
     resources:
         gres=gres(1),
     params:
@@ -50,6 +53,31 @@ rule generate_answers:
         "Ask {wildcards.model} every benchmark question"
     script:
         "../scripts/generate_answers.py"
+
+
+use rule generate_answers as generate_selected with:
+    # The last checkpoint and the one selected on development are evaluated alike: one engine answers for both.
+    input:
+        models=[f"{RESULTS}/models/{{arm}}{kind}/seed{{seed}}" for kind in ("", CHOSEN)],
+        prompts=f"{RESULTS}/prompts/benchmarks.parquet",
+    output:
+        answers=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/answers.parquet" for kind in ("", CHOSEN)],
+        asked=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/asked.parquet" for kind in ("", CHOSEN)],
+        command=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/command.sh" for kind in ("", CHOSEN)],
+        generation=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/generation.json" for kind in ("", CHOSEN)],
+    log:
+        f"{RESULTS}/logs/eval/{{arm}}/seed{{seed}}/generate_selected.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/eval/{{arm}}/seed{{seed}}/generate_selected.tsv"
+    wildcard_constraints:
+        arm="|".join(RLVR_ARMS),
+    params:
+        **ASKING,
+        sets=lambda wildcards: EXPERIMENT.sets_of(f"{wildcards.arm}/seed{wildcards.seed}"),
+        settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(f"{wildcards.arm}/seed{wildcards.seed}")),
+        stage="{arm}, seed {seed}, last and selected",
+    message:
+        "Ask the last and the selected checkpoint of {wildcards.arm}, seed {wildcards.seed}, every benchmark question"
 
 
 use rule generate_answers as generate_development with:
@@ -73,7 +101,7 @@ use rule generate_answers as generate_development with:
     message:
         "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
     # All candidates of a run, from one engine. Before the next run trains, so that its disk is free again.
-    priority: 1
+    priority: 2
 
 
 use rule generate_development as generate_curve with:

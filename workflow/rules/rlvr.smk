@@ -48,6 +48,8 @@ rule train_rlvr:
         "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, seed {wildcards.seed}: reinforcement learning from verifiable rewards"
+    # Training needs all cores: steps that need one run next to each other before or after it.
+    priority: 1
     script:
         "../scripts/train_rlvr.py"
 
@@ -77,7 +79,7 @@ rule select_rlvr:
         "../../envs/conda.yaml"
     message:
         "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
-    priority: 1
+    priority: 2
     script:
         "../scripts/select_rlvr.py"
 
@@ -105,6 +107,6 @@ rule drop_checkpoints:
         "../../envs/conda.yaml"
     message:
         "Drop the weights of {wildcards.arm}, seed {wildcards.seed}, that nobody took"
-    priority: 1
+    priority: 2
     script:
         "../scripts/drop_checkpoints.py"

@@ -40,6 +40,7 @@ rule train_sft:
         "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, learning rate {wildcards.rate}, seed {wildcards.seed}: supervised fine-tuning"
+    priority: 1
     script:
         "../scripts/train_sft.py"
 

@@ -17,13 +17,18 @@ if __name__ == "__main__":
         paths = [snakemake.input.prompts] if isinstance(snakemake.input.prompts, str) else snakemake.input.prompts
         prompts = pd.concat([read_parquet(path) for path in paths], ignore_index=True)
         asked = select(prompts, params.sets, settings, params.seed)
-        ask(
-            candidates(snakemake.input.models),
-            asked,
-            Path(snakemake.output.answers).parent,
-            load(snakemake.config).machine,
-            prompt_max_tokens=params.prompt_max_tokens,
-            state=Path(params.state),
-            stage=params.stage,
-            say=say,
-        )
+        models, answers = candidates(snakemake.input.models), snakemake.output.answers
+        # Several tables have a model each.
+        tables = {answers: models} if isinstance(answers, str) else dict(zip(answers, zip(models), strict=True))
+        for table, evaluated in tables.items():
+            ask(
+                evaluated,
+                asked,
+                Path(table).parent,
+                load(snakemake.config).machine,
+                prompt_max_tokens=params.prompt_max_tokens,
+                state=Path(params.state),
+                stage=params.stage,
+                say=say,
+                also=[model for model in models if model not in evaluated],
+            )

@@ -15,9 +15,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from datasketch import MinHash, MinHashLSH
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from medrlvr.data.questions import normalise_text
 
@@ -115,6 +112,9 @@ def find_clusters(questions: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_of_component(ids: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     place = pd.Series(range(len(ids)), index=ids)
     edges = (place[pairs["id_a"]].to_numpy(), place[pairs["id_b"]].to_numpy())
     graph = coo_array((np.ones(len(pairs), dtype=bool), edges), shape=(len(ids), len(ids)))
@@ -132,6 +132,9 @@ def _exact_pairs(questions: pd.DataFrame) -> set[tuple[int, int]]:
 
 def _candidates(sets: list[frozenset[tuple[str, ...]]]) -> set[tuple[int, int]]:
     """Return index pairs (i < j) that share a band of their MinHashes."""
+    # It imports scipy, which the other users of this module do not need.
+    from datasketch import MinHash, MinHashLSH
+
     index = MinHashLSH(num_perm=BANDS * BAND_SIZE, params=(BANDS, BAND_SIZE))
     encoded = [[" ".join(shingle).encode() for shingle in shingle_set] for shingle_set in sets]
     # The index is millions of small objects, which the garbage collector walks again and again: 2.7 times slower.

@@ -7,12 +7,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-
 from medrlvr.data.registry import Source
 from medrlvr.errors import UserError
 from medrlvr.files import write_atomically
-from medrlvr.hub import download
 
 
 class WrongContentError(UserError):
@@ -79,6 +76,11 @@ def _mirrored(source: Source, mirror: Path) -> Path:
 
 
 def _downloaded(source: Source, say: Callable[[str], None], force_download: bool = False) -> Path:
+    # A mirror needs no library of the hub.
+    from huggingface_hub import hf_hub_download
+
+    from medrlvr.hub import download
+
     return download(
         f"{source.name}: {source.file} of {source.home} at {source.revision}",
         f"Without network, put the file at <folder>/{source.mirror_file} and set data.mirror in the configuration, "

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import ruptures
 
 from medrlvr.grading import Grade
 from medrlvr.hacking import find_shortcuts
@@ -83,6 +82,9 @@ def segment(shares: pd.DataFrame) -> list[Band]:
     Args:
         shares: update, responses and a column for each of `LABELS`, one row per update in order.
     """
+    # Its import takes a second. A dry run and the steps that only label responses do not need it.
+    import ruptures
+
     values = shares[list(LABELS)].to_numpy(dtype=float)
     counts = shares["responses"].to_numpy(dtype=float)
     signal = 2 * np.sqrt(counts)[:, None] * np.arcsin(np.sqrt(values.clip(0, 1)))

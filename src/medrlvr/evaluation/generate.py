@@ -5,6 +5,7 @@ decides them: a step that runs again for another reason, or goes on after an int
 benchmark or mode asks only what is new.
 """
 
+import gc
 import hashlib
 import json
 import platform
@@ -62,6 +63,7 @@ def ask(
     state: Path,
     stage: str,
     say: Callable[[str], None],
+    also: Sequence[Path] = (),
 ) -> None:
     """Write the answers of `models`, and beside them what was asked and the command that asks it again by hand.
 
@@ -76,6 +78,8 @@ def ask(
         state: folder in which answers are kept, by what decides them.
         stage: what this is, for the console.
         say: prints a line for the person who waits.
+        also: further models of that architecture. The same engine evaluates them, and their answers are only cached:
+            the call that writes them starts no engine.
 
     Raises:
         UserError: a prompt is too long, letters cannot be scored, or the engine failed or was interrupted.
@@ -95,8 +99,9 @@ def ask(
     variables = environment.variables(machine, state)
     by_hand = [folder / f"by-hand-{number}" for number, _ in enumerate(models, 1)]
     launch.write_command(folder / "command.sh", command(written, models, by_hand, engine), variables)
-    missing = {path: int(asked.loc[_missing(asked, path), "samples"].sum()) for path in kept}
-    todo = {path: model for path, model in zip(kept, models, strict=True) if missing[path] and has_weights(model)}
+    folders = dict(zip(kept, models, strict=True)) | {state / "answers" / weights_digest(one): one for one in also}
+    missing = {path: int(asked.loc[_missing(asked, path), "samples"].sum()) for path in folders}
+    todo = {path: model for path, model in folders.items() if missing[path] and has_weights(model)}
     silent = [model.name for path, model in zip(kept, models, strict=True) if missing[path] and not has_weights(model)]
     if silent:
         say(f"{stage}: the weights of {', '.join(silent)} were deleted; they are not asked what is new")
@@ -225,11 +230,15 @@ def main(arguments: list[str]) -> None:
     "constrained", the most probable letter as response, of equals the first, and are the only ones with
     letter_logprobs.
     """
+    # Walking the objects of 5,000 modules again and again takes a quarter of their import.
+    gc.disable()
     from vllm import LLM, EngineArgs
     from vllm.inputs import TokensPrompt
     from vllm.platforms import current_platform
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+    gc.freeze()
+    gc.enable()
     parser = EngineArgs.add_cli_args(FlexibleArgumentParser())
     parser.add_argument("--asked", type=Path, required=True)
     parser.add_argument("--answers", type=Path, nargs="+", required=True)

@@ -1,4 +1,7 @@
-"""Intervals and tests, on numpy, scipy and statsmodels. Accuracies and their differences are fractions everywhere."""
+"""Intervals and tests, on numpy, scipy and statsmodels. Accuracies and their differences are fractions everywhere.
+
+The functions that need scipy and statsmodels import them, because their import takes a second.
+"""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -6,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, stats
-from statsmodels.stats.multitest import multipletests
 
 Interval = tuple[float, float]
 Values = NDArray[np.float64]
@@ -25,6 +26,8 @@ def bootstrap_sd(values: Values, resamples: int, seed: int) -> float:
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a proportion."""
+    from scipy import stats
+
     interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -65,6 +68,8 @@ def seed_interval(
     Returns:
         None with fewer than three seeds of what was trained, from which no interval can be told.
     """
+    from scipy import stats
+
     if paired or isinstance(first, float) or isinstance(second, float):
         differences = np.atleast_1d(np.subtract(first, second))
         if len(differences) < 3:
@@ -112,6 +117,8 @@ def compare_pair(first: Values, second: Values, resamples: Resamples) -> Pair:
     Args:
         first, second: shape (n,), 1 for a right answer and 0 for a wrong one, in the same order of questions.
     """
+    from scipy import stats
+
     gain = first - second
     only_first, only_second = int((gain > 0).sum()), int((gain < 0).sum())
     discordant = only_first + only_second
@@ -131,6 +138,8 @@ def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power:
     Returns:
         None where even the largest difference that so few discordant questions allow would not be found.
     """
+    from scipy import optimize, stats
+
     normal = stats.norm.ppf
     a, b = normal(1 - alpha / 2), normal(power)
 
@@ -145,4 +154,6 @@ def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values corrected for their number by Holm's method, in their order."""
+    from statsmodels.stats.multitest import multipletests
+
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

@@ -19,7 +19,7 @@ _STAGES = {
     "figures": "report",
     "report": "report",
 }
-_ASKING = {"generate_answers", "generate_curve"}
+_ASKING = {"generate_answers", "generate_selected", "generate_curve"}
 
 
 def read_jobs(
