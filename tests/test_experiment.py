@@ -136,7 +136,7 @@ CHANGED, OTHER_FILES, NEW = (
         ("title=Other", {CHANGED: {"draw_figures"}}),
         ("claims=true", {CHANGED: {"compare_models"}}),
         ("base={licence: Other}", {CHANGED: {"select_sft", "select_rlvr"}}),
-        ("base={modes: [direct]}", {CHANGED: {"generate_answers", "generate_selected"}}),
+        ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
         ("modes={chain_of_thought: {max_tokens: 60}}", {CHANGED: {"generate_answers", "generate_development"}}),
         (
             "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
