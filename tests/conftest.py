@@ -23,8 +23,8 @@ hypothesis.settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put slow tests first, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Put the longest tests first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("cluster", "slow")])
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_a_shown_command_would_run(command: str) -> None:
     for run in runs:
         # A report is of what is there; test_experiment.py writes one.
         run = run[: run.index("--report")] if "--report" in run else run
-        result = snakemake(*(word for word in run if word != "--unlock"), "--dry-run", cores=False)
+        result = snakemake("--dry-run", *(word for word in run if word != "--unlock"), cores=False)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
 
 

@@ -17,7 +17,7 @@ from pipeline import SHORT, first_causes, jobs, snakemake
 from medrlvr.training import ray_cluster
 from slurm import TWO_NODES, Cluster, running, until, write_profile
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.cluster]
 
 TOY = """
 import sys, time, os, ray
