@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +20,10 @@ import psutil
 
 _MARK = "MEDRLVR_RAY_NODE"
 """In the environment of every process of a Ray node, whoever its parent has become; its value is the node's folder."""
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FEWEST = 1000
+"""Ports outside the ephemeral range below which clusters on one node would often draw the same."""
 
 _LARGEST_STORE = 16 << 30
 """Bytes of memory for what Ray's processes hand each other; an update of the paper's size has less than one GiB."""
@@ -54,12 +59,23 @@ def log_path(folder: Path, job: str, node: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing on this machine has; whoever asks at the same time gets others."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Return ports that no program on this machine has.
+
+    They are outside the ephemeral range if it leaves any. From that range the system gives ports to every program, also
+    in the seconds until the last process of Ray binds its own.
+    """
+    first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="utf-8").split())
+    outside = [port for port in range(10_000, 65_536) if not first <= port <= last]
+    places = outside if len(outside) >= _FEWEST else range(first, last + 1)
+    found: list[int] = []
+    # A process that asks at the same time draws others.
+    for port in random.SystemRandom().sample(places, len(places)):
+        if len(found) == count:
+            break
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("", port))
+            found.append(port)
+    return found
 
 
 def start_command(address: str, gpus: int, head: bool, folder: Path, ports: Sequence[int]) -> list[str]:
