@@ -7,9 +7,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# huggingface_hub reads its variables when it is imported, which is before any fixture runs.
+# huggingface_hub reads its variables when it is imported, which is before any fixture runs. make passes the options of
+# `make test` to every make that a test starts.
+FOREIGN = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_", "MAKE", "MFLAGS", "ARGS", "CORES")
 for name in list(os.environ):
-    if name.startswith(("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_")):
+    if name.startswith(FOREIGN):
         del os.environ[name]
 HUB_HOME = tempfile.TemporaryDirectory(prefix="medrlvr-hub-")
 """Folder of the hub's cache and token for all tests and their processes; Python removes it at exit."""

@@ -1,6 +1,7 @@
 """The installed environment is the locked one, the locks agree with their sources, and set-up goes on after a fault."""
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,15 @@ def test_no_target_replaces_an_environment_for_gpus(clone):
             assert "Nothing to be done" in then
     finally:
         (clone / stamp).unlink()
+
+
+@pytest.mark.parametrize(("failing", "asked"), [("test", ["test"]), ("test-extended", ["test", "test-extended"])])
+def test_ci_names_the_target_that_failed(tmp_path: Path, failing: str, asked: list[str]) -> None:
+    (tmp_path / "make").write_text(f'#!/bin/sh\necho "target $1"\ntest "$1" != {failing}\n')
+    (tmp_path / "make").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    ran = subprocess.run(
+        ["bash", ".ci/run"], cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stdout.splitlines() == [*(f"target {name}" for name in asked), f".ci/run: make {failing} failed"]
