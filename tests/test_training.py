@@ -1,7 +1,9 @@
 """The parts around a training process: preparation, progress, metrics, checks, and the process's whole life."""
 
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -523,6 +525,16 @@ def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     without = environment.variables(Machine(device="gpu"), tmp_path)
     assert without["MEDRLVR_NO_FLASH_ATTN"] == "1" and "MEDRLVR_CPU" not in without
+
+
+def test_the_machines_threads_take_precedence_over_snakemakes(tmp_path):
+    """GOTO's library is the ancestor of OpenBLAS, and no package has it."""
+    import snakemake.shell
+
+    by_snakemake = set(re.findall(r'envvars\["(\w+_NUM_THREADS)"\]', inspect.getsource(snakemake.shell)))
+    assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= by_snakemake
+    found = environment.variables(Machine(device="cpu", threads=3), tmp_path)
+    assert {found.get(name) for name in by_snakemake - {"GOTO_NUM_THREADS"}} == {"3"}
 
 
 def test_deepspeed_finds_what_it_compiles_with(tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ use rule generate_answers as generate_development with:
     message:
         "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
     # All candidates of a run, from one engine. Before the next run trains, so that its disk is free again.
-    priority: 2
+    priority: 3
 
 
 use rule generate_development as generate_curve with:

@@ -79,7 +79,7 @@ rule select_rlvr:
         "../../envs/conda.yaml"
     message:
         "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
-    priority: 2
+    priority: 3
     script:
         "../scripts/select_rlvr.py"
 
@@ -107,6 +107,6 @@ rule drop_checkpoints:
         "../../envs/conda.yaml"
     message:
         "Drop the weights of {wildcards.arm}, seed {wildcards.seed}, that nobody took"
-    priority: 2
+    priority: 3
     script:
         "../scripts/drop_checkpoints.py"

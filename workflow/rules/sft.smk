@@ -40,7 +40,8 @@ rule train_sft:
         "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, learning rate {wildcards.rate}, seed {wildcards.seed}: supervised fine-tuning"
-    priority: 1
+    # Before RLVR: its answers can then be generated next to those of RLVR's checkpoints.
+    priority: 2
     script:
         "../scripts/train_sft.py"
 
