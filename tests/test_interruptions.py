@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended]
 def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """The short experiment as a shell would start it, from its beginning, once its first update is done."""
     shutil.rmtree(cwd / "results/short/state", ignore_errors=True)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT]
+    # So many updates that the run cannot end before the test has interrupted it.
+    long = ("--config", "arms={rlvr: {episodes: 50}}")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT, *long]
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -32,7 +34,7 @@ def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         for line in process.stdout:
-            if "update 1 of 2" in line:
+            if "update 1 of 100" in line:
                 break
         yield process
 

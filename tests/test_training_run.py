@@ -161,14 +161,15 @@ def test_sft(folder):
 def test_rlvr_stopped_and_gone_on_with(folder):
     import torch
 
-    first = start("rlvr", folder)
+    first, printed, family = start("rlvr", folder), [], []
     for line in first.stdout:
+        printed.append(line)
         # The checkpoint of update 3, in the middle of an episode, is there once update 4 is done.
         if line.startswith("SAID") and "update 4 of 8" in line:
             family = [first, *psutil.Process(first.pid).children(recursive=True)]
             first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=300) == 1
-    assert len(family) > 8
+    assert len(family) > 8, "".join(printed[-60:])
     assert not [process for process in family[1:] if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     (state,) = (folder / "state").glob("rlvr-*")
     assert (state / "command.sh").is_file() and not (folder / "rlvr").exists()
