@@ -45,5 +45,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Ray would end its processes one after the other in 2 s. The kernel ends them with this one.
-    os._exit(main())
+    sys.exit(main())
