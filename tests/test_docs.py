@@ -84,8 +84,8 @@ EXPECTED = {
     "A new prompt": {"render_prompts": 1},
     "A new reward": {"train_rlvr": 1},
     "A new arm": {"train_rlvr": 2, "select_rlvr": 2},
-    "Another way to ask": {"render_tests": 1, "generate_answers": 2, "generate_selected": 1},
-    "A model of your own beside them": {"generate_answers": 3, "generate_selected": 1},
+    "Another evaluation mode": {"render_tests": 1, "generate_answers": 2, "generate_selected": 1},
+    "An additional model of your own": {"generate_answers": 3, "generate_selected": 1},
     "Several seeds": {"train_rlvr": 3, "train_sft": 9, "select_sft": 3},
 }
 

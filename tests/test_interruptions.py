@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended]
 def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
     """The short experiment as a shell would start it, from its beginning, once its first update is done."""
     shutil.rmtree(cwd / "results/short/state", ignore_errors=True)
-    # So many updates that the run cannot end before the test has interrupted it.
+    # The run has many updates, so it cannot end before the test interrupts it.
     long = ("--config", "arms={rlvr: {episodes: 50}}")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT, *long]
     with subprocess.Popen(
@@ -91,7 +91,7 @@ from medrlvr.errors import UserError
 from medrlvr.job import job
 
 with job(snakemake):
-    if snakemake.wildcards.arm == "rlvr_broken" and not Path("mended").exists():
+    if snakemake.wildcards.arm == "rlvr_broken" and not Path("repaired").exists():
         raise UserError("this arm is broken")
     for path in map(Path, snakemake.output):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +114,6 @@ def test_an_arm_that_fails_stops_no_other_and_is_alone_done_again(clone: Path, t
     assert [(here / path).exists() for path in made] == [False, True, True]
     assert "this arm is broken\n(log: results/short/logs/checkpoints/rlvr_broken/seed1.log)" in first.stderr
     assert jobs(snakemake("--dry-run", *command, cwd=here)) == {"train_rlvr": 1}
-    (here / "mended").touch()
+    (here / "repaired").touch()
     again = snakemake("--cores", "1", *command, cwd=here, cores=False)
     assert again.returncode == 0 and (here / made[0]).exists(), again.stderr

@@ -1,4 +1,4 @@
-"""Style, types, imports and the workflow's lint: `make style`, beside the other tests."""
+"""Style, types, imports and the workflow's lint by `make style`, at the same time as the other tests."""
 
 import subprocess
 
