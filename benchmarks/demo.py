@@ -47,8 +47,7 @@ def main() -> None:
         shutil.rmtree(clone / RESULTS)
         again = seconds(["make", "demo"], clone)
         stages = stage_seconds(read_jobs(clone / RESULTS / "benchmarks"))
-        (command,) = (clone / RESULTS / "models/rlvr/seed1").glob("command.sh")
-        alone = seconds(["sh", str(command)], clone)
+        alone = seconds(["sh", str(RESULTS / "models/rlvr/seed1/command.sh")], clone)
     rlvr, sft = stages["training rlvr"], stages["training sft"]
     sentence = (
         f"On {os.cpu_count()} idle cores, `make demo` takes {duration(fresh)} from a fresh clone and {duration(again)}"
