@@ -8,7 +8,6 @@ import pytest
 import yaml
 from pipeline import MINIATURE, jobs, snakemake
 
-
 RULES = {
     "all": 1,
     "normalise_questions": 4,
