@@ -26,7 +26,8 @@ from pathlib import Path
 from types import FrameType
 
 from medrlvr.environment import short_folder
-from medrlvr.training.ray_node import free_ports, log_path
+from medrlvr.training.ports import free_ports
+from medrlvr.training.ray_node import log_path
 
 WAIT = 300.0
 """Seconds that nodes and GPUs have to come: on a shared file system Python alone may take one minute of them."""

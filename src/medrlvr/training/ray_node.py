@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import random
 import shutil
 import signal
 import socket
@@ -18,12 +17,10 @@ from typing import Any
 
 import psutil
 
+from medrlvr.training.ports import free_ports
+
 _MARK = "MEDRLVR_RAY_NODE"
 """In the environment of every process of a Ray node, whoever its parent has become; its value is the node's folder."""
-
-_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_FEWEST = 1000
-"""Ports outside the ephemeral range below which clusters on one node would often draw the same."""
 
 _LARGEST_STORE = 16 << 30
 """Bytes of memory for what Ray's processes hand each other; an update of the paper's size has less than one GiB."""
@@ -56,26 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def log_path(folder: Path, job: str, node: str) -> Path:
     """Return the file for what a node of a job says."""
     return folder / f"job{job}-{node}.log"
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that no program on this machine has.
-
-    They are outside the ephemeral range if it leaves any. From that range the system gives ports to every program, also
-    in the seconds until the last process of Ray binds its own.
-    """
-    first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="utf-8").split())
-    outside = [port for port in range(10_000, 65_536) if not first <= port <= last]
-    places = outside if len(outside) >= _FEWEST else range(first, last + 1)
-    found: list[int] = []
-    # A process that asks at the same time draws others.
-    for port in random.SystemRandom().sample(places, len(places)):
-        if len(found) == count:
-            break
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("", port))
-            found.append(port)
-    return found
 
 
 def start_command(address: str, gpus: int, head: bool, folder: Path, ports: Sequence[int]) -> list[str]:

@@ -167,6 +167,15 @@ _RECEIVE_ALL_WEIGHTS = """\
         self.model_runner.model.load_weights(weights=weights)
 """
 
+
+def _free_port(name: str, count: int = 1) -> list[Replacement]:
+    # Ray's processes start next to these modules and take ports of the ephemeral range.
+    return [
+        Replacement("import socket\n", "import socket\nfrom medrlvr.training.ports import free_ports\n"),
+        Replacement(f'{name}.bind(("", 0))', f'{name}.bind(("", free_ports(1)[0]))', count),
+    ]
+
+
 # Only while this one module is imported, so that transformers and vLLM do not take flash-attn to be installed.
 FLASH_ATTN_PATCH = {"openrlhf.models.ring_attn_utils": Patch(stand_ins=_flash_attn_stand_ins)}
 
@@ -175,9 +184,11 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
     "openrlhf.trainer.ppo_utils.replay_buffer": Patch(
         [Replacement('torch.device(f"cuda:{torch.cuda.current_device()}")', 'torch.device("cpu")')]
     ),
+    "openrlhf.trainer.ray.launcher": Patch(_free_port("sock")),
+    "vllm.utils.network_utils": Patch(_free_port("s", 2)),
     # One remote call for all weights, because each call costs about 5 ms. The miniature sends 50 weights an update:
     # 0.03 to 0.08 s in place of 0.29 s.
-    "openrlhf.trainer.ray.ppo_actor": Patch([Replacement(_SEND_EACH_WEIGHT, _SEND_ALL_WEIGHTS)]),
+    "openrlhf.trainer.ray.ppo_actor": Patch([Replacement(_SEND_EACH_WEIGHT, _SEND_ALL_WEIGHTS), *_free_port("sock")]),
     "openrlhf.trainer.ray.vllm_worker_wrap": Patch([Replacement(_RECEIVE_ONE_WEIGHT, _RECEIVE_ALL_WEIGHTS)]),
     # OpenRLHF reads only the finished response, but vLLM builds an output at every token. It also sends the tokenizer
     # with every prompt, and restoring it takes 3 ms. Without both, vLLM's Ray actor needs 0.2 s an update, not 0.45 s.
