@@ -75,24 +75,25 @@ def test_a_file_of_no_hub_is_answered_with_the_mirror(tmp_path: Path) -> None:
         fetch(load_registry(REGISTRY)["medqa_4_options/train_partial"], tmp_path / "train.parquet", None)
 
 
-STALLED = 0.6
-"""Seconds after which the client gives a stalled server up: more than a busy machine takes to answer."""
+STALLED, PATIENT = 1.0, 30.0
+"""Seconds that the client waits for an answer: where the server stalls, and where it answers, on a busy machine too."""
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Hub]:
     """The imitation in the hub's place, with an empty cache and a token; nobody really waits between attempts."""
     constants = huggingface_hub.constants
+    patience = STALLED if "stall" in request.node.name else PATIENT
     with serve(Hub(CONTENT)) as served:
         monkeypatch.setattr(constants, "ENDPOINT", served.address)
         template = f"{served.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", STALLED)
-        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", STALLED)
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", patience)
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", patience)
         monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4)
-        monkeypatch.setattr(huggingface_hub.file_download, "_ETAG_RETRY_TIMEOUT", STALLED)
+        monkeypatch.setattr(huggingface_hub.file_download, "_ETAG_RETRY_TIMEOUT", patience)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(seconds))
         slept.clear()
