@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.file_download
 import pytest
 from hub import COMMIT, Hub, serve
 
