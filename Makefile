@@ -66,15 +66,15 @@ plan: $(STAMP) ## show what would run, why, and what it takes: make plan [CONFIG
 .PHONY: ask
 ask: $(STAMP) ## put one question to a model: make ask MODEL=folder [QUESTION=id or file.json] [MODE=direct]
 	@test -n "$(MODEL)" || { echo "Which model? make ask MODEL=results/miniature/models/rlvr/seed1" >&2; exit 1; }
-	@$(RUN) -m medrlvr.ask "$(MODEL)" $(if $(QUESTION),--question "$(QUESTION)") $(if $(MODE),--mode "$(MODE)")
+	@$(RUN) -m medrlvr.evaluation.ask "$(MODEL)" $(if $(QUESTION),--question "$(QUESTION)") $(if $(MODE),--mode "$(MODE)")
 
 .PHONY: status
 status: $(STAMP) ## tell how far an experiment is: make status CONFIG="config/miniature.yaml"; without, the paper's
-	@$(RUN) -m medrlvr.status $(CONFIG)
+	@$(RUN) -m medrlvr.pipeline.status $(CONFIG)
 
 .PHONY: config
-config: $(STAMP) ## write config/config.yaml and config/schema.json from src/medrlvr/config.py
-	@$(RUN) -m medrlvr.config_files
+config: $(STAMP) ## write config/config.yaml and config/schema.json from src/medrlvr/config/
+	@$(RUN) -m medrlvr.config.files
 
 .PHONY: readme
 readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
@@ -84,7 +84,7 @@ readme: $(STAMP) ## run the miniature with three seeds and write README's table 
 .PHONY: compare
 compare: $(STAMP) ## put finished experiments on one page: make compare EXPERIMENTS="results/miniature results/other"
 	@test -n "$(EXPERIMENTS)" || { echo 'Which? make compare EXPERIMENTS="results/miniature results/other"' >&2; exit 1; }
-	@$(RUN) -m medrlvr.report.comparison $(EXPERIMENTS) && echo "The page: results/comparison.html"
+	@$(RUN) -m medrlvr.report.experiments $(EXPERIMENTS) && echo "The page: results/comparison.html"
 
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make benchmark MIRROR=folder
@@ -163,7 +163,7 @@ style: $(STAMP)
 	@.venv/bin/ruff format --check --quiet
 	@.venv/bin/mypy
 	@.venv/bin/snakefmt --check Snakefile workflow/rules
-	@$(RUN) -m snakemake --lint
+	@$(RUN) tests/lint.py
 	@said="$$(PYTHONPATH=src .venv/bin/lint-imports --no-cache)" || { echo "$$said"; exit 1; }
 
 .PHONY: lock

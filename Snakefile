@@ -15,6 +15,7 @@ report: "workflow/report/captions/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/functions.smk"
 
 
 wildcard_constraints:
@@ -23,7 +24,7 @@ wildcard_constraints:
 
 
 onstart:
-    require_device()
+    check_machine()
 
 
 rule all:

@@ -14,15 +14,15 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from medrlvr.config import Contamination
+from medrlvr.config.data import Contamination
 from medrlvr.data.contamination import find_matches, find_runs
 from medrlvr.data.duplicates import find_clusters, find_pairs
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import read_questions
 from medrlvr.data.registry import load_registry
-from medrlvr.errors import UserError
-from medrlvr.files import write_text
 from medrlvr.report.readme import splice
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_text
 
 DOCUMENT = Path("docs/data.md")
 SETS = ["medqa_4_options/train_partial", "medqa_4_options/dev", "medqa_4_options/test", "mmlu_pro_health/test"]

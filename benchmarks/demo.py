@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from medrlvr.errors import UserError
-from medrlvr.files import write_text
-from medrlvr.progress import duration
 from medrlvr.report.cost import read_jobs, stage_seconds
 from medrlvr.report.readme import splice
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_text
+from medrlvr.runtime.progress import duration
 
 RESULTS = Path("results/miniature")
 IDLE = 0.3

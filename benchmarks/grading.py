@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from medrlvr.errors import UserError
-from medrlvr.files import read_parquet, write_text
-from medrlvr.grading import grade
+from medrlvr.grading.grader import grade
+from medrlvr.grading.reward_config import reward_to_json
 from medrlvr.report.readme import splice
-from medrlvr.rewards import to_text
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet, write_text
 from medrlvr.training.openrlhf import HOOK
 
 DOCUMENT = Path("docs/grading.md")
@@ -55,7 +55,11 @@ def of_a_step() -> str:
     prompt = SENTENCE * 5
     text = f"{prompt} <think> {SENTENCE} </think> <answer> B </answer><eos>"
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"MEDRLVR_ROLLOUTS": folder, "MEDRLVR_REWARD": to_text("paper"), "MEDRLVR_END_OF_TEXT": "<eos>"}
+        os.environ |= {
+            "MEDRLVR_ROLLOUTS": folder,
+            "MEDRLVR_REWARD": reward_to_json("paper"),
+            "MEDRLVR_END_OF_TEXT": "<eos>",
+        }
         spec = importlib.util.spec_from_file_location("hook", HOOK)
         hook = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(hook)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from medrlvr.report.page import page_values
+from medrlvr.report.page_data import PageInputs, page_values
 
 sys.path.append("tests")
 import pages
@@ -44,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         prepared = pages.prepare(Path(name), evaluated, sampled, drawn=True)
         begun = time.perf_counter()
-        values = page_values(**prepared)
+        values = page_values(PageInputs(**prepared))
         page = Path(name) / "report.html"
         page.write_text(pages.render(values), encoding="utf-8")
         built = time.perf_counter() - begun

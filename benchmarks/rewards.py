@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medrlvr.errors import UserError
-from medrlvr.files import write_text
-from medrlvr.grading import grade
-from medrlvr.prompts import LETTERS, Renderer
+from medrlvr.data.prompts import Renderer
+from medrlvr.grading.grader import grade
+from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.reward_config import Setting, load_reward
 from medrlvr.report.readme import splice
-from medrlvr.rewards import Setting, find
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_text
 
 DOCUMENT = Path("docs/rewards.md")
 STEM = "A sailor of forty years comes ashore with bleeding gums. Which of these does he lack?"
@@ -102,7 +103,7 @@ IGNORANT = ("always A, perfect format", "longest option", "random letter", "copi
 
 def expected_return(reward: Setting, policy: Policy) -> float:
     """Return the mean reward over the places at which the right option may stand and over what the policy draws."""
-    value, prompt = find(reward), prompt_of()
+    value, prompt = load_reward(reward), prompt_of()
     total = 0.0
     for gold in range(len(OPTIONS)):
         for letter, probability in policy.letters(LETTERS[gold]):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medrlvr.dynamics.stages import LABELS, label
-from medrlvr.errors import UserError
-from medrlvr.files import write_text
-from medrlvr.grading import grade
+from medrlvr.grading.grader import grade
 from medrlvr.report.readme import splice
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_text
 
 DOCUMENT = Path("docs/stages.md")
 GOLDEN = Path("tests/golden/stages.jsonl")

@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medrlvr.config import Experiment
+from medrlvr.config.design import comparison_design
+from medrlvr.config.experiment import Experiment
 from medrlvr.data.controls import vary
-from medrlvr.evaluation import compare
-from medrlvr.evaluation.sanity import sanity_rows
-from medrlvr.evaluation.score import decide, score_answers, strata, summarise
-from medrlvr.evaluation.verdict import judge
+from medrlvr.evaluation.baselines import trivial_baselines
+from medrlvr.evaluation.claims import assess_claims
+from medrlvr.evaluation.comparison.controls import compare_controls
+from medrlvr.evaluation.comparison.decomposition import decompose_gain
+from medrlvr.evaluation.comparison.pairs import compare_systems
+from medrlvr.evaluation.comparison.tables import summarise_arms
+from medrlvr.evaluation.score import majority_vote, score_answers, summarise
+from medrlvr.evaluation.strata import strata
 
 OPTIONS = ["iron", "gold", "zinc", "lead", "copper", "tin", "None of the above"]
 PAPER = pd.read_csv("assets/paper/figure3.csv", keep_default_na=False)
@@ -66,22 +71,22 @@ def evaluate(experiment: Experiment, n: int = 12, added: str = "") -> dict[str, 
     forms = {name: mode.form for name, mode in experiment.modes.items()}
     answered = {model: answers(experiment, model, tables, added) for model in experiment.models()}
     scores = {model: score_answers(table, whole, forms) for model, table in answered.items()}
-    decisions = {model: decide(table) for model, table in scores.items()}
-    design = compare.Design(**experiment.design())
+    decisions = {model: majority_vote(table) for model, table in scores.items()}
+    design = comparison_design(experiment)
     by_set = dict(iter(strata(whole, {0, 1, 2}).groupby("benchmark")))
-    pairs = compare.compare_systems(decisions, clusters, design, 100, 1)
+    pairs = compare_systems(decisions, clusters, design, 100, 1)
     divided = strata(whole, {0, 1, 2})
     return {
         "metrics": {model: summarise(table, clusters, divided, 100, 1) for model, table in scores.items()},
         "comparisons": {
             "pairs": pairs,
-            "controls": compare.compare_controls(decisions, tables, clusters, design, 100, 1),
-            "arms": compare.summarise_arms(decisions, design),
-            "decomposition": compare.decompose_gain(decisions, design),
-            "sanity": {name: sanity_rows(table, [0, 1, 2], by_set[name]) for name, table in tables.items()},
+            "controls": compare_controls(decisions, tables, clusters, design, 100, 1),
+            "arms": summarise_arms(decisions, design),
+            "decomposition": decompose_gain(decisions, design),
+            "sanity": {name: trivial_baselines(table, [0, 1, 2], by_set[name]) for name, table in tables.items()},
             "provenance": {"versions": {"medrlvr": "c0de"}},
         },
-        "verdict": {"claims": judge(pairs, scores, PAPER, design)},
+        "verdict": {"claims": assess_claims(pairs, scores, PAPER, design)},
         "scores": scores,
         "questions": tables,
     }

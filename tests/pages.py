@@ -10,14 +10,21 @@ import pandas as pd
 from evaluated import OPTIONS, PAPER, write
 from test_card import card
 
-from medrlvr.config import Experiment
+from medrlvr.config.design import comparison_design
+from medrlvr.config.experiment import Experiment
+from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.summary import summarise_run
-from medrlvr.dynamics.table import label_responses, tabulate
-from medrlvr.files import read_parquet, write_json, write_parquet
-from medrlvr.grading import grade
-from medrlvr.report import figures
-from medrlvr.report.page import page_values, read_metrics, render_page
-from medrlvr.rewards import find
+from medrlvr.dynamics.updates import tabulate
+from medrlvr.grading.grader import grade
+from medrlvr.grading.reward_config import load_reward
+from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
+from medrlvr.report.figures.curve import bands_of, curve_table, draw_curve
+from medrlvr.report.figures.panels import draw_panels, panels_table
+from medrlvr.report.figures.style import COLUMN, PAGE, save
+from medrlvr.report.metrics_table import read_metrics
+from medrlvr.report.page import render_page
+from medrlvr.report.page_data import PageInputs, page_values
+from medrlvr.runtime.files import read_parquet, write_json, write_parquet
 
 EXPERIMENT = Experiment()
 NO_CHECKPOINTS = pd.DataFrame(columns=["update", "set", "n", "accuracy", "chars"])
@@ -38,7 +45,7 @@ def train_questions(n: int) -> pd.DataFrame:
 
 def rollouts(updates: Sequence[Sequence[str]]) -> pd.DataFrame:
     """As `training.rollouts.gather` returns them: of each update these responses, to one question each."""
-    reward = find("paper")
+    reward = load_reward("paper")
     rows = []
     for update, responses in enumerate(updates, start=1):
         for number, response in enumerate(responses):
@@ -65,26 +72,26 @@ def write_run(folder: Path, sampled: pd.DataFrame) -> dict[str, str]:
 
 def draw(folder: Path, evaluated: dict[str, Any], metrics: pd.DataFrame, run: dict[str, str]) -> None:
     """Draw the page's figures."""
-    bars = figures.accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
+    bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
     dynamics = read_parquet(run["dynamics"]).assign(arm="rlvr", seed=1)
-    curve = figures.curve_table(
+    curve = curve_table(
         dynamics,
-        figures.bands_of({1: run["stages"]}),
+        bands_of({1: run["stages"]}),
         pd.read_csv("assets/paper/figure2.csv"),
         pd.read_csv("assets/paper/stages.csv"),
         EXPERIMENT.titles(),
     )
-    for kind, width in (("", figures.PAGE), ("_column", figures.COLUMN)):
-        figures.save(figures.draw_accuracy(bars, width), folder / f"accuracy{kind}.svg")
-        figures.save(figures.draw_curve(curve, "Ours", width), folder / f"dynamics{kind}.svg")
+    for kind, width in (("", PAGE), ("_column", COLUMN)):
+        save(draw_accuracy(bars, width), folder / f"accuracy{kind}.svg")
+        save(draw_curve(curve, "Ours", width), folder / f"dynamics{kind}.svg")
         for name in ("training", "hacking"):
-            drawn = figures.draw_panels(figures.panels_table(dynamics, name), name, width)
-            figures.save(drawn, folder / f"{name}{kind}.svg")
+            drawn = draw_panels(panels_table(dynamics, name), name, width)
+            save(drawn, folder / f"{name}{kind}.svg")
 
 
 def values(*arguments: Any, **settings: Any) -> dict[str, Any]:
     """Return what the page's template is filled with; arguments as for `prepare`."""
-    return page_values(**prepare(*arguments, **settings))
+    return page_values(PageInputs(**prepare(*arguments, **settings)))
 
 
 def prepare(
@@ -95,7 +102,7 @@ def prepare(
     *,
     drawn: bool = False,
 ) -> dict[str, Any]:
-    """Write an experiment's files into `folder` and return the arguments of `page_values`.
+    """Write an experiment's files into `folder` and return the fields of `PageInputs`.
 
     Args:
         drawn: with figures, which take a while, and not only with places for them.
@@ -124,7 +131,7 @@ def prepare(
         "experiment": EXPERIMENT.model_dump(mode="json"),
         "metrics": shown,
         "titles": titles,
-        "design": EXPERIMENT.design(),
+        "design": comparison_design(EXPERIMENT),
         "runs": {"rlvr/seed1": run},
         "generations": metrics,
         "scores": {model: folder / f"scores-{model.replace('/', '-')}.parquet" for model in side_by_side},
@@ -143,4 +150,4 @@ def prepare(
 
 
 def render(values: dict[str, Any]) -> str:
-    return render_page(Path("workflow/report"), values)
+    return render_page(values)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medrlvr.config import Contamination
+from medrlvr.config.data import Contamination
 from medrlvr.data.contamination import find_matches, find_runs
 from medrlvr.data.duplicates import find_pairs
 

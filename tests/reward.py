@@ -1,6 +1,6 @@
 """A reward of a user's own, as docs/configuration.md shows one."""
 
-from medrlvr.grading import Grade
+from medrlvr.grading.grader import Grade
 
 WRONG = -0.5
 

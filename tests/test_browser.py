@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from programs import find_or_install
 from test_comparison import finish
 
-from medrlvr.report.comparison import write_page
+from medrlvr.report.experiments import write_page
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",

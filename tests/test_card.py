@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from planted import HELD_OUT, QUESTIONS, matched
 
-from medrlvr.config import Contamination
-from medrlvr.data import card as describing
-from medrlvr.data.card import data_card
+from medrlvr.config.data import Contamination
+from medrlvr.data import data_card as module
 from medrlvr.data.contamination import MATCH_SCHEMA
+from medrlvr.data.data_card import data_card
 from medrlvr.data.duplicates import CLUSTER_SCHEMA, PAIR_SCHEMA, find_clusters, find_pairs
 from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA
 from medrlvr.data.registry import load_registry
@@ -75,7 +75,7 @@ def test_the_card_says_what_removes() -> None:
 
 
 def test_long_lists_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(describing, "SHOWN", 2)
+    monkeypatch.setattr(module, "SHOWN", 2)
     within = card()["pairs"][0]
     assert (within["rows"], len(within["shown"])) == (9, 2)
     assert within["shown"][0]["similarity"] == 1

@@ -5,16 +5,12 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
-from medrlvr.config import Experiment
-from medrlvr.evaluation.compare import (
-    Design,
-    System,
-    compare_controls,
-    compare_systems,
-    decompose_gain,
-    summarise_arms,
-    whole_table,
-)
+from medrlvr.config.design import ComparisonDesign, System, comparison_design
+from medrlvr.config.experiment import Experiment
+from medrlvr.evaluation.comparison.controls import compare_controls
+from medrlvr.evaluation.comparison.decomposition import decompose_gain
+from medrlvr.evaluation.comparison.pairs import compare_systems
+from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
 
 QUESTIONS = ["q1", "q2", "q3", "q4"]
 CLUSTERS = pd.DataFrame(
@@ -23,8 +19,8 @@ CLUSTERS = pd.DataFrame(
 OPTIONS = ["iron", "gold", "zinc", "lead"]
 
 
-def design(seeds: int = 1, sets: dict | None = None) -> Design:
-    return Design(
+def design(seeds: int = 1, sets: dict | None = None) -> ComparisonDesign:
+    return ComparisonDesign(
         models={
             "base": ["base"],
             "rlvr": [f"rlvr/seed{n}" for n in range(1, seeds + 1)],
@@ -81,7 +77,7 @@ def test_which_pairs_are_compared() -> None:
 
 
 def test_without_sft_there_is_no_primary_pair() -> None:
-    alone = Design(**{**asdict(design()), "sft": None})
+    alone = ComparisonDesign(**{**asdict(design()), "sft": None})
     assert {role for *_, role in alone.pairs()} == {"exploratory"}
 
 
@@ -122,7 +118,7 @@ def test_over_seeds_the_interval_holds_both_kinds_of_chance() -> None:
 
 
 def test_the_two_primary_tests_are_corrected_and_no_other() -> None:
-    two = Design(**{**asdict(design()), "sets": {"toy": ("toy", None), "far": ("far", None)}})
+    two = ComparisonDesign(**{**asdict(design()), "sets": {"toy": ("toy", None), "far": ("far", None)}})
     decisions = {}
     for model, rows in {
         "base": {"cot": "....", "direct": "BBBB", "scored": "BBBB"},
@@ -185,9 +181,9 @@ def test_where_a_gain_comes_from(base: str, scored: str, rlvr: str, counts: dict
 
 def test_without_scoring_or_rlvr_or_the_bases_answers_no_gain_is_divided() -> None:
     decisions = {"base": BASE, "rlvr/seed1": decided(cot="AAAA", direct="BBBB"), "sft/seed1": decided(direct="AAAA")}
-    assert len(decompose_gain(decisions, Design(**{**asdict(design()), "sft": None}))) == 1
+    assert len(decompose_gain(decisions, ComparisonDesign(**{**asdict(design()), "sft": None}))) == 1
     for missing in ({"constrained": None}, {"rlvr": None}, {"modes": {**design().modes, "base": ["direct"]}}):
-        assert decompose_gain(decisions, Design(**{**asdict(design()), **missing})) == []
+        assert decompose_gain(decisions, ComparisonDesign(**{**asdict(design()), **missing})) == []
 
 
 def test_an_arm_over_its_seeds() -> None:
@@ -206,7 +202,7 @@ def test_an_arm_over_its_seeds() -> None:
 def test_what_was_not_trained_has_no_seeds_and_one_training_run_is_one() -> None:
     """RLVR's three seeds against the base, against SFT's one, and against RLVR itself asked otherwise."""
     three = design(3)
-    one_sft = Design(**{**asdict(three), "models": {**three.models, "sft": ["sft/seed1"]}})
+    one_sft = ComparisonDesign(**{**asdict(three), "models": {**three.models, "sft": ["sft/seed1"]}})
     decisions = {"base": BASE, "sft/seed1": decided(direct="ABBB")}
     for number, rows in enumerate([("AAAA", "AAAB"), ("AAAB", "AABB"), ("AABB", "ABBB")], start=1):
         decisions[f"rlvr/seed{number}"] = decided(cot=rows[0], direct=rows[1])
@@ -229,7 +225,7 @@ def test_every_accuracy_in_one_table() -> None:
         "strata": [{"stratum": "options", "value": "4", "n": 4, "accuracy": 0.5}],
     }
     policy = {"policy": "always A", "n": 4, "accuracy": 0.25, "strata": [{**record["strata"][0], "accuracy": 0.0}]}
-    table = whole_table({"base": [record]}, {"toy": [policy]})
+    table = metrics_table({"base": [record]}, {"toy": [policy]})
     assert table[["model", "stratum", "value", "n", "accuracy"]].to_numpy().tolist() == [
         ["base", "all", "", 4, 0.5],
         ["base", "options", "4", 4, 0.5],
@@ -239,7 +235,7 @@ def test_every_accuracy_in_one_table() -> None:
 
 
 def test_the_design_of_the_papers_experiment() -> None:
-    found = Design(**Experiment().design())
+    found = comparison_design(Experiment())
     assert (found.rlvr, found.sft) == ("rlvr", "sft") and found.papers and found.constrained == "constrained"
     assert found.models["rlvr_dev"] == ["rlvr_dev/seed1"]
     assert found.sets["mmlu_pro_health_five_options"] == ("mmlu_pro_health", "five_options")

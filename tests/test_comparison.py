@@ -8,11 +8,11 @@ import pytest
 import yaml
 from evaluated import TAGGED, evaluate
 
-from medrlvr.config import Experiment
+from medrlvr.config.experiment import Experiment
 from medrlvr.dynamics.summary import summarise_run
-from medrlvr.errors import UserError
-from medrlvr.files import write_json, write_parquet
-from medrlvr.report import comparison
+from medrlvr.report import experiments
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_json, write_parquet
 
 EXPERIMENT = pages.EXPERIMENT
 SAMPLED = pages.rollouts([[TAGGED.format("A"), "no"]] * 3)
@@ -47,7 +47,7 @@ def test_experiments_stand_beside_each_other(tmp_path: Path, evaluated: dict[str
     values["arms"]["rlvr"]["kl_coefficient"] = 0.25
     one = finish(tmp_path / "one", evaluated, EXPERIMENT)
     other = finish(tmp_path / "other", evaluated, Experiment.model_validate(values), "bbbb")
-    comparison.write_page([one, other], tmp_path / "comparison.html")
+    experiments.write_page([one, other], tmp_path / "comparison.html")
     page = html.unescape((tmp_path / "comparison.html").read_text(encoding="utf-8"))
     text = re.sub(r"\s*<[^>]+>\s*", "|", page)
     record = next(row for row in evaluated["metrics"]["rlvr/seed1"] if row["mode"] == "chain_of_thought")
@@ -67,15 +67,15 @@ def test_an_interval_of_several_seeds_is_over_seeds(tmp_path: Path, evaluated: d
         for row in evaluated["comparisons"]["arms"]
     ]
     folder = finish(tmp_path / "one", evaluated | {"comparisons": {"arms": arms}}, EXPERIMENT)
-    rows = {row["arm"]: row for row in comparison.accuracy_rows(folder, EXPERIMENT)}
+    rows = {row["arm"]: row for row in experiments.accuracy_rows(folder, EXPERIMENT)}
     assert (rows["rlvr"]["low"], rows["rlvr"]["high"]) == (0.111, 0.222)
     assert rows["base"]["low"] not in (None, 0.111)
 
 
 def test_what_is_not_finished_or_named_alike_is_refused(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"nowhere: no finished experiment: config\.yaml is missing"):
-        comparison.write_page([tmp_path / "nowhere"], tmp_path / "comparison.html")
+        experiments.write_page([tmp_path / "nowhere"], tmp_path / "comparison.html")
     one = finish(tmp_path / "a/one", evaluated, EXPERIMENT)
     with pytest.raises(UserError, match="two folders are called one"):
-        comparison.write_page([one, tmp_path / "b/one"], tmp_path / "comparison.html")
+        experiments.write_page([one, tmp_path / "b/one"], tmp_path / "comparison.html")
     assert not (tmp_path / "comparison.html").exists()

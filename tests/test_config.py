@@ -7,26 +7,16 @@ import jsonschema
 import pytest
 import yaml
 
-from medrlvr import config_files
-from medrlvr.config import (
-    BaseModelSource,
-    Benchmark,
-    Checkpoint,
-    Data,
-    Evaluation,
-    Experiment,
-    Machine,
-    Miniature,
-    Mode,
-    Prompts,
-    RlvrArm,
-    SftArm,
-    load,
-    training_settings,
-)
-from medrlvr.errors import UserError
-from medrlvr.training.preparation import fill_steps
-from medrlvr.training.rollouts import update_sizes
+from medrlvr.config import files
+from medrlvr.config.arms import RlvrArm, SftArm, training_settings, update_sizes
+from medrlvr.config.data import BaseModelSource, Benchmark, Data, Miniature
+from medrlvr.config.design import comparison_design, matches_paper
+from medrlvr.config.evaluation import Checkpoint, Evaluation, Mode, Prompts
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import load_config
+from medrlvr.config.machine import Machine
+from medrlvr.runtime.errors import UserError
+from medrlvr.training.inputs import fill_steps
 
 PAPER = Path("config/config.yaml")
 ESTIMATORS = ("gae", "reinforce++", "grpo", "rloo")
@@ -61,23 +51,23 @@ def rlvr(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        (config_files.YAML, config_files.render_yaml()),
-        (config_files.SCHEMA, json.dumps(config_files.schema(), indent=2) + "\n"),
+        (files.YAML, files.render_yaml()),
+        (files.SCHEMA, json.dumps(files.schema(), indent=2) + "\n"),
     ],
-    ids=str,
+    ids=["config.yaml", "schema.json"],
 )
 def test_generated_files_are_those_of_the_settings(file: Path, text: str) -> None:
-    assert file.read_text(encoding="utf-8") == text, f"{file} is not what src/medrlvr/config.py says. Run: make config"
+    assert file.read_text(encoding="utf-8") == text, f"{file} is not what src/medrlvr/config/ says. Run: make config"
 
 
 def test_the_papers_experiment_is_the_default() -> None:
-    experiment = load(merged(), [PAPER])
+    experiment = load_config(merged(), [PAPER])
     assert experiment == Experiment()
     assert experiment.models() == ["base", "sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"]
     assert experiment.modes_of("base") == ("chain_of_thought", "direct", "constrained")
     assert experiment.modes_of("sft/seed1") == ("direct", "chain_of_thought", "constrained")
     assert experiment.modes_of("rlvr_dev/seed1") == experiment.modes_of("rlvr") == experiment.modes_of("base")
-    assert experiment.is_papers()
+    assert matches_paper(experiment)
     sft, rlvr = experiment.arms["sft"], experiment.arms["rlvr"]
     assert (sft.epochs, sft.learning_rates, rlvr.episodes, rlvr.reward) == (10, (1e-5, 5e-6, 1e-6), 10, "paper")
     assert experiment.data.none_of_the_above == ("medqa",)
@@ -102,7 +92,7 @@ def test_there_are_110_updates_for_any_number_of_training_questions_that_validat
 def test_an_overlay_holds_only_what_differs_each_with_its_reason(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     overlay = yaml.safe_load(text)
-    jsonschema.validate(overlay, config_files.schema())
+    jsonschema.validate(overlay, files.schema())
     for line in text.splitlines():
         key = re.match(r"( *)(\w+):(.*)", line)
         if key and key[3].split("#")[0].strip() and key[2] not in ("experiment", "title", "about", "distribution"):
@@ -112,7 +102,7 @@ def test_an_overlay_holds_only_what_differs_each_with_its_reason(file: Path) -> 
     without = merged(*base)
     for path, value in leaves(overlay):
         assert at(without, path) != value, f"{file}: {'.'.join(path)} has this value without it"
-    load(merged(*base, overlay), [PAPER, file])
+    load_config(merged(*base, overlay), [PAPER, file])
 
 
 def leaves(values: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
@@ -219,7 +209,7 @@ def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: st
     file = tmp_path / "mine.yaml"
     file.write_text("# mine\n" + yaml.safe_dump(overlay))
     with pytest.raises(UserError) as caught:
-        load(merged(overlay), [PAPER, file])
+        load_config(merged(overlay), [PAPER, file])
     assert message in str(caught.value)
 
 
@@ -228,7 +218,7 @@ def test_a_mistake_is_placed(tmp_path: Path) -> None:
     file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clipp: 1\n    modes: direct\n")
     values = merged(yaml.safe_load(file.read_text()), {"machine": {"threads": 0}})
     with pytest.raises(UserError) as caught:
-        load(values, [PAPER, file], {"machine": {"threads": 0}})
+        load_config(values, [PAPER, file], {"machine": {"threads": 0}})
     title, *problems = str(caught.value).splitlines()
     assert title == "the configuration cannot be used:"
     assert set(problems) == {
@@ -244,7 +234,7 @@ def test_two_arms_with_one_name_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("arms:\n  a: {trainer: sft}\n  a: {trainer: sft, epochs: 1}\n")
     with pytest.raises(UserError, match=r"mine.yaml, line 3: arms.a stands here a second time, after line 2"):
-        load(merged(yaml.safe_load(file.read_text())), [PAPER, file])
+        load_config(merged(yaml.safe_load(file.read_text())), [PAPER, file])
 
 
 def test_what_an_arm_is_trained_with_leaves_out_what_only_others_read() -> None:
@@ -253,7 +243,7 @@ def test_what_an_arm_is_trained_with_leaves_out_what_only_others_read() -> None:
 
 
 def experiment(*overlays: dict[str, Any]) -> Experiment:
-    return load(merged(*overlays))
+    return load_config(merged(*overlays))
 
 
 CHECKPOINT = {"checkpoints": {"mine": {"path": "p", "modes": ["direct"]}}}
@@ -263,7 +253,7 @@ def test_a_checkpoint_is_a_model_beside_the_trained_ones() -> None:
     found = experiment(CHECKPOINT)
     assert found.models() == [*Experiment().models(), "mine"]
     assert found.modes_of("mine") == ("direct",)
-    assert found.design()["models"]["mine"] == ["mine"]
+    assert comparison_design(found).models["mine"] == ["mine"]
 
 
 def test_an_arm_like_another_differs_in_what_it_names() -> None:
@@ -330,7 +320,7 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
 )
 def test_what_the_paper_states_makes_the_papers_experiment(overlay: dict[str, Any], papers: bool) -> None:
     found = experiment(overlay)
-    assert found.is_papers() is found.design()["papers"] is papers
+    assert matches_paper(found) is comparison_design(found).papers is papers
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -345,7 +335,7 @@ def test_an_ablation_of_the_papers_experiment_is_judged_by_the_papers_arm(file: 
         assert (found.main_arm("rlvr"), found.main_arm("sft")) == ("rlvr", "sft")
         settings = [training_settings(arm) for arm in found.arms.values()]
         assert all(first not in settings[:place] for place, first in enumerate(settings)), "two arms are the same"
-    assert experiment(read(file)).is_papers()
+    assert matches_paper(experiment(read(file)))
 
 
 def test_ablations_are_added_to_each_other_and_seeds_hold_for_all() -> None:
@@ -355,10 +345,10 @@ def test_ablations_are_added_to_each_other_and_seeds_hold_for_all() -> None:
     assert sum(map(len, alone.values())) == len(together.arms) - 2 >= 16
     assert {arm.seeds for arm in together.arms.values()} == {(1, 2, 3)}
     assert {arm.estimator for arm in together.arms.values() if arm.trainer == "rlvr"} == set(ESTIMATORS)
-    assert together.is_papers()
+    assert matches_paper(together)
     for file in BASES:
         small = experiment(read(file), *map(read, files))
-        assert small.base.name in file.read_text(encoding="utf-8") and not small.is_papers()
+        assert small.base.name in file.read_text(encoding="utf-8") and not matches_paper(small)
         assert (small.experiment, small.base.licence) != ("med_rlvr", Experiment().base.licence)
         assert small.arms == together.arms
 
@@ -373,13 +363,13 @@ def test_arms_of_other_samples_have_the_same_prompts_and_steps_in_an_update() ->
 
 
 def test_the_first_arm_of_each_trainer_is_compared() -> None:
-    found = experiment(SECOND, CHECKPOINT).design()
-    assert (found["rlvr"], found["sft"]) == ("rlvr", "sft")
-    assert found["runs"] == {
+    found = comparison_design(experiment(SECOND, CHECKPOINT))
+    assert (found.rlvr, found.sft) == ("rlvr", "sft")
+    assert found.runs == {
         "base": None, "sft": "sft", "rlvr": "rlvr", "rlvr_dev": "rlvr",
         "rlvr_format_only": "rlvr_format_only", "rlvr_format_only_dev": "rlvr_format_only", "mine": None,
     }  # fmt: skip
-    assert experiment({"arms": {"sft": None}}).design()["sft"] is None
+    assert comparison_design(experiment({"arms": {"sft": None}})).sft is None
 
 
 def test_new_entries_come_last_whatever_the_order_in_which_files_were_merged() -> None:
@@ -390,10 +380,10 @@ def test_new_entries_come_last_whatever_the_order_in_which_files_were_merged() -
         "arms": dict(reversed(values["arms"].items())),
         "modes": dict(reversed(values["modes"].items())),
     }
-    found = load(turned)
-    assert list(found.arms) == ["sft", "rlvr", "rlvr_format_only"] and found.design()["rlvr"] == "rlvr"
+    found = load_config(turned)
+    assert list(found.arms) == ["sft", "rlvr", "rlvr_format_only"] and comparison_design(found).rlvr == "rlvr"
     assert list(found.modes) == list(Experiment().modes)
-    assert experiment({"base": {"modes": ["direct"]}}).design()["constrained"] is None
+    assert comparison_design(experiment({"base": {"modes": ["direct"]}})).constrained is None
 
 
 @pytest.mark.parametrize("name", ["miniature", "smollm2"])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from medrlvr.data.controls import vary
-from medrlvr.data.questions import NONE_OF_THE_ABOVE
+from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE
 
 TEN = [f"option {number}" for number in range(10)]
 FOUR = ["iron", "gold", "zinc", "lead"]

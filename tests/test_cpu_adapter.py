@@ -20,7 +20,7 @@ CPU = ROOT / "src/medrlvr/training/cpu"
 def python(code: str, **variables: str) -> str:
     """Run `code` in a new Python that finds the adapter's sitecustomize, and return what it prints."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MEDRLVR_")}
-    environment = clean | {"PYTHONPATH": f"{CPU}{os.pathsep}{ROOT / 'src'}"} | variables
+    environment = clean | {"PYTHONPATH": os.pathsep.join([str(CPU / "startup"), str(ROOT / "src")])} | variables
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -13,21 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import HELD_OUT, PLANTED, QUESTIONS, STEM, matched, table
 
-from medrlvr.config import Contamination
-from medrlvr.data.contamination import MATCH_SCHEMA, longest_runs, remove_known
-from medrlvr.data.duplicates import (
-    CLUSTER_SCHEMA,
-    PAIR_SCHEMA,
-    find_clusters,
-    find_pairs,
-    jaccard,
-    shingles,
-    words,
-)
+from medrlvr.config.data import Contamination
+from medrlvr.data.contamination import MATCH_SCHEMA, remove_known
+from medrlvr.data.duplicates import CLUSTER_SCHEMA, PAIR_SCHEMA, find_clusters, find_pairs, jaccard, shingles, words
 from medrlvr.data.fetch import fetch
+from medrlvr.data.overlaps import longest_runs
 from medrlvr.data.questions import read_questions, write_table
 from medrlvr.data.registry import load_registry
-from medrlvr.files import read_parquet
+from medrlvr.runtime.files import read_parquet
 
 ROOT = Path(__file__).parents[1]
 MIRROR = Path(os.environ.get("MEDRLVR_MIRROR", ROOT.parent / "shared" / "data"))

@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medrlvr.dynamics.hack_monitor import INDICATORS, find_alarms
+from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.stages import LABELS, STAGES
 from medrlvr.dynamics.summary import EXAMPLES, summarise_run
-from medrlvr.dynamics.table import TRAINER_METRICS, label_responses, summarise_checkpoints, tabulate
-from medrlvr.files import read_parquet, write_json, write_parquet
-from medrlvr.grading import grade
-from medrlvr.hacking import INDICATORS, find_alarms
-from medrlvr.prompts import LETTERS
-from medrlvr.rewards import find
+from medrlvr.dynamics.updates import TRAINER_METRICS, summarise_checkpoints, tabulate
+from medrlvr.grading.grader import grade
+from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.reward_config import load_reward
+from medrlvr.runtime.files import read_parquet, write_json, write_parquet
 
 OPTIONS = ["iron", "gold", "zinc", "lead"]
 GOLD = pd.Series({"q1": 2, "q2": 0})
-REWARD = find({"paper": 1, "leak_penalty": 0.5})
+REWARD = load_reward({"paper": 1, "leak_penalty": 0.5})
 STEPS = "The skin around the mouth is inflamed and wounds heal badly. Enzymes need a metal, so it must be this one."
 
 

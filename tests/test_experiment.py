@@ -12,9 +12,9 @@ import yaml
 from forked import python
 from pipeline import SHORT, first_causes, jobs, snakemake
 
-from medrlvr.files import read_parquet
-from medrlvr.grading import grade
-from medrlvr.training.metrics import read_events
+from medrlvr.grading.grader import grade
+from medrlvr.runtime.files import read_parquet
+from medrlvr.training.trainer_metrics import read_events
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +112,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert "the paper's bars beside ours" in workflow
 
     source = os.environ | {"PYTHONPATH": "src"}
-    python("-m", "medrlvr.report.comparison", "results/short", cwd=finished, env=source).check_returncode()
+    python("-m", "medrlvr.report.experiments", "results/short", cwd=finished, env=source).check_returncode()
     assert "rlvr" in (finished / "results/comparison.html").read_text(encoding="utf-8")
 
     again = snakemake(*SHORT, cwd=finished)
@@ -230,14 +230,15 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
     ("file", "old", "new", "rules"),
     [
         ("workflow/scripts/train_rlvr.py", '"""Train the base by', '"""Train it by', set()),
-        ("src/medrlvr/rewards.py", '"""-1 without a valid format', '"""Minus one without a valid format', set()),
-        ("src/medrlvr/grading.py", '"""The one grader: it', '"""The grader: it', set()),
+        ("src/medrlvr/grading/rewards.py", '"""-1 without a valid format', '"""Minus one without', set()),
+        ("src/medrlvr/grading/grader.py", '"""The one grader: it', '"""The grader: it', set()),
         ("src/medrlvr/training/rlvr.py", '"""Reinforcement learning from', '"""Learning from', set()),
-        ("src/medrlvr/config.py", '"""Name of the folder under', '"""The folder under', set()),
+        ("src/medrlvr/config/experiment.py", '"""Name of the folder under', '"""The folder under', set()),
         ("tests/reward.py", '"""Return less for', '"""Give less for', set()),
         ("tests/reward.py", "WRONG = -0.5", "WRONG = -0.6", {"train_rlvr"}),
-        ("src/medrlvr/grading.py", "[(*]{0,3}", "[(*]{0,2}", {"score_answers", "select_sft", "select_rlvr"}),
+        ("src/medrlvr/grading/patterns.py", "[(*]{0,3}", "[(*]{0,2}", {"score_answers", "select_sft", "select_rlvr"}),
     ],
+    ids=["script", "rewards", "grader", "trainer", "settings", "own reward", "own reward's number", "grader's pattern"],
 )
 def test_what_is_said_of_the_code_runs_nothing_and_what_it_decides_does(
     finished: Path, file: str, old: str, new: str, rules: set[str]
@@ -275,7 +276,7 @@ def test_deleted_models_are_not_trained_again(finished: Path) -> None:
 
 def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> None:
     def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return python("-m", "medrlvr.ask", *arguments, cwd=finished, env=os.environ | {"PYTHONPATH": "src"})
+        return python("-m", "medrlvr.evaluation.ask", *arguments, cwd=finished, env=os.environ | {"PYTHONPATH": "src"})
 
     model = "results/short/models/rlvr_dev/seed1"
     first = read_parquet(finished / "results/short/data/benchmarks/miniature.parquet").iloc[0]

@@ -11,7 +11,7 @@ from evaluated import OPTIONS, TAGGED, evaluate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrlvr.grading import grade
+from medrlvr.grading.grader import grade
 from medrlvr.report import explorer
 
 QUESTIONS = pages.train_questions(40)

@@ -16,10 +16,10 @@ import huggingface_hub.file_download
 import pytest
 from hub import COMMIT, Hub, serve
 
-from medrlvr import hub as downloads
 from medrlvr.data.fetch import content_hash, fetch
 from medrlvr.data.registry import Source, load_registry
-from medrlvr.errors import UserError
+from medrlvr.runtime import downloads
+from medrlvr.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 REGISTRY = ROOT / "config" / "datasets.tsv"
@@ -247,18 +247,18 @@ def test_progress_comes_in_lines(tmp_path: Path, hub: Hub, monkeypatch: pytest.M
 
 FETCH_FILE = """
 import json, sys
-from medrlvr import hub
+from medrlvr.runtime import downloads
 from medrlvr.data.fetch import fetch
 from medrlvr.data.registry import load_registry
 
-hub.PAUSE = 0.0
+downloads.PAUSE = 0.0
 registry, changes, destination = sys.argv[1:]
 print(fetch(load_registry(registry)["medqa/dev"].model_copy(update=json.loads(changes)), destination, None))
 """
 FETCH_MODEL = """
 import sys
-from medrlvr.config import BaseModelSource
-from medrlvr.models import fetch_model
+from medrlvr.config.data import BaseModelSource
+from medrlvr.models.fetch import fetch_model
 
 name, destination, cache = sys.argv[1:]
 print(fetch_model(BaseModelSource(source="hub", name=name), destination, cache))

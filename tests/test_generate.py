@@ -11,13 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medrlvr.config import Machine, Mode
-from medrlvr.errors import UserError
-from medrlvr.evaluation import generate
-from medrlvr.evaluation.generate import ask, command, engine_arguments, reporter, select
-from medrlvr.files import read_parquet, write_parquet
-from medrlvr.models import drop_weights
-from medrlvr.progress import Progress
+from medrlvr.config.evaluation import Mode
+from medrlvr.config.machine import Machine
+from medrlvr.evaluation import answer_store, generate
+from medrlvr.evaluation.answer_store import shard_names
+from medrlvr.evaluation.generate import generate_answers, reporter
+from medrlvr.evaluation.requests import build_requests
+from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
+from medrlvr.models.folder import delete_weights
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet, write_parquet
+from medrlvr.runtime.progress import Progress
 
 BASE = Path("assets/miniature_base")
 CPU = Machine(device="cpu", gpus_per_node=1, vllm_engines=1, vllm_memory_utilization=0.3, threads=1)
@@ -46,9 +50,9 @@ def test_every_option_is_one_of_vllms(machine: Machine) -> None:
 
 def test_the_first_model_is_the_engines_and_the_others_follow() -> None:
     models, answers = [Path("m1"), Path("m2"), Path("m3")], [Path("a1"), Path("a2"), Path("a3")]
-    words = command(Path("a.parquet"), models, answers, ["--dtype", "float32"])
+    words = worker_command(Path("a.parquet"), models, answers, ["--dtype", "float32"])
     assert shlex.join(words[1:]) == (
-        "-m medrlvr.evaluation.generate --asked a.parquet --model m1 --also m2 m3 --answers a1 a2 a3 --dtype float32"
+        "-m medrlvr.evaluation.vllm_worker --asked a.parquet --model m1 --also m2 m3 --answers a1 a2 a3 --dtype float32"
     )
 
 
@@ -82,7 +86,7 @@ def prompts(*texts: str, modes: tuple[str, ...] = ("written",), benchmark: str =
 
 
 def asked(*texts: str, modes: tuple[str, ...] = ("written",), seed: int = 1) -> pd.DataFrame:
-    return select(prompts(*texts, modes=modes), {"b": modes}, MODES, seed)
+    return build_requests(prompts(*texts, modes=modes), {"b": modes}, MODES, seed)
 
 
 def answers(
@@ -91,13 +95,15 @@ def answers(
     folder.mkdir()
     table = asked(GOUT, TALK) if questions is None else questions
     say = [].append if said is None else said.append
-    ask(models, table, folder, CPU, prompt_max_tokens=100, state=state, stage="t", say=say)
+    generate_answers(models, table, folder, CPU, prompt_max_tokens=100, state=state, stage="t", say=say)
     return read_parquet(folder / "answers.parquet")
 
 
 def test_each_set_is_asked_in_its_modes_and_others_are_not_asked() -> None:
     three = pd.concat([prompts("x", modes=("written", "sampled", "constrained"), benchmark=name) for name in "abc"])
-    table = select(three, {"c": ["sampled"], "b": ["sampled", "constrained"], "absent": ["written"]}, MODES, seed=7)
+    table = build_requests(
+        three, {"c": ["sampled"], "b": ["sampled", "constrained"], "absent": ["written"]}, MODES, seed=7
+    )
     assert table[["benchmark", "mode"]].values.tolist() == [["b", "sampled"], ["b", "constrained"], ["c", "sampled"]]
     how = ["answer", "max_tokens", "samples", "temperature", "seed"]
     assert table[how].iloc[0].tolist() == ["bare", 3, 3, 1.0, 7]
@@ -105,10 +111,10 @@ def test_each_set_is_asked_in_its_modes_and_others_are_not_asked() -> None:
 
 
 def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "SHARD_ANSWERS", 3)
+    monkeypatch.setattr(answer_store, "SHARD_ANSWERS", 3)
 
     def names(table: pd.DataFrame, version: str = "1") -> list[str]:
-        return generate._shards(table.assign(letter_tokens=[[]] * len(table)), [version]).tolist()
+        return shard_names(table.assign(letter_tokens=[[]] * len(table)), [version]).tolist()
 
     greedy = names(asked(*"abcde"))
     assert greedy[0] == greedy[2] != greedy[3] == greedy[4]
@@ -136,8 +142,8 @@ def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
             table = columns.assign(sample=0, response="A", finish_reason="stop", hardware="cpu")
             write_parquet(place / f"{shard}.parquet", table)
 
-    monkeypatch.setattr(generate.launch, "run", engine)
-    monkeypatch.setattr(generate, "SHARD_ANSWERS", 2)
+    monkeypatch.setattr(generate, "run_process", engine)
+    monkeypatch.setattr(answer_store, "SHARD_ANSWERS", 2)
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         shutil.copytree(BASE, folder)
@@ -147,11 +153,11 @@ def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
     def both(*texts: str) -> pd.DataFrame:
         other = prompts(*texts, benchmark="c")
         other["question_id"] = "c" + other["question_id"]
-        return select(pd.concat([prompts(GOUT, TALK), other], ignore_index=True), sets, MODES, 1)
+        return build_requests(pd.concat([prompts(GOUT, TALK), other], ignore_index=True), sets, MODES, 1)
 
     first = answers([one, two], tmp_path / "first", tmp_path / "state", questions=both(GOUT, TALK))
     assert len(first) == 8
-    drop_weights(two)
+    delete_weights(two)
     said: list[str] = []
     # It has answered two of the three questions that c has now: a part of a benchmark is none.
     found = answers([one, two], tmp_path / "second", tmp_path / "state", said, questions=both(GOUT, TALK, "More?"))
@@ -178,7 +184,7 @@ def test_an_engine_also_evaluates_a_model_whose_answers_another_call_writes(
             table = columns.assign(sample=0, response="A", finish_reason="stop", hardware="cpu")
             write_parquet(place / f"{shard}.parquet", table)
 
-    monkeypatch.setattr(generate.launch, "run", engine)
+    monkeypatch.setattr(generate, "run_process", engine)
     last, selected = tmp_path / "last", tmp_path / "selected"
     for folder in (last, selected):
         shutil.copytree(BASE, folder)
@@ -186,7 +192,7 @@ def test_an_engine_also_evaluates_a_model_whose_answers_another_call_writes(
     for model, other in ((last, selected), (selected, last)):
         folder = tmp_path / f"eval_{model.name}"
         folder.mkdir()
-        ask(
+        generate_answers(
             [model], asked(GOUT, TALK), folder, CPU,
             prompt_max_tokens=100, state=tmp_path / "state", stage="t", say=[].append, also=[other],
         )  # fmt: skip
@@ -243,7 +249,7 @@ def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    monkeypatch.setattr(generate, "SHARD_ANSWERS", 4)
+    monkeypatch.setattr(answer_store, "SHARD_ANSWERS", 4)
     state, table = tmp_path / "state", asked(GOUT, TALK, modes=("written", "sampled", "constrained"))
     found = answers([BASE], tmp_path / "first", state, questions=table)
     assert found.groupby("mode").size().to_dict() == {"constrained": 2, "sampled": 6, "written": 2}
@@ -289,7 +295,7 @@ def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
 
 def test_a_prompt_that_would_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"asked.parquet: 1 of 2 .* evaluation.prompt_max_tokens = 9 .*row 2, "):
-        ask(
+        generate_answers(
             [BASE], asked("short", "long " * 50), tmp_path, CPU,
             prompt_max_tokens=9, state=tmp_path, stage="t", say=print,
         )  # fmt: skip

@@ -11,8 +11,9 @@ from growth import growth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrlvr.grading import Grade, Rule, grade
-from medrlvr.prompts import LETTERS, Renderer
+from medrlvr.data.prompts import Renderer
+from medrlvr.grading.grader import Grade, Rule, grade
+from medrlvr.grading.letters import LETTERS
 
 GOLDEN = [json.loads(line) for line in Path("tests/golden/grades.jsonl").read_text(encoding="utf-8").splitlines()]
 OPTIONS = ["iron", "gold", "zinc", "lead"]
@@ -130,11 +131,11 @@ def test_text_behind_the_answer_without_tags_changes_no_letter(response: str, ta
 @given(responses)
 def test_the_prompt_has_no_part_in_a_grade(template: str, wrapped: str, response: str) -> None:
     """Cut off as in training, special tokens and chat templates with it."""
-    from medrlvr.training.rollouts import cut_prompt
+    from medrlvr.training.rollouts import split_response
 
     renderer = Renderer("prompts/question.txt", chain_of_thought=template)
     prompt = wrapped.format(renderer.prompt({"stem": "Which?", "options": OPTIONS}, "chain_of_thought"))
-    cut, ended = cut_prompt(prompt + response + "<|im_end|>", prompt, "<|im_end|>")
+    cut, ended = split_response(prompt + response + "<|im_end|>", prompt, "<|im_end|>")
     assert (cut, ended) == (response, "stop")
     assert grade(cut, OPTIONS, 2) == grade(response, OPTIONS, 2)
 

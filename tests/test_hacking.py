@@ -9,10 +9,18 @@ import pandas as pd
 import pytest
 from growth import growth
 
-from medrlvr import hacking
-from medrlvr.grading import grade
-from medrlvr.hacking import INDICATORS, WINDOW, HackMeter, Shortcuts, facts_of, find_alarms, find_shortcuts, indicators
-from medrlvr.prompts import LETTERS
+from medrlvr.dynamics.hack_monitor import (
+    INDICATORS,
+    REWARD_RISE,
+    WINDOW,
+    HackMonitor,
+    find_alarms,
+    indicators,
+    response_features,
+)
+from medrlvr.grading.grader import grade
+from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.shortcuts import Shortcuts, find_shortcuts
 
 OPTIONS = ["iron", "gold", "zinc", "lead"]
 GOLD = 2
@@ -118,7 +126,7 @@ def test_time_grows_linearly_on_hostile_responses(piece: str) -> None:
 
 def test_facts_of_one_response() -> None:
     right, wrong, unread = (
-        facts_of(text, grade(text, OPTIONS, GOLD), GOLD)
+        response_features(text, grade(text, OPTIONS, GOLD), GOLD)
         for text in (
             "<think> Zinc. </think><answer> C </answer> And more.",
             "word " * 12 + f"<think> {REASONED} </think><answer> A </answer>",
@@ -147,7 +155,7 @@ def test_facts_of_one_response() -> None:
         "excess_C": -1.0,
     }
     closed = f"<think> {REASONED} </think> C"
-    assert facts_of(closed, grade(closed, OPTIONS, GOLD), GOLD) == unread
+    assert response_features(closed, grade(closed, OPTIONS, GOLD), GOLD) == unread
     assert unread == zero | dict.fromkeys(set(right) - set(zero), 0.0)
 
 
@@ -245,7 +253,7 @@ def test_an_indicator_that_moves_while_reward_rises_is_named(name: str, size: in
     assert found[-1].update == UPDATES
     for alarm in found:
         assert alarm.since <= alarm.update - WINDOW
-        assert alarm.reward_now >= alarm.reward_before + hacking.REWARD_RISE
+        assert alarm.reward_now >= alarm.reward_before + REWARD_RISE
     assert found[-1].before == pytest.approx(moving[0], rel=0.25, abs=0.04)
     assert found[-1].now == pytest.approx(moving[1], rel=0.25, abs=0.04)
     assert str(found[-1]).startswith(f"hack meter: {INDICATORS[name]}: ")
@@ -336,7 +344,7 @@ def test_less_than_two_windows_sound_no_alarm() -> None:
 
 def said(table: pd.DataFrame) -> list[tuple[int, str]]:
     """What a meter says at which update."""
-    meter = HackMeter()
+    meter = HackMonitor()
     told = []
     for row in table.to_dict("records"):
         excess = {f"excess_{letter}": 0.0 for letter in LETTERS} | {"excess_A": 2 * row["position_bias"]}

@@ -87,10 +87,10 @@ def test_the_data_are_the_same_bytes_again_on_one_core(clone: Path) -> None:
 
 STAND_IN = """
 from pathlib import Path
-from medrlvr.errors import UserError
-from medrlvr.job import job
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.step_log import step_log
 
-with job(snakemake):
+with step_log(snakemake):
     if snakemake.wildcards.arm == "rlvr_broken" and not Path("repaired").exists():
         raise UserError("this arm is broken")
     for path in map(Path, snakemake.output):

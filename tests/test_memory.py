@@ -8,18 +8,25 @@ from typing import Any
 import pytest
 import yaml
 
-from medrlvr import memory
-from medrlvr.config import BaseModelSource, Experiment, Machine, RlvrArm, load
-from medrlvr.errors import UserError
-from medrlvr.memory import GIB, check, check_arms, check_training, fits, nearest_that_fits, peak, phases, shape_of
-from medrlvr.shapes import Shape, known_shape
-from medrlvr.training.rlvr import train_rlvr
-from medrlvr.training.sft import train_sft
+from medrlvr.config.arms import RlvrArm
+from medrlvr.config.data import BaseModelSource
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import load_config
+from medrlvr.config.machine import Machine
+from medrlvr.models.shape import Shape, known_shape
+from medrlvr.runtime.errors import UserError
+from medrlvr.training.memory import tables
+from medrlvr.training.memory.fit import check, check_arms, check_training, fits, shape_of, suggest_fix
+from medrlvr.training.memory.host import host_bytes, job_memory
+from medrlvr.training.memory.phases import CONTEXT, ENTROPY, GIB, SCORED, TRAINED, kv_cache_sequences, peak, phases
+from medrlvr.training.memory.tables import render_tables
+from medrlvr.training.rlvr import RlvrRun, train_rlvr
+from medrlvr.training.sft import SftRun, train_sft
 
 PAPERS = Experiment()
 SFT, RLVR = PAPERS.arms["sft"], PAPERS.arms["rlvr"]
 FETCHED = Path("results/nothing/models/base")
-PRESETS = sorted(memory.PRESETS.glob("*.yaml"))
+PRESETS = sorted(tables.PRESETS.glob("*.yaml"))
 ONE = {"gpus_per_node": 1, "vllm_engines": 1, "zero_stage": 2}
 
 
@@ -42,7 +49,7 @@ def parts(name: str, arm: Any = RLVR, **changes: Any) -> dict[str, float]:
 
 
 def preset(name: str) -> Machine:
-    return machine(**yaml.safe_load((memory.PRESETS / f"{name}.yaml").read_text())["machine"])
+    return machine(**yaml.safe_load((tables.PRESETS / f"{name}.yaml").read_text())["machine"])
 
 
 def test_actor_and_critic_take_sixteen_bytes_of_a_parameter_each() -> None:
@@ -74,18 +81,18 @@ def test_a_preset_fits_both_arms_and_names_no_kind_of_gpu(file: Path) -> None:
     overlay = yaml.safe_load(text)["machine"]
     values = yaml.safe_load(Path("config/config.yaml").read_text())
     values["machine"] |= overlay
-    experiment = load(values, [file])
+    experiment = load_config(values, [file])
     check_arms(experiment, FETCHED)
     assert experiment.base == PAPERS.base and experiment.machine.gpu_type is None
     assert "By arithmetic; not yet run on" in text and "docs/gpu.md" in text
     if experiment.machine.optimiser_offload:
-        assert f"takes {memory.host(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of the host" in text
+        assert f"takes {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of the host" in text
 
 
 def test_the_tables_of_the_docs_are_printed_by_the_code() -> None:
-    printed = memory.render_tables()
+    printed = render_tables()
     assert printed in Path("docs/memory.md").read_text(), (
-        "run: python -m medrlvr.memory, and put it into docs/memory.md"
+        "run: python -m medrlvr.training.memory.tables, and put it into docs/memory.md"
     )
     assert all(file.stem in printed for file in PRESETS)
 
@@ -105,7 +112,7 @@ def test_what_an_arm_does_not_use_is_not_counted() -> None:
     assert whole["weights"] == 3 * 2 * size
     assert parts("generation", rlvr(estimator="grpo"), **ONE)["weights"] == 2 * 2 * size
     assert parts("generation", rlvr(kl_coefficient=0), **ONE)["weights"] == 2 * 2 * size
-    assert whole["other"] - parts("generation", rlvr(kl_coefficient=0), **ONE)["other"] == memory.CONTEXT
+    assert whole["other"] - parts("generation", rlvr(kl_coefficient=0), **ONE)["other"] == CONTEXT
     names = [phase.name for phase in phases(shape(), rlvr(estimator="rloo"), machine())]
     assert not any("critic" in name for name in names) and "actor, backward" in names
 
@@ -124,12 +131,12 @@ def test_an_optimiser_on_the_host_leaves_the_gpu_and_is_counted_there() -> None:
     assert not {"gradients", "optimiser", "step"} & set(parts("actor, optimiser step", **ONE, optimiser_offload=True))
     size = shape().parameters
     engine = 2 * size
-    assert memory.host(shape(), RLVR, machine(**ONE, optimiser_offload=True)) == 2 * 20 * size + engine
-    assert memory.host(shape(), RLVR, machine(**ONE)) == 2 * 12 * size + engine
-    assert memory.host(shape(), RLVR, machine(nodes=2)) == 2 * 14 * size / 2 + 4 * engine
-    assert memory.host(shape(), RLVR, machine(**ONE, vllm_sleep=False)) == 0
-    assert memory.host(shape(), SFT, machine()) == 0
-    assert memory.host(shape(), SFT, machine(nodes=4, optimiser_offload=True)) == 20 * size
+    assert host_bytes(shape(), RLVR, machine(**ONE, optimiser_offload=True)) == 2 * 20 * size + engine
+    assert host_bytes(shape(), RLVR, machine(**ONE)) == 2 * 12 * size + engine
+    assert host_bytes(shape(), RLVR, machine(nodes=2)) == 2 * 14 * size / 2 + 4 * engine
+    assert host_bytes(shape(), RLVR, machine(**ONE, vllm_sleep=False)) == 0
+    assert host_bytes(shape(), SFT, machine()) == 0
+    assert host_bytes(shape(), SFT, machine(nodes=4, optimiser_offload=True)) == 20 * size
 
 
 def test_sft_takes_one_node_and_never_an_engine() -> None:
@@ -146,11 +153,11 @@ def test_micro_batches_are_no_larger_than_a_gpus_share() -> None:
 
 def test_an_engine_holds_as_many_texts_as_keys_and_values_leave_room_for() -> None:
     room = 0.5 * 40 * GIB - 2 * shape().parameters - 2 * GIB
-    assert memory.sequences(shape(), RLVR, machine()) == room // (2048 * 36 * 1024)
+    assert kv_cache_sequences(shape(), RLVR, machine()) == room // (2048 * 36 * 1024)
     # Split over four GPUs each still holds one of the two heads.
     split = 0.5 * 40 * GIB - 2 * shape().parameters / 4 - 2 * GIB
-    assert memory.sequences(shape(), RLVR, machine(vllm_engines=1)) == split // (2048 * 18 * 1024)
-    assert memory.sequences(shape(), RLVR, machine(vllm_memory_utilization=0.1)) == 0
+    assert kv_cache_sequences(shape(), RLVR, machine(vllm_engines=1)) == split // (2048 * 18 * 1024)
+    assert kv_cache_sequences(shape(), RLVR, machine(vllm_memory_utilization=0.1)) == 0
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,7 @@ def test_the_nearest_setting_that_fits_changes_as_little_as_it_can(
     model: str, arm: Any, changes: dict[str, Any], nearest: dict[str, Any]
 ) -> None:
     base, asked = shape(f"Qwen/Qwen2.5-{model}"), machine(**changes)
-    found = nearest_that_fits(base, arm, asked)
+    found = suggest_fix(base, arm, asked)
     assert found == nearest
     assert fits(base, arm, asked.model_copy(update=found))
     for key in found:
@@ -271,20 +278,14 @@ def test_both_trainers_check_before_they_start_anything(tmp_path: Path) -> None:
         "metrics_table": tmp_path / "metrics",
         "events": tmp_path / "events",
         "state": tmp_path / "state",
-        "say": said.append,
     }
     with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
-        train_rlvr(
-            RLVR,
-            name="run",
-            stage="rlvr, seed 1",
-            models=tmp_path / "models",
-            rollouts_table=tmp_path / "table",
-            node_logs=tmp_path / "nodes",
-            **common,
-        )
+        own = {name: tmp_path / name for name in ("models", "rollouts_table", "node_logs")}
+        train_rlvr(RlvrRun(arm=RLVR, name="run", display_name="rlvr, seed 1", **own, **common), said.append)
     with pytest.raises(UserError, match=r"^sft, learning rate 1e-05, seed 1: training needs more memory"):
-        train_sft(SFT, 1e-5, stage="sft, learning rate 1e-05, seed 1", model=tmp_path / "model", **common)
+        name = "sft, learning rate 1e-05, seed 1"
+        run = SftRun(arm=SFT, learning_rate=1e-5, display_name=name, model=tmp_path / "model", **common)
+        train_sft(run, said.append)
     assert not said and not list(tmp_path.iterdir())
 
 
@@ -382,9 +383,9 @@ def allocated(train: bool, checkpointing: bool, entropy: bool, **changes: int) -
 @pytest.mark.parametrize(
     ("train", "entropy", "each"),
     [
-        (False, False, memory.SCORED),
-        (True, False, memory.TRAINED),
-        (True, True, memory.TRAINED + memory.ENTROPY),
+        (False, False, SCORED),
+        (True, False, TRAINED),
+        (True, True, TRAINED + ENTROPY),
     ],
 )
 def test_a_logit_takes_what_torch_allocates_for_it(train: bool, entropy: bool, each: int) -> None:
@@ -428,12 +429,10 @@ def test_activations_take_what_torch_allocates_for_them_rounded_up(
 def test_a_job_asks_for_the_hosts_memory_and_for_more_when_it_is_tried_again() -> None:
     shape = known_shape("Qwen/Qwen2.5-3B")
     assert shape is not None
-    asked = memory.job_memory(shape, RLVR, machine())
-    assert asked == round((memory.host(shape, RLVR, machine()) * 1.25 + (16 + 4 * 6) * GIB) / 2**20)
-    assert [memory.job_memory(shape, RLVR, machine(), attempt) / asked for attempt in (2, 3)] == pytest.approx(
-        [1.5, 2.0]
-    )
+    asked = job_memory(shape, RLVR, machine())
+    assert asked == round((host_bytes(shape, RLVR, machine()) * 1.25 + (16 + 4 * 6) * GIB) / 2**20)
+    assert [job_memory(shape, RLVR, machine(), attempt) / asked for attempt in (2, 3)] == pytest.approx([1.5, 2.0])
     offloaded = machine(gpus_per_node=1, vllm_engines=1, zero_stage=2, optimiser_offload=True)
-    assert memory.job_memory(shape, RLVR, offloaded) > memory.host(shape, RLVR, offloaded) / 2**20
-    assert memory.job_memory(shape, RLVR, machine(device="cpu")) == 24 * 1024
-    assert memory.job_memory(None, RLVR, machine()) == 240 * 1024
+    assert job_memory(shape, RLVR, offloaded) > host_bytes(shape, RLVR, offloaded) / 2**20
+    assert job_memory(shape, RLVR, machine(device="cpu")) == 24 * 1024
+    assert job_memory(None, RLVR, machine()) == 240 * 1024

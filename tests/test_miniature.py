@@ -7,10 +7,11 @@ import pytest
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
-from medrlvr.miniature.base import pretrain
-from medrlvr.miniature.corpus import documents
-from medrlvr.miniature.world import RELATIONS, load_world, make_questions
-from medrlvr.prompts import LETTERS, Renderer
+from medrlvr.data.miniature.base_model import pretrain
+from medrlvr.data.miniature.corpus import documents
+from medrlvr.data.miniature.world import RELATIONS, load_world, make_questions
+from medrlvr.data.prompts import Renderer
+from medrlvr.grading.letters import LETTERS
 
 SIZES = {"train": 352, "dev": 200, "test": 300, "ood_test": 300}
 SHIPPED = Path("assets/miniature_base")

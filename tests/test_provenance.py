@@ -2,8 +2,8 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-from medrlvr.evaluation import provenance as owner
-from medrlvr.evaluation.provenance import provenance
+import medrlvr
+from medrlvr.runtime.provenance import provenance
 
 
 def test_a_number_names_its_inputs_versions_and_command(tmp_path: Path, monkeypatch) -> None:
@@ -17,7 +17,7 @@ def test_a_number_names_its_inputs_versions_and_command(tmp_path: Path, monkeypa
     package = tmp_path / "medrlvr"
     package.mkdir()
     (package / "__init__.py").write_text('"""Said."""\nx = 1\n')
-    monkeypatch.setattr(owner.medrlvr, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(medrlvr, "__file__", str(package / "__init__.py"))
     first = provenance([], "")["versions"]["medrlvr"]
     (package / "__init__.py").write_text('"""Said otherwise."""\nx = 1\n')
     assert provenance([], "")["versions"]["medrlvr"] == first

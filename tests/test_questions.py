@@ -14,7 +14,7 @@ import pytest
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA, read_questions, sample, write_table
 from medrlvr.data.registry import Source, load_registry
-from medrlvr.errors import UserError
+from medrlvr.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SOURCES = load_registry(ROOT / "config" / "datasets.tsv")

@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medrlvr.errors import UserError
 from medrlvr.report.cost import read_jobs, stage_seconds
 from medrlvr.report.readme import results_table, splice, summarise_seeds
+from medrlvr.runtime.errors import UserError
 
 METRICS = pd.DataFrame(
     [

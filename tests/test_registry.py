@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medrlvr.data.registry import find, load_registry
-from medrlvr.errors import UserError
+from medrlvr.runtime.errors import UserError
 
 REGISTRY = Path(__file__).parents[1] / "config" / "datasets.tsv"
 

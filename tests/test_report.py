@@ -3,6 +3,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,17 @@ import pytest
 from evaluated import PAPER, TAGGED, evaluate, write
 from pages import CANDIDATES, EXPERIMENT
 
-from medrlvr.files import read_parquet
-from medrlvr.report import figures
+from medrlvr.config.design import comparison_design
 from medrlvr.report.cost import read_jobs, stage_costs
-from medrlvr.report.page import (
-    answers,
-    describe_levels,
-    describe_machine,
-    describe_speed,
-    inline_svg,
-    pick_examples,
-    read_metrics,
-    render_page,
-    visible,
-)
+from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
+from medrlvr.report.figures.curve import curve_table, draw_curve
+from medrlvr.report.figures.panels import draw_panels, panels_table
+from medrlvr.report.figures.style import COLUMN, save
+from medrlvr.report.metrics_table import read_metrics
+from medrlvr.report.overview import answers
+from medrlvr.report.page import inline_svg, render_page, visible
+from medrlvr.report.run_summary import describe_levels, describe_machine, describe_speed, pick_examples
+from medrlvr.runtime.files import read_parquet
 
 SCRIPT = "<script>alert(1)</script>"
 SAMPLED = pages.rollouts([[TAGGED.format("A"), SCRIPT], [TAGGED.format("B"), SCRIPT]])
@@ -104,7 +102,8 @@ def test_the_first_screen_says_what_came_out_and_how_much_is_format(tmp_path: Pa
 def test_several_seeds_are_told_by_their_range(evaluated: dict[str, Any]) -> None:
     one = {"benchmark": "medqa", "mode": "chain_of_thought", "accuracy_low": 0.0, "accuracy_high": 1.0}
     rows = [{**one, "model": f"rlvr/seed{seed}", "accuracy": seed / 10, "lenient_accuracy": 0.5} for seed in (1, 2, 6)]
-    design = EXPERIMENT.design() | {"sft": None, "models": {"base": ["base"], "rlvr": [row["model"] for row in rows]}}
+    models = {"base": ["base"], "rlvr": [row["model"] for row in rows]}
+    design = replace(comparison_design(EXPERIMENT), sft=None, models=models)
     benchmarks = {"medqa": EXPERIMENT.model_dump()["benchmarks"]["medqa"]}
     told = answers(pd.DataFrame(rows), benchmarks, design, evaluated["comparisons"]["sanity"])["rows"][-1]
     (cell,) = told["cells"]
@@ -281,7 +280,7 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
 
 def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
-    table = figures.accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
+    table = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
     bars = table[["system", "mode"]].agg(", ".join, axis=1).tolist()
     assert bars == 2 * ["random, ", "base, direct", "base, chain_of_thought", "sft, direct", "rlvr, chain_of_thought",
                         "rlvr_dev, chain_of_thought"]  # fmt: skip
@@ -296,14 +295,14 @@ def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path
 
 def test_figures_are_equal_bytes_for_equal_tables(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
-    bars = figures.accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, EXPERIMENT.design())
+    bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
     run = pages.write_run(tmp_path, SAMPLED)
     dynamics = read_parquet(run["dynamics"]).assign(arm="rlvr", seed=1)
-    panels = figures.panels_table(dynamics, "training")
-    for draw, table in ((figures.draw_panels, (panels, "training")), (figures.draw_accuracy, (bars,))):
+    panels = panels_table(dynamics, "training")
+    for draw, table in ((draw_panels, (panels, "training")), (draw_accuracy, (bars,))):
         first, second = tmp_path / "first.svg", tmp_path / "second.svg"
-        figures.save(draw(*table), first)
-        figures.save(draw(*table), second)
+        save(draw(*table), first)
+        save(draw(*table), second)
         assert first.read_bytes() == second.read_bytes()
         assert first.with_suffix(".pdf").read_bytes() == second.with_suffix(".pdf").read_bytes()
 
@@ -320,7 +319,7 @@ def curve() -> pd.DataFrame:
     paper = pd.DataFrame({"update": [0, 4], "chars": [299, 2975], "accuracy": [1.0, 29.0]})
     theirs = pd.DataFrame([{"stage": "verbose_formatter", "first": 4, "last": 4}])
     titles = {"medqa": "MedQA", "medqa_shuffled": "MedQA, shuffled"}
-    return figures.curve_table(pd.DataFrame(rows), bands, paper, theirs, titles)
+    return curve_table(pd.DataFrame(rows), bands, paper, theirs, titles)
 
 
 def test_the_curve_counts_the_updates_that_made_the_model() -> None:
@@ -342,7 +341,7 @@ def test_the_curve_counts_the_updates_that_made_the_model() -> None:
 
 
 def test_the_curve_draws_every_series_and_the_seeds_as_a_band() -> None:
-    figure = figures.draw_curve(curve(), "Ours")
+    figure = draw_curve(curve(), "Ours")
     strip, accuracy = figure.axes[1], figure.axes[3]
     assert [line.get_label() for line in accuracy.lines] == ["training, sampled", "MedQA"]
     assert len(accuracy.collections) == 2
@@ -361,15 +360,15 @@ def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:
         for update in (1, 2)
     ]  # fmt: skip
     dynamics = pd.DataFrame(rows)
-    one = figures.draw_panels(figures.panels_table(dynamics[dynamics["arm"] == "rlvr"], "training"), "training")
+    one = draw_panels(panels_table(dynamics[dynamics["arm"] == "rlvr"], "training"), "training")
     reward = [line.get_label() for line in one.axes[0].lines]
     assert reward == ["reward", "paper", "leak penalty"]
-    both = figures.draw_panels(figures.panels_table(dynamics, "ablations"), "ablations")
+    both = draw_panels(panels_table(dynamics, "ablations"), "ablations")
     assert [line.get_label() for line in both.axes[1].lines] == ["rlvr", "other"]
     assert len({(line.get_color(), line.get_linestyle()) for line in both.axes[1].lines}) == 2
     assert [text.get_text() for text in both.legends[0].get_texts()] == ["rlvr", "other"]
     assert not any(axis.get_legend() for axis in both.axes), "one for all panels"
-    column = figures.draw_panels(figures.panels_table(dynamics, "ablations"), "ablations", figures.COLUMN)
+    column = draw_panels(panels_table(dynamics, "ablations"), "ablations", COLUMN)
     assert [axis.get_xlabel() for axis in sorted(column.axes, key=lambda axis: -axis.get_position().y0)][-2:] == [
         "",
         "update",
@@ -396,14 +395,14 @@ def test_what_an_arm_has_not_has_no_panel_and_no_line() -> None:
         for update in (1, 2)
     ]
     both = pd.DataFrame(rows)
-    table = figures.panels_table(both[both["arm"] == "rlvr"], "training")
+    table = panels_table(both[both["arm"] == "rlvr"], "training")
     assert [*table] == ["arm", "seed", "update", "reward", "entropy", "gradient_norm"]
-    drawn = figures.draw_panels(table, "training")
+    drawn = draw_panels(table, "training")
     shown = {axis.get_ylabel(): len(axis.lines) for axis in drawn.axes if axis.lines}
     assert shown == {"mean reward": 1, "entropy, nats per token": 1, "gradient norm": 1}
     lowest = [(axis.get_xlabel(), axis.xaxis.get_tick_params().get("labelbottom", True)) for axis in drawn.axes[:3]]
     assert lowest == [("", False), ("update", True), ("update", True)]
-    assert "value_loss" in figures.panels_table(both, "training")
+    assert "value_loss" in panels_table(both, "training")
 
 
 def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
@@ -417,7 +416,7 @@ def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
     for name in ("page.css", "explorer.js"):
         (tmp_path / name).touch()
     with pytest.raises(Exception, match="nowhere"):
-        render_page(tmp_path, {})
+        render_page({}, folder=tmp_path)
 
 
 def test_metrics_are_in_the_order_of_the_benchmarks(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from medrlvr import rewards
-from medrlvr.config import RlvrArm
-from medrlvr.errors import UserError
-from medrlvr.fingerprint import fingerprint
-from medrlvr.grading import Grade, grade
-from medrlvr.training.rlvr import judge
+from medrlvr.grading.grader import Grade, grade
+from medrlvr.grading.reward_config import Setting, load_reward, reward_from_json, reward_source, reward_to_json
+from medrlvr.grading.rewards import REWARDS, checked
+from medrlvr.grading.version import reward_version
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.fingerprint import fingerprint
 
 RIGHT = grade("<think>so</think><answer>B</answer>", ["x", "y"], 1)
 WRONG = grade("<think>so</think><answer>A</answer>", ["x", "y"], 1)
@@ -28,7 +28,7 @@ UNREAD = grade("<think>so</think><answer>?</answer>", ["x", "y"], 1)
     ],
 )
 def test_what_each_reward_gives(name: str, values: list[float]) -> None:
-    assert [rewards.find(name)(found) for found in (RIGHT, WRONG, UNREAD, UNTAGGED)] == values
+    assert [load_reward(name)(found) for found in (RIGHT, WRONG, UNREAD, UNTAGGED)] == values
 
 
 def thinking(think: str, before: str = "", answer: str = "B") -> Grade:
@@ -52,25 +52,25 @@ def thinking(think: str, before: str = "", answer: str = "B") -> Grade:
     ],
 )
 def test_where_each_penalty_begins(term: str, found: Grade, value: float) -> None:
-    assert rewards.REWARDS[term](found) == value
-    paper = rewards.find("paper")(found)
-    assert rewards.find({"paper": 1, term: 0.25})(found) == paper + 0.25 * value
+    assert REWARDS[term](found) == value
+    paper = load_reward("paper")(found)
+    assert load_reward({"paper": 1, term: 0.25})(found) == paper + 0.25 * value
 
 
 def test_parameters_come_from_the_setting() -> None:
     setting = {"paper": 2, "leak_penalty": {"weight": 0.5, "within_chars": 3}, "wrong_penalty": {"wrong": -0.25}}
-    reward = rewards.find(setting)
+    reward = load_reward(setting)
     assert reward(thinking("so yellow", answer="B")) == 2 + 1
     assert reward(thinking("a yellow", answer="B")) == 2 - 0.5 + 1
     assert reward(WRONG) == -0.25
-    assert rewards.find({"paper": 1, "structure_penalty": {"most_chars": 1}})(thinking("a", before="x")) == 1
-    assert rewards.find({"paper": 1, "short_cot_penalty": {"least_chars": 2}})(thinking("a")) == 0
+    assert load_reward({"paper": 1, "structure_penalty": {"most_chars": 1}})(thinking("a", before="x")) == 1
+    assert load_reward({"paper": 1, "short_cot_penalty": {"least_chars": 2}})(thinking("a")) == 0
 
 
 def test_the_parts_are_each_terms_share_with_its_weight(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return grade.think_chars / 8\n")
-    reward = rewards.find({"paper": 2, "leak_penalty": {"weight": 0.5, "within_chars": 3}, str(file): 4})
+    reward = load_reward({"paper": 2, "leak_penalty": {"weight": 0.5, "within_chars": 3}, str(file): 4})
     found = thinking("a yellow")
     assert reward.parts(found) == {"paper": 2.0, "leak_penalty": -0.5, "mine": 4.0}
     assert reward(found) == 5.5
@@ -83,11 +83,11 @@ def test_two_terms_of_one_name_are_refused(tmp_path: Path) -> None:
     for file in files:
         file.parent.mkdir(exist_ok=True)
         file.write_text("def reward(grade):\n    return float(grade.correct)\n")
-    assert set(rewards.find({"binary": 1, str(files[0]): 1}).terms) == {"binary", "paper"}
+    assert set(load_reward({"binary": 1, str(files[0]): 1}).terms) == {"binary", "paper"}
     with pytest.raises(UserError, match=r"^a\.reward: two terms are called paper; rename one of the files"):
-        rewards.find({"paper": 1, str(files[0]): 1}, "a.reward")
+        load_reward({"paper": 1, str(files[0]): 1}, "a.reward")
     with pytest.raises(UserError, match="two terms are called mine"):
-        rewards.find({"paper": 1, str(files[1]): 1, str(files[2]): 1})
+        load_reward({"paper": 1, str(files[1]): 1, str(files[2]): 1})
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_two_terms_of_one_name_are_refused(tmp_path: Path) -> None:
         ({"wrong_penalty": {"wrong": 5}}, r"a.reward: with these numbers a wrong answer earns 5, the right one 1\."),
     ],
 )
-def test_a_mistake_in_a_setting_is_named(setting: rewards.Setting, message: str) -> None:
+def test_a_mistake_in_a_setting_is_named(setting: Setting, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        rewards.find(setting, "a.reward")
+        load_reward(setting, "a.reward")
 
 
 def test_a_message_without_a_key_speaks_of_the_reward() -> None:
     with pytest.raises(UserError, match=r"^reward: there is no reward called 'x'"):
-        rewards.find("x")
+        load_reward("x")
 
 
 def test_the_limit_itself_is_allowed() -> None:
-    assert (rewards.checked(10), rewards.checked(-10)) == (10.0, -10.0)
-    assert rewards.find({"paper": 10})(RIGHT) == 10.0
+    assert (checked(10), checked(-10)) == (10.0, -10.0)
+    assert load_reward({"paper": 10})(RIGHT) == 10.0
 
 
 def test_a_file_knows_its_name_and_is_named_where_it_fails(tmp_path: Path) -> None:
@@ -133,25 +133,25 @@ def test_a_file_knows_its_name_and_is_named_where_it_fails(tmp_path: Path) -> No
         "def reward(grade):\n    return 1 / (grade.think_chars - 3)\n"
     )
     with pytest.raises(ZeroDivisionError) as error:
-        rewards.find(str(file))(thinking("abc"))
+        load_reward(str(file))(thinking("abc"))
     assert (error.traceback[-1].path, error.traceback[-1].lineno) == (file, 2)
 
 
 def test_a_value_beyond_the_limit_is_refused_when_it_occurs(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return grade.think_chars\n")
-    assert rewards.find({str(file): 1})(thinking("a" * 10)) == 10
+    assert load_reward({str(file): 1})(thinking("a" * 10)) == 10
     with pytest.raises(ValueError, match="this is 11"):
-        rewards.find(str(file))(thinking("a" * 11))
+        load_reward(str(file))(thinking("a" * 11))
 
 
 def test_a_setting_is_the_same_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text("def reward(grade, bonus=0):\n    return bonus + grade.correct\n")
     monkeypatch.chdir(tmp_path)
-    texts = [rewards.to_text("mine.py"), rewards.to_text({"paper": 1, "mine.py": {"weight": 0.5, "bonus": 1}})]
+    texts = [reward_to_json("mine.py"), reward_to_json({"paper": 1, "mine.py": {"weight": 0.5, "bonus": 1}})]
     monkeypatch.chdir("/")
-    assert [rewards.from_text(text)(RIGHT) for text in texts] == [1, 2]
-    assert rewards.from_text(rewards.to_text("paper"))(UNTAGGED) == -1
+    assert [reward_from_json(text)(RIGHT) for text in texts] == [1, 2]
+    assert reward_from_json(reward_to_json("paper"))(UNTAGGED) == -1
 
 
 POLICIES = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "rewards.py"))
@@ -175,16 +175,16 @@ def test_every_shipped_term_is_in_the_table_of_policies() -> None:
     named = {
         term for setting in POLICIES["REWARDS"].values() for term in ([setting] if type(setting) is str else setting)
     }
-    assert named == set(rewards.REWARDS)
+    assert named == set(REWARDS)
     text = Path("docs/rewards.md").read_text(encoding="utf-8")
     assert POLICIES["table"]() in text
-    assert all(f"`{term}`" in text for term in rewards.REWARDS)
+    assert all(f"`{term}`" in text for term in REWARDS)
 
 
 def test_a_file_is_a_reward(tmp_path: Path) -> None:
     file = tmp_path / "harsh.py"
     file.write_text("WRONG = -0.5\n\ndef reward(grade):\n    return 1.0 if grade.correct else WRONG\n")
-    assert [rewards.find(str(file))(found) for found in (RIGHT, WRONG)] == [1.0, -0.5]
+    assert [load_reward(str(file))(found) for found in (RIGHT, WRONG)] == [1.0, -0.5]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_what_is_no_reward_is_named(tmp_path: Path, name: str, text: str | None,
     if text is not None:
         file.write_text(text)
     with pytest.raises(UserError, match=message):
-        rewards.find(str(file) if name.endswith(".py") else name, "arms.x.reward")
+        load_reward(str(file) if name.endswith(".py") else name, "arms.x.reward")
 
 
 def test_a_fingerprint_follows_what_code_does_and_not_how_it_is_explained() -> None:
@@ -222,17 +222,17 @@ def test_a_fingerprint_follows_what_code_does_and_not_how_it_is_explained() -> N
 
 
 def test_the_source_of_a_reward_is_its_own_code_alone(tmp_path: Path) -> None:
-    assert "def paper(" in rewards.source("paper")
-    assert "def find" not in rewards.source("paper")
-    assert rewards.source({"binary": 1, "paper": 2}) == f"{rewards.source('binary')}\n{rewards.source('paper')}"
+    assert "def paper(" in reward_source("paper")
+    assert "def find" not in reward_source("paper")
+    assert reward_source({"binary": 1, "paper": 2}) == f"{reward_source('binary')}\n{reward_source('paper')}"
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade): return 0.0")
-    assert rewards.source(str(file)) == "def reward(grade): return 0.0"
+    assert reward_source(str(file)) == "def reward(grade): return 0.0"
 
 
 def test_other_numbers_are_another_run() -> None:
     """A run that was stopped under one reward must not go on under another."""
     settings = ["paper", {"paper": 1}, {"paper": 0.1}, {"wrong_penalty": {"wrong": -0.9}}, "wrong_penalty"]
-    judges = [judge(RlvrArm(trainer="rlvr", reward=setting)) for setting in settings]
+    judges = [reward_version(setting) for setting in settings]
     assert len({tuple(found) for found in judges}) == len(settings)
-    assert judge(RlvrArm(trainer="rlvr", reward="paper")) == judges[0]
+    assert reward_version("paper") == judges[0]

@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from medrlvr.errors import UserError
-from medrlvr.rewards import to_text
-from medrlvr.training import rollouts
+from medrlvr.config.arms import update_sizes
+from medrlvr.grading.reward_config import reward_to_json
+from medrlvr.runtime.errors import UserError
 from medrlvr.training.openrlhf import HOOK
+from medrlvr.training.rollouts import (
+    FAILURE_FILE,
+    PromptMismatch,
+    collect_rollouts,
+    read_attempt,
+    split_response,
+    start_attempt,
+)
 
 PROMPT = "Reason in <think> </think> and <answer> </answer> tags.\nUser: x\nAssistant:"
 
@@ -28,29 +36,29 @@ def write(attempt: Path, questions: list[str], start: int = 0, shard: str = "a")
 
 
 def test_the_prompt_is_cut_off_exactly():
-    assert rollouts.cut_prompt(PROMPT + " yes<eos>", PROMPT, "<eos>") == (" yes", "stop")
-    assert rollouts.cut_prompt(PROMPT + " yes", PROMPT, "<eos>") == (" yes", "length")
-    assert rollouts.cut_prompt(PROMPT + "<eos>", PROMPT, "<eos>") == ("", "stop")
+    assert split_response(PROMPT + " yes<eos>", PROMPT, "<eos>") == (" yes", "stop")
+    assert split_response(PROMPT + " yes", PROMPT, "<eos>") == (" yes", "length")
+    assert split_response(PROMPT + "<eos>", PROMPT, "<eos>") == ("", "stop")
 
 
 def test_only_the_last_end_of_text_is_removed():
-    assert rollouts.cut_prompt("p a<eos><eos>", "p", "<eos>") == (" a<eos>", "stop")
+    assert split_response("p a<eos><eos>", "p", "<eos>") == (" a<eos>", "stop")
 
 
 @pytest.mark.parametrize("query", [PROMPT[5:] + " yes", "", PROMPT.replace("\n", " ") + " yes"])
 def test_a_text_that_does_not_begin_with_its_prompt_is_refused(query):
-    with pytest.raises(rollouts.PromptMismatch, match="prompt_max_tokens"):
-        rollouts.cut_prompt(query, PROMPT, "<eos>")
+    with pytest.raises(PromptMismatch, match="prompt_max_tokens"):
+        split_response(query, PROMPT, "<eos>")
 
 
 def test_update_sizes_leave_a_smaller_last_update_in_every_episode():
-    assert rollouts.update_sizes(10, 4, 2) == [4, 4, 2, 4, 4, 2]
-    assert rollouts.update_sizes(8, 4, 1) == [4, 4]
-    assert len(rollouts.update_sizes(10_178, 928, 10)) == 110
+    assert update_sizes(10, 4, 2) == [4, 4, 2, 4, 4, 2]
+    assert update_sizes(8, 4, 1) == [4, 4]
+    assert len(update_sizes(10_178, 928, 10)) == 110
 
 
 def test_rows_of_several_processes_divide_into_updates_by_time(tmp_path):
-    attempt = rollouts.begin_attempt(tmp_path, 1)
+    attempt = start_attempt(tmp_path, 1)
     write(attempt, ["a", "b", "a"], start=0, shard="one")
     write(attempt, ["b"], start=10, shard="two")
     with (attempt / "two.jsonl").open("a", encoding="utf-8") as file:
@@ -59,7 +67,7 @@ def test_rows_of_several_processes_divide_into_updates_by_time(tmp_path):
                 json.dumps({"time": 20 + i, "question_id": "c", "response": "", "reward": 1.0}) + "\n" for i in range(2)
             )
         )
-    table = rollouts.gather(tmp_path, [2, 1], samples_per_prompt=2)
+    table = collect_rollouts(tmp_path, [2, 1], samples_per_prompt=2)
     assert table[["update", "question_id", "sample"]].values.tolist() == [
         [1, "a", 0], [1, "a", 1], [1, "b", 0], [1, "b", 1], [2, "c", 0], [2, "c", 1],
     ]  # fmt: skip
@@ -67,49 +75,49 @@ def test_rows_of_several_processes_divide_into_updates_by_time(tmp_path):
 
 
 def test_the_last_attempt_at_an_update_wins_and_none_counts_twice(tmp_path):
-    first = rollouts.begin_attempt(tmp_path, 1)
+    first = start_attempt(tmp_path, 1)
     write(first, ["a", "b", "old"])
     with (first / "a.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"time": 9, "question')
-    second = rollouts.begin_attempt(tmp_path, 2)
+    second = start_attempt(tmp_path, 2)
     write(second, ["new", "new"])
-    third = rollouts.begin_attempt(tmp_path, 3)
+    third = start_attempt(tmp_path, 3)
     write(third, ["last"])
-    table = rollouts.gather(tmp_path, [1, 1, 1], samples_per_prompt=1)
+    table = collect_rollouts(tmp_path, [1, 1, 1], samples_per_prompt=1)
     assert table["question_id"].tolist() == ["a", "new", "last"]
 
 
 def test_a_missing_update_is_named(tmp_path):
-    write(rollouts.begin_attempt(tmp_path, 1), ["a", "b", "c"])
+    write(start_attempt(tmp_path, 1), ["a", "b", "c"])
     with pytest.raises(UserError, match=r"1 of 2 updates.*update 2"):
-        rollouts.gather(tmp_path, [2, 2], samples_per_prompt=1)
+        collect_rollouts(tmp_path, [2, 2], samples_per_prompt=1)
 
 
 def test_lost_rows_cannot_pass_as_another_division(tmp_path):
-    write(rollouts.begin_attempt(tmp_path, 1), ["a", "a", "b", "c", "c", "d", "d", "e"])
+    write(start_attempt(tmp_path, 1), ["a", "a", "b", "c", "c", "d", "d", "e"])
     with pytest.raises(UserError, match="update 1 has 1 responses to question b, not 2"):
-        rollouts.gather(tmp_path, [2, 2], samples_per_prompt=2)
+        collect_rollouts(tmp_path, [2, 2], samples_per_prompt=2)
 
 
 @pytest.mark.parametrize("tear", [b'{"time": 3, "que', b'{"time": 3, "que\n', b"\x00" * 40, b"\xff\xfe{\n", b"null\n"])
 def test_a_torn_file_is_read_up_to_the_tear(tmp_path, tear):
-    attempt = rollouts.begin_attempt(tmp_path, 1)
+    attempt = start_attempt(tmp_path, 1)
     write(attempt, ["a", "b"])
     with (attempt / "a.jsonl").open("ab") as file:
         file.write(tear)
-    assert rollouts.gather(tmp_path, [2], samples_per_prompt=1)["question_id"].tolist() == ["a", "b"]
+    assert collect_rollouts(tmp_path, [2], samples_per_prompt=1)["question_id"].tolist() == ["a", "b"]
     # What stood behind it is missed, not passed over.
     with (attempt / "a.jsonl").open("ab") as file:
         file.write(b'{"time": 4, "question_id": "c"}\n')
     with pytest.raises(UserError, match=r"the first of them update 2\. Delete"):
-        rollouts.gather(tmp_path, [2, 1], samples_per_prompt=1)
+        collect_rollouts(tmp_path, [2, 1], samples_per_prompt=1)
 
 
 @pytest.fixture
 def hook(tmp_path, monkeypatch):
     """The hook, loaded as OpenRLHF loads it, and where it writes."""
     monkeypatch.setenv("MEDRLVR_ROLLOUTS", str(tmp_path))
-    monkeypatch.setenv("MEDRLVR_REWARD", to_text("paper"))
+    monkeypatch.setenv("MEDRLVR_REWARD", reward_to_json("paper"))
     monkeypatch.setenv("MEDRLVR_END_OF_TEXT", "<eos>")
     spec = importlib.util.spec_from_file_location("reward_func", HOOK)
     module = importlib.util.module_from_spec(spec)
@@ -138,8 +146,8 @@ def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
 def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, monkeypatch):
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return 0.125 * grade.think_chars\n")
-    monkeypatch.setenv("MEDRLVR_REWARD", to_text({"paper": 1, str(file): 2}))
-    attempt = rollouts.begin_attempt(tmp_path, 1)
+    monkeypatch.setenv("MEDRLVR_REWARD", reward_to_json({"paper": 1, str(file): 2}))
+    attempt = start_attempt(tmp_path, 1)
     monkeypatch.setenv("MEDRLVR_ROLLOUTS", str(attempt))
     result = hook([PROMPT + "<think>t</think><answer>B</answer><eos>"], [PROMPT], [LABEL])
     assert result["rewards"] == 1.25
@@ -148,7 +156,7 @@ def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, 
     assert all(isinstance(value, float) for value in logged.values()), "OpenRLHF takes means of numbers alone"
     # The hack meter's facts are among them, and of this response.
     assert (logged["valid_format"], logged["empty_think"], logged["excess_B"], logged["answered"]) == (1, 1, 0, 1)
-    table = rollouts.gather(tmp_path, [1], samples_per_prompt=1)
+    table = collect_rollouts(tmp_path, [1], samples_per_prompt=1)
     assert table[["reward", "reward_paper", "reward_mine"]].values.tolist() == [[1.25, 1.0, 0.25]]
 
 
@@ -163,7 +171,7 @@ def test_rewards_to_one_prompt_that_are_equal_have_no_spread_to_divide_by(hook, 
     assert advantages(0.1).abs().max() > 0.5
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return 0.1\n")
-    monkeypatch.setenv("MEDRLVR_REWARD", to_text(str(file)))
+    monkeypatch.setenv("MEDRLVR_REWARD", reward_to_json(str(file)))
     told = hook([PROMPT + " B"], [PROMPT], [LABEL])
     assert told["rewards"] == told["scores"] == pytest.approx(0.1, abs=1e-5)
     assert advantages(told["rewards"]).abs().max() == 0
@@ -175,20 +183,20 @@ def test_rewards_to_one_prompt_that_are_equal_have_no_spread_to_divide_by(hook, 
     ("query", "label", "said"), [("other", LABEL, "does not begin with its prompt"), (PROMPT + " x", "{}", "KeyError")]
 )
 def test_a_failing_hook_leaves_a_note_that_ends_the_run(hook, tmp_path, query, label, said):
-    with pytest.raises((rollouts.PromptMismatch, KeyError)):
+    with pytest.raises((PromptMismatch, KeyError)):
         hook([query], [PROMPT], [label])
-    note = (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    note = (tmp_path / FAILURE_FILE).read_text(encoding="utf-8")
     assert said in note and repr(query) in note and label in note
 
 
 def test_a_reward_that_raises_is_named_with_the_response_it_met(hook, tmp_path, monkeypatch):
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return 1 / (grade.think_chars - 2)\n")
-    monkeypatch.setenv("MEDRLVR_REWARD", to_text(str(file)))
+    monkeypatch.setenv("MEDRLVR_REWARD", reward_to_json(str(file)))
     assert hook([PROMPT + "<think>abc</think>"], [PROMPT], [LABEL])["rewards"] == 1.0
     with pytest.raises(ZeroDivisionError):
         hook([PROMPT + "<think>ab</think>"], [PROMPT], [LABEL])
-    note = (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    note = (tmp_path / FAILURE_FILE).read_text(encoding="utf-8")
     assert note.startswith(f"ZeroDivisionError: division by zero ({file}, line 2)\n")
     assert "<think>ab</think>" in note and '"question_id": "q1"' in note
 
@@ -200,7 +208,7 @@ def test_the_first_of_many_failures_is_noted_whole(hook, tmp_path):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(fail, range(200)))
-    note = (tmp_path / rollouts.FAILURE_FILE).read_text(encoding="utf-8")
+    note = (tmp_path / FAILURE_FILE).read_text(encoding="utf-8")
     assert note.count("KeyError") == 1 and note.count("labels:") == 1 and note.endswith("x']\n")
 
 
@@ -226,7 +234,7 @@ for thread in range(4):
 
 def test_rows_survive_a_kill_of_many_writers(tmp_path):
     """Four threads in each of three processes, killed in the middle: what was written is there, whole, in order."""
-    environment = os.environ | {"MEDRLVR_ROLLOUTS": str(tmp_path), "MEDRLVR_REWARD": to_text("paper")}
+    environment = os.environ | {"MEDRLVR_ROLLOUTS": str(tmp_path), "MEDRLVR_REWARD": reward_to_json("paper")}
     environment |= {"MEDRLVR_END_OF_TEXT": "<eos>", "PYTHONPATH": "src"}
     command = [sys.executable, "-c", WRITER, str(HOOK)]
     writers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -236,7 +244,7 @@ def test_rows_survive_a_kill_of_many_writers(tmp_path):
         writer.kill()
     for writer in writers:
         writer.communicate()
-    rows = list(rollouts.read_attempt(tmp_path))
+    rows = list(read_attempt(tmp_path))
     for writer in writers:
         for thread in range(4):
             start = f"{writer.pid} {thread} "

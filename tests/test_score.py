@@ -3,8 +3,9 @@ import json
 import pandas as pd
 import pytest
 
-from medrlvr.evaluation.sanity import sanity_rows
-from medrlvr.evaluation.score import MOST_VALUES, decide, score_answers, strata, summarise
+from medrlvr.evaluation.baselines import trivial_baselines
+from medrlvr.evaluation.score import majority_vote, score_answers, summarise
+from medrlvr.evaluation.strata import MOST_VALUES, strata
 
 FORMS = {"direct": "bare", "chain_of_thought": "tagged", "constrained": "bare"}
 QUESTIONS = pd.DataFrame(
@@ -126,7 +127,7 @@ def sampled(*responses: str) -> pd.DataFrame:
 )
 def test_most_samples_decide(responses: list[str], letter: str | None) -> None:
     scores = score_answers(sampled(*responses), QUESTIONS, FORMS)
-    [decided] = decide(scores).to_dict("records")
+    [decided] = majority_vote(scores).to_dict("records")
     assert (decided["letter"] or None) == letter and decided["correct"] == (letter == "B")
     [record] = records(sampled(*responses))
     assert (record["n"], record["samples"], record["accuracy"]) == (1, len(responses), float(letter == "B"))
@@ -153,7 +154,7 @@ def test_policies_that_know_nothing() -> None:
         }
     )
     divided = pd.DataFrame({"question_id": ["q1", "q2", "q4"], "stratum": "options", "value": ["2", "10", "2"]})
-    found = sanity_rows(questions, [2, 2, 0], divided)
+    found = trivial_baselines(questions, [2, 2, 0], divided)
     always_a = next(row for row in found if row["policy"] == "always A")
     assert always_a["strata"] == [
         {"stratum": "options", "value": "2", "n": 2, "accuracy": 0.5},

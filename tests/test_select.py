@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medrlvr.errors import UserError
-from medrlvr.evaluation.select import candidates, choose
-from medrlvr.report.card import model_card
+from medrlvr.evaluation.selection import candidate_models, select_best
+from medrlvr.report.model_card import model_card
+from medrlvr.runtime.errors import UserError
 
 QUESTIONS = pd.DataFrame({"question_id": ["q1", "q2"], "options": [["x", "y"]] * 2, "gold": [0, 1]})
 MODELS = [Path("c/lr1e-05"), Path("c/lr5e-06"), Path("c/lr1e-06")]
@@ -32,44 +32,44 @@ def answers(*letters: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("given", "best"), [(("BB", "AB", "AA"), 1), (("BA", "BA", "AA"), 2), (("AB", "AB", "??"), 0)])
 def test_the_best_on_development_is_taken_and_of_equals_the_first(given: tuple[str, ...], best: int) -> None:
-    table = choose(answers(*given), QUESTIONS, MODELS, "bare")
+    table = select_best(answers(*given), QUESTIONS, MODELS, "bare")
     assert table.index[table["chosen"]].tolist() == [best]
     assert table["candidate"].tolist() == ["lr1e-05", "lr5e-06", "lr1e-06"]
     assert table["n"].tolist() == [2, 2, 2]
 
 
 def test_what_cannot_be_read_is_counted() -> None:
-    table = choose(answers("A?", "AB", "??"), QUESTIONS, MODELS, "bare")
+    table = select_best(answers("A?", "AB", "??"), QUESTIONS, MODELS, "bare")
     assert table["accuracy"].tolist() == [0.5, 1.0, 0.0]
     assert table["unparsed"].tolist() == [0.5, 0.0, 1.0]
 
 
 def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
     tagged = answers("AB", "AB", "AB").assign(response="<think>a</think><answer>A</answer>")
-    assert choose(tagged, QUESTIONS, MODELS, "tagged")["accuracy"].tolist() == [0.5] * 3
-    assert choose(tagged, QUESTIONS, MODELS, "bare")["unparsed"].tolist() == [1.0] * 3
+    assert select_best(tagged, QUESTIONS, MODELS, "tagged")["accuracy"].tolist() == [0.5] * 3
+    assert select_best(tagged, QUESTIONS, MODELS, "bare")["unparsed"].tolist() == [1.0] * 3
 
 
 def test_a_candidate_that_could_not_be_asked_is_named() -> None:
     some = answers("AB", "AB", "AB")
     some = some[some["model"] != str(MODELS[1])]
     with pytest.raises(UserError, match=r"c: lr5e-06 cannot be chosen among: .*keep_checkpoints"):
-        choose(some, QUESTIONS, MODELS, "bare")
+        select_best(some, QUESTIONS, MODELS, "bare")
 
 
 def test_one_candidate_is_no_choice() -> None:
-    table = choose(None, QUESTIONS, MODELS[:1], "bare")
+    table = select_best(None, QUESTIONS, MODELS[:1], "bare")
     assert table[["chosen", "n"]].iloc[0].tolist() == [True, 0]
     with pytest.raises(ValueError, match="too many"):
-        choose(None, QUESTIONS, MODELS, "bare")
+        select_best(None, QUESTIONS, MODELS, "bare")
 
 
 def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> None:
     for update in (100, 4, 50):
         (tmp_path / f"update{update}").mkdir()
-    assert [path.name for path in candidates([tmp_path])] == ["update4", "update50", "update100"]
+    assert [path.name for path in candidate_models([tmp_path])] == ["update4", "update50", "update100"]
     (tmp_path / "config.json").touch()
-    assert candidates([tmp_path]) == [tmp_path]
+    assert candidate_models([tmp_path]) == [tmp_path]
 
 
 def test_a_model_may_stand_before_the_checkpoints_of_a_run(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_a_model_may_stand_before_the_checkpoints_of_a_run(tmp_path: Path) -> No
     for folder in (model, run / "update8", run / "update4"):
         folder.mkdir(parents=True)
     (model / "config.json").touch()
-    assert candidates([model, run]) == [model, run / "update4", run / "update8"]
-    assert candidates([str(run), str(model)]) == [run / "update4", run / "update8", model]
+    assert candidate_models([model, run]) == [model, run / "update4", run / "update8"]
+    assert candidate_models([str(run), str(model)]) == [run / "update4", run / "update8", model]
 
 
 def test_a_card_says_what_the_model_is_made_of() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrlvr.self_verification import _PHRASES, find_self_verification
+from medrlvr.grading.self_verification import _PHRASES, find_self_verification
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from medrlvr.errors import UserError
-from medrlvr.models import tensor_sizes
-from medrlvr.shapes import known_shape, read_shape
+from medrlvr.models.folder import tensor_sizes
+from medrlvr.models.shape import known_shape, read_shape
+from medrlvr.runtime.errors import UserError
 
 MINIATURE = Path("assets/miniature_base")
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pipeline import SHORT, first_causes, jobs, snakemake
 
-from medrlvr.training import ray_cluster
+from medrlvr.training.cluster import launcher
 from slurm import TWO_NODES, Cluster, running, until, write_profile
 
 pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.cluster]
@@ -81,7 +81,7 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "toy.py").write_text(TOY)
         self.output, self.logs, self._cluster = folder / "output.txt", folder / "logs", cluster
-        command = [sys.executable, "-m", "medrlvr.training.ray_cluster", f"--logs={self.logs}"]
+        command = [sys.executable, "-m", "medrlvr.training.cluster.launcher", f"--logs={self.logs}"]
         command += [*(options or ("--nodes=2", "--gpus=2")), "--", sys.executable, str(folder / "toy.py"), str(sleep)]
         script = folder / "job.sh"
         (folder / "behind.py").write_text(BEHIND)
@@ -153,7 +153,7 @@ def test_a_cancelled_job_leaves_nothing_of_its_own_and_all_of_its_neighbours(toy
 def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
     """Ray itself refuses to promise more GPUs than Slurm gave."""
     job = toy("--nodes=2", "--gpus=2", sbatch=["--nodes=2", "--gres=gpu:1"])
-    assert job.end()["ExitCode"] == f"{ray_cluster.NODE_LOST}:0"
+    assert job.end()["ExitCode"] == f"{launcher.NODE_LOST}:0"
     assert "ClusterError: a node of Ray ended." in job.text()
     assert f"job{job.id}-n1.log:" in job.text() and "CUDA_VISIBLE_DEVICES contains ['" in job.text()
     job.assert_clean()
@@ -161,7 +161,7 @@ def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
 
 def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
     job = toy("--nodes=2", "--gpus=2", "--wait=1")
-    assert job.end()["ExitCode"] == f"{ray_cluster.NOT_COMPLETE}:0"
+    assert job.end()["ExitCode"] == f"{launcher.NOT_COMPLETE}:0"
     assert "2 node(s) with 2 GPU(s) each, and not all of them came within 1 s." in job.text()
     assert f"job{job.id}-n2.log:" in job.text()
     job.assert_clean()
@@ -169,7 +169,7 @@ def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
 
 def test_a_job_of_too_few_nodes_says_what_slurm_made_of_it(toy) -> None:
     job = toy(sbatch=["--nodes=1", "--gres=gpu:2"])
-    assert job.end()["ExitCode"] == f"{ray_cluster.NO_ALLOCATION}:0"
+    assert job.end()["ExitCode"] == f"{launcher.NO_ALLOCATION}:0"
     assert f"machine.nodes is 2, job {job.id} has 1 (n" in job.text()
     job.assert_clean()
 

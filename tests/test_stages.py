@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medrlvr import hacking
-from medrlvr.dynamics.stages import (
-    HACKED,
-    LABELS,
-    LEAST_BAND,
-    REINTEGRATED,
-    STAGES,
-    VERBOSE_CHARS,
-    Band,
-    label,
-    segment,
+from medrlvr.dynamics.hack_monitor import (
+    COLLAPSE,
+    INDICATORS,
+    LEAST_RESPONSES,
+    LEAST_RISE,
+    LEAST_Z,
+    REWARD_RISE,
+    WINDOW,
 )
-from medrlvr.grading import grade
+from medrlvr.dynamics.segmentation import LEAST_BAND, Band, segment
+from medrlvr.dynamics.stages import HACKED, LABELS, REINTEGRATED, STAGES, VERBOSE_CHARS, label
+from medrlvr.grading.grader import grade
+from medrlvr.grading.shortcuts import ARGUMENT_WORDS, EARLY_SHARE, SENTENCE_WORDS
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "stages.py"))
 DOCUMENT = Path("docs/stages.md").read_text(encoding="utf-8")
@@ -99,16 +99,16 @@ def test_every_disagreement_is_explained() -> None:
 def test_the_thresholds_are_those_of_the_document() -> None:
     for words in (
         f"more than {VERBOSE_CHARS:,} characters",
-        f"{hacking.ARGUMENT_WORDS} words or more stand before",
-        f"fewer than {hacking.SENTENCE_WORDS} words",
-        f"windows of {hacking.WINDOW} updates",
-        f"lower by at least {hacking.REWARD_RISE:g}",
-        f"least {hacking.LEAST_RISE:g} and by {hacking.LEAST_Z:g} times",
-        f"fewer than {hacking.LEAST_RESPONSES} responses",
+        f"{ARGUMENT_WORDS} words or more stand before",
+        f"fewer than {SENTENCE_WORDS} words",
+        f"windows of {WINDOW} updates",
+        f"lower by at least {REWARD_RISE:g}",
+        f"least {LEAST_RISE:g} and by {LEAST_Z:g} times",
+        f"fewer than {LEAST_RESPONSES} responses",
     ):
         assert words in " ".join(DOCUMENT.split()), words
-    assert (hacking.EARLY_SHARE, hacking.COLLAPSE, LEAST_BAND) == (0.1, 0.5, 3)  # a tenth, to half, three updates
-    assert set(re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE)) == {*LABELS, *hacking.INDICATORS}
+    assert (EARLY_SHARE, COLLAPSE, LEAST_BAND) == (0.1, 0.5, 3)  # a tenth, to half, three updates
+    assert set(re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE)) == {*LABELS, *INDICATORS}
 
 
 def test_agreement_by_hand() -> None:

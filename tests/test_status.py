@@ -11,10 +11,12 @@ import pytest
 import yaml
 from forked import python
 
-from medrlvr import status
-from medrlvr.config import Experiment, load, read
-from medrlvr.job import Frame, read_frame
-from medrlvr.progress import Progress, parse, training_stage
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import load_config, read_overlays
+from medrlvr.pipeline.slurm_queue import SlurmJob, ask_slurm, parse_queue
+from medrlvr.pipeline.status import SILENCE, render
+from medrlvr.runtime.progress import Progress, parse, training_stage
+from medrlvr.runtime.step_log import StepRecord, read_step_record
 
 ARMS = {
     "sft": {"trainer": "sft", "learning_rates": [1e-5, 5e-6]},
@@ -26,10 +28,10 @@ ROOT = Path(__file__).parents[1]
 STEP = """
 import sys
 from types import SimpleNamespace
-from medrlvr.errors import Interrupted, UserError
-from medrlvr.job import job
+from medrlvr.runtime.errors import Interrupted, UserError
+from medrlvr.runtime.step_log import step_log
 
-with job(SimpleNamespace(rule="train_rlvr", wildcards=["rlvr", "1"], log=[sys.argv[1]])) as say:
+with step_log(SimpleNamespace(rule="train_rlvr", wildcards=["rlvr", "1"], log=[sys.argv[1]])) as say:
     say("rlvr, seed 1: update 9 of 110")
     print("rlvr: failed after all, says the trainer")
     END
@@ -54,7 +56,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def experiment() -> Experiment:
-    return load({"experiment": "mine", "title": "Mine", "arms": ARMS})
+    return load_config({"experiment": "mine", "title": "Mine", "arms": ARMS})
 
 
 def begun(step: str, process: int = 1, host: str | None = None, slurm: str = "") -> str:
@@ -76,11 +78,11 @@ def make_tables(*runs: str) -> None:
             write(f"results/mine/rollouts/{run}/{table}.parquet")
 
 
-def rows(experiment: Experiment, queue: list[status.SlurmJob] | None = None) -> dict[str, str]:
+def rows(experiment: Experiment, queue: list[SlurmJob] | None = None) -> dict[str, str]:
     """Name -> the rest of its row, the lines under it joined."""
     found: dict[str, str] = {}
     name = ""
-    for line in status.render(experiment, queue, NOW).split("\n")[2:]:
+    for line in render(experiment, queue, NOW).split("\n")[2:]:
         assert len(line) <= 120
         if line.startswith(" "):
             found[name] += " " + line.strip()
@@ -152,7 +154,7 @@ def test_each_learning_rate_is_a_run(experiment: Experiment) -> None:
 
 def test_a_silent_run_whose_process_lives_may_hang(experiment: Experiment) -> None:
     lines = [begun("train_rlvr rlvr 1"), Progress("rlvr, seed 1", 110).line(9)]
-    write(LOG, *lines, age=status.SILENCE - 1)
+    write(LOG, *lines, age=SILENCE - 1)
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
     write(LOG, *lines, age=20 * 60)
     why = f"process 1 on {platform.node()} is there, but has said nothing for 20 min 00 s; it may hang."
@@ -206,8 +208,8 @@ def run_step(end: str, **variables: str) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr
 
 
-def frame() -> Frame:
-    found = read_frame(Path(LOG).read_text(encoding="utf-8").split("\n"))
+def frame() -> StepRecord:
+    found = read_step_record(Path(LOG).read_text(encoding="utf-8").split("\n"))
     assert found is not None and (found.step, found.host) == ("train_rlvr rlvr 1", platform.node())
     return found
 
@@ -243,7 +245,7 @@ def test_a_retry_begins_the_log_anew(experiment: Experiment) -> None:
 
 
 def test_slurms_own_words(experiment: Experiment, here: Path) -> None:
-    queue = status.parse_queue(QUEUE.format(here=here))
+    queue = parse_queue(QUEUE.format(here=here))
     assert [job.number for job in queue] == ["17", "18", "19", "20"]
     found = rows(experiment, queue)
     assert found["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17"
@@ -253,7 +255,7 @@ def test_slurms_own_words(experiment: Experiment, here: Path) -> None:
 
 
 def test_a_job_submitted_again_says_why_it_failed_before(experiment: Experiment, here: Path) -> None:
-    queue = status.parse_queue(QUEUE.format(here=here))
+    queue = parse_queue(QUEUE.format(here=here))
     ended = ["train_rlvr rlvr 1: failed after 3 s", "training ended with signal 9.", f"(log: {LOG})"]
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"), *ended)
     told = "waiting pending at Slurm (Resources), job 17 before that it failed: training ended with signal 9."
@@ -267,7 +269,7 @@ def test_a_job_submitted_again_says_why_it_failed_before(experiment: Experiment,
 
 
 def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Path) -> None:
-    queue = status.parse_queue(f"16|RUNNING|None|{here}|rule_train_rlvr_wildcards_rlvr_1\n")
+    queue = parse_queue(f"16|RUNNING|None|{here}|rule_train_rlvr_wildcards_rlvr_1\n")
     lines = [begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"), Progress("rlvr, seed 1", 110).line(9)]
     write(LOG, *lines)
     assert rows(experiment, queue)["rlvr, seed 1"] == "running update 9 of 110"
@@ -282,13 +284,13 @@ def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Pat
 
 def test_slurm_is_asked_for_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     monkeypatch.setenv("PATH", str(here))
-    assert status.ask_slurm() is None
+    assert ask_slurm() is None
     squeue = here / "squeue"
     squeue.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     squeue.chmod(0o755)
-    assert status.ask_slurm() is None
+    assert ask_slurm() is None
     squeue.write_text(f"#!/bin/sh\necho '17|PENDING|Resources|{here}|rule_x'\necho \"$@\" > asked\n", encoding="utf-8")
-    assert status.ask_slurm() == [status.SlurmJob("17", "PENDING", "Resources", str(here), "rule_x")]
+    assert ask_slurm() == [SlurmJob("17", "PENDING", "Resources", str(here), "rule_x")]
     assert "--format %A|%T|%r|%Z|%k" in Path("asked").read_text(encoding="utf-8")
 
     def hang(*_: object, timeout: float, **__: object) -> None:
@@ -296,7 +298,7 @@ def test_slurm_is_asked_for_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch
         raise subprocess.TimeoutExpired("squeue", timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert status.ask_slurm() is None
+    assert ask_slurm() is None
 
 
 def test_other_steps_are_told_while_they_run_or_when_they_failed(experiment: Experiment) -> None:
@@ -333,7 +335,9 @@ def test_other_lines_are_no_progress() -> None:
 
 
 def status_of(*overlays: str) -> subprocess.CompletedProcess[str]:
-    return python("-m", "medrlvr.status", *overlays, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+    return python(
+        "-m", "medrlvr.pipeline.status", *overlays, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    )
 
 
 def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:
@@ -357,7 +361,7 @@ def test_overlays_are_merged_as_snakemake_does(here: Path, monkeypatch: pytest.M
     assert result.returncode == 0 and result.stdout.startswith(
         "short: A short run\n\nsft, learning rate 0.0002, seed 1"
     )
-    assert read([]) == Experiment()
+    assert read_overlays([]) == Experiment()
     files = [here / "first.yaml", here / "second.yaml"]
     texts = ["arms: {sft: null, rlvr: {episodes: 2, seeds: [1, 2]}}", "arms: {sft: {epochs: 3}, rlvr: {episodes: 3}}"]
     for file, text in zip(files, texts, strict=True):
@@ -365,7 +369,7 @@ def test_overlays_are_merged_as_snakemake_does(here: Path, monkeypatch: pytest.M
     planned = subprocess.run(
         [sys.executable, "-c", MERGE, *map(str, files)], capture_output=True, text=True, check=True
     ).stdout
-    assert read(files) == load(yaml.safe_load(planned))
+    assert read_overlays(files) == load_config(yaml.safe_load(planned))
 
 
 MERGE = """

@@ -15,15 +15,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medrlvr import environment, launch, models
-from medrlvr.config import Experiment, Machine, RlvrArm
-from medrlvr.errors import UserError
-from medrlvr.grading import grade
-from medrlvr.hacking import WINDOW, facts_of
-from medrlvr.models import check_folder, drop_weights
-from medrlvr.progress import Progress
-from medrlvr.shapes import known_shape, read_shape
-from medrlvr.training import checks, disk, metrics, preparation, rlvr, rollouts, sft
+from medrlvr.config.arms import RlvrArm, update_sizes
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.machine import Machine
+from medrlvr.dynamics.hack_monitor import WINDOW, response_features
+from medrlvr.grading.grader import grade
+from medrlvr.models.folder import check_folder, delete_weights, tensor_sizes
+from medrlvr.models.shape import known_shape, read_shape
+from medrlvr.models.tokens import check_lengths
+from medrlvr.pipeline import preflight
+from medrlvr.pipeline.preflight import check_nodes, check_packages, check_partitions
+from medrlvr.runtime import environment, processes
+from medrlvr.runtime.environment import process_environment
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.processes import run_process, write_command
+from medrlvr.runtime.progress import Progress
+from medrlvr.training import disk, health, launchers, rlvr, trainer_metrics
+from medrlvr.training.inputs import end_of_text, fill_steps, read_rows
+from medrlvr.training.launchers import check_attention, rlvr_launcher, short_folder
+from medrlvr.training.publish import publish_events, publish_model
+from medrlvr.training.run_state import checkpoint_layout, last_checkpoint, state_folder
+from medrlvr.training.trainer_watch import SftWatch
 
 PRINTED = (
     "\x1b[36m(PPOTrainer pid=1)\x1b[0m INFO 11-21 05:16:01 ppo_trainer.py:551] ✨ Global step 3: "
@@ -32,16 +44,16 @@ PRINTED = (
 
 
 def test_a_reported_update_is_read_under_the_trainers_own_names():
-    row = metrics.parse_line(PRINTED)
+    row = trainer_metrics.parse_line(PRINTED)
     assert row.pop("policy_loss") != row.get("policy_loss")
     assert row == {"update": 3, "critic_loss": 0.5, "vllm_kl": -3.7e-08, "timing/step_total": 12.0, "kl": float("inf")}
-    assert metrics.parse_line("Train epoch [1/1]: 100%") is None
+    assert trainer_metrics.parse_line("Train epoch [1/1]: 100%") is None
 
 
 def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
     """The bar as OpenRLHF draws it: each step with the loss of the one before first, and an epoch's last once more."""
     said = []
-    watch = sft._reporter("sft", 2, said.append)
+    watch = SftWatch("sft", 2, said.append)
     bar = "Train step of epoch {}: 50%|## | {}/2 [00:01<00:01, 2.8it/s, gpt_loss={}, lr=0.0001, grad_norm=1]\x1b[A"
     for epoch, batch, loss in (
         (0, 1, 0.9),
@@ -69,7 +81,7 @@ def test_metrics_come_from_print_and_events_and_the_last_attempt_wins(tmp_path):
         time.sleep(1.1)
     rows = [{"update": 1, "kl": 0.5}, {"update": 2, "kl": 0.6}, {"update": 2, "kl": 0.7}]
     (tmp_path / "printed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    table = metrics.read_metrics(tmp_path / "printed.jsonl", tmp_path / "events")
+    table = trainer_metrics.read_metrics(tmp_path / "printed.jsonl", tmp_path / "events")
     assert table["update"].tolist() == [1, 2, 3]
     assert table["kl"].tolist() == pytest.approx([0.5, 0.7, 0.2])
 
@@ -80,9 +92,9 @@ def good(updates: int = 4) -> pd.DataFrame:
 
 
 def test_a_good_run_passes_all_checks(tmp_path):
-    checks.check_finite(good(), tmp_path)
-    checks.check_all(good(), 4, tmp_path)
-    checks.check_engine(good(), tmp_path)
+    health.check_finite(good(), tmp_path)
+    health.check_all(good(), 4, tmp_path)
+    health.check_engine(good(), tmp_path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -90,19 +102,19 @@ def test_a_value_that_is_not_finite_is_named(tmp_path, value):
     table = good()
     table.loc[2, "kl"] = value
     with pytest.raises(UserError, match=rf"kl is {value} at update 3.*delete {tmp_path}"):
-        checks.check_finite(table, tmp_path)
+        health.check_finite(table, tmp_path)
 
 
 def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
     table = good()
     table["vllm_kl"] = [0.0075, 0.0095, -0.0055, 0.016]
-    checks.check_engine(table, tmp_path)
+    health.check_engine(table, tmp_path)
     table["response_length"] = [40.0, 40.0, 40.0, 60.0]
     with pytest.raises(UserError, match=r"vllm_kl is 0\.016 at update 4, beyond 0\.012"):
-        checks.check_engine(table, tmp_path)
+        health.check_engine(table, tmp_path)
     table["vllm_kl"] = 0.03
     with pytest.raises(UserError, match=r"vllm_kl is 0\.03 at update 1, beyond 0\.02"):
-        checks.check_engine(table, tmp_path)
+        health.check_engine(table, tmp_path)
 
 
 @pytest.mark.parametrize("value", [2.1e-3, -2.1e-3, 2.5e-2])
@@ -110,14 +122,14 @@ def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value):
     table = good()
     table.loc[1, "vllm_kl"] = value
     with pytest.raises(UserError, match=rf"vllm_kl is {value:.2g} at update 2"):
-        checks.check_engine(table, tmp_path)
+        health.check_engine(table, tmp_path)
     with pytest.raises(UserError, match="did not report vllm_kl"):
-        checks.check_engine(table.drop(columns="vllm_kl"), tmp_path)
+        health.check_engine(table.drop(columns="vllm_kl"), tmp_path)
 
 
 def test_an_update_without_metrics_is_named(tmp_path):
     with pytest.raises(UserError, match="1 of 4 updates have no metrics, the first of them update 3"):
-        checks.check_all(good().drop(index=2), 4, tmp_path)
+        health.check_all(good().drop(index=2), 4, tmp_path)
 
 
 def test_progress_tells_the_time_left_from_the_pace_since_the_first_update():
@@ -146,12 +158,12 @@ def base(tmp_path):
 
 def test_a_complete_base_is_accepted_and_says_how_texts_end(base):
     check_folder(base)
-    assert preparation.end_of_text(base) == "<eos>"
+    assert end_of_text(base) == "<eos>"
     (base / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
-    assert preparation.end_of_text(base) == "<end>"
+    assert end_of_text(base) == "<end>"
     (base / "tokenizer_config.json").write_text("{}")
     with pytest.raises(UserError, match="no eos_token"):
-        preparation.end_of_text(base)
+        end_of_text(base)
 
 
 def test_a_base_that_is_incomplete_or_brings_code_is_refused(base):
@@ -173,7 +185,7 @@ def test_a_base_that_is_incomplete_or_brings_code_is_refused(base):
 def test_rows_are_read_and_bad_ones_named(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"input": "a", "output": "b"}\n')
-    assert preparation.read_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
+    assert read_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
     for text, said in (
         ("{\n", "line 1: not JSON"),
         ('{"input": 3}\n', "line 1: needs text under input"),
@@ -181,23 +193,23 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=said):
-            preparation.read_rows(file, ("input",))
+            read_rows(file, ("input",))
 
 
 def test_a_text_that_would_be_cut_is_named(base, tmp_path):
-    models.check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
+    check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
     with pytest.raises(UserError, match=r"1 of 2 rows have more than max_tokens = 2 .*: rows 2. The longest, row 2, "):
-        models.check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
+        check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
     with pytest.raises(UserError, match=r"7 of 8 rows .*: rows 2, 3, 4, 5, 6 and 2 more. The longest, row 3, has 4:"):
-        models.check_lengths(base, ["a", "a a", "a a a a", *["a a a"] * 5], 1, "max_tokens", tmp_path)
+        check_lengths(base, ["a", "a a", "a a a a", *["a a a"] * 5], 1, "max_tokens", tmp_path)
 
 
 def test_the_state_folder_follows_settings_and_content(base, tmp_path):
-    first = preparation.state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
-    assert first.is_dir() and first == preparation.state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
-    assert first != preparation.state_folder(tmp_path / "state", "sft", ["--seed", "2"], [base])
+    first = state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
+    assert first.is_dir() and first == state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
+    assert first != state_folder(tmp_path / "state", "sft", ["--seed", "2"], [base])
     (base / "model.safetensors").write_bytes(b"other")
-    assert first != preparation.state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
+    assert first != state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
 
 
 def checkpoint(folder: Path, steps: list[int], latest: int) -> None:
@@ -221,26 +233,26 @@ def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
         model_files(tmp_path / f"global_step{step}_hf")
     checkpoint(tmp_path / "_actor", [4, 8], 8)
     checkpoint(tmp_path / "_critic", [4, 8], 4)
-    assert preparation.last_checkpoint(tmp_path, parts) == 4
+    assert last_checkpoint(tmp_path, parts) == 4
     assert (tmp_path / "_actor" / "latest").read_text() == "global_step4"
     (tmp_path / "_critic" / "latest").write_text("global_step8")
     (tmp_path / "_actor" / "latest").write_text("global_step8")
-    assert preparation.last_checkpoint(tmp_path, parts) == 8
+    assert last_checkpoint(tmp_path, parts) == 8
     # The model of an update is written after the state of it; without it update 8 is trained again.
     (tmp_path / "global_step8_hf/tokenizer.json").unlink()
-    assert preparation.last_checkpoint(tmp_path, parts) == 4
+    assert last_checkpoint(tmp_path, parts) == 4
 
 
 def test_without_a_critic_training_resumes_from_the_actors_checkpoint(tmp_path):
     model_files(tmp_path / "global_step4_hf")
     checkpoint(tmp_path / "_actor", [4], 4)
-    assert preparation.last_checkpoint(tmp_path, ("_actor",)) == 4
+    assert last_checkpoint(tmp_path, ("_actor",)) == 4
 
 
 def test_without_a_common_checkpoint_training_begins_again(tmp_path):
-    assert preparation.last_checkpoint(tmp_path / "none", ("_actor", "_critic")) == 0
+    assert last_checkpoint(tmp_path / "none", ("_actor", "_critic")) == 0
     checkpoint(tmp_path / "some" / "_actor", [4], 4)
-    assert preparation.last_checkpoint(tmp_path / "some", ("_actor", "_critic")) == 0
+    assert last_checkpoint(tmp_path / "some", ("_actor", "_critic")) == 0
     # A folder without a checkpoint in it makes OpenRLHF fail.
     assert not (tmp_path / "some").exists()
 
@@ -248,12 +260,12 @@ def test_without_a_common_checkpoint_training_begins_again(tmp_path):
 def test_a_model_is_handed_over_whole_or_refused(tmp_path):
     made, model = model_files(tmp_path / "made", "weights"), tmp_path / "models" / "seed1"
     with pytest.raises(UserError, match=r"no complete model there \(weights, config\.json"):
-        preparation.hand_over(made, model)
+        publish_model(made, model)
     (made / "model-00001-of-00002.safetensors").write_text("new")
     (made / ".snakemake_timestamp").touch()
     model.mkdir(parents=True)
     (model / "old").write_text("old")
-    preparation.hand_over(made, model, "a card")
+    publish_model(made, model, "a card")
     assert (model / "README.md").read_text() == "a card" and not (made / "README.md").exists()
     assert not (model / ".snakemake_timestamp").exists()
     assert (model / "config.json").samefile(made / "config.json")
@@ -264,11 +276,11 @@ def test_a_model_is_handed_over_whole_or_refused(tmp_path):
 def test_a_model_whose_weights_were_dropped_is_not_handed_over(tmp_path):
     made = model_files(tmp_path / "update8", "weights")
     (made / "model.safetensors").write_text("weights")
-    drop_weights(made)
+    delete_weights(made)
     with pytest.raises(
         UserError, match=r"update8 would be taken, but its weights were deleted .*--forcerun train_rlvr"
     ):
-        preparation.hand_over(made, tmp_path / "models")
+        publish_model(made, tmp_path / "models")
 
 
 def test_event_files_of_all_attempts_lie_in_one_folder_that_tensorboard_reads(tmp_path):
@@ -282,7 +294,7 @@ def test_event_files_of_all_attempts_lie_in_one_folder_that_tensorboard_reads(tm
                 writer.add_scalar("train/kl", update / 8, update)
     events.mkdir(parents=True)
     (events / "events.out.tfevents.1.of-a-run-before").touch()
-    preparation.hand_over_events(made, events)
+    publish_events(made, events)
     assert len(list(events.iterdir())) == 2
     found = EventAccumulator(str(events)).Reload().Scalars("train/kl")
     assert [(event.step, event.value) for event in found] == [(1, 0.125), (2, 0.25), (3, 0.375), (4, 0.5)]
@@ -302,7 +314,7 @@ def numbers_in_the_base() -> tuple[int, int]:
 
     with safe_open(MODEL / "model.safetensors", "pt") as file:
         tensors = {name: file.get_tensor(name).numel() for name in file.keys()}  # noqa: SIM118
-    assert models.tensor_sizes(MODEL) == tensors
+    assert tensor_sizes(MODEL) == tensors
     return sum(tensors.values()), tensors["model.embed_tokens.weight"]
 
 
@@ -344,7 +356,7 @@ def test_the_documents_tell_what_the_papers_experiment_takes():
         disk.weights_of(known_shape("Qwen/Qwen2.5-3B")),
         arm,
         Machine(),
-        rollouts.update_sizes(10_178, arm.prompts_per_update, arm.episodes),
+        update_sizes(10_178, arm.prompts_per_update, arm.episodes),
     )
     parts = [round(size / GB) for size in (needed.models, needed.trainer, needed.rollouts)]
     text = Path("docs/configuration.md").read_text(encoding="utf-8")
@@ -403,15 +415,15 @@ def begin(tmp_path, monkeypatch):
                 each_line(line)
             raise UserError("the trainer's end")
 
-        monkeypatch.setattr(launch, "run", pretend)
+        monkeypatch.setattr(rlvr, "run_process", pretend)
         with pytest.raises(UserError) as error:
-            rlvr.train_rlvr(
-                ARM, machine, 1, name="mine-rlvr-seed1", stage="rlvr, seed 1", base=MODEL,
+            run = rlvr.RlvrRun(
+                arm=ARM, machine=machine, seed=1, name="mine-rlvr-seed1", display_name="rlvr, seed 1", base=MODEL,
                 prompts=tmp_path / "rlvr.jsonl", models=tmp_path / "models",
                 rollouts_table=tmp_path / "rollouts.parquet", metrics_table=tmp_path / "trainer.parquet",
-                events=tmp_path / "tensorboard", node_logs=tmp_path / "nodes",
-                state=tmp_path / "state", say=said.append,
+                events=tmp_path / "tensorboard", node_logs=tmp_path / "nodes", state=tmp_path / "state",
             )  # fmt: skip
+            rlvr.train_rlvr(run, said.append)
         return [*said, str(error.value)]
 
     return begin
@@ -459,7 +471,7 @@ def test_the_wandb_key_stays_in_the_environment(begin, tmp_path, monkeypatch):
 
 def reported(update: int, response: str, reward: float) -> str:
     """What OpenRLHF prints of an update whose 64 responses are all this one."""
-    facts = facts_of(response, grade(response, ["x", "yellow"], 1), 1)
+    facts = response_features(response, grade(response, ["x", "yellow"], 1), 1)
     row = {"rollout/num_samples": 64.0, "rollout/reward_mean": reward} | facts
     return f"ppo_trainer.py:551] Global step {update}: {row}"
 
@@ -470,9 +482,9 @@ def test_a_line_torn_by_a_crash_costs_that_line_only(tmp_path):
     printed.write_text(
         "".join(json.dumps(row) + "\n" for row in rows[:2]) + '{"update": 3, "rew\n' + json.dumps(rows[3])
     )
-    assert metrics.read_lines(printed) == rows[:2]
-    assert metrics.read_lines(printed, 1) == rows[:1]
-    assert metrics.read_lines(tmp_path / "nowhere") == []
+    assert trainer_metrics.read_lines(printed) == rows[:2]
+    assert trainer_metrics.read_lines(printed, 1) == rows[:1]
+    assert trainer_metrics.read_lines(tmp_path / "nowhere") == []
 
 
 def test_a_hack_is_told_while_the_model_trains(begin):
@@ -496,7 +508,7 @@ def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatc
     updates = range(1, 2 * WINDOW + 1)
     begin(lines=tuple(reported(n, honest if n <= WINDOW else hacked, 0.1 if n <= WINDOW else 0.9) for n in updates))
     capsys.readouterr()
-    monkeypatch.setattr(rlvr.preparation, "last_checkpoint", lambda *_: 2 * WINDOW)
+    monkeypatch.setattr(rlvr, "last_checkpoint", lambda *_: 2 * WINDOW)
     said = begin()
     assert "rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 %" in capsys.readouterr().out
     assert not [line for line in said if "hack meter" in line], "the person was told when it sounded"
@@ -507,23 +519,23 @@ def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch
     hacked = "<think>yellow</think><answer>B</answer>"
     # The last of them was trained, but not saved, and comes again.
     begin(lines=tuple(reported(update, honest, 0.1) for update in range(1, WINDOW + 2)))
-    monkeypatch.setattr(rlvr.preparation, "last_checkpoint", lambda *_: WINDOW)
+    monkeypatch.setattr(rlvr, "last_checkpoint", lambda *_: WINDOW)
     said = begin(lines=tuple(reported(WINDOW + update, hacked, 0.9) for update in range(1, WINDOW + 1)))
     assert any("empty think blocks: 0 % to 100 % since update 5" in line for line in said)
 
 
 def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
-    gpu = environment.variables(Machine(device="gpu"), tmp_path)
+    gpu = process_environment("gpu", 1, tmp_path)
     assert (
         not [name for name in gpu if name.startswith(("MEDRLVR_", "VLLM_CPU", "DS_"))]
-        and "training/cpu" not in gpu["PYTHONPATH"]
+        and "training/cpu/startup" not in gpu["PYTHONPATH"]
     )
-    assert environment.rlvr_launcher(Machine(device="gpu"), tmp_path)[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
-    cpu = environment.variables(Machine(device="cpu"), tmp_path)
-    assert cpu["MEDRLVR_CPU"] == "1" and cpu["PYTHONPATH"].split(os.pathsep)[0].endswith("training/cpu")
+    assert rlvr_launcher(Machine(device="gpu"), tmp_path)[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
+    cpu = process_environment("cpu", 1, tmp_path)
+    assert cpu["MEDRLVR_CPU"] == "1" and cpu["PYTHONPATH"].split(os.pathsep)[0].endswith("training/cpu/startup")
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
-    without = environment.variables(Machine(device="gpu"), tmp_path)
+    without = process_environment("gpu", 1, tmp_path)
     assert without["MEDRLVR_NO_FLASH_ATTN"] == "1" and "MEDRLVR_CPU" not in without
 
 
@@ -533,7 +545,7 @@ def test_the_machines_threads_take_precedence_over_snakemakes(tmp_path):
 
     by_snakemake = set(re.findall(r'envvars\["(\w+_NUM_THREADS)"\]', inspect.getsource(snakemake.shell)))
     assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= by_snakemake
-    found = environment.variables(Machine(device="cpu", threads=3), tmp_path)
+    found = process_environment("cpu", 3, tmp_path)
     assert {found.get(name) for name in by_snakemake - {"GOTO_NUM_THREADS"}} == {"3"}
 
 
@@ -549,37 +561,37 @@ def test_deepspeed_finds_what_it_compiles_with(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "_SITES_OWN", tmp_path / "none")
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    gpu = environment.variables(Machine(device="gpu"), tmp_path)
+    gpu = process_environment("gpu", 1, tmp_path)
     assert gpu["CUDA_HOME"] == str(packages) and gpu["TORCH_EXTENSIONS_DIR"] == str(tmp_path / "extensions")
     assert gpu["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", f"{site}/bin:/bin")
-    assert environment.variables(Machine(device="gpu"), tmp_path)["CUDA_HOME"] == str(site)
+    assert process_environment("gpu", 1, tmp_path)["CUDA_HOME"] == str(site)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    assert environment.variables(Machine(device="gpu"), tmp_path)["CUDA_HOME"] == str(tmp_path)
-    assert "CUDA_HOME" not in environment.variables(Machine(device="cpu"), tmp_path)
+    assert process_environment("gpu", 1, tmp_path)["CUDA_HOME"] == str(tmp_path)
+    assert "CUDA_HOME" not in process_environment("cpu", 1, tmp_path)
 
 
 def test_the_packages_are_those_for_the_device(monkeypatch):
-    environment.check_packages(Machine(device="cpu"))
+    check_packages(Machine(device="cpu"))
     with pytest.raises(UserError, match=r"machine.device is gpu, and the packages installed are those for a CPU"):
-        environment.check_packages(Machine(device="gpu"))
-    monkeypatch.setattr(environment, "ENGINE_PACKAGE", {"cpu": "not-there"})
+        check_packages(Machine(device="gpu"))
+    monkeypatch.setattr(preflight, "ENGINE_PACKAGE", {"cpu": "not-there"})
     with pytest.raises(UserError, match=r"are those for a GPU: make setup, in a clone"):
-        environment.check_packages(Machine(device="cpu"))
+        check_packages(Machine(device="cpu"))
 
 
 def test_rays_sockets_have_room_in_the_folder_for_temporary_files(monkeypatch):
     """107 characters are a path's limit, of which Ray takes 64."""
     for length, short in ((26, True), (27, False)):
         folder = "/" + "x" * (length - 1)
-        monkeypatch.setattr(environment.tempfile, "gettempdir", lambda folder=folder: folder)
-        assert environment.short_folder(17) == (folder if short else "/tmp")
+        monkeypatch.setattr(launchers.tempfile, "gettempdir", lambda folder=folder: folder)
+        assert short_folder(17) == (folder if short else "/tmp")
 
 
 def test_several_nodes_are_started_by_the_launcher_of_their_cluster(tmp_path):
     for device in ("cpu", "gpu"):
-        words = environment.rlvr_launcher(Machine(device=device, nodes=3, gpus_per_node=2), tmp_path)
-        assert words[1:3] == ["-m", "medrlvr.training.ray_cluster"]
+        words = rlvr_launcher(Machine(device=device, nodes=3, gpus_per_node=2), tmp_path)
+        assert words[1:3] == ["-m", "medrlvr.training.cluster.launcher"]
         assert words[3:] == [
             *("--nodes=3", "--gpus=2", f"--logs={tmp_path}", "--", sys.executable, "-m", "openrlhf.cli.train_ppo_ray")
         ]
@@ -587,20 +599,20 @@ def test_several_nodes_are_started_by_the_launcher_of_their_cluster(tmp_path):
 
 def test_several_nodes_need_slurm(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    environment.check_nodes(Machine())
+    check_nodes(Machine())
     with pytest.raises(UserError, match=r"machine.nodes is 2: .*snakemake --profile slurm"):
-        environment.check_nodes(Machine(nodes=2))
+        check_nodes(Machine(nodes=2))
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    environment.check_nodes(Machine(nodes=2))
+    check_nodes(Machine(nodes=2))
 
 
 def test_flash_attn_is_had_where_it_is_asked_for(monkeypatch):
-    assert "padded" in environment.check_attention(Machine())
+    assert "padded" in check_attention(Machine())
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="the package flash-attn is not installed"):
-        environment.check_attention(Machine(flash_attention=True))
+        check_attention(Machine(flash_attention=True))
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
-    assert "packed" in environment.check_attention(Machine(flash_attention=True))
+    assert "packed" in check_attention(Machine(flash_attention=True))
 
 
 @pytest.mark.parametrize(
@@ -618,16 +630,16 @@ def test_partitions_are_asked_for_before_jobs_are(tmp_path, monkeypatch, sinfo, 
         (tmp_path / "sinfo").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     if message is None:
-        environment.check_partitions({"gpu", "cpu"})
+        check_partitions({"gpu", "cpu"})
     else:
         with pytest.raises(UserError, match=message):
-            environment.check_partitions({"gpu", "cpu"})
+            check_partitions({"gpu", "cpu"})
 
 
 def test_the_written_command_does_what_it_says(tmp_path):
     script = tmp_path / "command.sh"
     code = "import os, sys; print(os.environ['MARK'], sys.argv[1:])"
-    launch.write_command(script, [sys.executable, "-c", code, "--a", "b c", "--d", "$e"], {"MARK": "it's"})
+    write_command(script, [sys.executable, "-c", code, "--a", "b c", "--d", "$e"], {"MARK": "it's"})
     assert "\n    --a 'b c' \\\n" in script.read_text()
     done = subprocess.run(["sh", str(script)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "it's ['--a', 'b c', '--d', '$e']"
@@ -654,7 +666,7 @@ def alive(pid: int) -> bool:
 def run(code: str, **options: object) -> list[str]:
     """Run a program under `launch.run` and return its lines."""
     lines: list[str] = []
-    launch.run([sys.executable, "-c", code], {"PYTHONUNBUFFERED": "1"}, lines.append, **options)
+    run_process([sys.executable, "-c", code], {"PYTHONUNBUFFERED": "1"}, lines.append, **options)
     return lines
 
 
@@ -663,10 +675,10 @@ def test_nothing_is_left_running_however_it_ends(end, error):
     lines: list[str] = []
     command = [sys.executable, "-c", STUBBORN + end]
     if error is None:
-        launch.run(command, {}, lines.append)
+        run_process(command, {}, lines.append)
     else:
         with pytest.raises(UserError, match=error):
-            launch.run(command, {}, lines.append)
+            run_process(command, {}, lines.append)
     assert not alive(int(lines[0].split()[1]))
 
 
@@ -680,7 +692,7 @@ def test_processes_that_it_did_not_start_are_left_alone():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_everything_with_a_message(number, monkeypatch):
-    monkeypatch.setattr(launch, "_GRACE", 0.5)
+    monkeypatch.setattr(processes, "_GRACE", 0.5)
     lines: list[str] = []
 
     def each_line(line: str) -> None:
@@ -688,7 +700,7 @@ def test_a_signal_ends_everything_with_a_message(number, monkeypatch):
         os.kill(os.getpid(), number)
 
     with pytest.raises(UserError, match=rf"stopped by {number.name}.*same command"):
-        launch.run([sys.executable, "-c", STUBBORN + "time.sleep(600)"], {}, each_line)
+        run_process([sys.executable, "-c", STUBBORN + "time.sleep(600)"], {}, each_line)
     assert not alive(int(lines[0].split()[1]))
 
 
@@ -705,7 +717,9 @@ def test_a_command_ends_its_own_children_where_it_is_let(tmp_path):
     for alone, told in ((0.0, True), (5.0, False)):
         note.unlink(missing_ok=True)
         with pytest.raises(UserError, match="stopped by SIGTERM"):
-            launch.run([sys.executable, "-c", code], {}, lambda line: os.kill(os.getpid(), signal.SIGTERM), alone=alone)
+            run_process(
+                [sys.executable, "-c", code], {}, lambda line: os.kill(os.getpid(), signal.SIGTERM), alone=alone
+            )
         assert note.exists() is told
 
 
@@ -751,25 +765,25 @@ def test_a_fault_in_what_watches_ends_the_run():
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        launch.run([sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"], {}, each_line)
+        run_process([sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"], {}, each_line)
 
 
 @pytest.mark.parametrize(("rows", "step", "filled"), [(5, 4, "abcdeabc"), (4, 4, "abcd"), (1, 3, "aaa")])
 def test_the_first_rows_fill_the_last_step(rows, step, filled):
-    assert "".join(preparation.fill_steps("abcde"[:rows], step)) == filled
+    assert "".join(fill_steps("abcde"[:rows], step)) == filled
 
 
 def test_tuning_memory_keeps_the_checkpoints_and_a_result_does_not():
     machine = Machine(device="cpu", gpus_per_node=2, vllm_engines=2)
-    layout = preparation.checkpoint_layout(machine)
-    assert layout == preparation.checkpoint_layout(machine.model_copy(update={"train_micro_batch": 1, "threads": 1}))
-    assert layout != preparation.checkpoint_layout(machine.model_copy(update={"zero_stage": 1}))
+    layout = checkpoint_layout(machine)
+    assert layout == checkpoint_layout(machine.model_copy(update={"train_micro_batch": 1, "threads": 1}))
+    assert layout != checkpoint_layout(machine.model_copy(update={"zero_stage": 1}))
 
 
 def test_when_the_watching_process_is_killed_its_child_ends_too(tmp_path):
     code = (
-        "import sys; from medrlvr import launch\n"
-        "launch.run([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'], {},"
+        "import sys; from medrlvr.runtime.processes import run_process\n"
+        "run_process([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'], {},"
         " lambda line: print(line, flush=True))"
     )
     root = str(Path(__file__).parents[1] / "src")

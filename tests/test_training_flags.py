@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from medrlvr.config import Machine, RlvrArm, SftArm
+from medrlvr.config.arms import RlvrArm, SftArm
+from medrlvr.config.machine import Machine
 from medrlvr.training.openrlhf import HOOK, Paths, rlvr_arguments, sft_arguments
 
 PATHS = Paths(Path("/m/base"), Path("/d/rows.jsonl"), Path("/s/model"), Path("/s/checkpoints"), Path("/s/metrics"))

@@ -14,12 +14,13 @@ import psutil
 import pytest
 import yaml
 
-from medrlvr.config import Machine, RlvrArm
-from medrlvr.files import read_parquet
-from medrlvr.grading import grade
-from medrlvr.hacking import facts_of
+from medrlvr.config.arms import RlvrArm
+from medrlvr.config.machine import Machine
+from medrlvr.dynamics.hack_monitor import response_features
+from medrlvr.grading.grader import grade
+from medrlvr.runtime.files import read_parquet
 from medrlvr.training.disk import disk_needed, weights_in
-from medrlvr.training.metrics import read_events
+from medrlvr.training.trainer_metrics import read_events
 
 pytestmark = pytest.mark.slow
 extended = pytest.mark.extended
@@ -30,10 +31,11 @@ TEXT = "A conversation, in <think> </think><answer> </answer> tags.\nUser: numbe
 RUN = """
 import json, sys
 from pathlib import Path
-from medrlvr.config import Machine, RlvrArm, SftArm
-from medrlvr.errors import UserError
-from medrlvr.training.rlvr import train_rlvr
-from medrlvr.training.sft import train_sft
+from medrlvr.config.arms import RlvrArm, SftArm
+from medrlvr.config.machine import Machine
+from medrlvr.runtime.errors import UserError
+from medrlvr.training.rlvr import RlvrRun, train_rlvr
+from medrlvr.training.sft import SftRun, train_sft
 
 kind, folder, overrides = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 machine = Machine(device="cpu", gpus_per_node=1, zero_stage=2, vllm_engines=1, vllm_sleep=False,
@@ -43,18 +45,21 @@ try:
     if kind == "sft":
         arm = SftArm(**{"trainer": "sft", "epochs": 2, "batch_size": 8, "max_tokens": 64}
                      | overrides)
-        train_sft(arm, 1e-3, machine, 1, stage="sft, learning rate 0.001, seed 1", base=folder / "base",
-                  prompts=folder / "sft.jsonl", model=folder / "sft",
-                  metrics_table=folder / "sft.parquet", events=folder / "events/sft", state=folder / "state", say=say)
+        run = SftRun(arm=arm, learning_rate=1e-3, machine=machine, seed=1,
+                     display_name="sft, learning rate 0.001, seed 1", base=folder / "base",
+                     prompts=folder / "sft.jsonl", model=folder / "sft",
+                     metrics_table=folder / "sft.parquet", events=folder / "events/sft", state=folder / "state")
+        train_sft(run, say)
     else:
         arm = RlvrArm(**{"trainer": "rlvr", "reward": "paper", "episodes": 2, "prompts_per_update": 2,
                          "samples_per_prompt": 2, "train_batch_size": 4,
                          "actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3,
                          "prompt_max_tokens": 64, "response_max_tokens": 8, "save_every": 3} | overrides)
-        train_rlvr(arm, machine, 1, name="test-rlvr-seed1", stage="rlvr, seed 1", base=folder / "base",
-                   prompts=folder / "rlvr.jsonl", models=folder / "rlvr", rollouts_table=folder / "rollouts.parquet",
-                   metrics_table=folder / "trainer.parquet", events=folder / "events/rlvr",
-                   node_logs=folder / "nodes", state=folder / "state", say=say)
+        run = RlvrRun(arm=arm, machine=machine, seed=1, name="test-rlvr-seed1", display_name="rlvr, seed 1",
+                      base=folder / "base", prompts=folder / "rlvr.jsonl", models=folder / "rlvr",
+                      rollouts_table=folder / "rollouts.parquet", metrics_table=folder / "trainer.parquet",
+                      events=folder / "events/rlvr", node_logs=folder / "nodes", state=folder / "state")
+        train_rlvr(run, say)
 except UserError as error:
     sys.exit(f"UserError: {error}")
 """
@@ -212,7 +217,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert metrics.set_index("update")["rollout/reward_mean"].tolist() == pytest.approx(means.tolist())
     assert metrics["reward_paper"].tolist() == pytest.approx(means.tolist())
     assert (metrics["entropy_loss"] > 0).all(), "the policy's entropy, logged and no part of the loss"
-    assert set(facts_of("", grade("", ["x", "y"], 0), 0)) <= set(metrics), "what the hack meter reads"
+    assert set(response_features("", grade("", ["x", "y"], 0), 0)) <= set(metrics), "what the hack meter reads"
     # Both attempts' files, in one folder.
     assert len(list((folder / "events/rlvr").iterdir())) == 2
     events = read_events(folder / "events/rlvr")

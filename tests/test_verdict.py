@@ -7,8 +7,8 @@ import pytest
 from evaluated import PAPER
 from test_compare import design
 
-from medrlvr.evaluation.compare import Design
-from medrlvr.evaluation.verdict import above, better, equivalent, judge, reasoned, verified
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.evaluation.claims import above, assess_claims, better, equivalent, reasoned, verified
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def verdicts(found: list[dict]) -> dict[str, str]:
 
 
 def test_claims_by_hand() -> None:
-    found = judge(PAIRS, scores(), PAPER, design())
+    found = assess_claims(PAIRS, scores(), PAPER, design())
     assert verdicts(found) == {
         "RLVR is as good as SFT in distribution": "seen",  # by the interval of 90 %
         "RLVR is better than its base model": "seen",
@@ -107,12 +107,12 @@ def test_claims_by_hand() -> None:
 
 
 def test_without_sft_the_other_claims_stand() -> None:
-    alone = Design(**{**asdict(design()), "sft": None})
-    found = verdicts(judge(PAIRS, scores(), PAPER, alone))
-    assert set(found) == set(verdicts(judge(PAIRS, scores(), PAPER, design()))) - {
+    alone = ComparisonDesign(**{**asdict(design()), "sft": None})
+    found = verdicts(assess_claims(PAIRS, scores(), PAPER, alone))
+    assert set(found) == set(verdicts(assess_claims(PAIRS, scores(), PAPER, design()))) - {
         "RLVR is as good as SFT in distribution"
     }
-    assert judge(PAIRS, scores(), PAPER, Design(**{**asdict(design()), "rlvr": None})) == []
+    assert assess_claims(PAIRS, scores(), PAPER, ComparisonDesign(**{**asdict(design()), "rlvr": None})) == []
 
 
 def test_a_share_stays_a_share() -> None:
@@ -121,28 +121,28 @@ def test_a_share_stays_a_share() -> None:
         f"rlvr/seed{seed}": table.assign(valid_format=[row >= bad for row in range(300)])
         for seed, bad in ((1, 0), (2, 1), (3, 9))
     }
-    found = judge([], three, PAPER, design(3))[0]
+    found = assess_claims([], three, PAPER, design(3))[0]
     assert 0.9 < found["low"] < found["value"] < found["high"] == 1.0
 
 
 def test_out_of_distribution_the_claim_is_a_gain() -> None:
-    out = Design(**{**asdict(design()), "distributions": {"toy": "out"}})
-    found = judge([pair("rlvr", "sft", "direct", 0.01, 0.06)], scores(), PAPER, out)
+    out = ComparisonDesign(**{**asdict(design()), "distributions": {"toy": "out"}})
+    found = assess_claims([pair("rlvr", "sft", "direct", 0.01, 0.06)], scores(), PAPER, out)
     assert verdicts(found)["RLVR is better than SFT out of distribution"] == "seen"
     expected = 1.96 * (0.0175**2 + 0.0163**2) ** 0.5
     assert found[0]["paper"]["low"] == pytest.approx(0.0841 - expected)
 
 
 def test_the_papers_own_experiment_must_meet_the_papers_figure() -> None:
-    own = Design(**{**asdict(design()), "papers": True})
-    found = verdicts(judge(PAIRS, scores(), PAPER, own))
+    own = ComparisonDesign(**{**asdict(design()), "papers": True})
+    found = verdicts(assess_claims(PAIRS, scores(), PAPER, own))
     assert found["RLVR is better than its base model"] == "agrees"
     larger = [pair("rlvr", "base", "cot", 0.25, 0.3)]
-    assert verdicts(judge(larger, scores(), PAPER, own))["RLVR is better than its base model"] == "differs"
+    assert verdicts(assess_claims(larger, scores(), PAPER, own))["RLVR is better than its base model"] == "differs"
 
 
 def test_behaviour_that_is_not_the_papers() -> None:
-    found = verdicts(judge([], scores(answer_named_at=0.0, response="Wait, no."), PAPER, design()))
+    found = verdicts(assess_claims([], scores(answer_named_at=0.0, response="Wait, no."), PAPER, design()))
     assert found == {
         "RLVR reasons, without having been shown how": "not seen",
         "RLVR does not verify itself": "not seen",
@@ -151,10 +151,10 @@ def test_behaviour_that_is_not_the_papers() -> None:
 
 @pytest.mark.parametrize("change", [{"claims": False}, {"papers": True, "claims": False}])
 def test_an_experiment_without_claims_tells_nothing(change: dict) -> None:
-    found = judge(PAIRS, scores(), PAPER, Design(**{**asdict(design()), **change}))
+    found = assess_claims(PAIRS, scores(), PAPER, ComparisonDesign(**{**asdict(design()), **change}))
     assert set(verdicts(found).values()) == {"cannot tell"}
 
 
 def test_too_few_questions_tell_nothing() -> None:
     few = [{**record, "n": 99} for record in PAIRS]
-    assert set(verdicts(judge(few, scores(99), PAPER, design())).values()) == {"cannot tell"}
+    assert set(verdicts(assess_claims(few, scores(99), PAPER, design())).values()) == {"cannot tell"}

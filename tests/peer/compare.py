@@ -17,14 +17,14 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from medrlvr import environment
-from medrlvr.config import Machine
-from medrlvr.errors import UserError
-from medrlvr.evaluation.generate import command
-from medrlvr.files import read_parquet, write_text
-from medrlvr.grading import Rule, grade
-from medrlvr.prompts import LETTERS, letter_behind
+from medrlvr.config.machine import Machine
+from medrlvr.evaluation.vllm_worker import worker_command
+from medrlvr.grading.grader import Rule, grade
+from medrlvr.grading.letters import LETTERS, letter_continuation
 from medrlvr.report.readme import splice
+from medrlvr.runtime.environment import process_environment
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet, write_text
 
 MACHINE = Machine(device="cpu", gpus_per_node=1, vllm_engines=1, threads=1)
 """One thread for each of the two."""
@@ -58,7 +58,7 @@ def documents(asked: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """What the harness is given: every prompt as it stands, and the letters as they follow it."""
     given: dict[str, list[dict[str, Any]]] = {"constrained": [], "generated": []}
     for row in asked.to_dict("records"):
-        choices = [letter_behind(row["prompt"], index) for index in range(row["options"])]
+        choices = [letter_continuation(row["prompt"], index) for index in range(row["options"])]
         if row["answer"] == "constrained":
             given["constrained"].append({"prompt": row["prompt"], "choices": choices, "gold": int(row["gold"])})
         else:
@@ -82,10 +82,14 @@ def ours(asked: pd.DataFrame, model: Path, engine: list[str], folder: Path) -> t
     """Return our answers to the same, asked anew, and the seconds they took with the engine's start."""
     asked.to_parquet(folder / "asked.parquet")
     answers = folder / "answers"
-    words = command(folder / "asked.parquet", [model], [answers], engine)
+    words = worker_command(folder / "asked.parquet", [model], [answers], engine)
     started = time.monotonic()
     done = subprocess.run(
-        words, env=environment.variables(MACHINE, folder), capture_output=True, text=True, check=False
+        words,
+        env=process_environment(MACHINE.device, MACHINE.threads, folder),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     seconds = time.monotonic() - started
     if done.returncode:

@@ -16,21 +16,19 @@ OUTPUTS:
 rule make_miniature:
     """The embedded world's questions; nothing is downloaded."""
     input:
-        facts="src/medrlvr/miniature/facts.tsv",
+        facts="src/medrlvr/data/miniature/facts.tsv",
     output:
         train=f"{RESULTS}/data/raw/miniature/train.jsonl",
         dev=f"{RESULTS}/data/raw/miniature/dev.jsonl",
         test=f"{RESULTS}/data/raw/miniature/test.jsonl",
         ood_test=f"{RESULTS}/data/raw/miniature_ood/test.jsonl",
     log:
-        f"{RESULTS}/logs/data/make_miniature.log",
+        log_of("data/make_miniature"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/make_miniature.tsv"
+        benchmark_of("data/make_miniature")
     params:
         sizes={name: getattr(EXPERIMENT.miniature, name) for name in ("train", "dev", "test", "ood_test")},
         seed=EXPERIMENT.miniature.seed,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Make the questions of the miniature world"
     script:
@@ -44,17 +42,15 @@ rule fetch_dataset:
     output:
         f"{RESULTS}/data/raw/{{dataset}}/{{split}}.{{suffix}}",
     log:
-        f"{RESULTS}/logs/data/raw/{{dataset}}/{{split}}.{{suffix}}.log",
+        log_of("data/raw/{dataset}/{split}.{suffix}"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/raw/{{dataset}}/{{split}}.{{suffix}}.tsv"
+        benchmark_of("data/raw/{dataset}/{split}.{suffix}")
     wildcard_constraints:
         dataset="(?!miniature)[a-z0-9_]+",
         split="[a-z0-9_]+",
         suffix="jsonl|json|csv|parquet",
     params:
         name="{dataset}/{split}",
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Fetch {params.name}"
     script:
@@ -70,17 +66,15 @@ rule normalise_questions:
         questions=f"{RESULTS}/data/questions/{{dataset}}/{{split}}.parquet",
         rejected=f"{RESULTS}/data/questions/{{dataset}}/{{split}}.rejected.parquet",
     log:
-        f"{RESULTS}/logs/data/questions/{{dataset}}/{{split}}.log",
+        log_of("data/questions/{dataset}/{split}"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/questions/{{dataset}}/{{split}}.tsv"
+        benchmark_of("data/questions/{dataset}/{split}")
     wildcard_constraints:
         dataset="[a-z0-9_]+",
         split="[a-z0-9_]+",
     params:
         name="{dataset}/{split}",
         none_of_the_above=list(EXPERIMENT.data.none_of_the_above),
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Normalise {params.name}"
     script:
@@ -95,13 +89,11 @@ rule find_duplicates:
         pairs=f"{RESULTS}/data/duplicates.parquet",
         clusters=f"{RESULTS}/data/clusters.parquet",
     log:
-        f"{RESULTS}/logs/data/find_duplicates.log",
+        log_of("data/find_duplicates"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/find_duplicates.tsv"
+        benchmark_of("data/find_duplicates")
     params:
         near_similarity=EXPERIMENT.contamination.near_similarity,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Find duplicates"
     script:
@@ -115,15 +107,13 @@ rule find_runs:
     output:
         f"{RESULTS}/data/runs.parquet",
     log:
-        f"{RESULTS}/logs/data/find_runs.log",
+        log_of("data/find_runs"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/find_runs.tsv"
+        benchmark_of("data/find_runs")
     params:
         train=EXPERIMENT.data.train,
         characters=EXPERIMENT.contamination.characters,
         words=EXPERIMENT.contamination.words,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Find what training questions share with held-out ones"
     script:
@@ -142,17 +132,15 @@ rule split_questions:
         train=f"{RESULTS}/data/train.parquet",
         contamination=f"{RESULTS}/data/contamination.parquet",
     log:
-        f"{RESULTS}/logs/data/split_questions.log",
+        log_of("data/split_questions"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/split_questions.tsv"
+        benchmark_of("data/split_questions")
     params:
         train=EXPERIMENT.data.train,
         rules=list(EXPERIMENT.contamination.removing),
         names=list(HELD_OUT),
-        rows=ROWS,
+        rows=LAYOUT.sample_sizes,
         seed=EXPERIMENT.data.seed,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Settle the training questions and the benchmarks"
     script:
@@ -166,16 +154,14 @@ rule vary_benchmark:
     output:
         f"{RESULTS}/data/benchmarks/{{benchmark}}_{{control}}.parquet",
     log:
-        f"{RESULTS}/logs/data/benchmarks/{{benchmark}}_{{control}}.log",
+        log_of("data/benchmarks/{benchmark}_{control}"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/benchmarks/{{benchmark}}_{{control}}.tsv"
+        benchmark_of("data/benchmarks/{benchmark}_{control}")
     wildcard_constraints:
         benchmark="|".join(BENCHMARKS),
-        control="|".join(get_args(configuration.Control)),
+        control="|".join(get_args(Control)),
     params:
         seed=EXPERIMENT.evaluation.seed,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Ask {wildcards.benchmark} as a control: {wildcards.control}"
     script:
@@ -196,15 +182,13 @@ rule write_data_card:
     output:
         report(f"{RESULTS}/data/data_card.json", caption="../report/captions/data_card.rst", category="Data"),
     log:
-        f"{RESULTS}/logs/data/write_data_card.log",
+        log_of("data/write_data_card"),
     benchmark:
-        f"{RESULTS}/benchmarks/data/write_data_card.tsv"
+        benchmark_of("data/write_data_card")
     params:
         sets=SETS,
         used=["train", *HELD_OUT],
         contamination=EXPERIMENT.contamination.model_dump(mode="json"),
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Write the data card"
     script:

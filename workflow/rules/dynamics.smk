@@ -18,13 +18,11 @@ rule label_stages:
     output:
         f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/responses.parquet",
     log:
-        f"{RESULTS}/logs/dynamics/{{arm}}/seed{{seed}}/label_stages.log",
+        log_of("dynamics/{arm}/seed{seed}/label_stages"),
     benchmark:
-        f"{RESULTS}/benchmarks/dynamics/{{arm}}/seed{{seed}}/label_stages.tsv"
+        benchmark_of("dynamics/{arm}/seed{seed}/label_stages")
     params:
         definitions=STAGES,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Label the responses of {wildcards.arm}, seed {wildcards.seed}"
     script:
@@ -46,14 +44,12 @@ rule tabulate_dynamics:
             category="Training dynamics",
         ),
     log:
-        f"{RESULTS}/logs/dynamics/{{arm}}/seed{{seed}}/tabulate_dynamics.log",
+        log_of("dynamics/{arm}/seed{seed}/tabulate_dynamics"),
     benchmark:
-        f"{RESULTS}/benchmarks/dynamics/{{arm}}/seed{{seed}}/tabulate_dynamics.tsv"
+        benchmark_of("dynamics/{arm}/seed{seed}/tabulate_dynamics")
     params:
         definitions=STAGES,
         again=again(f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/stages.json"),
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Tabulate the dynamics of {wildcards.arm}, seed {wildcards.seed}"
     script:

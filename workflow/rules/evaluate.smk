@@ -33,22 +33,22 @@ rule generate_answers:
         command=f"{RESULTS}/eval/{{model}}/command.sh",
         generation=f"{RESULTS}/eval/{{model}}/generation.json",
     log:
-        f"{RESULTS}/logs/eval/{{model}}/generate_answers.log",
+        log_of("eval/{model}/generate_answers"),
     benchmark:
-        f"{RESULTS}/benchmarks/eval/{{model}}/generate_answers.tsv"
+        benchmark_of("eval/{model}/generate_answers")
     wildcard_constraints:
         # RLVR's models are generate_selected's.
-        model="|".join(model for model in MODELS if model.split("/")[0].removesuffix(CHOSEN) not in RLVR_ARMS),
-    threads: ASKING_CORES
+        model="|".join(
+            model for model in MODELS if model.split("/")[0].removesuffix(DEV_SUFFIX) not in LAYOUT.rlvr_arms
+        ),
+    threads: MACHINE.engine_cores
     resources:
-        gres=gres(1),
+        gres=MACHINE.gres(1),
     params:
         **ASKING,
         sets=lambda wildcards: EXPERIMENT.sets_of(wildcards.model),
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(wildcards.model)),
         stage="{model}",
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Ask {wildcards.model} every benchmark question"
     script:
@@ -58,19 +58,19 @@ rule generate_answers:
 use rule generate_answers as generate_selected with:
     # The last checkpoint and the one selected on development are evaluated alike: one engine answers for both.
     input:
-        models=[f"{RESULTS}/models/{{arm}}{kind}/seed{{seed}}" for kind in ("", CHOSEN)],
+        models=[f"{RESULTS}/models/{{arm}}{kind}/seed{{seed}}" for kind in ("", DEV_SUFFIX)],
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
     output:
-        answers=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/answers.parquet" for kind in ("", CHOSEN)],
-        asked=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/asked.parquet" for kind in ("", CHOSEN)],
-        command=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/command.sh" for kind in ("", CHOSEN)],
-        generation=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/generation.json" for kind in ("", CHOSEN)],
+        answers=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/answers.parquet" for kind in ("", DEV_SUFFIX)],
+        asked=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/asked.parquet" for kind in ("", DEV_SUFFIX)],
+        command=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/command.sh" for kind in ("", DEV_SUFFIX)],
+        generation=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/generation.json" for kind in ("", DEV_SUFFIX)],
     log:
-        f"{RESULTS}/logs/eval/{{arm}}/seed{{seed}}/generate_selected.log",
+        log_of("eval/{arm}/seed{seed}/generate_selected"),
     benchmark:
-        f"{RESULTS}/benchmarks/eval/{{arm}}/seed{{seed}}/generate_selected.tsv"
+        benchmark_of("eval/{arm}/seed{seed}/generate_selected")
     wildcard_constraints:
-        arm="|".join(RLVR_ARMS),
+        arm=RLVR_ARM,
     params:
         **ASKING,
         sets=lambda wildcards: EXPERIMENT.sets_of(f"{wildcards.arm}/seed{wildcards.seed}"),
@@ -90,9 +90,9 @@ use rule generate_answers as generate_development with:
         command=f"{RESULTS}/development/{{arm}}/seed{{seed}}/command.sh",
         generation=f"{RESULTS}/development/{{arm}}/seed{{seed}}/generation.json",
     log:
-        f"{RESULTS}/logs/development/{{arm}}/seed{{seed}}.log",
+        log_of("development/{arm}/seed{seed}"),
     benchmark:
-        f"{RESULTS}/benchmarks/development/{{arm}}/seed{{seed}}.tsv"
+        benchmark_of("development/{arm}/seed{seed}")
     params:
         **ASKING,
         sets=lambda wildcards: {"development": ARMS[wildcards.arm].modes[:1]},
@@ -116,11 +116,11 @@ use rule generate_development as generate_curve with:
         command=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/command.sh",
         generation=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/generation.json",
     log:
-        f"{RESULTS}/logs/curve/{{arm}}/seed{{seed}}/generate_curve.log",
+        log_of("curve/{arm}/seed{seed}/generate_curve"),
     benchmark:
-        f"{RESULTS}/benchmarks/curve/{{arm}}/seed{{seed}}/generate_curve.tsv"
+        benchmark_of("curve/{arm}/seed{seed}/generate_curve")
     wildcard_constraints:
-        arm="|".join(RLVR_ARMS),
+        arm=RLVR_ARM,
     params:
         **ASKING,
         sets=lambda wildcards: dict.fromkeys(HELD_OUT, ARMS[wildcards.arm].modes[:1]),
@@ -138,15 +138,13 @@ rule score_curve:
     output:
         f"{RESULTS}/curve/{{arm}}/seed{{seed}}/accuracy.parquet",
     log:
-        f"{RESULTS}/logs/curve/{{arm}}/seed{{seed}}/score_curve.log",
+        log_of("curve/{arm}/seed{seed}/score_curve"),
     benchmark:
-        f"{RESULTS}/benchmarks/curve/{{arm}}/seed{{seed}}/score_curve.tsv"
+        benchmark_of("curve/{arm}/seed{seed}/score_curve")
     params:
         grader=GRADER,
         benchmarks=list(HELD_OUT),
         form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Score the checkpoints of {wildcards.arm}, seed {wildcards.seed}"
     script:
@@ -165,9 +163,9 @@ rule score_answers:
         scores=f"{RESULTS}/eval/{{model}}/scores.parquet",
         metrics=f"{RESULTS}/eval/{{model}}/metrics.json",
     log:
-        f"{RESULTS}/logs/eval/{{model}}/score_answers.log",
+        log_of("eval/{model}/score_answers"),
     benchmark:
-        f"{RESULTS}/benchmarks/eval/{{model}}/score_answers.tsv"
+        benchmark_of("eval/{model}/score_answers")
     params:
         grader=GRADER,
         benchmarks=list(ASKED),
@@ -175,8 +173,6 @@ rule score_answers:
         again=again(f"{RESULTS}/eval/{{model}}/metrics.json"),
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Score {wildcards.model}"
     script:
@@ -203,17 +199,15 @@ rule compare_models:
         arms=f"{RESULTS}/compare/arms.csv",
         decomposition=f"{RESULTS}/compare/decomposition.csv",
     log:
-        f"{RESULTS}/logs/compare/compare_models.log",
+        log_of("compare/compare_models"),
     benchmark:
-        f"{RESULTS}/benchmarks/compare/compare_models.tsv"
+        benchmark_of("compare/compare_models")
     params:
         models=MODELS,
-        design=EXPERIMENT.design(),
+        design=DESIGN,
         again=again(f"{RESULTS}/compare/comparisons.json"),
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Compare the models"
     script:

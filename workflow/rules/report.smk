@@ -8,12 +8,12 @@ OUTPUTS:
 """
 
 # Arms are held side by side where there are several.
-PANELS = ["training", "hacking", *(["ablations"] if RLVR_ARMS[1:] else [])]
+PANELS = ["training", "hacking", *(["ablations"] if len(LAYOUT.rlvr_arms) > 1 else [])]
 FIGURES = ["accuracy", "dynamics", *PANELS]
 TITLES = EXPERIMENT.titles()
-TEMPLATE_FILES = sorted(map(str, Path("workflow/report").glob("*.*")))
+TEMPLATE_FILES = sorted(map(str, Path("src/medrlvr/report/templates").glob("*.*")))
 # The models that the paper's question is about, first seeds: the page shows their answers beside each other.
-SIDE_BY_SIDE = [model for model in MODELS if model == "base" or model in FIRST_SEEDS]
+SIDE_BY_SIDE = [model for model in MODELS if model == "base" or model in LAYOUT.paper_models]
 
 
 rule draw_figures:
@@ -36,18 +36,16 @@ rule draw_figures:
         **{f"{name}_pdf": f"{RESULTS}/figures/{name}.pdf" for name in FIGURES},
         **{f"{name}_csv": f"{RESULTS}/figures/{name}.csv" for name in FIGURES},
     log:
-        f"{RESULTS}/logs/figures/draw_figures.log",
+        log_of("figures/draw_figures"),
     benchmark:
-        f"{RESULTS}/benchmarks/figures/draw_figures.tsv"
+        benchmark_of("figures/draw_figures")
     params:
         models=MODELS,
         runs=RLVR_RUNS,
         panels=PANELS,
         titles=TITLES,
         title=EXPERIMENT.title,
-        design=EXPERIMENT.design(),
-    conda:
-        "../../envs/conda.yaml"
+        design=DESIGN,
     message:
         "Draw the figures"
     script:
@@ -75,28 +73,29 @@ rule render_report:
         ],
         data_card=f"{RESULTS}/data/data_card.json",
         base=f"{RESULTS}/base.json",
-        selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=RUNS),
+        selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=LAYOUT.trained),
         figures=[f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")],
     output:
         page=report(f"{RESULTS}/report.html", caption="../report/captions/page.rst", category="Results"),
         config=f"{RESULTS}/config.yaml",
     log:
-        f"{RESULTS}/logs/report/render_report.log",
+        log_of("report/render_report"),
     benchmark:
-        f"{RESULTS}/benchmarks/report/render_report.tsv"
+        benchmark_of("report/render_report")
     params:
         models=MODELS,
         runs=RLVR_RUNS,
         shown=SIDE_BY_SIDE,
         questions=["train", *BENCHMARKS],
-        trained=RUNS,
+        trained=LAYOUT.trained,
         titles=TITLES,
-        design=EXPERIMENT.design(),
+        design=DESIGN,
         experiment=EXPERIMENT.model_dump(mode="json", exclude={"machine"}),
         records=lambda wildcards: [made_by(record) for record in RECORDS],
-        gpus={"training_gpus": TRAINING_GPUS, "asking_gpus": int(ON_GPU)},
-    conda:
-        "../../envs/conda.yaml"
+        gpus={
+            "training_gpus": {name: MACHINE.training_gpus(arm) for name, arm in ARMS.items()},
+            "asking_gpus": MACHINE.engine_gpus,
+        },
     message:
         "Render the page: {output.page}"
     script:

@@ -27,25 +27,23 @@ rule train_rlvr:
         trainer=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/trainer.parquet",
         tensorboard=directory(f"{RESULTS}/tensorboard/{{arm}}/seed{{seed}}"),
     log:
-        f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}.log",
+        log_of("checkpoints/{arm}/seed{seed}"),
     benchmark:
-        f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}.tsv"
+        benchmark_of("checkpoints/{arm}/seed{seed}")
     wildcard_constraints:
-        arm="|".join(RLVR_ARMS),
-    threads: TRAINING_CORES
+        arm=RLVR_ARM,
+    threads: MACHINE.training_cores
     resources:
         nodes=EXPERIMENT.machine.nodes,
         mem_mb=training_memory,
-        gres=gres(EXPERIMENT.machine.gpus_per_node),
+        gres=MACHINE.gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,
-        # Without comments and docstrings: what is rewarded, not how it is explained.
-        reward=lambda wildcards: fingerprint(rewards.source(ARMS[wildcards.arm].reward)),
+        # A fingerprint without comments and docstrings.
+        reward=lambda wildcards: terms_version(ARMS[wildcards.arm].reward),
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, seed {wildcards.seed}: reinforcement learning from verifiable rewards"
     # Training needs all cores: steps that need one run next to each other before or after it.
@@ -63,20 +61,18 @@ rule select_rlvr:
         base=f"{RESULTS}/base.json",
     output:
         last=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
-        chosen=directory(f"{RESULTS}/models/{{arm}}{CHOSEN}/seed{{seed}}"),
+        chosen=directory(f"{RESULTS}/models/{{arm}}{DEV_SUFFIX}/seed{{seed}}"),
         selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",
     log:
-        f"{RESULTS}/logs/models/{{arm}}/seed{{seed}}.log",
+        log_of("models/{arm}/seed{seed}"),
     benchmark:
-        f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
+        benchmark_of("models/{arm}/seed{seed}")
     wildcard_constraints:
-        arm="|".join(RLVR_ARMS),
+        arm=RLVR_ARM,
     params:
         grader=GRADER,
         form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
     priority: 3
@@ -96,15 +92,13 @@ rule drop_checkpoints:
     output:
         f"{RESULTS}/curve/{{arm}}/seed{{seed}}/dropped.json",
     log:
-        f"{RESULTS}/logs/curve/{{arm}}/seed{{seed}}/drop_checkpoints.log",
+        log_of("curve/{arm}/seed{seed}/drop_checkpoints"),
     benchmark:
-        f"{RESULTS}/benchmarks/curve/{{arm}}/seed{{seed}}/drop_checkpoints.tsv"
+        benchmark_of("curve/{arm}/seed{seed}/drop_checkpoints")
     wildcard_constraints:
-        arm="|".join(RLVR_ARMS),
+        arm=RLVR_ARM,
     params:
         asked=[checkpoint.path for checkpoint in EXPERIMENT.checkpoints.values()],
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Drop the weights of {wildcards.arm}, seed {wildcards.seed}, that nobody took"
     priority: 3

@@ -20,24 +20,21 @@ rule train_sft:
         trainer=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/lr{{rate}}.parquet",
         tensorboard=directory(f"{RESULTS}/tensorboard/{{arm}}/seed{{seed}}/lr{{rate}}"),
     log:
-        f"{RESULTS}/logs/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.log",
+        log_of("checkpoints/{arm}/seed{seed}/lr{rate}"),
     benchmark:
-        f"{RESULTS}/benchmarks/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}.tsv"
+        benchmark_of("checkpoints/{arm}/seed{seed}/lr{rate}")
     wildcard_constraints:
-        # Where there is none, what matches nothing: no constraint would let these rules make an arm of RLVR.
-        arm="|".join(SFT_ARMS) or "(?!)",
+        arm=SFT_ARM,
         rate=r"[^/]+",
-    threads: TRAINING_CORES
+    threads: MACHINE.training_cores
     resources:
         mem_mb=training_memory,
-        gres=gres(EXPERIMENT.machine.gpus_per_node),
+        gres=MACHINE.gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,
         # The rest of the machine is no part of a result and is read by the script.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Train {wildcards.arm}, learning rate {wildcards.rate}, seed {wildcards.seed}: supervised fine-tuning"
     # Before RLVR: its answers can then be generated next to those of RLVR's checkpoints.
@@ -57,18 +54,15 @@ rule select_sft:
         model=directory(f"{RESULTS}/models/{{arm}}/seed{{seed}}"),
         selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",
     log:
-        f"{RESULTS}/logs/models/{{arm}}/seed{{seed}}.log",
+        log_of("models/{arm}/seed{seed}"),
     benchmark:
-        f"{RESULTS}/benchmarks/models/{{arm}}/seed{{seed}}.tsv"
+        benchmark_of("models/{arm}/seed{seed}")
     wildcard_constraints:
-        # Where there is none, what matches nothing: no constraint would let these rules make an arm of RLVR.
-        arm="|".join(SFT_ARMS) or "(?!)",
+        arm=SFT_ARM,
     params:
         grader=GRADER,
         form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
-    conda:
-        "../../envs/conda.yaml"
     message:
         "Choose the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"
     script:

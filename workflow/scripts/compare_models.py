@@ -5,20 +5,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.evaluation import compare
-from medrlvr.evaluation.provenance import provenance
-from medrlvr.evaluation.sanity import sanity_rows
-from medrlvr.evaluation.score import decide, strata
-from medrlvr.evaluation.verdict import judge
-from medrlvr.files import read_parquet, write_json, write_text
-from medrlvr.job import job
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.evaluation.baselines import trivial_baselines
+from medrlvr.evaluation.claims import assess_claims
+from medrlvr.evaluation.comparison.controls import compare_controls
+from medrlvr.evaluation.comparison.decomposition import decompose_gain
+from medrlvr.evaluation.comparison.pairs import compare_systems
+from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
+from medrlvr.evaluation.score import majority_vote
+from medrlvr.evaluation.strata import strata
+from medrlvr.runtime.files import read_parquet, write_json, write_text
+from medrlvr.runtime.provenance import provenance
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-        design = compare.Design(**params.design)
+        design = ComparisonDesign(**params.design)
         scores = {model: read_parquet(path) for model, path in zip(params.models, inputs.scores, strict=True)}
-        decisions = {model: decide(table) for model, table in scores.items()}
+        decisions = {model: majority_vote(table) for model, table in scores.items()}
         questions = {name: read_parquet(path) for name, path in zip(design.sets, inputs.questions, strict=True)}
         clusters = read_parquet(inputs.clusters)
         trained = read_parquet(inputs.train)["gold"].tolist()
@@ -27,20 +32,20 @@ if __name__ == "__main__":
         # Ten times the paper's resamples: an interval's ends are rarer than a standard deviation.
         resampling = (10 * params.resamples, params.seed)
         compared = {
-            "pairs": compare.compare_systems(decisions, clusters, design, *resampling),
-            "controls": compare.compare_controls(decisions, questions, clusters, design, *resampling),
-            "arms": compare.summarise_arms(decisions, design),
-            "decomposition": compare.decompose_gain(decisions, design),
+            "pairs": compare_systems(decisions, clusters, design, *resampling),
+            "controls": compare_controls(decisions, questions, clusters, design, *resampling),
+            "arms": summarise_arms(decisions, design),
+            "decomposition": decompose_gain(decisions, design),
         }
         for name, records in compared.items():
             write_text(output[name], pd.json_normalize(records).to_csv(index=False))
-        sanity = {name: sanity_rows(table, trained, divided[name]) for name, table in questions.items()}
-        claims = judge(compared["pairs"], scores, pd.read_csv(inputs.paper, keep_default_na=False), design)
+        sanity = {name: trivial_baselines(table, trained, divided[name]) for name, table in questions.items()}
+        claims = assess_claims(compared["pairs"], scores, pd.read_csv(inputs.paper, keep_default_na=False), design)
         metrics = {
             model: json.loads(Path(path).read_text(encoding="utf-8"))["records"]
             for model, path in zip(params.models, inputs.metrics, strict=True)
         }
-        write_text(output.table, compare.whole_table(metrics, sanity).to_csv(index=False))
+        write_text(output.table, metrics_table(metrics, sanity).to_csv(index=False))
         source = provenance(inputs, params.again)
         write_json(output.comparisons, compared | {"sanity": sanity, "provenance": source})
         write_json(output.verdict, {"claims": claims, "provenance": source})

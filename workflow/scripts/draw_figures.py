@@ -6,31 +6,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.files import read_parquet, write_text
-from medrlvr.job import job
-from medrlvr.report.figures import (
-    COLUMN,
-    PAGE,
-    accuracy_table,
-    bands_of,
-    curve_table,
-    draw_accuracy,
-    draw_curve,
-    draw_panels,
-    panels_table,
-    save,
-)
-from medrlvr.report.page import read_metrics
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
+from medrlvr.report.figures.curve import bands_of, curve_table, draw_curve
+from medrlvr.report.figures.panels import draw_panels, panels_table
+from medrlvr.report.figures.style import COLUMN, PAGE, save
+from medrlvr.report.metrics_table import read_metrics
+from medrlvr.runtime.files import read_parquet, write_text
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+        design = ComparisonDesign(**params.design)
         dynamics = pd.concat([read_parquet(path) for path in inputs.dynamics], ignore_index=True)
-        shown = dynamics[dynamics["arm"] == params.design["rlvr"]]
+        shown = dynamics[dynamics["arm"] == design.rlvr]
         stages = dict(zip(params.runs, inputs.stages, strict=True))
         curve = curve_table(
             shown,
-            bands_of({seed: stages[f"{params.design['rlvr']}/seed{seed}"] for seed in shown["seed"].unique()}),
+            bands_of({seed: stages[f"{design.rlvr}/seed{seed}"] for seed in shown["seed"].unique()}),
             pd.read_csv(inputs.figure2),
             pd.read_csv(inputs.papers_stages),
             {"development": "development", **params.titles},
@@ -38,7 +32,7 @@ if __name__ == "__main__":
         metrics = read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles)
         sanity = json.loads(Path(inputs.comparisons).read_text(encoding="utf-8"))["sanity"]
         figure3 = pd.read_csv(inputs.figure3, keep_default_na=False)
-        bars = accuracy_table(metrics, sanity, figure3, params.design)
+        bars = accuracy_table(metrics, sanity, figure3, design)
         tables = {name: panels_table(dynamics if name == "ablations" else shown, name) for name in params.panels}
         drawings = {
             "accuracy": (bars, partial(draw_accuracy, bars)),

@@ -3,19 +3,19 @@
 import json
 from pathlib import Path
 
-from medrlvr.evaluation.select import candidates
-from medrlvr.files import write_json
-from medrlvr.job import job
-from medrlvr.models import drop_weights
+from medrlvr.evaluation.selection import candidate_models
+from medrlvr.models.folder import delete_weights
+from medrlvr.runtime.files import write_json
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
-        models = candidates(snakemake.input.candidates)
+    with step_log(snakemake) as say:
+        models = candidate_models(snakemake.input.candidates)
         rows = json.loads(Path(snakemake.input.taken).read_text(encoding="utf-8"))
         taken = {row["candidate"] for row in rows if row["chosen"]} | {models[-1].name}
         asked = {Path(path).resolve() for path in snakemake.params.asked}
         left = [model for model in models if model.name not in taken and model.resolve() not in asked]
         for model in left:
-            drop_weights(model)
+            delete_weights(model)
         write_json(snakemake.output[0], [model.name for model in left])
         say(f"{snakemake.wildcards.arm}, seed {snakemake.wildcards.seed}: {', '.join(sorted(taken))} kept")

@@ -2,16 +2,16 @@
 
 import os
 
-from medrlvr.config import load
+from medrlvr.config.load import load_config
 from medrlvr.data.fetch import fetch
 from medrlvr.data.registry import find, load_registry
-from medrlvr.job import job
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as say:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         # No parameter of the rule: where a file came from does not matter, its hash does.
-        mirror = os.environ.get("MEDRLVR_MIRROR") or load(snakemake.config).data.mirror
+        mirror = os.environ.get("MEDRLVR_MIRROR") or load_config(snakemake.config).data.mirror
         commit = fetch(source, snakemake.output[0], mirror, say)
         if commit and source.status == "unverified":
             say(f"{source.name}: right at revision {commit} of {source.home}; datasets.tsv may call it verified there")

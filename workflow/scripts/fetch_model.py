@@ -1,13 +1,14 @@
 """Put the base model into the results, from wherever it comes."""
 
-from medrlvr.config import BaseModelSource, load
-from medrlvr.files import write_json
-from medrlvr.job import job
-from medrlvr.models import fetch_model
+from medrlvr.config.data import BaseModelSource
+from medrlvr.config.load import load_config
+from medrlvr.models.fetch import fetch_model
+from medrlvr.runtime.files import write_json
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
-        context_tokens = load(snakemake.config).base.context_tokens
+    with step_log(snakemake) as say:
+        context_tokens = load_config(snakemake.config).base.context_tokens
         source = BaseModelSource.model_validate({**snakemake.params.base, "context_tokens": context_tokens})
         origin = fetch_model(source, snakemake.output.model, snakemake.params.cache, say)
         write_json(snakemake.output.origin, {"name": source.name.partition("@")[0], "origin": origin})

@@ -4,11 +4,11 @@ import pandas as pd
 
 from medrlvr.data.contamination import RUN_SCHEMA, find_runs
 from medrlvr.data.questions import write_table
-from medrlvr.files import read_parquet
-from medrlvr.job import job
+from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         questions = pd.concat([read_parquet(path) for path in snakemake.input.questions], ignore_index=True)
         params = snakemake.params
         runs = find_runs(questions, params.train, params.characters, params.words)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from medrlvr.dynamics.table import label_responses
-from medrlvr.files import read_parquet, write_parquet
-from medrlvr.job import job
-from medrlvr.models import token_counts
+from medrlvr.dynamics.responses import label_responses
+from medrlvr.models.tokens import token_counts
+from medrlvr.runtime.files import read_parquet, write_parquet
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         rollouts = read_parquet(snakemake.input.rollouts)
         gold = read_parquet(snakemake.input.train).set_index("question_id")["gold"]
         tokens = token_counts(Path(snakemake.input.base), rollouts["response"].tolist())

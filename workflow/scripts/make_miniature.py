@@ -1,10 +1,10 @@
 """Write the miniature world's questions."""
 
-from medrlvr.files import write_json_lines
-from medrlvr.job import job
-from medrlvr.miniature.world import make_questions
+from medrlvr.data.miniature.world import make_questions
+from medrlvr.runtime.files import write_json_lines
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         for split, rows in make_questions(snakemake.params.sizes, snakemake.params.seed).items():
             write_json_lines(snakemake.output[split], rows)

@@ -2,10 +2,10 @@
 
 from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA, read_questions, write_table
 from medrlvr.data.registry import find, load_registry
-from medrlvr.job import job
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as say:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         append = source.dataset in snakemake.params.none_of_the_above
         questions, rejected = read_questions(snakemake.input.raw, source, append)

@@ -13,9 +13,10 @@ from snakemake.cli import main as snakemake
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from medrlvr.config import read
-from medrlvr.errors import UserError
-from medrlvr.plan import jobs_of, plan, refusal
+from medrlvr.config.load import read_overlays
+from medrlvr.pipeline.plan.jobs import jobs_of, refusal
+from medrlvr.pipeline.plan.text import plan
+from medrlvr.runtime.errors import UserError
 
 
 def dry_run(*arguments: str) -> list:
@@ -48,7 +49,7 @@ if __name__ == "__main__":
     arguments = ["--profile", given.profile] if given.profile else []
     arguments += ["--configfile", *given.overlays] if given.overlays else []
     try:
-        experiment = read(given.overlays)
+        experiment = read_overlays(given.overlays)
         jobs = jobs_of(dry_run(*arguments), dry_run("--forceall", *arguments))
         print(plan(experiment, jobs, given.overlays, given.profile), end="")
     except UserError as error:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from medrlvr.files import write_json
-from medrlvr.job import job
-from medrlvr.miniature.base import pretrain
-from medrlvr.prompts import Renderer
+from medrlvr.data.miniature.base_model import pretrain
+from medrlvr.data.prompts import Renderer
+from medrlvr.runtime.files import write_json
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as say:
         templates = ("question", "direct", "chain_of_thought")
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
         output, params = Path(snakemake.output.model), snakemake.params

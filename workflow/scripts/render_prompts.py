@@ -1,11 +1,11 @@
 """Render the prompts of training."""
 
-from medrlvr.files import read_parquet, write_json_lines
-from medrlvr.job import job
-from medrlvr.prompts import Renderer
+from medrlvr.data.prompts import Renderer
+from medrlvr.runtime.files import read_parquet, write_json_lines
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         templates = ("question", "direct", "chain_of_thought")
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
         train = read_parquet(snakemake.input.train).to_dict("records")

@@ -6,29 +6,32 @@ from pathlib import Path
 
 import yaml
 
-from medrlvr.config import load
-from medrlvr.environment import ENGINE_PACKAGE
-from medrlvr.files import write_text
-from medrlvr.job import job
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.config.load import load_config
 from medrlvr.report.cost import read_jobs, stage_costs
-from medrlvr.report.page import page_values, read_metrics, render_page
+from medrlvr.report.metrics_table import read_metrics
+from medrlvr.report.page import render_page
+from medrlvr.report.page_data import PageInputs, page_values
+from medrlvr.runtime.environment import ENGINE_PACKAGE
+from medrlvr.runtime.files import write_text
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as say:
         inputs, params, output = snakemake.input, snakemake.params, snakemake.output
         # The machine is no part of a result, so it is no parameter of the rule.
-        machine = load(snakemake.config).machine
+        machine = load_config(snakemake.config).machine
         experiment = {**params.experiment, "machine": machine.model_dump(mode="json")}
         engine = ENGINE_PACKAGE[machine.device]
         packages = ["snakemake", "openrlhf", "deepspeed", "ray", "torch", engine, "transformers"]
         results = Path(output.page).parent
         jobs = read_jobs(results / "benchmarks", **params.gpus)
         files = ("rollouts", "responses", "dynamics", "stages")
-        values = page_values(
-            experiment,
-            read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles),
+        page_inputs = PageInputs(
+            experiment=experiment,
+            metrics=read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles),
             titles=params.titles,
-            design=params.design,
+            design=ComparisonDesign(**params.design),
             runs={
                 run: dict(zip(files, paths, strict=True))
                 for run, *paths in zip(params.runs, *(inputs[name] for name in files), strict=True)
@@ -45,8 +48,8 @@ if __name__ == "__main__":
             versions={name: version(name) for name in packages},
             created=datetime.now(UTC),
         )
-        write_text(output.config, yaml.safe_dump(load(snakemake.config).overlay(), sort_keys=False))
-        page = render_page(Path(inputs.templates[0]).parent, values)
+        write_text(output.config, yaml.safe_dump(load_config(snakemake.config).overlay(), sort_keys=False))
+        page = render_page(page_values(page_inputs))
         write_text(output.page, page)
         size = len(page.encode()) / 1e6
         say(f"the page has {size:.1f} MB{', more than the 15 that one can send easily' if size > 15 else ''}")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.evaluation.provenance import provenance
-from medrlvr.evaluation.score import score_answers, strata, summarise
-from medrlvr.files import read_parquet, write_json, write_parquet
-from medrlvr.job import job
+from medrlvr.evaluation.score import score_answers, summarise
+from medrlvr.evaluation.strata import strata
+from medrlvr.runtime.files import read_parquet, write_json, write_parquet
+from medrlvr.runtime.provenance import provenance
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         inputs, params = snakemake.input, snakemake.params
         tables = zip(params.benchmarks, inputs.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)

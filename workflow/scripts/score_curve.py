@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.dynamics.table import summarise_checkpoints
+from medrlvr.dynamics.updates import summarise_checkpoints
 from medrlvr.evaluation.score import score_answers
-from medrlvr.files import read_parquet, write_parquet
-from medrlvr.job import job
+from medrlvr.runtime.files import read_parquet, write_parquet
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         params = snakemake.params
         tables = zip(params.benchmarks, snakemake.input.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import yaml
 
-from medrlvr.config import CHOSEN
-from medrlvr.evaluation.select import candidates, choose
-from medrlvr.files import read_parquet, write_json
-from medrlvr.job import job
-from medrlvr.report.card import model_card
-from medrlvr.training.preparation import hand_over
+from medrlvr.config.experiment import DEV_SUFFIX
+from medrlvr.evaluation.selection import candidate_models, select_best
+from medrlvr.report.model_card import model_card
+from medrlvr.runtime.files import read_parquet, write_json
+from medrlvr.runtime.step_log import step_log
+from medrlvr.training.publish import publish_model
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as say:
         arm, seed = snakemake.wildcards.arm, snakemake.wildcards.seed
-        models = candidates(snakemake.input.candidates)
-        table = choose(
+        models = candidate_models(snakemake.input.candidates)
+        table = select_best(
             read_parquet(snakemake.input.answers),
             read_parquet(snakemake.input.questions),
             models,
@@ -25,11 +25,11 @@ if __name__ == "__main__":
         facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
         for output, name, index, reason in (
             ("last", f"{arm}/seed{seed}", len(models) - 1, "the last"),
-            ("chosen", f"{arm}{CHOSEN}/seed{seed}", int(table["chosen"].idxmax()), "best on development"),
+            ("chosen", f"{arm}{DEV_SUFFIX}/seed{seed}", int(table["chosen"].idxmax()), "best on development"),
         ):
             candidate = table.loc[index].to_dict()
             settings = yaml.safe_load((models[index] / "training.yaml").read_text(encoding="utf-8"))
             card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
-            hand_over(models[index], Path(snakemake.output[output]), card)
+            publish_model(models[index], Path(snakemake.output[output]), card)
             say(f"{name}: {candidate['candidate']}, {reason} of {len(models)}")
         write_json(snakemake.output.selection, table.to_dict("records"))

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import yaml
 
-from medrlvr.evaluation.select import candidates, choose
-from medrlvr.files import read_parquet, write_json
-from medrlvr.job import job
-from medrlvr.report.card import model_card
-from medrlvr.training.preparation import hand_over
+from medrlvr.evaluation.selection import candidate_models, select_best
+from medrlvr.report.model_card import model_card
+from medrlvr.runtime.files import read_parquet, write_json
+from medrlvr.runtime.step_log import step_log
+from medrlvr.training.publish import publish_model
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
-        models = candidates(snakemake.input.candidates)
+    with step_log(snakemake) as say:
+        models = candidate_models(snakemake.input.candidates)
         answers = read_parquet(*snakemake.input.answers) if snakemake.input.answers else None
-        table = choose(answers, read_parquet(snakemake.input.questions), models, snakemake.params.form)
+        table = select_best(answers, read_parquet(snakemake.input.questions), models, snakemake.params.form)
         best = int(table["chosen"].idxmax())
         candidate = table.loc[best].to_dict()
         reason = f"best of {len(models)} on development" if models[1:] else "the only candidate"
@@ -23,6 +23,6 @@ if __name__ == "__main__":
         facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
         settings = yaml.safe_load((models[best] / "training.yaml").read_text(encoding="utf-8"))
         card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
-        hand_over(models[best], Path(snakemake.output.model), card)
+        publish_model(models[best], Path(snakemake.output.model), card)
         write_json(snakemake.output.selection, table.to_dict("records"))
         say(f"{name}: {candidate['candidate']}, {reason}")

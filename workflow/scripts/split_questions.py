@@ -4,11 +4,11 @@ import pandas as pd
 
 from medrlvr.data.contamination import MATCH_SCHEMA, find_matches, remove_known
 from medrlvr.data.questions import QUESTION_SCHEMA, sample, write_table
-from medrlvr.files import read_parquet
-from medrlvr.job import job
+from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as say:
         inputs, params = snakemake.input, snakemake.params
         train = read_parquet(inputs.train)
         held_out = {name: read_parquet(path) for name, path in zip(params.names, inputs.held_out, strict=True)}

@@ -1,13 +1,13 @@
 """One row per update of one run, and what the run went through."""
 
 from medrlvr.dynamics.summary import summarise_run
-from medrlvr.dynamics.table import tabulate
-from medrlvr.evaluation.provenance import provenance
-from medrlvr.files import read_parquet, write_json, write_parquet
-from medrlvr.job import job
+from medrlvr.dynamics.updates import tabulate
+from medrlvr.runtime.files import read_parquet, write_json, write_parquet
+from medrlvr.runtime.provenance import provenance
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         inputs = snakemake.input
         rollouts, responses = read_parquet(inputs.rollouts), read_parquet(inputs.responses)
         table = tabulate(rollouts, responses, read_parquet(inputs.trainer), read_parquet(inputs.curve))

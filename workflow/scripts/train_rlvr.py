@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from medrlvr.config import RlvrArm, load
-from medrlvr.job import job
-from medrlvr.progress import training_stage
-from medrlvr.training.rlvr import train_rlvr
+from medrlvr.config.arms import RlvrArm
+from medrlvr.config.load import load_config
+from medrlvr.runtime.progress import training_stage
+from medrlvr.runtime.step_log import step_log
+from medrlvr.training.rlvr import RlvrRun, train_rlvr
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
-        settings = load(snakemake.config)
-        train_rlvr(
-            RlvrArm.model_validate(snakemake.params.arm),
-            settings.machine,
-            int(snakemake.wildcards.seed),
-            name=f"{settings.experiment}-{snakemake.wildcards.arm}-seed{snakemake.wildcards.seed}",
-            stage=training_stage(snakemake.wildcards.arm, int(snakemake.wildcards.seed)),
+    with step_log(snakemake) as notify:
+        experiment = load_config(snakemake.config)
+        arm, seed = snakemake.wildcards.arm, int(snakemake.wildcards.seed)
+        run = RlvrRun(
+            arm=RlvrArm.model_validate(snakemake.params.arm),
+            machine=experiment.machine,
+            seed=seed,
+            name=f"{experiment.experiment}-{arm}-seed{seed}",
+            display_name=training_stage(arm, seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             models=Path(snakemake.output.models),
@@ -24,5 +26,5 @@ if __name__ == "__main__":
             events=Path(snakemake.output.tensorboard),
             node_logs=Path(snakemake.log[0]).with_suffix(""),
             state=Path(snakemake.params.state),
-            say=say,
         )
+        train_rlvr(run, notify)

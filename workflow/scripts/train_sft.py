@@ -2,25 +2,26 @@
 
 from pathlib import Path
 
-from medrlvr.config import SftArm, load
-from medrlvr.job import job
-from medrlvr.progress import training_stage
-from medrlvr.training.sft import train_sft
+from medrlvr.config.arms import SftArm
+from medrlvr.config.load import load_config
+from medrlvr.runtime.progress import training_stage
+from medrlvr.runtime.step_log import step_log
+from medrlvr.training.sft import SftRun, train_sft
 
 if __name__ == "__main__":
-    with job(snakemake) as say:
+    with step_log(snakemake) as notify:
         rate, seed = float(snakemake.wildcards.rate), int(snakemake.wildcards.seed)
-        train_sft(
-            SftArm.model_validate(snakemake.params.arm),
-            rate,
-            load(snakemake.config).machine,
-            seed,
-            stage=training_stage(snakemake.wildcards.arm, seed, rate),
+        run = SftRun(
+            arm=SftArm.model_validate(snakemake.params.arm),
+            machine=load_config(snakemake.config).machine,
+            seed=seed,
+            learning_rate=rate,
+            display_name=training_stage(snakemake.wildcards.arm, seed, rate),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             model=Path(snakemake.output.model),
             metrics_table=Path(snakemake.output.trainer),
             events=Path(snakemake.output.tensorboard),
             state=Path(snakemake.params.state),
-            say=say,
         )
+        train_sft(run, notify)

@@ -2,10 +2,10 @@
 
 from medrlvr.data.controls import vary
 from medrlvr.data.questions import QUESTION_SCHEMA, write_table
-from medrlvr.files import read_parquet
-from medrlvr.job import job
+from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         varied = vary(read_parquet(snakemake.input[0]), snakemake.wildcards.control, snakemake.params.seed)
         write_table(snakemake.output[0], varied, QUESTION_SCHEMA)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.config import Contamination
-from medrlvr.data.card import data_card
+from medrlvr.config.data import Contamination
+from medrlvr.data.data_card import data_card
 from medrlvr.data.registry import find, load_registry
-from medrlvr.files import read_parquet, write_json
-from medrlvr.job import job
+from medrlvr.runtime.files import read_parquet, write_json
+from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with job(snakemake):
+    with step_log(snakemake):
         inputs, params = snakemake.input, snakemake.params
         registry = load_registry(inputs.registry)
         tables = {name: read_parquet(inputs[name]) for name in ("pairs", "clusters", "contamination")}

@@ -1,1 +1,1 @@
-"""From upstream files to checked question tables (paper, section 3.1)."""
+"""Upstream files to questions to prompts (paper, section 3.1 and 3.2)."""

@@ -8,9 +8,9 @@ import random
 
 import pandas as pd
 
-from medrlvr.config import Control
-from medrlvr.data.questions import NONE_OF_THE_ABOVE, normalise_text
-from medrlvr.prompts import LETTERS
+from medrlvr.config.data import Control
+from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE, normalise_text
+from medrlvr.grading.letters import LETTERS
 
 FEW = 5
 """Options of the original MedQA, and so the letters that its training questions have as gold."""

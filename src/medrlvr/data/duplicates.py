@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from medrlvr.data.questions import normalise_text
+from medrlvr.data.row_parsing import normalise_text
 
 SHINGLE_WORDS = 5
 LEAST_SIMILARITY = 0.5

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medrlvr.data.registry import Source
-from medrlvr.errors import UserError
-from medrlvr.files import write_atomically
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_atomically
 
 
 class WrongContentError(UserError):
@@ -79,7 +79,7 @@ def _downloaded(source: Source, say: Callable[[str], None], force_download: bool
     # A mirror needs no library of the hub.
     from huggingface_hub import hf_hub_download
 
-    from medrlvr.hub import download
+    from medrlvr.runtime.downloads import download
 
     return download(
         f"{source.name}: {source.file} of {source.home} at {source.revision}",

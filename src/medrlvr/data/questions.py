@@ -6,9 +6,6 @@ file whose hash the registry holds: the same question has the same id in every r
 
 import hashlib
 import json
-import math
-import unicodedata
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medrlvr.data.registry import AnswerColumn, AnswerForm, Source
-from medrlvr.data.rows import read_rows
-from medrlvr.errors import UserError
-from medrlvr.files import write_atomically
-from medrlvr.prompts import LETTERS
-
-NONE_OF_THE_ABOVE = "None of the above"
+from medrlvr.data.readers import read_rows
+from medrlvr.data.registry import Source
+from medrlvr.data.row_parsing import _ARROW, parse_row, plain_value
+from medrlvr.grading.letters import LETTERS
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,6 @@ class Question:
     meta: str
 
 
-_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: pa.list_(pa.string())}
 QUESTION_SCHEMA = pa.schema({field.name: _ARROW[field.type] for field in fields(Question)})
 REJECTED_SCHEMA = pa.schema(
     {
@@ -91,7 +86,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             "source_file": source.member or source.file,
             "source_line": line,
         }
-        stem, options, gold, problems = _parse(row, source, none_of_the_above)
+        stem, options, gold, problems = parse_row(row, source, none_of_the_above)
         problems += [source.faults[line]] if line in source.faults else []
         if problems and source.role == "train":
             rejected.append({**place, "reason": "; ".join(problems)})
@@ -100,7 +95,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             raise UserError(
                 f"{path}, line {line}: {'; '.join(problems)}. A row that is scored needs text and a readable answer."
             )
-        meta = {column: _plain(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
+        meta = {column: plain_value(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
         text = json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)
         questions.append(Question(**place, stem=stem, options=options, gold=gold, meta=text))
     unmet = set(source.faults) - lines
@@ -140,89 +135,3 @@ def sample(questions: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame
         raise UserError(f"{rows} rows were asked for, but there are only {len(questions)} (first: {first}).")
     key = questions["question_id"].map(lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
     return questions[key.rank(method="first") <= rows].reset_index(drop=True)
-
-
-def normalise_text(text: str) -> str:
-    """Lower case, one space between words; marks stay, as arrows and signs are all that tells some options apart."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _parse(
-    row: Mapping[str, Any], source: Source, none_of_the_above: bool
-) -> tuple[str | None, list[str], int | None, list[str]]:
-    """Return stem (None: no text), options, gold index (None: unreadable) and everything that is wrong with a row."""
-    stem = "" if row[source.stem] is None else _text(row[source.stem])
-    options = _options(row, source.options)
-    if options is None:
-        return stem, [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
-    if none_of_the_above:
-        options = [*options, NONE_OF_THE_ABOVE]
-    problems = []
-    if stem is None:
-        problems.append("the stem is no text")
-    elif not stem.strip():
-        problems.append("empty stem")
-    if not 2 <= len(options) <= len(LETTERS):
-        problems.append(f"{len(options)} options; 2 to {len(LETTERS)} can be asked")
-    normalised = [normalise_text(option) for option in options]
-    if "" in normalised:
-        problems.append("empty option")
-    if len(set(normalised)) < len(normalised):
-        problems.append("duplicate options")
-    gold = _answer(row, source.answer, options)
-    if gold is None:
-        problems.append(f"answer {row[source.answer.column]!r} is not among the options")
-    elif source.check and not _agrees(row[source.check.column], source.check.form, options, gold):
-        problems.append(f"{source.answer.column} and {source.check.column} disagree")
-    return stem, options, gold, problems
-
-
-def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
-    if len(columns) > 1:
-        texts = [row[column] for column in columns]
-        while texts and texts[-1] in (None, ""):
-            texts.pop()
-        return _texts(texts)
-    cell = row[columns[0]]
-    if isinstance(cell, Mapping):
-        # Parquet gives every row every letter that any row has; those it lacks are null.
-        present = {letter: text for letter, text in cell.items() if text is not None}
-        if "".join(sorted(present)) != LETTERS[: len(present)]:
-            return None
-        cell = [present[letter] for letter in sorted(present)]
-    return _texts(cell)
-
-
-def _texts(cell: object) -> list[str] | None:
-    return cell if isinstance(cell, list) and all(_text(text) is not None for text in cell) else None
-
-
-def _text(cell: object) -> str | None:
-    """Return a cell that is text and can be written down as such: JSON may hold half a character."""
-    try:
-        return cell if isinstance(cell, str) and cell.encode() is not None else None
-    except UnicodeEncodeError:
-        return None
-
-
-def _plain(cell: object) -> object:
-    """Return a cell as JSON can hold it."""
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
-
-
-def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
-    """Return the first index that the column's cell agrees with, or None."""
-    cell = row[column.column]
-    return next((index for index in range(len(options)) if _agrees(cell, column.form, options, index)), None)
-
-
-def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> bool:
-    """Return whether a cell names the option at `index`; of two options with the same text, either."""
-    match form:
-        case "letter":
-            return cell == LETTERS[index : index + 1]
-        case "index":
-            # In CSV everything is text.
-            return (type(cell) in (int, float) and cell == index) or cell == str(index)
-        case "text":
-            return cell == options[index]

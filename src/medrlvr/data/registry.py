@@ -30,7 +30,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from medrlvr.errors import UserError
+from medrlvr.runtime.errors import UserError
 
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
 AnswerForm = Literal["letter", "index", "text"]

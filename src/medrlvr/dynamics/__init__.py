@@ -1,1 +1,1 @@
-"""Training dynamics, computed from the rollouts on disk (paper, section 4.2 and Figure 2)."""
+"""How a run developed: stages and reward hacking (paper, section 4.2)."""

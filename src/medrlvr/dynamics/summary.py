@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medrlvr.dynamics.stages import HACKED, LABELS, REINTEGRATED, SOUND, STAGES, Band, segment
-from medrlvr.hacking import INDICATORS, find_alarms
-from medrlvr.self_verification import find_self_verification
+from medrlvr.dynamics.hack_monitor import INDICATORS, find_alarms
+from medrlvr.dynamics.segmentation import Band, segment
+from medrlvr.dynamics.stages import HACKED, LABELS, REINTEGRATED, SOUND, STAGES
+from medrlvr.grading.self_verification import find_self_verification
 
 EXAMPLES = 12
 """Responses with a phrase of self-verification that are shown, spread evenly over the run."""

@@ -1,1 +1,1 @@
-"""From a trained model to numbers: generate answers once, then score and compare them as often as you like."""
+"""Trained models to answers, scores and claims (paper, section 4.1)."""

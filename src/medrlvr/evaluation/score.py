@@ -1,18 +1,15 @@
 """Grades of answers and the numbers made of them (paper, section 4.1)."""
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from medrlvr.evaluation.statistics import bootstrap_sd, wilson_interval
-from medrlvr.grading import AnswerForm, grade
-from medrlvr.prompts import LETTERS
-
-MOST_VALUES = 20
-"""A column of the source with more values than this divides a benchmark into nothing that one could read."""
+from medrlvr.evaluation.strata import groups
+from medrlvr.grading.grader import AnswerForm, grade
+from medrlvr.grading.letters import LETTERS
 
 
 def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping[str, AnswerForm]) -> pd.DataFrame:
@@ -50,7 +47,7 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping
     return pd.concat([graded.reset_index(drop=True), pd.DataFrame(grades)], axis=1)
 
 
-def decide(scores: pd.DataFrame) -> pd.DataFrame:
+def majority_vote(scores: pd.DataFrame) -> pd.DataFrame:
     """Return one row per benchmark, mode and question: of several samples the letter that most of them give.
 
     Of equally frequent letters the one that was given first is taken; samples without a letter have no vote.
@@ -86,35 +83,6 @@ def _elected(samples: pd.DataFrame, column: str) -> pd.Series:
     return (named if len(named) else samples).iloc[0]
 
 
-def strata(questions: pd.DataFrame, trained: Collection[int]) -> pd.DataFrame:
-    """Return what questions can be divided by: benchmark, question_id, stratum, value, a row for each of these.
-
-    Args:
-        questions: of the benchmarks (QUESTION_SCHEMA and benchmark).
-        trained: gold indices that the training questions have.
-
-    Returns:
-        the strata `options` (how many), `gold_letter` (whether it is the gold letter of any training question), and
-        those columns kept from the source that have few values, such as MedQA's `meta_info` and MMLU-Pro's `src`.
-    """
-    keys = questions[["benchmark", "question_id"]]
-    tables = [
-        keys.assign(stratum="options", value=questions["options"].map(len).astype(str)),
-        keys.assign(
-            stratum="gold_letter",
-            value=questions["gold"].isin(trained).map({True: "seen in training", False: "never seen in training"}),
-        ),
-    ]
-    meta = pd.DataFrame([json.loads(text) for text in questions["meta"]], index=questions.index).drop(
-        columns="flags", errors="ignore"
-    )
-    for name in meta.columns:
-        tables.append(keys.assign(stratum=name, value=meta[name]).dropna(subset="value"))
-    table = pd.concat(tables, ignore_index=True)
-    values = table.groupby(["benchmark", "stratum"])["value"].transform("nunique")
-    return table[values.between(1, MOST_VALUES)].astype({"value": str}).reset_index(drop=True)
-
-
 def summarise(
     scores: pd.DataFrame, clusters: pd.DataFrame, divided: pd.DataFrame, resamples: int, seed: int
 ) -> list[dict[str, Any]]:
@@ -130,7 +98,7 @@ def summarise(
     """
     records = []
     first = clusters.set_index("question_id")["repeats"]
-    decisions = dict(iter(decide(scores).groupby(["benchmark", "mode"])))
+    decisions = dict(iter(majority_vote(scores).groupby(["benchmark", "mode"])))
     for (benchmark, mode), group in scores.groupby(["benchmark", "mode"], sort=True):
         decided = decisions[benchmark, mode]
         distinct = decided[~decided["question_id"].map(first).duplicated()]
@@ -178,13 +146,3 @@ def _stratified(decided: pd.DataFrame, divided: pd.DataFrame) -> Iterator[dict[s
     for (stratum, value), questions in groups(divided[divided["question_id"].isin(decided["question_id"])]):
         part = decided[decided["question_id"].isin(questions)]
         yield {"stratum": stratum, "value": value, **_counted(part)}
-
-
-def groups(divided: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]:
-    """Yield (stratum, value) and the ids of its questions; numbers in their order, not that of their digits.
-
-    Args:
-        divided: as `strata` returns them, of one benchmark.
-    """
-    parts = {(str(key[0]), str(key[1])): group["question_id"] for key, group in divided.groupby(["stratum", "value"])}
-    yield from sorted(parts.items(), key=lambda part: (part[0][0], len(part[0][1]) * part[0][1].isdigit(), part[0][1]))

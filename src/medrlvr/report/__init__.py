@@ -1,1 +1,1 @@
-"""Figures and the page; everything here reads files only."""
+"""Result files to figures and report.html."""

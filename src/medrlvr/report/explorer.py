@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from medrlvr.prompts import LETTERS
-from medrlvr.self_verification import find_self_verification
+from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.self_verification import find_self_verification
 
 LIMIT = 12_000_000
 """Characters of all texts together as they stand in the page; at most half of it for the tests."""

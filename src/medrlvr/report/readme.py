@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from medrlvr.config import load
-from medrlvr.errors import UserError
-from medrlvr.files import read_parquet, write_text
-from medrlvr.report.page import read_metrics
+from medrlvr.config.load import load_config
+from medrlvr.report.metrics_table import read_metrics
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet, write_text
 
 
 def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def update(results: Path, readme: Path, figures: Path) -> None:
         results: folder of a finished experiment.
     """
     file = results / "config.yaml"
-    experiment = load(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
+    experiment = load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
     metrics = read_metrics(paths, titles)

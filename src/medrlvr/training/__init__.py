@@ -1,1 +1,1 @@
-"""Training on the real stack: OpenRLHF's `train_sft` and `train_ppo_ray`, started, watched and checked."""
+"""Supervised fine-tuning and RLVR with OpenRLHF (paper, section 2 and 3.3)."""

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medrlvr.config import Machine, RlvrArm, SftArm
-from medrlvr.errors import UserError
-from medrlvr.models import tensor_sizes
-from medrlvr.shapes import Shape
+from medrlvr.config.arms import RlvrArm, SftArm
+from medrlvr.config.machine import Machine
+from medrlvr.models.folder import tensor_sizes
+from medrlvr.models.shape import Shape
+from medrlvr.runtime.errors import UserError
 from medrlvr.training.openrlhf import CHECKPOINTS_KEPT
 
 _OPTIMISER = 12

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medrlvr.config import Machine, RlvrArm, SftArm
-from medrlvr.rewards import LIMIT
+from medrlvr.config.arms import RlvrArm, SftArm
+from medrlvr.config.machine import Machine
+from medrlvr.grading.rewards import LIMIT
 
-HOOK = Path(__file__).with_name("hook.py").resolve()
+HOOK = Path(__file__).with_name("reward_hook.py").resolve()
 """The file that OpenRLHF loads its reward function from."""
 
 # Not given by the paper; OpenRLHF's own values at the time, the same for every optimiser here.
@@ -94,6 +95,7 @@ def sft_arguments(
     )
 
 
+# Longer than other functions: the order of the options enters the hash of a run's state.
 def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> list[str]:
     """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO's clipped loss, per-token KL in the reward."""
     gpus = machine.gpus_per_node * machine.nodes

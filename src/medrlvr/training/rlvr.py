@@ -1,142 +1,200 @@
-"""Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`."""
+"""Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`.
 
-import inspect
-import json
+One update: vLLM samples `samples_per_prompt` responses to each of `prompts_per_update` prompts; the reward hook grades
+every response; PPO's clipped objective updates the policy on them, and a critic learns the value function. A token's
+reward is minus `kl_coefficient` times its estimated KL to the base; the last token's also has the graded reward.
+Advantages are GAE, or for GRPO, RLOO and REINFORCE++ differences to other responses. New weights then go to vLLM.
+
+Command: `launchers.rlvr_launcher` with the options of `openrlhf.rlvr_arguments`; on one GPU node
+`python -m openrlhf.cli.train_ppo_ray ...`, saved as command.sh. An interrupted run resumes from its last checkpoint.
+"""
+
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from medrlvr import environment, grading, launch, memory, rewards
-from medrlvr.config import Machine, RlvrArm
-from medrlvr.files import write_json_lines, write_parquet
-from medrlvr.fingerprint import fingerprint
-from medrlvr.hacking import HackMeter
-from medrlvr.models import check_folder, check_lengths
-from medrlvr.progress import Progress
-from medrlvr.training import checks, preparation, rollouts
+import pandas as pd
+
+from medrlvr.config.arms import RlvrArm, update_sizes
+from medrlvr.config.machine import Machine
+from medrlvr.grading.reward_config import load_reward, reward_to_json
+from medrlvr.grading.version import reward_version
+from medrlvr.models.folder import check_folder
+from medrlvr.models.tokens import check_lengths
+from medrlvr.runtime.environment import process_environment
+from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.processes import run_process, write_command
+from medrlvr.runtime.step_log import Notify
+from medrlvr.training import health
 from medrlvr.training.disk import check_disk, disk_needed, weights_in
-from medrlvr.training.metrics import REFERENCE_METRICS, parse_line, read_lines, read_metrics
+from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_rows
+from medrlvr.training.launchers import check_attention, check_wandb, rlvr_launcher, short_folder, wandb_variables
+from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
+from medrlvr.training.publish import exported, publish_events, publish_model, save_recipe
+from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, start_attempt
+from medrlvr.training.run_state import checkpoint_layout, last_checkpoint, state_folder
+from medrlvr.training.trainer_metrics import REFERENCE_METRICS, read_metrics
+from medrlvr.training.trainer_watch import RlvrWatch
 
 CLUSTER_GRACE = 20.0
-"""Seconds for a cluster of Ray to end its nodes by itself, as told the nodes' own processes cannot clean up."""
+"""Seconds that a Ray cluster has to end its nodes itself: once they are told to end, they cannot clean up."""
 
 
-def train_rlvr(
-    arm: RlvrArm,
-    machine: Machine,
-    seed: int,
-    *,
-    name: str,
-    stage: str,
-    base: Path,
-    prompts: Path,
-    models: Path,
-    rollouts_table: Path,
-    metrics_table: Path,
-    events: Path,
-    node_logs: Path,
-    state: Path,
-    say: Callable[[str], None],
-) -> None:
-    """Train `base` on verifiable rewards; a stopped run is gone on with from its last checkpoint.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RlvrRun:
+    """One run: settings, inputs and outputs.
+
+    Attributes:
+        arm, machine, seed: settings.
+        name: the run's name in logs of other programs.
+        display_name: the run's name in progress lines.
+        base: folder of the base model, from which policy, critic and reference start.
+        prompts: JSON lines with `input` (the whole prompt) and `label` (JSON: question_id, options, gold).
+        models: output folder of the models `update<n>`, one after every `save_every` updates and one after the last.
+        rollouts_table: output parquet, as `collect_rollouts` returns it.
+        metrics_table: output parquet, as `read_metrics` returns it, without metrics that were not measured.
+        events: output folder of TensorBoard event files.
+        node_logs: folder for logs of Ray's nodes, if there are several.
+        state: folder of all runs' states; the name of this run's is a hash of everything that determines its result.
+    """
+
+    arm: RlvrArm
+    machine: Machine
+    seed: int
+    name: str
+    display_name: str
+    base: Path
+    prompts: Path
+    models: Path
+    rollouts_table: Path
+    metrics_table: Path
+    events: Path
+    node_logs: Path
+    state: Path
+
+    @property
+    def trained_models(self) -> tuple[str, ...]:
+        """Models with an optimiser, and so with checkpoints."""
+        return ("actor", "critic") if self.arm.has_critic else ("actor",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """State folder of a run, paths in it, number of prompts of every update, updates done before, attempt's folder."""
+
+    folder: Path
+    paths: Paths
+    sizes: list[int]
+    done: int
+    attempt: Path
+
+    @property
+    def printed_metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+
+def train_rlvr(run: RlvrRun, notify: Notify) -> None:
+    """Train the base model on verifiable rewards, or resume the run from its last checkpoint.
 
     Args:
-        name: what the run is called where it is logged.
-        stage: what it is called to the person who waits.
-        base: folder of the base model, safetensors and tokenizer: actor, critic and reference start from it.
-        prompts: JSON lines with `input` (the prompt as it is) and `label` (JSON: question_id, options, gold).
-        models: folder to be made, of the models `update<n>` after every `save_every` updates and after the last.
-        rollouts_table: parquet to be made, as `rollouts.gather` describes it.
-        metrics_table: parquet to be made, as `metrics.read_metrics` describes it; without what nobody measured.
-        events: folder to be made, of TensorBoard event files.
-        node_logs: folder for the logs of Ray's nodes, where there are several.
-        state: folder of all runs' states; this run's is named after what decides its result.
-        say: prints a line for the person who waits.
+        run: settings, inputs and outputs.
+        notify: prints a progress line.
 
     Raises:
-        UserError: bad input, too little disk or GPU memory, a failed, diverged or interrupted run.
+        UserError: bad input, too little disk or GPU memory, or a run that failed, diverged or was interrupted.
     """
-    rewards.find(arm.reward)
-    environment.check_wandb(machine)
-    check_folder(base)
+    rows = _check(run, notify)
+    prepared = _prepare(run, rows, notify)
+    _run(run, prepared, notify)
+    metrics, rollouts = _collect(run, prepared)
+    _publish(run, prepared, metrics, rollouts)
+
+
+def _check(run: RlvrRun, notify: Notify) -> list[Row]:
+    """Return the training rows, after all checks that need no trainer."""
+    arm, machine = run.arm, run.machine
+    load_reward(arm.reward)
+    check_wandb(machine)
+    check_folder(run.base)
     if machine.device == "gpu":
-        say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
-        say(f"{stage}: {environment.check_attention(machine)}")
-    rows = preparation.read_rows(prompts, ("input", "label"))[: arm.rows]
-    check_lengths(base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", prompts)
+        notify(f"{run.display_name}: {check_training(run.display_name, run.base, arm, machine)}")
+        notify(f"{run.display_name}: {check_attention(machine)}")
+    rows = read_rows(run.prompts, ("input", "label"))[: arm.rows]
+    check_lengths(run.base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", run.prompts)
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
-    rows = preparation.fill_steps(rows, prompts_per_step)
-    sizes = rollouts.update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
-    deciding = rlvr_arguments(arm, preparation.checkpoint_layout(machine), seed, NOWHERE)
-    folder = preparation.state_folder(state, "rlvr", [*deciding, *judge(arm)], [base, prompts])
-    paths = Paths.inside(folder, base, name)
-    progress, meter = Progress(stage, len(sizes)), HackMeter()
-    say(f"{stage}: {check_disk(disk_needed(weights_in(base), arm, machine, sizes), folder)}")
+    return fill_steps(rows, prompts_per_step)
+
+
+def _prepare(run: RlvrRun, rows: list[Row], notify: Notify) -> _Prepared:
+    """Write the trainer's input into the run's state folder, and find the checkpoint to resume from."""
+    arm = run.arm
+    arguments = rlvr_arguments(arm, checkpoint_layout(run.machine), run.seed, NOWHERE)
+    folder = state_folder(run.state, "rlvr", [*arguments, *reward_version(arm.reward)], [run.base, run.prompts])
+    paths = Paths.inside(folder, run.base, run.name)
+    sizes = update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
+    disk = check_disk(disk_needed(weights_in(run.base), arm, run.machine, sizes), folder)
+    notify(f"{run.display_name}: {disk}")
     write_json_lines(paths.data, rows)
-    trained = ("actor", *(["critic"] if arm.has_critic else []))
-    loaded = (*trained, *(["reference"] if arm.has_reference else []))
-    done = preparation.last_checkpoint(paths.checkpoints, [f"_{model}" for model in trained])
-    attempt = rollouts.begin_attempt(folder / "rollouts", done + 1)
-    command = [*environment.rlvr_launcher(machine, node_logs), *rlvr_arguments(arm, machine, seed, paths)]
-    printed = folder / "metrics.jsonl"
-    # What a start that was killed compiled halfway would be waited for.
+    done = last_checkpoint(paths.checkpoints, [f"_{model}" for model in run.trained_models])
+    # A start that was killed while it compiled leaves a lock that the next start would wait for.
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    place = environment.short_folder(len("/ray-12345678/ray"))
-    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as ray_folder:
-        variables = environment.variables(machine, folder / "cache") | {
-            # On several nodes each has a folder of its own, which their launcher names.
+    return _Prepared(folder, paths, sizes, done, start_attempt(folder / "rollouts", done + 1))
+
+
+def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
+    """Run OpenRLHF to its end."""
+    machine, folder = run.machine, prepared.folder
+    command = [
+        *rlvr_launcher(machine, run.node_logs),
+        *rlvr_arguments(run.arm, machine, run.seed, prepared.paths),
+    ]
+    loaded = [*run.trained_models, *(["reference"] if run.arm.has_reference else [])]
+    resumed = f" from {prepared.done + 1}" if prepared.done else ""
+    watch = RlvrWatch(run.display_name, len(prepared.sizes), prepared.printed_metrics, prepared.done, notify)
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir=short_folder(len("/ray-12345678/ray")), ignore_cleanup_errors=True
+    ) as ray_folder:
+        variables = process_environment(machine.device, machine.threads, folder / "cache") | {
+            # On several nodes each has a folder of its own, which the cluster's launcher names.
             **({"RAY_TMPDIR": ray_folder} if machine.nodes == 1 else {}),
-            "MEDRLVR_ROLLOUTS": str(attempt),
-            "MEDRLVR_REWARD": rewards.to_text(arm.reward),
-            "MEDRLVR_END_OF_TEXT": preparation.end_of_text(base),
+            "MEDRLVR_ROLLOUTS": str(prepared.attempt),
+            "MEDRLVR_REWARD": reward_to_json(run.arm.reward),
+            "MEDRLVR_END_OF_TEXT": end_of_text(run.base),
             "MEDRLVR_RAY_FOLDER": ray_folder,
-            **environment.wandb_variables(machine, folder),
+            **wandb_variables(machine, folder),
         }
-        launch.write_command(folder / "command.sh", command, variables)
-        begun = f" from {done + 1}" if done else ""
-        say(f"{stage}: {len(sizes)} updates{begun}; starting Ray, vLLM and {' + '.join(loaded)}")
-        sounded: list[str] = []
-        for row in read_lines(printed, done):
-            new = meter.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
-            sounded = new or sounded
-        # Told before, but the log began anew, and `make status` reads it there.
-        for alarm in sounded:
-            print(f"{stage}: {alarm}", flush=True)
-        with printed.open("a", encoding="utf-8") as file:
-
-            def each_line(line: str) -> None:
-                print(line, flush=True)
-                if (row := parse_line(line)) is not None:
-                    print(json.dumps(row), file=file, flush=True)
-                    update, reward = int(row["update"]), row["rollout/reward_mean"]
-                    say(progress.line(update, f"mean reward {reward:+.2f}"))
-                    for alarm in meter.add(update, row["rollout/num_samples"], reward, row):
-                        say(f"{stage}: {alarm}")
-
+        write_command(folder / "command.sh", command, variables)
+        notify(
+            f"{run.display_name}: {len(prepared.sizes)} updates{resumed}; starting Ray, vLLM and {' + '.join(loaded)}"
+        )
+        with watch:
             grace = CLUSTER_GRACE if machine.nodes > 1 else 0.0
-            launch.run(command, variables, each_line, attempt / rollouts.FAILURE_FILE, alone=grace)
-    table = read_metrics(printed, paths.metrics)
-    if not arm.has_reference:
-        table = table.drop(columns=[*REFERENCE_METRICS], errors="ignore")
-    checks.check_finite(table, folder)
-    checks.check_all(table, len(sizes), folder)
-    checks.check_engine(table, folder)
-    responses = rollouts.gather(folder / "rollouts", sizes, arm.samples_per_prompt)
-    write_parquet(rollouts_table, responses)
-    write_parquet(metrics_table, table)
-    preparation.hand_over_events(paths.metrics, events)
-    written = preparation.exported(paths.checkpoints)
-    made = {update: written[update] for update in range(arm.save_every, len(sizes), arm.save_every)}
-    for update, model in (made | {len(sizes): paths.model}).items():
-        preparation.keep_origin(folder, paths, model, arm, seed=seed)
-        preparation.hand_over(model, models / f"update{update}")
-    shutil.rmtree(folder)
+            run_process(command, variables, watch, prepared.attempt / FAILURE_FILE, alone=grace)
 
 
-def judge(arm: RlvrArm) -> list[str]:
-    """Return what decides a response's reward: the grader's and the terms' code, and the setting with its numbers."""
-    code = fingerprint(inspect.getsource(grading), rewards.source(arm.reward))
-    return [code, json.dumps(arm.reward, sort_keys=True)]
+def _collect(run: RlvrRun, prepared: _Prepared) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the trainer's metrics, checked, and all rollouts."""
+    folder, sizes = prepared.folder, prepared.sizes
+    metrics = read_metrics(prepared.printed_metrics, prepared.paths.metrics)
+    if not run.arm.has_reference:
+        metrics = metrics.drop(columns=[*REFERENCE_METRICS], errors="ignore")
+    health.check_finite(metrics, folder)
+    health.check_all(metrics, len(sizes), folder)
+    health.check_engine(metrics, folder)
+    return metrics, collect_rollouts(folder / "rollouts", sizes, run.arm.samples_per_prompt)
+
+
+def _publish(run: RlvrRun, prepared: _Prepared, metrics: pd.DataFrame, rollouts: pd.DataFrame) -> None:
+    """Write all outputs, then delete the state."""
+    write_parquet(run.rollouts_table, rollouts)
+    write_parquet(run.metrics_table, metrics)
+    publish_events(prepared.paths.metrics, run.events)
+    last, saved = len(prepared.sizes), exported(prepared.paths.checkpoints)
+    models = {update: saved[update] for update in range(run.arm.save_every, last, run.arm.save_every)}
+    for update, model in (models | {last: prepared.paths.model}).items():
+        save_recipe(prepared.folder, prepared.paths, model, run.arm, seed=run.seed)
+        publish_model(model, run.models / f"update{update}")
+    shutil.rmtree(prepared.folder)

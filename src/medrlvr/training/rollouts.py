@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.errors import UserError
+from medrlvr.runtime.errors import UserError
 
 FAILURE_FILE = "failure.txt"
 """Written by the reward hook into its attempt's folder when it raises."""
@@ -23,7 +23,7 @@ class PromptMismatch(ValueError):
     """The text that was graded does not begin with its prompt."""
 
 
-def cut_prompt(query: str, prompt: str, end_of_text: str) -> tuple[str, str]:
+def split_response(query: str, prompt: str, end_of_text: str) -> tuple[str, str]:
     """Return the response alone and why it ended: "stop" at the end-of-text token (removed), else "length".
 
     Raises:
@@ -40,13 +40,7 @@ def cut_prompt(query: str, prompt: str, end_of_text: str) -> tuple[str, str]:
     return response, "length"
 
 
-def update_sizes(prompts: int, per_update: int, episodes: int) -> list[int]:
-    """Return the number of prompts of every update: the last of an episode takes what is left."""
-    episode = [min(per_update, prompts - start) for start in range(0, prompts, per_update)]
-    return episode * episodes
-
-
-def begin_attempt(folder: Path, first_update: int) -> Path:
+def start_attempt(folder: Path, first_update: int) -> Path:
     """Make and return the folder for the rows of an attempt whose first update is `first_update`, counted from 1."""
     number = 1 + sum(1 for _ in folder.glob("attempt-*"))
     attempt = folder / f"attempt-{number:03d}-from-{first_update:06d}"
@@ -54,7 +48,7 @@ def begin_attempt(folder: Path, first_update: int) -> Path:
     return attempt
 
 
-def gather(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.DataFrame:
+def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.DataFrame:
     """Return the rows of all attempts as one table; of an update trained more than once, the last attempt's rows.
 
     Args:

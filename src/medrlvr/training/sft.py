@@ -1,107 +1,140 @@
-"""Supervised fine-tuning on the answer letter (paper, section 3.3), by OpenRLHF's `train_sft`."""
+"""Supervised fine-tuning on the answer letter (paper, section 3.3), by OpenRLHF's `train_sft`.
 
-import re
+The input is the direct prompt, the target the gold letter and the end-of-text token; only the target has a loss.
+
+Command: `launchers.sft_launcher` (torchrun for several GPUs) with the options of `openrlhf.sft_arguments`, saved as
+command.sh. An interrupted run resumes from its last checkpoint, one per epoch.
+"""
+
 import shutil
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from medrlvr import environment, launch, memory
-from medrlvr.config import Machine, SftArm
-from medrlvr.files import write_json_lines, write_parquet
-from medrlvr.models import check_folder, check_lengths
-from medrlvr.progress import Progress
-from medrlvr.training import checks, preparation
-from medrlvr.training.metrics import read_events
+from medrlvr.config.arms import SftArm
+from medrlvr.config.machine import Machine
+from medrlvr.models.folder import check_folder
+from medrlvr.models.tokens import check_lengths
+from medrlvr.runtime.environment import process_environment
+from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.processes import run_process, write_command
+from medrlvr.runtime.step_log import Notify
+from medrlvr.training import health
+from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_rows
+from medrlvr.training.launchers import check_attention, sft_launcher, sft_variables
+from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
+from medrlvr.training.publish import publish_events, publish_model, save_recipe
+from medrlvr.training.run_state import checkpoint_layout, state_folder
+from medrlvr.training.trainer_metrics import read_events
+from medrlvr.training.trainer_watch import SftWatch
 
-_BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_loss=([^,\]]+)")
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftRun:
+    """One run: settings, inputs and outputs.
 
-def train_sft(
-    arm: SftArm,
-    learning_rate: float,
-    machine: Machine,
-    seed: int,
-    *,
-    stage: str,
-    base: Path,
-    prompts: Path,
-    model: Path,
-    metrics_table: Path,
-    events: Path,
-    state: Path,
-    say: Callable[[str], None],
-) -> None:
-    """Fine-tune `base` on question and letter, and write model and metrics; a stopped run is gone on with.
-
-    Args:
-        learning_rate: one of the arm's.
-        stage: what the run is called to the person who waits.
+    Attributes:
+        arm, machine, seed: settings.
+        learning_rate: one of the arm's grid.
+        display_name: the run's name in progress lines.
         base: folder of the base model, safetensors and tokenizer.
         prompts: JSON lines with `input` and `output`.
-        model: folder to be made.
-        metrics_table: parquet to be made, as `metrics.read_events` describes it.
-        events: folder to be made, of TensorBoard event files.
-        state: folder of all runs' states; this run's is named after what decides its result.
-        say: prints a line for the person who waits.
+        model: output folder.
+        metrics_table: output parquet, as `read_events` returns it.
+        events: output folder of TensorBoard event files.
+        state: folder of all runs' states; the name of this run's is a hash of everything that determines its result.
+    """
+
+    arm: SftArm
+    machine: Machine
+    seed: int
+    learning_rate: float
+    display_name: str
+    base: Path
+    prompts: Path
+    model: Path
+    metrics_table: Path
+    events: Path
+    state: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """State folder of a run, paths in it, and optimiser steps of an epoch."""
+
+    folder: Path
+    paths: Paths
+    steps: int
+
+
+def train_sft(run: SftRun, notify: Notify) -> None:
+    """Fine-tune the base model on questions and letters, or resume the run from its last checkpoint.
+
+    Args:
+        run: settings, inputs and outputs.
+        notify: prints a progress line.
 
     Raises:
-        UserError: bad input, too little GPU memory, a failed, diverged or interrupted run.
+        UserError: bad input, too little GPU memory, or a run that failed, diverged or was interrupted.
     """
-    check_folder(base)
-    if machine.device == "gpu":
-        say(f"{stage}: {memory.check_training(stage, base, arm, machine)}")
-        say(f"{stage}: {environment.check_attention(machine)}")
-    end = preparation.end_of_text(base)
-    rows = preparation.read_rows(prompts, ("input", "output"))
-    texts = [row["input"] + row["output"] + end for row in rows]
-    check_lengths(base, texts, arm.max_tokens, "max_tokens", prompts)
-    rows = preparation.fill_steps(rows, arm.batch_size)
-    per_epoch = len(rows) // arm.batch_size
-    deciding = sft_arguments(
-        arm, learning_rate, preparation.checkpoint_layout(machine), seed, NOWHERE, save_every=per_epoch
-    )
-    folder = preparation.state_folder(state, "sft", deciding, [base, prompts])
-    paths = Paths.inside(folder, base)
-    # Where the end-of-text token is missing OpenRLHF would put a space and that token behind the letter.
-    write_json_lines(paths.data, [{"input": row["input"], "output": row["output"] + end} for row in rows])
-    # What a start that was killed compiled halfway would be waited for.
-    shutil.rmtree(folder / "cache", ignore_errors=True)
-    variables = {**environment.variables(machine, folder / "cache"), **environment.sft_variables(machine)}
-    command = [
-        *environment.sft_launcher(machine),
-        *sft_arguments(arm, learning_rate, machine, seed, paths, save_every=per_epoch),
+    rows = _check(run, notify)
+    prepared = _prepare(run, rows)
+    _run(run, prepared, notify)
+    _publish(run, prepared)
+
+
+def _check(run: SftRun, notify: Notify) -> list[Row]:
+    """Return the training rows, after all checks that need no trainer."""
+    check_folder(run.base)
+    if run.machine.device == "gpu":
+        notify(f"{run.display_name}: {check_training(run.display_name, run.base, run.arm, run.machine)}")
+        notify(f"{run.display_name}: {check_attention(run.machine)}")
+    end = end_of_text(run.base)
+    # If the end-of-text token is missing, OpenRLHF adds a space and that token after the letter.
+    rows = [
+        {"input": row["input"], "output": row["output"] + end} for row in read_rows(run.prompts, ("input", "output"))
     ]
-    launch.write_command(folder / "command.sh", command, variables)
-    say(f"{stage}: {arm.epochs} epochs of {per_epoch} updates; the command is in {folder / 'command.sh'}")
-    launch.run(command, variables, _reporter(stage, arm.epochs, say))
-    table = read_events(paths.metrics)
-    checks.check_finite(table, folder)
-    write_parquet(metrics_table, table)
-    preparation.hand_over_events(paths.metrics, events)
-    preparation.keep_origin(folder, paths, paths.model, arm, learning_rate=learning_rate, seed=seed)
-    preparation.hand_over(paths.model, model)
-    shutil.rmtree(folder)
+    texts = [row["input"] + row["output"] for row in rows]
+    check_lengths(run.base, texts, run.arm.max_tokens, "max_tokens", run.prompts)
+    return fill_steps(rows, run.arm.batch_size)
 
 
-def _reporter(stage: str, epochs: int, say: Callable[[str], None], interval: float = 5.0) -> Callable[[str], None]:
-    said, told, drawn = time.monotonic(), 0, ("", "")
-    progress: Progress | None = None
+def _prepare(run: SftRun, rows: list[Row]) -> _Prepared:
+    """Write the trainer's input into the run's state folder."""
+    steps = len(rows) // run.arm.batch_size
+    layout = checkpoint_layout(run.machine)
+    arguments = sft_arguments(run.arm, run.learning_rate, layout, run.seed, NOWHERE, save_every=steps)
+    folder = state_folder(run.state, "sft", arguments, [run.base, run.prompts])
+    paths = Paths.inside(folder, run.base)
+    write_json_lines(paths.data, rows)
+    # A start that was killed while it compiled leaves a lock that the next start would wait for.
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+    return _Prepared(folder, paths, steps)
 
-    def each_line(line: str) -> None:
-        nonlocal said, told, drawn, progress
-        print(line, flush=True)
-        match = _BAR.search(line)
-        if match is None:
-            return
-        epoch, batch, batches, loss = match.groups()
-        # A step is drawn first with the loss of the step before, then with its own; an epoch's last once more.
-        before, drawn = drawn, (epoch, batch)
-        done = int(epoch) * int(batches) + int(batch)
-        if drawn == before and done != told and (batch == batches or time.monotonic() - said > interval):
-            progress = progress or Progress(stage, epochs * int(batches), unit="batch")
-            said, told = time.monotonic(), done
-            say(progress.line(done, f"epoch {int(epoch) + 1} of {epochs}, loss {loss}"))
 
-    return each_line
+def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
+    """Run OpenRLHF to its end."""
+    machine, script = run.machine, prepared.folder / "command.sh"
+    variables = {
+        **process_environment(machine.device, machine.threads, prepared.folder / "cache"),
+        **sft_variables(machine),
+    }
+    command = [
+        *sft_launcher(machine),
+        *sft_arguments(run.arm, run.learning_rate, machine, run.seed, prepared.paths, save_every=prepared.steps),
+    ]
+    write_command(script, command, variables)
+    notify(f"{run.display_name}: {run.arm.epochs} epochs of {prepared.steps} updates; the command is in {script}")
+    run_process(command, variables, SftWatch(run.display_name, run.arm.epochs, notify))
+
+
+def _publish(run: SftRun, prepared: _Prepared) -> None:
+    """Check the metrics, write all outputs, then delete the state."""
+    metrics = read_events(prepared.paths.metrics)
+    health.check_finite(metrics, prepared.folder)
+    write_parquet(run.metrics_table, metrics)
+    publish_events(prepared.paths.metrics, run.events)
+    model = prepared.paths.model
+    save_recipe(prepared.folder, prepared.paths, model, run.arm, learning_rate=run.learning_rate, seed=run.seed)
+    publish_model(model, run.model)
+    shutil.rmtree(prepared.folder)

@@ -1,1 +1,1 @@
-"""The adapter that lets the unmodified stack run without a GPU."""
+"""OpenRLHF on a machine without GPU: version-guarded patches, used only by its processes."""

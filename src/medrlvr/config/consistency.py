@@ -1,0 +1,113 @@
+"""Settings that are each allowed but cannot be used together."""
+
+import re
+from collections.abc import Iterator
+
+from medrlvr.config.arms import Arm, RlvrArm
+from medrlvr.config.data import BaseModelSource
+from medrlvr.config.experiment import DEV_SUFFIX, Experiment
+from medrlvr.config.machine import Machine
+
+_NAME = re.compile(r"[a-z0-9_]+")
+_RESERVED = ("train", "contamination", "development")
+"""Other outputs of the rule that writes the benchmarks' questions."""
+
+
+def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what cannot be together, though each value by itself is allowed: the key to change, and why."""
+    machine = experiment.machine
+    if machine.gpus_per_node % machine.vllm_engines:
+        yield ("machine", "vllm_engines"), f"cannot share gpus_per_node = {machine.gpus_per_node} evenly"
+    if machine.vllm_sleep and machine.zero_stage == 0:
+        yield ("machine", "zero_stage"), "must be 1, 2 or 3 with vllm_sleep: OpenRLHF moves no other state away"
+    if machine.flash_attention and machine.device == "cpu":
+        yield ("machine", "flash_attention"), "needs device: gpu"
+    base = experiment.base
+    if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
+        yield ("base", "licence"), f"is Qwen2.5-3B's; name the licence of {base.name}"
+    if not experiment.benchmarks:
+        yield ("benchmarks",), "there is none"
+    if experiment.data.development == experiment.data.train:
+        yield ("data", "development"), "is what models are trained on"
+    seen: dict[str, str] = {}
+    for name, benchmark in experiment.benchmarks.items():
+        if not _NAME.fullmatch(name) or name in _RESERVED:
+            yield ("benchmarks", name), f"cannot be a benchmark's name: a-z, 0-9 and _, and none of {_RESERVED}"
+        if benchmark.data in (experiment.data.train, experiment.data.development):
+            yield ("benchmarks", name, "data"), "is a set that models are trained or chosen on"
+        for key in ("data", "title"):
+            other = seen.setdefault(getattr(benchmark, key), name)
+            if other != name:
+                yield ("benchmarks", name, key), f"is that of benchmark {other} too"
+        for control in benchmark.controls:
+            if f"{name}_{control}" in experiment.benchmarks:
+                yield ("benchmarks", f"{name}_{control}"), f"is the name of {name}'s control {control}"
+    if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
+        yield ("arms",), "there is none with trainer: rlvr, so there would be no dynamics to report"
+    for name, arm in experiment.arms.items():
+        if not _NAME.fullmatch(name) or name == "base":
+            yield ("arms", name), "cannot be an arm's name: a-z, 0-9 and _, and not base"
+        if name.endswith(DEV_SUFFIX) and name.removesuffix(DEV_SUFFIX) in experiment.arms:
+            yield ("arms", name), f"is the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint chosen on development"
+        for key, message in _arm_conflicts(arm, machine):
+            yield ("arms", name, key), message
+    yield from _asking_conflicts(experiment)
+    for path, longest in _text_lengths(experiment):
+        if longest > base.context_tokens:
+            yield path, f"prompt and response have {longest} tokens, base.context_tokens is {base.context_tokens}"
+
+
+def _asking_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, mode in experiment.modes.items():
+        if not _NAME.fullmatch(name):
+            yield ("modes", name), "cannot be a mode's name: a-z, 0-9 and _"
+        if mode.samples > 1 and (mode.answer == "constrained" or mode.temperature == 0):
+            yield ("modes", name, "samples"), "would all be the same: they need temperature above 0 and written answers"
+    asked: dict[tuple[str, ...], tuple[str, ...]] = {("base",): experiment.base.modes}
+    asked |= {("arms", name): arm.modes for name, arm in experiment.arms.items()}
+    asked |= {("checkpoints", name): checkpoint.modes for name, checkpoint in experiment.checkpoints.items()}
+    for path, modes in asked.items():
+        for mode_name in modes:
+            if mode_name not in experiment.modes:
+                yield (*path, "modes"), f"there is no mode {mode_name}; there are: {', '.join(experiment.modes)}"
+        if len(set(modes)) < len(modes):
+            yield (*path, "modes"), "one stands there twice"
+    taken = {model.split("/")[0] for model in experiment.models()[: -len(experiment.checkpoints) or None]}
+    for name in experiment.checkpoints:
+        if not _NAME.fullmatch(name) or name in taken:
+            yield ("checkpoints", name), f"cannot be a checkpoint's name: a-z, 0-9 and _, and none of {sorted(taken)}"
+
+
+def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
+    if len(set(arm.seeds)) < len(arm.seeds):
+        yield "seeds", "one stands there twice"
+    if isinstance(arm, RlvrArm):
+        responses = arm.prompts_per_update * arm.samples_per_prompt
+        if responses % arm.train_batch_size:
+            yield "train_batch_size", f"does not divide prompts_per_update x samples_per_prompt = {responses}"
+        if arm.estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
+            yield "samples_per_prompt", f"{arm.estimator} compares the responses to one prompt: it needs two or more"
+        if arm.estimator in ("grpo", "rloo") and arm.gamma != 1:
+            yield "gamma", f"{arm.estimator} gives every token of a response the same reward: it takes 1 alone"
+        key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
+        gpus = machine.gpus_per_node * machine.nodes
+    else:
+        if len(set(arm.learning_rates)) < len(arm.learning_rates):
+            yield "learning_rates", "one stands there twice"
+        key, batch, micros = "batch_size", arm.batch_size, ["sft_micro_batch"]
+        gpus = machine.gpus_per_node
+    for micro in micros:
+        size = getattr(machine, micro)
+        if batch % gpus or (batch // gpus) % min(size, batch // gpus):
+            yield key, f"cannot be divided among {gpus} GPUs in micro-batches of machine.{micro} = {size}"
+
+
+def _text_lengths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], int]]:
+    evaluation = experiment.evaluation
+    longest = max((mode.max_tokens for mode in experiment.modes.values() if mode.answer != "constrained"), default=1)
+    yield ("evaluation", "prompt_max_tokens"), evaluation.prompt_max_tokens + longest
+    for name, arm in experiment.arms.items():
+        if isinstance(arm, RlvrArm):
+            yield ("arms", name, "prompt_max_tokens"), arm.prompt_max_tokens + arm.response_max_tokens
+        else:
+            yield ("arms", name, "max_tokens"), arm.max_tokens

@@ -1,0 +1,79 @@
+"""config/config.yaml and config/schema.json, written from the settings: `make config`."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from medrlvr.config.experiment import GROUPS, Experiment
+from medrlvr.config.load import YAML
+from medrlvr.runtime.files import write_text
+
+SCHEMA = Path("config/schema.json")
+_WIDTH = 118
+_HEADER = """\
+# yaml-language-server: $schema=schema.json
+# The paper's experiment, every key of it. Written by `make config` from src/medrlvr/config/: leave it, and put what
+# shall differ into an overlay such as miniature.yaml (docs/configuration.md): snakemake --configfile config/yours.yaml
+# "Paper" stands where arXiv 2502.19655 states the value, "Ours" where it is silent and we chose.
+"""
+
+
+def render_yaml() -> str:
+    """Return the paper's experiment with every key explained."""
+    return _HEADER + "\n".join(_settings(Experiment(), "", set())) + "\n"
+
+
+def _settings(settings: BaseModel, pad: str, explained: set[type[BaseModel]]) -> Iterator[str]:
+    kind = type(settings)
+    for name, field in kind.model_fields.items():
+        value = getattr(settings, name)
+        explanation = field.description or (value.__doc__ if isinstance(value, BaseModel) else None)
+        if not pad:
+            yield ""
+        if explanation and kind not in explained:
+            yield from textwrap.wrap(explanation, _WIDTH, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}# ")
+        if isinstance(value, BaseModel):
+            yield f"{pad}{name}:"
+            yield from _settings(value, pad + "  ", explained)
+        elif isinstance(value, dict) and value:
+            yield f"{pad}{name}:"
+            for entry, content in value.items():
+                yield f"{pad}  {entry}:"
+                yield from _settings(content, pad + "    ", explained)
+        else:
+            yield f"{pad}{name}: {_scalar(value)}"
+    explained.add(kind)
+
+
+def _scalar(value: object) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True, width=10**6).removesuffix("\n").removesuffix("\n...")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of an overlay: what may be left out may be left out, and null removes an entry."""
+    whole = Experiment.model_json_schema()
+    for definition in [whole, *whole["$defs"].values()]:
+        definition.pop("required", None)
+    for arm in ("SftArm", "RlvrArm"):
+        like = {
+            "description": "The name of another arm, whose settings this one has where it names none.",
+            "type": "string",
+        }
+        whole["$defs"][arm]["properties"]["like"] = like
+    for group in GROUPS:
+        entry = whole["properties"][group]["additionalProperties"]
+        # By its trainer alone an overlay's entry cannot be told: it may only change a number.
+        kinds = entry.get("oneOf", [entry])
+        whole["properties"][group]["additionalProperties"] = {"anyOf": [*kinds, {"type": "null"}]}
+    return whole
+
+
+if __name__ == "__main__":
+    write_text(YAML, render_yaml())
+    write_text(SCHEMA, json.dumps(schema(), indent=2) + "\n")

@@ -1,0 +1,89 @@
+"""Read a configuration: merge overlays over config/config.yaml, resolve arms that refer to another, validate."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from medrlvr.config.consistency import inconsistencies
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.messages import explain, key_lines, shown, source_of, value_at
+from medrlvr.runtime.errors import UserError
+
+YAML = Path("config/config.yaml")
+"""The paper's experiment as a file, which overlays are merged over."""
+
+
+def load_config(
+    values: Mapping[str, Any], files: Sequence[str | Path] = (), command_line: Mapping[str, Any] | None = None
+) -> Experiment:
+    """Check merged configuration values and return them typed.
+
+    Args:
+        values: nested mapping as YAML gives it.
+        files: the YAML files that the values came from, in the order in which they were merged, for messages.
+        command_line: values that were given there and override the files, for messages.
+
+    Raises:
+        UserError: one line per problem: file, line, key, value, what is allowed, and the nearest known key.
+    """
+    positions = [(file, key_lines(Path(file))) for file in files]
+    try:
+        experiment = Experiment.model_validate({**values, **_likened(values)})
+        problems = [(key, why + shown(value_at(values, key))) for key, why in inconsistencies(experiment)]
+    except ValidationError as error:
+        # A list with a wrong entry is reported as too short as well; and one problem of a key is enough.
+        problems = [explain(problem) for problem in error.errors()]
+        wrong = {key[:-1] for key, _ in problems if key[-1].isdigit()}
+        problems = list({key: (key, why) for key, why in reversed(problems) if key not in wrong}.values())[::-1]
+    if problems:
+        lines = [f"  {source_of(key, positions, command_line or {})}{'.'.join(key)}: {why}" for key, why in problems]
+        raise UserError("the configuration cannot be used:\n" + "\n".join(lines)) from None
+    return experiment
+
+
+def read_overlays(overlays: Sequence[str | Path]) -> Experiment:
+    """Read `YAML` with overlays merged over it key by key, as Snakemake does with those after --configfile.
+
+    Raises:
+        UserError: as `load`, or a file is missing or no YAML of keys.
+    """
+    # Among themselves first: an entry that one overlay removes and a later one names has config.yaml's other keys.
+    changes: dict[str, Any] = {}
+    for file in overlays:
+        changes = _merged(changes, _keys(Path(file)))
+    return load_config(_merged(_keys(YAML), changes), [YAML, *overlays])
+
+
+def _keys(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: is no configuration: it should hold keys, such as `experiment: mine`.")
+    return values
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = under.get(key)
+        nested = isinstance(value, Mapping)
+        merged[key] = _merged(below if isinstance(below, Mapping) else {}, value) if nested else value
+    return merged
+
+
+def _likened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arms, by their key, in which `like` is replaced by what the arm that it names has; else nothing."""
+    arms = values.get("arms")
+    if not isinstance(arms, dict):
+        return {}
+    models = {name: arm for name, arm in arms.items() if isinstance(arm, dict) and "like" not in arm}
+    found = {}
+    for name, arm in arms.items():
+        model = models.get(arm["like"]) if isinstance(arm, dict) and "like" in arm else None
+        found[name] = {**model, **{key: value for key, value in arm.items() if key != "like"}} if model else arm
+    return {"arms": found}

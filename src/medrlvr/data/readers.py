@@ -1,0 +1,101 @@
+"""Reading rows of upstream files, whatever their format; a malformed file is refused with file and line."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medrlvr.runtime.errors import UserError
+
+Rows = Iterator[tuple[int, Mapping[str, Any]]]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Rows:
+    """Yield every row with its place, from 1: its line in .jsonl and .csv, its number in .json and .parquet.
+
+    Args:
+        path: .jsonl, .json (a list of objects), .csv (with a header) or .parquet.
+        columns: what every row must have.
+
+    Raises:
+        UserError: not of that format, not UTF-8, or a column missing, with the line.
+    """
+    reader = {".jsonl": _json_lines, ".json": _json, ".csv": _csv, ".parquet": _parquet}[path.suffix]
+    return reader(path, columns)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        for line, content in enumerate(file, start=1):
+            try:
+                yield content.decode("utf-8-sig" if line == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}, line {line}: not UTF-8: {error.reason} at byte {error.start}.") from None
+
+
+def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
+    for line, text in enumerate(_lines(path), start=1):
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {line}: not JSON: {error.msg} at column {error.colno}.") from None
+        except RecursionError:
+            raise UserError(f"{path}, line {line}: JSON that is nested too deeply.") from None
+        yield line, _complete(row, columns, f"{path}, line {line}")
+
+
+def _json(path: Path, columns: Sequence[str]) -> Rows:
+    try:
+        rows = json.loads("".join(_lines(path)))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at column {error.colno}.") from None
+    except RecursionError:
+        raise UserError(f"{path}: JSON that is nested too deeply.") from None
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: must be a list of JSON objects.")
+    for number, row in enumerate(rows, start=1):
+        yield number, _complete(row, columns, f"{path}, object {number}")
+
+
+def _complete(row: Any, columns: Sequence[str], where: str) -> Mapping[str, Any]:
+    missing = [column for column in columns if column not in row] if isinstance(row, dict) else columns
+    if missing:
+        raise UserError(f"{where}: no {', '.join(missing)} in this JSON object.")
+    return dict(row)
+
+
+def _csv(path: Path, columns: Sequence[str]) -> Rows:
+    reader = csv.reader(_lines(path), strict=True)
+    line = 1
+    try:
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise UserError(f"{path}, line 1: a column is named twice: {', '.join(header)}.")
+        missing = [column for column in columns if column not in header]
+        if missing:
+            raise UserError(f"{path}, line 1: no column {', '.join(missing)}; there are: {', '.join(header)}.")
+        line = reader.line_num + 1
+        for cells in reader:
+            if len(cells) != len(header):
+                raise UserError(f"{path}, line {line}: {len(cells)} cells under {len(header)} columns.")
+            yield line, dict(zip(header, cells, strict=True))
+            # A quoted cell may go over several lines.
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}, line {line}: not CSV: {error}.") from None
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> Rows:
+    try:
+        names = pq.read_schema(path).names
+        missing = [column for column in columns if column not in names]
+        if missing:
+            raise UserError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(names)}.")
+        rows = pq.read_table(path, columns=list(columns)).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a parquet file that can be read: {error}") from None
+    yield from enumerate(rows, start=1)

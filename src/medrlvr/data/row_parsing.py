@@ -1,0 +1,100 @@
+"""Parse one row of an upstream file: stem, options, gold index, and everything that is wrong with it."""
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from medrlvr.data.registry import AnswerColumn, AnswerForm, Source
+from medrlvr.grading.letters import LETTERS
+
+NONE_OF_THE_ABOVE = "None of the above"
+_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: pa.list_(pa.string())}
+
+
+def normalise_text(text: str) -> str:
+    """Lower case, one space between words; marks stay, as arrows and signs are all that tells some options apart."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def parse_row(
+    row: Mapping[str, Any], source: Source, none_of_the_above: bool
+) -> tuple[str | None, list[str], int | None, list[str]]:
+    """Return stem (None: no text), options, gold index (None: unreadable) and everything that is wrong with a row."""
+    stem = "" if row[source.stem] is None else _text(row[source.stem])
+    options = _options(row, source.options)
+    if options is None:
+        return stem, [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
+    if none_of_the_above:
+        options = [*options, NONE_OF_THE_ABOVE]
+    problems = []
+    if stem is None:
+        problems.append("the stem is no text")
+    elif not stem.strip():
+        problems.append("empty stem")
+    if not 2 <= len(options) <= len(LETTERS):
+        problems.append(f"{len(options)} options; 2 to {len(LETTERS)} can be asked")
+    normalised = [normalise_text(option) for option in options]
+    if "" in normalised:
+        problems.append("empty option")
+    if len(set(normalised)) < len(normalised):
+        problems.append("duplicate options")
+    gold = _answer(row, source.answer, options)
+    if gold is None:
+        problems.append(f"answer {row[source.answer.column]!r} is not among the options")
+    elif source.check and not _agrees(row[source.check.column], source.check.form, options, gold):
+        problems.append(f"{source.answer.column} and {source.check.column} disagree")
+    return stem, options, gold, problems
+
+
+def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
+    if len(columns) > 1:
+        texts = [row[column] for column in columns]
+        while texts and texts[-1] in (None, ""):
+            texts.pop()
+        return _texts(texts)
+    cell = row[columns[0]]
+    if isinstance(cell, Mapping):
+        # Parquet gives every row every letter that any row has; those it lacks are null.
+        present = {letter: text for letter, text in cell.items() if text is not None}
+        if "".join(sorted(present)) != LETTERS[: len(present)]:
+            return None
+        cell = [present[letter] for letter in sorted(present)]
+    return _texts(cell)
+
+
+def _texts(cell: object) -> list[str] | None:
+    return cell if isinstance(cell, list) and all(_text(text) is not None for text in cell) else None
+
+
+def _text(cell: object) -> str | None:
+    """Return a cell that is text and can be written down as such: JSON may hold half a character."""
+    try:
+        return cell if isinstance(cell, str) and cell.encode() is not None else None
+    except UnicodeEncodeError:
+        return None
+
+
+def plain_value(cell: object) -> object:
+    """Return a cell as JSON can hold it."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
+    """Return the first index that the column's cell agrees with, or None."""
+    cell = row[column.column]
+    return next((index for index in range(len(options)) if _agrees(cell, column.form, options, index)), None)
+
+
+def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> bool:
+    """Return whether a cell names the option at `index`; of two options with the same text, either."""
+    match form:
+        case "letter":
+            return cell == LETTERS[index : index + 1]
+        case "index":
+            # In CSV everything is text.
+            return (type(cell) in (int, float) and cell == index) or cell == str(index)
+        case "text":
+            return cell == options[index]

@@ -1,0 +1,112 @@
+"""One row per update, from the rollouts, the trainer's own metrics and the checkpoints' answers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medrlvr.dynamics.hack_monitor import indicators
+from medrlvr.dynamics.stages import LABELS
+from medrlvr.grading.letters import LETTERS
+
+TRAINER_METRICS = {
+    "kl": "kl",
+    "entropy_loss": "entropy",
+    "policy_loss": "policy_loss",
+    "critic_loss": "value_loss",
+    "vllm_kl": "engine_kl",
+    "ppo_clip_ratio": "clip_fraction",
+    "actor_grad_norm": "gradient_norm",
+    "critic_grad_norm": "critic_gradient_norm",
+    "timing/step_total": "seconds",
+    "timing/generation": "sampling_seconds",
+    "timing/make_experience": "scoring_seconds",
+    "timing/ppo_train": "training_seconds",
+}
+"""OpenRLHF's names and ours."""
+
+RATES = ("correct", "lenient_correct", "valid_format", "strict_format", "truncated")
+QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
+
+
+def tabulate(
+    rollouts: pd.DataFrame, labels: pd.DataFrame, trainer: pd.DataFrame, checkpoints: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row per update, in order; docs/metrics.md has every column.
+
+    Args:
+        rollouts: one row per sampled response, with `update`, `reward`, its parts, `response` and the grade.
+        labels: as `label_responses` returns them, in the same order.
+        trainer: one row per update, with `update` and OpenRLHF's metrics.
+        checkpoints: as `summarise_checkpoints` returns it.
+
+    Returns:
+        update; of its responses, which the model with one update less sampled, the columns of docs/metrics.md; what the
+        trainer reports of it; and, where the model that it made was saved, what that answers to held-out questions.
+        Row 0, the base, has these last ones only.
+    """
+    responses = rollouts.assign(
+        chars=rollouts["response"].str.len(),
+        unparsed=rollouts["letter"].isna(),
+        tokens=labels["tokens"].to_numpy(),
+        self_verification=labels["self_verifications"].gt(0).to_numpy(),
+        **{f"stage_{name}": labels["label"].eq(name).to_numpy() for name in LABELS},
+        **{f"letter_{letter}": rollouts["letter"].eq(letter) for letter in LETTERS},
+    )
+    parts = [name for name in map(str, rollouts) if name.startswith("reward_")]
+    means = ["reward", *parts, *RATES, "unparsed", "self_verification", "chars", "tokens"]
+    means += [*(f"stage_{name}" for name in LABELS), *(f"letter_{letter}" for letter in LETTERS), "chars_before_think"]
+    groups = responses.groupby("update", sort=True)
+    table = groups[means].mean()
+    table.insert(0, "responses", groups.size())
+    table.insert(2, "reward_sd", groups["reward"].std(ddof=0))
+    for name in ("chars", "tokens"):
+        for suffix, quantile in QUANTILES.items():
+            table[f"{name}_{suffix}"] = groups[name].quantile(quantile)
+    facts = labels.drop(columns=["question_id", "sample", "label"]).groupby("update", sort=True).mean()
+    rows: list[dict[str, float]] = [dict(zip(map(str, facts), row, strict=True)) for row in facts.to_numpy().tolist()]
+    meter = pd.DataFrame([indicators(row) for row in rows], index=facts.index)
+    reported = {theirs: ours for theirs, ours in TRAINER_METRICS.items() if theirs in trainer}
+    table = table.join(meter).join(trainer.set_index("update")[[*reported]].rename(columns=reported))
+    if "value_loss" in table:
+        # Their loss is half the mean squared error; without spread there is nothing to explain.
+        table["explained_variance"] = 1 - 2 * table["value_loss"] / (table["reward_sd"] ** 2).replace(0, np.nan)
+    if "seconds" in table:
+        table["samples_per_second"] = table["responses"] / table["seconds"]
+    return table.join(_wide(checkpoints), how="outer").reset_index(names="update")
+
+
+def _wide(checkpoints: pd.DataFrame) -> pd.DataFrame:
+    values = [name for name in checkpoints if name not in ("update", "set")]
+    table = checkpoints.pivot(index="update", columns="set", values=values)
+    table.columns = ["_".join(column) for column in table.columns.tolist()]
+    return table
+
+
+def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.DataFrame:
+    """Return how each checkpoint does on each set of held-out questions, greedily.
+
+    Args:
+        scores: as `score.score_answers` returns them, one answer to each question.
+        updates: model, the folder's path -> updates that made it; 0 is the base.
+
+    Returns:
+        update, set, n, and accuracy, lenient_accuracy, strict_format, unparsed (fractions) and mean characters and
+        tokens of the response.
+    """
+    rows = scores.assign(
+        update=scores["model"].map(updates),
+        unparsed=scores["letter"].isna(),
+        chars=scores["response"].str.len(),
+    )
+    columns: dict[str, Any] = {
+        "n": ("correct", "size"),
+        "accuracy": ("correct", "mean"),
+        "lenient_accuracy": ("lenient_correct", "mean"),
+        "strict_format": ("strict_format", "mean"),
+        "unparsed": ("unparsed", "mean"),
+        "chars": ("chars", "mean"),
+        "tokens": ("response_tokens", "mean"),
+    }
+    means: pd.DataFrame = rows.groupby(["update", "benchmark"], sort=True).agg(**columns)
+    return means.reset_index().rename(columns={"benchmark": "set"})

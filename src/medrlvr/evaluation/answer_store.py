@@ -1,0 +1,36 @@
+"""The answer cache: shards of answers, named by a hash of everything that determines them."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+SHARD_ANSWERS = 2048
+"""At most so many answers of one benchmark and mode are lost by an interruption."""
+
+
+_DECIDING = ("question_id", "prompt", "answer", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
+
+
+def shard_names(asked: pd.DataFrame, deciding: Sequence[str]) -> pd.Series:
+    """Return the name of the file that each row's answers will be in."""
+    names = pd.Series("", index=asked.index)
+    for (_, mode), group in asked.groupby(["benchmark", "mode"], sort=False):
+        rows = max(1, SHARD_ANSWERS // int(group["samples"].iloc[0]))
+        for start in range(0, len(group), rows):
+            part = group.iloc[start : start + rows]
+            text = "\n".join([*deciding, str(mode), part[[*_DECIDING]].to_json(orient="values")])
+            names[part.index] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return names
+
+
+def missing_answers(asked: pd.DataFrame, answers: Path) -> pd.Series:
+    there = [shard for shard in asked["shard"].unique() if (answers / f"{shard}.parquet").is_file()]
+    return ~asked["shard"].isin(there)
+
+
+def complete_shards(asked: pd.DataFrame, answers: Path) -> list[str]:
+    """Return the shards of each benchmark and mode that is answered whole."""
+    missing = missing_answers(asked, answers).groupby([asked["benchmark"], asked["mode"]]).transform("any")
+    return [*asked.loc[~missing, "shard"].unique()]

@@ -1,0 +1,40 @@
+"""What policies that know no medicine would score: below these an accuracy says nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from medrlvr.evaluation.strata import groups
+from medrlvr.grading.letters import LETTERS
+
+
+def trivial_baselines(questions: pd.DataFrame, trained: Sequence[int], divided: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the exact expected accuracy of each policy on one benchmark: policy, n, accuracy and the same by stratum.
+
+    The policies are a uniformly random option, each letter always, the longest option (of equals the first) and the
+    training questions' most frequent gold letter. A letter that a question does not have is a wrong answer.
+
+    Args:
+        questions: question_id, options, gold.
+        trained: gold indices of the training questions.
+        divided: as `score.strata` returns them, of this benchmark.
+    """
+    counts, gold = questions["options"].map(len), questions["gold"]
+    longest = questions["options"].map(lambda options: max(range(len(options)), key=lambda index: len(options[index])))
+    majority = int(pd.Series(trained).mode().iloc[0])
+    policies: dict[str, pd.Series] = {
+        "uniform random": 1 / counts,
+        "longest option": longest == gold,
+        f"training's most frequent letter, {LETTERS[majority]}": gold == majority,
+        **{f"always {LETTERS[index]}": gold == index for index in range(int(counts.max()))},
+    }
+    rows = []
+    for name, right in policies.items():
+        expected = pd.Series(right.to_numpy(dtype=float), index=questions["question_id"])
+        strata = [
+            {"stratum": stratum, "value": value, "n": len(group), "accuracy": float(expected[group].mean())}
+            for (stratum, value), group in groups(divided)
+        ]
+        rows.append({"policy": name, "n": len(expected), "accuracy": float(expected.mean()), "strata": strata})
+    return rows

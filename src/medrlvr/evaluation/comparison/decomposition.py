@@ -1,0 +1,39 @@
+"""Decompose RLVR's gain over the base: format, knowledge that the base did not state, and new answers."""
+
+from typing import Any
+
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.evaluation.comparison.predictions import Answers, Predictions
+
+
+def decompose_gain(decisions: Predictions, design: ComparisonDesign) -> list[dict[str, Any]]:
+    """Return, per benchmark and seed, where RLVR's gain over the base comes from; nothing without the base's answers.
+
+    Both are asked in RLVR's first mode. The questions that RLVR wins are counted by whether the base's answer could be
+    parsed; if not, by whether it named the right letter all the same (`said`); else by whether the base had the right
+    letter under constrained scoring (`known`, in part by luck) or showed it in neither way (`new`).
+    """
+    arm = design.rlvr
+    if arm is None or design.constrained is None or design.judged(arm).mode not in design.modes["base"]:
+        return []
+    mode = design.judged(arm).mode
+    records = []
+    for benchmark in design.benchmarks:
+        answers = Answers(decisions, benchmark, design)
+        base = answers.tables["base", mode]
+        parsed, said = base["letter"].notna(), base["lenient_correct"].astype(bool)
+        knows = answers.tables["base", design.constrained]["correct"].astype(bool)
+        for model in design.models[arm]:
+            right, before = answers.tables[model, mode]["correct"].astype(bool), base["correct"].astype(bool)
+            gained = right & ~before
+            cells = {
+                "unparsed_said": gained & ~parsed & said,
+                "unparsed_known": gained & ~parsed & ~said & knows,
+                "unparsed_new": gained & ~parsed & ~said & ~knows,
+                "wrong_known": gained & parsed & knows,
+                "wrong_new": gained & parsed & ~knows,
+                "lost": before & ~right,
+            }
+            counts = {name: int(cell.sum()) for name, cell in cells.items()}
+            records.append({"benchmark": benchmark, "model": model, "mode": mode, "n": len(base), **counts})
+    return records

@@ -1,0 +1,100 @@
+"""Compare pairs of systems on the same questions: differences, intervals over questions and seeds, McNemar tests."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medrlvr.config.design import ComparisonDesign, System
+from medrlvr.evaluation.comparison.predictions import Answers, Predictions, interval_ends
+from medrlvr.evaluation.statistics import Resamples, Values, compare_pair, holm, hull, seed_interval
+
+CONFIDENCES = (0.95, 0.9)
+"""Of differences, and of the parity test, whose two one-sided tests at 5 % each are one interval of 90 %."""
+
+
+def compare_systems(
+    decisions: Predictions, clusters: pd.DataFrame, design: ComparisonDesign, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return one record per benchmark and pair of `design.pairs`, as docs/metrics.md describes it.
+
+    Args:
+        clusters: question_id; `cluster`, of questions that are duplicates of each other; `repeats`, the question that
+            one repeats, itself if it is the first.
+        resamples: of the bootstrap.
+        seed: of the resamples.
+    """
+    known = clusters.set_index("question_id")
+    records: list[dict[str, Any]] = []
+    for benchmark in design.benchmarks:
+        answers = Answers(decisions, benchmark, design)
+        groups = known.loc[answers.questions, "cluster"]
+        distinct = ~known.loc[answers.questions, "repeats"].duplicated().to_numpy()
+        drawn = Resamples(groups.tolist(), resamples, seed)
+        drawn_distinct = Resamples(groups[distinct].tolist(), resamples, seed)
+        for first, second, role in design.pairs():
+            record = _compare(answers, design, first, second, drawn)
+            gain = np.mean(answers.correct(first), axis=0) - np.mean(answers.correct(second), axis=0)
+            ((low, high),) = drawn_distinct.intervals(gain[distinct], [0.95])
+            of_distinct = {
+                "n": int(distinct.sum()),
+                "difference": float(gain[distinct].mean()),
+                "low": low,
+                "high": high,
+            }
+            by_seed = record.pop("by_seed")
+            records.append(
+                {"benchmark": benchmark, "role": role, **record, "distinct": of_distinct, "by_seed": by_seed}
+            )
+    primary = [record for record in records if record["role"] == "primary"]
+    for record, p in zip(primary, holm([record["by_seed"][0]["mcnemar_p"] for record in primary]), strict=True):
+        record["holm_p"] = p
+    return records
+
+
+def _compare(
+    answers: Answers, design: ComparisonDesign, first: System, second: System, drawn: Resamples
+) -> dict[str, Any]:
+    """Return the difference of two systems on one benchmark, with its intervals over questions and over seeds."""
+    ours, theirs = answers.correct(first), answers.correct(second)
+    gain = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
+    over_questions = dict(zip(CONFIDENCES, drawn.intervals(gain, CONFIDENCES), strict=True))
+    run, other_run = design.runs[first.arm], design.runs[second.arm]
+    means, other_means = _means(ours, run), _means(theirs, other_run)
+    over_seeds = {
+        confidence: seed_interval(means, other_means, confidence, paired=run == other_run) for confidence in CONFIDENCES
+    }
+    models = list(zip(design.models[first.arm], ours, strict=True))
+    others = list(zip(design.models[second.arm], theirs, strict=True))
+    return {
+        "first": first._asdict() | {"models": list(design.models[first.arm])},
+        "second": second._asdict() | {"models": list(design.models[second.arm])},
+        "n": len(gain),
+        "difference": float(gain.mean()),
+        **{
+            f"interval_{round(100 * confidence)}": interval_ends(hull(over_questions[confidence], interval))
+            for confidence, interval in over_seeds.items()
+        },
+        "over_questions": interval_ends(over_questions[0.95]),
+        "over_seeds": interval_ends(over_seeds[0.95]),
+        "by_seed": [
+            {"first": model, "second": other} | asdict(compare_pair(mine, other_correct, drawn))
+            for (model, mine), (other, other_correct) in _matched(models, others)
+        ],
+    }
+
+
+def _means(seeds: Sequence[Values], run: str | None) -> list[float] | float:
+    """Return an accuracy for each seed; of what was not trained, and has none, the one."""
+    means = [float(correct.mean()) for correct in seeds]
+    return means if run else means[0]
+
+
+def _matched(first: list[Any], second: list[Any]) -> Iterator[tuple[Any, Any]]:
+    """Pair seeds in their order, as many as both have; what has just one is paired with each of the other's."""
+    longest = max(len(first), len(second))
+    yield from zip(
+        first * longest if len(first) == 1 else first, second * longest if len(second) == 1 else second, strict=False
+    )

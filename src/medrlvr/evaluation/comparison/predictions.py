@@ -1,0 +1,39 @@
+"""Predictions of all models on one benchmark, aligned by question."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from medrlvr.config.design import ComparisonDesign, System
+from medrlvr.evaluation.statistics import Interval, Values
+
+Predictions = Mapping[str, pd.DataFrame]
+"""Model -> table as `decide` returns it."""
+
+
+class Answers:
+    """Right and wrong of every model on one benchmark, in one order of questions."""
+
+    def __init__(self, decisions: Predictions, benchmark: str, design: ComparisonDesign) -> None:
+        tables = {
+            (model, mode): table[(table["benchmark"] == benchmark) & (table["mode"] == mode)].set_index("question_id")
+            for arm, models in design.models.items()
+            for model in models
+            for table in [decisions[model]]
+            for mode in design.modes[arm]
+        }
+        tables = {key: table for key, table in tables.items() if len(table)}
+        self.questions = next(iter(tables.values())).index
+        self.tables = {key: table.loc[self.questions] for key, table in tables.items()}
+        self._design = design
+
+    def correct(self, system: System) -> list[Values]:
+        """Return for each seed what it got right: shape (n,), 1 or 0."""
+        return [
+            self.tables[model, system.mode]["correct"].to_numpy(dtype=float)
+            for model in self._design.models[system.arm]
+        ]
+
+
+def interval_ends(interval: Interval | None) -> dict[str, float] | None:
+    return interval and {"low": interval[0], "high": interval[1]}

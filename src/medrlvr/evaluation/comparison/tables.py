@@ -1,0 +1,58 @@
+"""Accuracies of all systems over training seeds, and all metrics as one table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.evaluation.comparison.predictions import Answers, Predictions, interval_ends
+from medrlvr.evaluation.statistics import seed_interval
+
+
+def summarise_arms(decisions: Predictions, design: ComparisonDesign) -> list[dict[str, Any]]:
+    """Return one record per benchmark and system: its accuracy over training seeds, with their t-interval."""
+    records = []
+    for benchmark in design.benchmarks:
+        answers = Answers(decisions, benchmark, design)
+        for system in design.systems():
+            means = [float(correct.mean()) for correct in answers.correct(system)]
+            interval = seed_interval(means, 0.0, 0.95) if design.runs[system.arm] else None
+            records.append(
+                {
+                    "benchmark": benchmark,
+                    **system._asdict(),
+                    "seeds": len(means) if design.runs[system.arm] else 0,
+                    "n": len(answers.questions),
+                    "accuracy": float(np.mean(means)),
+                    "lowest": min(means),
+                    "highest": max(means),
+                    "over_seeds": interval_ends(interval),
+                }
+            )
+    return records
+
+
+def metrics_table(
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]], sanity: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> pd.DataFrame:
+    """Return every accuracy: a row per benchmark or control, model, mode and stratum, and sanity rows last.
+
+    Args:
+        metrics: model -> its records, as `summarise` returns them.
+        sanity: benchmark or control -> as `sanity_rows` returns them.
+    """
+    rows = []
+    for model, records in metrics.items():
+        for record in records:
+            key = {"benchmark": record["benchmark"], "model": model, "mode": record["mode"]}
+            facts = {name: value for name, value in record.items() if not isinstance(value, dict | list)}
+            rows.append({**key, "stratum": "all", "value": "", **facts})
+            rows += [{**key, **stratum} for stratum in record["strata"]]
+    for benchmark, policies in sanity.items():
+        for policy in policies:
+            key = {"benchmark": benchmark, "model": policy["policy"], "mode": "policy"}
+            rows.append({**key, "stratum": "all", "value": "", "n": policy["n"], "accuracy": policy["accuracy"]})
+            rows += [{**key, **stratum} for stratum in policy["strata"]]
+    return pd.DataFrame(rows)

@@ -1,0 +1,52 @@
+"""Requests: every question of every eval set in every evaluation mode, and which of them one model gets."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from medrlvr.config.evaluation import Mode
+from medrlvr.data.prompts import Renderer
+
+
+def render_requests(renderer: Renderer, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return every question of every eval set in every mode.
+
+    Args:
+        renderer: with the templates of the modes.
+        tables: eval set -> its questions.
+
+    Returns:
+        question_id, benchmark, mode, prompt, options (their number) and template (files and hashes).
+    """
+    return pd.DataFrame(
+        {
+            "question_id": row["question_id"],
+            "benchmark": name,
+            "mode": mode,
+            "prompt": renderer.prompt(row, mode),
+            "options": len(row["options"]),
+            "template": version,
+        }
+        for mode, version in renderer.modes.items()
+        for name, table in tables.items()
+        for row in table.to_dict("records")
+    )
+
+
+def build_requests(
+    prompts: pd.DataFrame, sets: Mapping[str, Sequence[str]], settings: Mapping[str, Mode], seed: int
+) -> pd.DataFrame:
+    """Return what one model is asked, and how.
+
+    Args:
+        prompts: as `render_requests` returns them.
+        sets: benchmark, control or development -> modes in which it is asked.
+        settings: of every mode.
+        seed: of sampled answers; greedy ones do not depend on it.
+    """
+    wanted = [mode in sets.get(name, ()) for name, mode in zip(prompts["benchmark"], prompts["mode"], strict=True)]
+    asked = prompts[wanted].reset_index(drop=True)
+    how = asked["mode"].map(lambda mode: settings[mode])
+    for name in ("answer", "max_tokens", "samples", "temperature"):
+        asked[name] = [getattr(mode, name) for mode in how]
+    return asked.assign(seed=asked["temperature"].gt(0) * seed)

@@ -1,0 +1,58 @@
+"""Choosing among models that differ in one setting, by the development questions alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from medrlvr.evaluation.score import majority_vote, score_answers
+from medrlvr.grading.grader import AnswerForm
+from medrlvr.runtime.errors import UserError
+
+
+def candidate_models(folders: Sequence[str | Path]) -> list[Path]:
+    """Return model folders: in place of one that is no model itself the `update<n>` in it, in order."""
+    models = []
+    for folder in map(Path, folders):
+        inside = sorted(folder.glob("update*"), key=lambda inner: int(inner.name.removeprefix("update")))
+        models += [folder] if (folder / "config.json").is_file() else inside
+    return models
+
+
+def select_best(
+    answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path], form: AnswerForm
+) -> pd.DataFrame:
+    """Return one row per model, in their order, with the one to take marked.
+
+    Args:
+        answers: as `generate.ask` writes them; None where there is one model and so no choice.
+        questions: question_id, options, gold of the development questions.
+        models: folders. Of equally good ones the first is taken.
+        form: where the answers are looked for.
+
+    Returns:
+        candidate (the folder's name), n, accuracy, unparsed (fractions, missing without answers), chosen (true once).
+
+    Raises:
+        UserError: a model has not answered, as its weights were dropped.
+    """
+    table = pd.DataFrame({"candidate": [model.name for model in models]})
+    if answers is None:
+        (_,) = models
+        return table.assign(n=0, accuracy=None, unparsed=None, chosen=True)
+    asked = questions.assign(benchmark="development")
+    silent = [model.name for model in models if str(model) not in set(answers["model"])]
+    if silent:
+        raise UserError(
+            f"{models[0].parent}: {', '.join(silent)} cannot be chosen among: other development questions than before"
+            " would have to be asked, and the weights were deleted when the model had answered. Set"
+            " evaluation.keep_checkpoints to true and train again (--forcerun train_rlvr), or undo the change."
+        )
+    scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], form))
+    decided = pd.concat(majority_vote(rows).assign(model=model) for model, rows in scores.groupby("model"))
+    groups = decided.assign(unparsed=decided["letter"].isna()).groupby("model")[["correct", "unparsed"]].mean()
+    groups = groups.loc[[str(model) for model in models]]
+    table = table.assign(
+        n=len(questions), accuracy=groups["correct"].to_numpy(), unparsed=groups["unparsed"].to_numpy()
+    )
+    return table.assign(chosen=table.index == table["accuracy"].idxmax())

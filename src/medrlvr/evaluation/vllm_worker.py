@@ -1,0 +1,134 @@
+"""The program in vLLM's process: it answers the missing requests of each model and writes them shard by shard.
+
+It takes every option of vLLM's engine besides its own, so that a step's command can be saved and run by hand.
+"""
+
+import gc
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medrlvr.config.machine import Machine
+from medrlvr.evaluation.answer_store import missing_answers
+from medrlvr.grading.letters import letter_continuation
+from medrlvr.runtime.files import read_parquet, write_parquet
+
+
+def engine_arguments(machine: Machine, context_tokens: int) -> list[str]:
+    """Return vLLM's own options.
+
+    Args:
+        context_tokens: prompt and response; the engine refuses a longer prompt rather than cut it.
+    """
+    on_cpu = machine.device == "cpu"
+    values = {
+        # A CPU without bfloat16 instructions computes in float32, 2.5 times as fast; a GPU as the model was trained.
+        "dtype": "float32" if on_cpu else "bfloat16",
+        "max-model-len": context_tokens,
+        "gpu-memory-utilization": machine.vllm_memory_utilization,
+        "seed": 0,  # greedy decoding does not draw from it
+    }
+    switches = ["--no-trust-remote-code", "--disable-log-stats", *(["--enforce-eager"] if on_cpu else [])]
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))] + switches
+
+
+def worker_command(asked: Path, models: Sequence[Path], answers: Sequence[Path], engine: Sequence[str]) -> list[str]:
+    """Return the command that asks `models` and writes the answers of each to its own file of `answers`."""
+    also = ["--also", *map(str, models[1:])] if models[1:] else []
+    program = [sys.executable, "-m", "medrlvr.evaluation.vllm_worker", "--asked", str(asked)]
+    return [*program, "--model", str(models[0]), *also, "--answers", *map(str, answers), *engine]
+
+
+def main(arguments: list[str]) -> None:
+    """Answer every prompt; a shard of a model's answers is a file as soon as it is there, and is not asked again.
+
+    The tables have a row for each prompt and sample: question_id, benchmark, mode, sample (from 0), response (text
+    without special tokens), finish_reason ("stop" or "length"), prompt_tokens, response_tokens, hardware (name of the
+    device), and letter_logprobs (natural logarithm, one per option). Constrained answers have finish_reason
+    "constrained", the most probable letter as response, of equals the first, and are the only ones with
+    letter_logprobs.
+    """
+    # Walking the objects of 5,000 modules again and again takes a quarter of their import.
+    gc.disable()
+    from vllm import LLM, EngineArgs
+    from vllm.inputs import TokensPrompt
+    from vllm.platforms import current_platform
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    gc.freeze()
+    gc.enable()
+    parser = EngineArgs.add_cli_args(FlexibleArgumentParser())
+    parser.add_argument("--asked", type=Path, required=True)
+    parser.add_argument("--answers", type=Path, nargs="+", required=True)
+    parser.add_argument("--also", type=Path, nargs="+", default=[])
+    options = parser.parse_args(arguments)
+    asked = read_parquet(options.asked)
+    llm = LLM.from_engine_args(EngineArgs.from_cli_args(options))
+    tokenizer = llm.get_tokenizer()
+    answered = 0
+    for number, (model, answers) in enumerate(zip([options.model, *options.also], options.answers, strict=True)):
+        if number:
+            llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model)})
+            llm.reset_prefix_cache()
+        missing = asked[missing_answers(asked, answers)]
+        for shard, rows in missing.groupby("shard", sort=False):
+            # As in training: no token that the text does not hold.
+            tokens = [
+                TokensPrompt(prompt_token_ids=tokenizer.encode(text, add_special_tokens=False))
+                for text in rows["prompt"]
+            ]
+            outputs = llm.generate(tokens, [_sampling(row) for row in rows.to_dict("records")])
+            table = pd.DataFrame(
+                answer
+                for row, output in zip(rows.to_dict("records"), outputs, strict=True)
+                for answer in _answers(row, output)
+            )
+            write_parquet(answers / f"{shard}.parquet", table.assign(hardware=current_platform.get_device_name()))
+            answered += len(table)
+            print(f"answered {answered}", flush=True)
+
+
+def _sampling(row: Mapping[Any, Any]) -> Any:
+    from vllm import SamplingParams
+
+    if row["answer"] == "constrained":
+        letters = [int(token) for token in row["letter_tokens"]]
+        return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=letters)
+    return SamplingParams(
+        temperature=row["temperature"],
+        max_tokens=row["max_tokens"],
+        n=row["samples"],
+        seed=row["seed"] if row["temperature"] else None,
+    )
+
+
+def _answers(row: Mapping[Any, Any], output: Any) -> list[dict[str, Any]]:
+    """Return the rows of one prompt's answers from vLLM's output."""
+    asked = {name: row[name] for name in ("question_id", "benchmark", "mode")}
+    prompt_tokens = len(output.prompt_token_ids or ())
+    if row["answer"] == "constrained":
+        found = output.outputs[0].logprobs[0]
+        logprobs = [float(found[int(token)].logprob) for token in row["letter_tokens"]]
+        best = max(range(len(logprobs)), key=logprobs.__getitem__)
+        letter = letter_continuation(row["prompt"], best)
+        how = {"response": letter, "finish_reason": "constrained", "response_tokens": 1, "letter_logprobs": logprobs}
+        return [{**asked, "sample": 0, "prompt_tokens": prompt_tokens, **how}]
+    return [
+        {
+            **asked,
+            "sample": sample,
+            "prompt_tokens": prompt_tokens,
+            "response": one.text,
+            "finish_reason": str(one.finish_reason),
+            "response_tokens": len(one.token_ids),
+            "letter_logprobs": [],
+        }
+        for sample, one in enumerate(output.outputs)
+    ]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

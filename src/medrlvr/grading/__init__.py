@@ -1,0 +1,11 @@
+"""What a response answers and what it is worth (paper, section 2.2). It imports the standard library only.
+
+from medrlvr.grading import grade
+grade("<think>...</think><answer>B</answer>", ["x", "y"], gold=1).correct
+"""
+
+from medrlvr.grading.grader import Grade, grade
+from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.reward_config import load_reward
+
+__all__ = ["LETTERS", "Grade", "grade", "load_reward"]

@@ -1,0 +1,250 @@
+"""The one grader: it decides what a response answers, for the reward and for every evaluation alike.
+
+docs/grading.md has each decision with its reason, tests/golden/grades.jsonl the cases. In short: two checks of the
+format stand side by side. The paper's (section 2.2) asks for `<think>...</think>` followed by `<answer>...</answer>`
+somewhere in the response: text before `<think>` passes, as the paper's own fifth stage requires. The strict one asks
+for nothing else than that, with each tag exactly once. A letter that cannot be read is None, never a guess.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.patterns import (
+    ANSWER_FOLLOWS,
+    CALLED_RIGHT,
+    LEADING_LETTER,
+    LEADING_MARKS,
+    LISTED_LETTER,
+    NAMED_LETTER,
+    NEXT_LETTER,
+    NEXT_TURN,
+    STATED_LABEL,
+    STATED_LETTER,
+    TAGS,
+)
+
+AnswerForm = Literal["tagged", "bare"]
+"""Where the answer is looked for: in `<answer>` tags, or at the start of a bare direct answer."""
+
+Rule = Literal[
+    "letter",
+    "letter_and_text",
+    "no_answer_block",
+    "several_answer_blocks",
+    "no_letter",
+    "no_such_option",
+    "several_letters",
+    "option_text",
+]
+"""How the letter was found (the first two), or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What the grader found in one response. Places are counted in characters from the response's begin.
+
+    Attributes:
+        letter: the option letter answered, or None if none could be read.
+        rule: how it was found, or why it was not.
+        correct: whether `letter` is the gold letter; False for None.
+        valid_format: the paper's check, unanchored.
+        strict_format: think block, then answer block, nothing else, each tag exactly once.
+        lenient_letter: the letter that a reader would take from untagged text too, or None.
+        lenient_correct: whether `lenient_letter` is the gold letter.
+        truncated: whether the response ended at the token limit, as the caller says.
+        chars_before_think: characters before `<think>`, outer white space not counted; the whole length without it.
+        think_chars: characters inside the think block, runs of white space as one; 0 without one.
+        chars_after_answer: characters behind `</answer>` of a valid format, outer white space not counted, else 0.
+        think_tags, think_ends, answer_tags, answer_ends: how often each tag occurs.
+        think_start, think_end: content of the think block: from the first `<think>` to the `</think>` that the answer
+            block follows, without a valid format to the first; None without one.
+        answer_start, answer_end: content of the answer block of a valid format.
+        letter_at: where `letter` stands.
+        option_named_at: where the think block first names any option, by its letter or its text, counted from the
+            block's begin with runs of white space as one; None if it does not.
+        gold_named_at: the same for the gold option.
+        answer_named_at: the same for the option answered: the answer is given away there.
+    """
+
+    letter: str | None
+    rule: Rule
+    correct: bool
+    valid_format: bool
+    strict_format: bool
+    lenient_letter: str | None
+    lenient_correct: bool
+    truncated: bool
+    chars_before_think: int
+    think_chars: int
+    chars_after_answer: int
+    think_tags: int
+    think_ends: int
+    answer_tags: int
+    answer_ends: int
+    think_start: int | None
+    think_end: int | None
+    answer_start: int | None
+    answer_end: int | None
+    letter_at: int | None
+    option_named_at: int | None
+    gold_named_at: int | None
+    answer_named_at: int | None
+
+
+def grade(
+    response: str, options: Sequence[str], gold: int, form: AnswerForm = "tagged", *, truncated: bool = False
+) -> Grade:
+    """Grade one response to one question; never raises on any text, and takes time linear in its length.
+
+    Args:
+        response: the generated text alone. The prompt must be cut off first: it holds a valid pair of tags itself.
+        options: the option texts; only their letters count as answers.
+        gold: index of the right option.
+        form: "bare" reads a direct answer, a letter at the start of the response, and expects no tags.
+        truncated: whether the response ended at the token limit.
+    """
+    think, answer = _blocks(response)
+    counts = [response.count(tag) for tag in TAGS]
+    outside = response[answer[1] + len("</answer>") :].strip() if answer else ""
+    opening = response.find("<think>")
+    before = response if opening == -1 else response[:opening]
+    if form == "bare":
+        letter, rule, letter_at = _leading_letter(response, 0, options)
+    elif answer is None:
+        letter, rule, letter_at = None, "no_answer_block", None
+    elif counts[2] > 1:
+        # Two answer blocks are two answers: which one was meant cannot be read.
+        letter, rule, letter_at = None, "several_answer_blocks", None
+    else:
+        letter, rule, letter_at = _leading_letter(response[slice(*answer)], answer[0], options)
+    # What was given as an answer and refused is not looked for elsewhere.
+    lenient = letter if form == "tagged" and answer else letter or _untagged_letter(response, options)
+    thought = _squeezed(response[slice(*think)]) if think else ""
+    named = _named(thought, options)
+    return Grade(
+        letter=letter,
+        rule=rule,
+        correct=letter == LETTERS[gold],
+        valid_format=answer is not None,
+        strict_format=answer is not None and counts == [1, 1, 1, 1] and not before.strip() and not outside,
+        lenient_letter=lenient,
+        lenient_correct=lenient == LETTERS[gold],
+        truncated=truncated,
+        chars_before_think=len(before.strip()),
+        think_chars=len(thought),
+        chars_after_answer=len(outside),
+        think_tags=counts[0],
+        think_ends=counts[1],
+        answer_tags=counts[2],
+        answer_ends=counts[3],
+        think_start=think[0] if think else None,
+        think_end=think[1] if think else None,
+        answer_start=answer[0] if answer else None,
+        answer_end=answer[1] if answer else None,
+        letter_at=letter_at,
+        option_named_at=min(named.values(), default=None),
+        gold_named_at=named.get(LETTERS[gold]),
+        answer_named_at=named.get(letter or ""),
+    )
+
+
+def think_text(response: str, grade: Grade) -> str:
+    """Return the think block as `option_named_at` counts in it, runs of white space as one; empty without one."""
+    return _squeezed(response[grade.think_start : grade.think_end]) if grade.think_start is not None else ""
+
+
+Span = tuple[int, int]
+
+
+def _blocks(response: str) -> tuple[Span | None, Span | None]:
+    """Return the contents of the think block and of an answer block that directly follows it."""
+    start = response.find("<think>")
+    if start == -1:
+        return None, None
+    start += len("<think>")
+    first = end = response.find("</think>", start)
+    if end == -1:
+        return None, None
+    while end != -1:
+        after = end + len("</think>")
+        opened = ANSWER_FOLLOWS.match(response, after)
+        if opened:
+            closed = response.find("</answer>", opened.end())
+            return ((start, end), (opened.end(), closed)) if closed != -1 else ((start, first), None)
+        end = response.find("</think>", after)
+    return (start, first), None
+
+
+def _leading_letter(text: str, start: int, options: Sequence[str]) -> tuple[str | None, Rule, int | None]:
+    """Return the letter with which a text begins, how it stands there, and where, for a text that begins at `start`."""
+    match = LEADING_LETTER.match(text)
+    if match is None:
+        return None, "no_letter", None
+    letter, letter_at = match.group(1).upper(), start + match.start(1)
+    if letter not in LETTERS[: len(options)]:
+        return None, "no_such_option", None
+    rest = LEADING_MARKS.sub("", text[match.end(1) :])
+    if not rest:
+        return letter, "letter", letter_at
+    texts = [_plain(option) for option in options]
+    if _plain(rest) == texts[LETTERS.index(letter)]:
+        return letter, "letter_and_text", letter_at
+    # "E. coli" looks like a letter and a text.
+    if _plain(text) in texts and texts[LETTERS.index(letter)] != _plain(text):
+        return None, "option_text", None
+    following = NEXT_LETTER.match(rest)
+    if following and following.group(1).upper() != letter:
+        return None, "several_letters", None
+    return letter, "letter_and_text", letter_at
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" .*()")
+
+
+def _untagged_letter(response: str, options: Sequence[str]) -> str | None:
+    """Return the letter that a reader would take from text without the format.
+
+    That is the letter of a lone answer block, else the one last stated, else the one that the text opens with. Text
+    that opens with a letter and goes on with others in the same way tells the options again and answers nothing.
+    """
+    turn = NEXT_TURN.search(response)
+    text = response[: turn.start()] if turn else response
+    parts = text.split("<answer>")
+    if len(parts) == 2:
+        return _leading_letter(parts[1].partition("</answer>")[0], 0, options)[0]
+    patterns = (STATED_LETTER, STATED_LABEL, CALLED_RIGHT)
+    stated = [(match.start(), match[1]) for pattern in patterns for match in pattern.finditer(text)]
+    known = [letter for _, letter in sorted(stated) if letter in LETTERS[: len(options)]]
+    if known:
+        return known[-1]
+    letter, _, _ = _leading_letter(text, 0, options)
+    return letter if not set(LISTED_LETTER.findall(text)) - {letter} else None
+
+
+def _squeezed(text: str) -> str:
+    """Return a text with runs of white space as one, lines kept: blanks are no thought."""
+    return "\n".join(filter(None, (" ".join(line.split()) for line in text.splitlines())))
+
+
+def _named(think: str, options: Sequence[str]) -> dict[str, int]:
+    """Return where a think block first names each option that it names, by its letter or its text."""
+    allowed = LETTERS[: len(options)]
+    named: dict[str, int] = {}
+    for match in NAMED_LETTER.finditer(think):
+        letter = next(filter(None, match.groups()))
+        if letter in allowed:
+            named.setdefault(letter, match.start())
+    for index, option in enumerate(options):
+        letter, words = LETTERS[index], option.split()
+        # One sign is no name: it would be an article, or any digit.
+        if len("".join(words)) < 2:
+            continue
+        text = re.compile(r"(?<!\w)" + r"\s".join(map(re.escape, words)) + r"(?!\w)", re.IGNORECASE)
+        found = text.search(think)
+        if found:
+            named[letter] = min(found.start(), named.get(letter, found.start()))
+    return named

@@ -1,0 +1,98 @@
+"""Reward terms as pure functions of a Grade (paper, section 2.2), and weighted sums of them.
+
+Penalties are -1 where they apply and otherwise 0, so that a weight is the cost of one violation.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from medrlvr.grading.grader import Grade
+
+
+def paper(grade: Grade) -> float:
+    """-1 without a valid format, 0 for a wrong or unreadable answer, +1 for the gold letter (paper, section 2.2)."""
+    if not grade.valid_format:
+        return -1.0
+    return 1.0 if grade.correct else 0.0
+
+
+def binary(grade: Grade) -> float:
+    """+1 for the gold letter, else 0: a bad format costs no more than a wrong answer."""
+    return 1.0 if grade.correct else 0.0
+
+
+def wrong_penalty(grade: Grade, wrong: float = -0.5) -> float:
+    """The paper's reward, but `wrong` for a wrong or unreadable answer (its ablation, section 2.2, without numbers)."""
+    if not grade.valid_format:
+        return -1.0
+    return 1.0 if grade.correct else wrong
+
+
+def format_only(grade: Grade) -> float:
+    """+1 for a valid format, else -1: a control that does not look at the answer."""
+    return 1.0 if grade.valid_format else -1.0
+
+
+def leak_penalty(grade: Grade, within_chars: float = 100) -> float:
+    """-1 if the think block names the option answered within its first `within_chars` characters (paper, stage 4)."""
+    return -1.0 if grade.answer_named_at is not None and grade.answer_named_at < within_chars else 0.0
+
+
+def short_cot_penalty(grade: Grade, least_chars: float = 200) -> float:
+    """-1 for a think block of less than `least_chars` characters, or none (the paper's suggestion, section 4.2.2)."""
+    return -1.0 if grade.think_chars < least_chars else 0.0
+
+
+def structure_penalty(grade: Grade, most_chars: float = 0) -> float:
+    """-1 for more than `most_chars` characters before `<think>` (paper, stage 5); without one all characters count."""
+    return -1.0 if grade.chars_before_think > most_chars else 0.0
+
+
+REWARDS: dict[str, Callable[..., float]] = {
+    "paper": paper,
+    "binary": binary,
+    "wrong_penalty": wrong_penalty,
+    "format_only": format_only,
+    "leak_penalty": leak_penalty,
+    "short_cot_penalty": short_cot_penalty,
+    "structure_penalty": structure_penalty,
+}
+PENALTIES = {"leak_penalty", "short_cot_penalty", "structure_penalty"}
+"""Never more than 0: alone, a model would learn to answer nothing."""
+
+LIMIT = 10.0
+"""The largest reward either way. OpenRLHF clips what is beyond it: recorded would be what was not learnt from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A weighted sum of terms; called with a grade it returns the reward.
+
+    Attributes:
+        terms: name, of a file without folder and suffix -> weight and function of a grade.
+    """
+
+    terms: Mapping[str, tuple[float, Callable[[Grade], float]]]
+
+    def parts(self, grade: Grade) -> dict[str, float]:
+        """Return what each term contributes, its weight counted."""
+        return {name: weight * checked(term(grade)) for name, (weight, term) in self.terms.items()}
+
+    def __call__(self, grade: Grade) -> float:
+        """Return the sum of the parts.
+
+        Raises:
+            ValueError: it, or a term, is no number from -`LIMIT` to `LIMIT`.
+        """
+        return checked(sum(self.parts(grade).values()))
+
+
+def checked(value: float) -> float:
+    """Return a reward as a float.
+
+    Raises:
+        ValueError: it is no number from -`LIMIT` to `LIMIT`.
+    """
+    if not isinstance(value, int | float) or not abs(value) <= LIMIT:
+        raise ValueError(f"a reward must be a number from {-LIMIT:g} to {LIMIT:g}, and this is {value!r}")
+    return float(value)

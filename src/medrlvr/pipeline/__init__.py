@@ -1,0 +1,1 @@
+"""Before and during a run: preflight checks, resources, plan and status."""

@@ -1,0 +1,88 @@
+"""What is known before a run: question counts, the base model's size, free disk, missing files."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medrlvr.config.experiment import Experiment
+from medrlvr.data.registry import Source
+from medrlvr.models.shape import known_shape
+from medrlvr.pipeline.plan.jobs import Job
+from medrlvr.training.disk import Weights, weights_in, weights_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known before the run.
+
+    Attributes:
+        train: training questions, none removed yet; None where nobody counted them.
+        held_out: the same of the development set and the benchmarks, by name.
+        weights: of the base; None where it is not fetched and its size is not known by heart.
+        free: bytes of free disk where results are written.
+    """
+
+    train: int | None
+    held_out: Mapping[str, int | None]
+    weights: Weights | None
+    free: int
+
+
+def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results: Path, jobs: Sequence[Job]) -> Facts:
+    """Return what is known of data, model and disk; of data by the registry and the settings, not by what lies there.
+
+    Args:
+        results: the experiment's folder, there or not.
+        jobs: of the whole graph.
+    """
+    miniature = experiment.miniature
+    generated = {
+        "miniature/train": miniature.train,
+        "miniature/dev": miniature.dev,
+        "miniature/test": miniature.test,
+        "miniature_ood/test": miniature.ood_test,
+    }
+
+    def count(name: str, rows: int | None) -> int | None:
+        whole = generated.get(name, sources[name].rows)
+        return whole if rows is None or whole is None else min(rows, whole)
+
+    drawn = {"development": experiment.data.development_rows}
+    drawn |= {name: benchmark.rows for name, benchmark in experiment.benchmarks.items()}
+    return Facts(
+        train=count(experiment.data.train, experiment.data.train_rows),
+        held_out={name: count(source, drawn[name]) for name, source in experiment.held_out().items()},
+        weights=_base_weights(experiment, results, jobs),
+        free=shutil.disk_usage(next(folder for folder in (results, *results.parents) if folder.is_dir())).free,
+    )
+
+
+def _base_weights(experiment: Experiment, results: Path, jobs: Sequence[Job]) -> Weights | None:
+    base = experiment.base
+    fetched = results / "models/base"
+    again = any(job.reason is not None and str(fetched) in job.outputs for job in jobs)
+    folder = Path(base.name) if base.source in ("path", "embedded") else None if again else fetched
+    if folder is not None and any(folder.glob("*.safetensors")):
+        return weights_in(folder)
+    shape = known_shape(base.name) if base.source == "hub" else None
+    return weights_of(shape) if shape else None
+
+
+def absent_files(jobs: Iterable[Job], sources: Mapping[str, Source], mirror: str | None) -> list[str]:
+    """Return in words which data sets' files will be looked for in vain; what a hub has nobody asks here.
+
+    Args:
+        mirror: the folder that stands in for the hub.
+    """
+    fetched = [job for job in jobs if job.rule == "fetch_dataset" and job.reason is not None]
+    found = []
+    for source in (sources[f"{job.wildcards['dataset']}/{job.wildcards['split']}"] for job in fetched):
+        if mirror is not None and not (Path(mirror) / str(source.mirror_file)).is_file():
+            found.append(f"{source.name}: {Path(mirror) / str(source.mirror_file)}")
+        elif mirror is None and source.home == "local":
+            found.append(
+                f"{source.name}: {source.mirror_file} below a mirror folder; no hub has it, and neither data.mirror nor"
+                " MEDRLVR_MIRROR names one"
+            )
+    return found

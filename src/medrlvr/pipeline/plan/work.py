@@ -1,0 +1,126 @@
+"""Floating-point operations of training and generation jobs."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from medrlvr.config.arms import RlvrArm, SftArm, update_sizes
+from medrlvr.config.evaluation import Mode
+from medrlvr.config.experiment import Experiment
+from medrlvr.pipeline.plan.facts import Facts
+from medrlvr.pipeline.plan.jobs import TRAINING_RULES, Job
+
+PEAK_FLOPS = 312e12
+"""FLOP a second of a GPU in bfloat16, ASSUMED: an A100's by its maker's data sheet. Newer kinds do more."""
+
+TRAINING_MFU, GENERATION_MFU = 0.3, 0.1
+"""Share of the peak that is reached, ASSUMED: in training, and in generation, which memory bounds."""
+
+
+PROMPT_TOKENS = 340
+"""Of a prompt, ASSUMED. MedQA's development questions with the paper's instruction have 1,363 characters on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Floating-point operations of a step: of generating, and of passes with and without gradients."""
+
+    generation: float
+    training: float
+
+    def seconds(self, gpus: int) -> float:
+        """Return how long it takes on so many GPUs as assumed."""
+        return (self.generation / GENERATION_MFU + self.training / TRAINING_MFU) / (PEAK_FLOPS * gpus)
+
+
+def rlvr_work(
+    arm: RlvrArm, checkpointing: bool, parameters: int, questions: int, prompt_tokens: int, response_tokens: float
+) -> Work:
+    """Return the work of a whole run; a token costs 2 operations for each parameter forward, 4 backward.
+
+    Every response passes once through the policy, through the reference where there is a penalty to it, and through
+    the critic where there is one; and policy and critic are trained on it, with one more pass forward where activations
+    are not kept.
+    """
+    responses = sum(run_update_sizes(arm, questions)) * arm.samples_per_prompt
+    tokens = responses * (prompt_tokens + response_tokens)
+    critic = arm.has_critic
+    scored = 1 + arm.has_reference + critic
+    trained = (1 + critic) * arm.ppo_epochs
+    return Work(
+        generation=2 * parameters * tokens,
+        training=(2 * scored + _trained(checkpointing) * trained) * parameters * tokens,
+    )
+
+
+def sft_work(arm: SftArm, checkpointing: bool, parameters: int, questions: int, tokens: int) -> Work:
+    """Return the work of one learning rate; `tokens` are those of question and letter."""
+    return Work(generation=0, training=_trained(checkpointing) * parameters * arm.epochs * questions * tokens)
+
+
+def eval_work(
+    asked: Iterable[tuple[int, Mode]], models: int, parameters: int, prompt_tokens: int, longest: float
+) -> Work:
+    """Return the work of asking several models the same.
+
+    Args:
+        asked: questions and the mode in which they are asked.
+        longest: tokens at which responses end, if their mode does not end them before.
+    """
+    tokens = 0.0
+    for questions, mode in asked:
+        response = 1 if mode.answer == "constrained" else min(longest, mode.max_tokens)
+        tokens += questions * mode.samples * (prompt_tokens + response)
+    return Work(generation=2 * parameters * models * tokens, training=0)
+
+
+def _trained(checkpointing: bool) -> int:
+    return 8 if checkpointing else 6
+
+
+def run_update_sizes(arm: RlvrArm, questions: int) -> list[int]:
+    questions = min(questions, arm.rows or questions)
+    # Rows are repeated until every optimiser step is full, as `preparation.fill_steps` does it.
+    step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
+    return update_sizes(questions + -questions % step, arm.prompts_per_update, arm.episodes)
+
+
+def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: float) -> Work | None:
+    """Return the work of a job whose responses end at `response_tokens` at the latest; None: not known."""
+    if facts.weights is None:
+        return None
+    parameters, checkpointing = facts.weights.parameters, experiment.machine.gradient_checkpointing
+    arm = experiment.arms.get(job.wildcards.get("arm", ""))
+    if job.rule in TRAINING_RULES:
+        if facts.train is None:
+            return None
+        if isinstance(arm, RlvrArm):
+            prompt, response = min(PROMPT_TOKENS, arm.prompt_max_tokens), min(response_tokens, arm.response_max_tokens)
+            return rlvr_work(arm, checkpointing, parameters, facts.train, prompt, response)
+        if isinstance(arm, SftArm):
+            return sft_work(arm, checkpointing, parameters, facts.train, min(PROMPT_TOKENS, arm.max_tokens))
+    if job.rule == "generate_answers":
+        models, sets = 1, experiment.sets_of(job.wildcards["model"])
+    elif job.rule == "generate_selected":
+        models, sets = 2, experiment.sets_of(f"{job.wildcards['arm']}/seed{job.wildcards['seed']}")
+    elif isinstance(arm, SftArm):
+        models, sets = len(arm.learning_rates), {"development": arm.modes[:1]}
+    elif isinstance(arm, RlvrArm) and facts.train is not None:
+        curve = job.rule == "generate_curve"
+        models = candidate_count(arm, facts.train) + curve
+        sets = dict.fromkeys(facts.held_out if curve else ("development",), arm.modes[:1])
+    else:
+        return None
+    benchmark_of = {name: benchmark for name, (benchmark, _) in experiment.asked().items()}
+    asked = []
+    for name, modes in sets.items():
+        questions = facts.held_out[benchmark_of.get(name, name)]
+        if questions is None:
+            return None
+        asked += [(questions, experiment.modes[mode]) for mode in modes]
+    prompt_tokens = min(PROMPT_TOKENS, experiment.evaluation.prompt_max_tokens)
+    return eval_work(asked, models, parameters, prompt_tokens, response_tokens)
+
+
+def candidate_count(arm: RlvrArm, questions: int) -> int:
+    return (len(run_update_sizes(arm, questions)) - 1) // arm.save_every + 1

@@ -1,0 +1,153 @@
+"""Several experiments, with all their arms and seeds, on one page.
+
+python -m medrlvr.report.experiments results/<experiment> results/<another> ... writes results/comparison.html
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.layout import Layout
+from medrlvr.config.load import load_config
+from medrlvr.report.figures.panels import draw_panels, panels_table
+from medrlvr.report.figures.style import COLUMN, STAGE_NAMES, save
+from medrlvr.report.metrics_table import read_metrics
+from medrlvr.report.page import inline_svg, render_page
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet, write_text
+
+
+def read_experiment(results: Path) -> Experiment:
+    """Return the settings of a finished experiment.
+
+    Raises:
+        UserError: there is none in this folder.
+    """
+    for name in ("config.yaml", "report.html", "compare/comparisons.json"):
+        if not (results / name).is_file():
+            raise UserError(f"{results}: no finished experiment: {name} is missing. Run it to its page first.")
+    file = results / "config.yaml"
+    return load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
+
+
+def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
+    """Return one row for each benchmark, arm and mode, and under `models` one for each of its models.
+
+    Returns:
+        experiment, benchmark, title, questions (begin of their file's SHA-256), arm, mode, n, accuracy (mean over
+        seeds), low and high (95 %: over three or more training seeds, of one model over questions, else None), models.
+    """
+    titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
+    paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
+    metrics = read_metrics(paths, titles)
+    inputs = json.loads(Path(paths["base"]).read_text(encoding="utf-8"))["provenance"]["inputs"]
+    hashes = {Path(path).stem: digest.removeprefix("sha256:")[:8] for path, digest in inputs.items()}
+    compared = json.loads((results / "compare/comparisons.json").read_text(encoding="utf-8"))
+    rows = []
+    for row in compared["arms"]:
+        own = metrics[metrics["benchmark"].eq(row["benchmark"]) & metrics["mode"].eq(row["mode"])]
+        own = own[own["model"].str.split("/").str[0] == row["arm"]]
+        one = own.iloc[0]
+        single = (one["accuracy_low"], one["accuracy_high"]) if len(own) == 1 else (None, None)
+        over = row["over_seeds"]
+        rows.append(
+            {
+                "experiment": results.name,
+                "benchmark": row["benchmark"],
+                "title": titles[row["benchmark"]],
+                "questions": hashes[row["benchmark"]],
+                "arm": row["arm"],
+                "mode": row["mode"],
+                "n": row["n"],
+                "accuracy": row["accuracy"],
+                "low": over["low"] if over else single[0],
+                "high": over["high"] if over else single[1],
+                "models": own[["model", "accuracy"]].to_dict("records"),
+            }
+        )
+    return rows
+
+
+def differing_settings(settings: Mapping[str, Experiment]) -> list[dict[str, Any]]:
+    """Return key and values, in the order of the experiments, of every setting that is not the same in all of them."""
+    flat = [dict(_flatten(experiment.model_dump(mode="json"))) for experiment in settings.values()]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    return [
+        {"key": key, "values": [values.get(key, "not there") for values in flat]}
+        for key in keys
+        if len({values.get(key) for values in flat}) > 1
+    ]
+
+
+def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [pair for name, inner in value.items() for pair in _flatten(inner, f"{key}.{name}" if key else name)]
+    return [(key, json.dumps(value))]
+
+
+def stage_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
+    """Return for each run of RLVR its bands, its alarms and how many responses check themselves."""
+    found = {
+        run: (results / f"dynamics/{run}/stages.json").read_text(encoding="utf-8")
+        for run in Layout(experiment).rlvr_runs
+    }
+    return [{"experiment": results.name, "run": run, **json.loads(text)} for run, text in found.items()]
+
+
+def write_page(folders: Sequence[Path], page: Path) -> None:
+    """Write the page, and beside it its figure with the table that it was drawn from.
+
+    Args:
+        folders: of finished experiments.
+        page: HTML file; the others are named after it.
+
+    Raises:
+        UserError: a folder holds no finished experiment, or two have the same name.
+    """
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        raise UserError(f"two folders are called {max(names, key=names.count)}: one would hide the other.")
+    settings = {folder.name: read_experiment(folder) for folder in folders}
+    table = panels_table(pd.concat([_dynamics(folder, settings[folder.name]) for folder in folders]), "ablations")
+    figure = page.with_name(f"{page.stem}.svg")
+    write_text(figure.with_suffix(".csv"), table.to_csv(index=False))
+    narrow = figure.with_stem(f"{figure.stem}_column")
+    save(draw_panels(table, "ablations"), figure)
+    save(draw_panels(table, "ablations", COLUMN), narrow)
+    rows = [row for folder in folders for row in accuracy_rows(folder, settings[folder.name])]
+    values = {
+        "experiments": {name: experiment.title for name, experiment in settings.items()},
+        "pages": {folder.name: quote(os.path.relpath(folder / "report.html", page.parent)) for folder in folders},
+        "rows": sorted(rows, key=lambda row: (row["benchmark"], row["arm"], row["mode"])),
+        "differences": differing_settings(settings),
+        "runs": [row for folder in folders for row in stage_rows(folder, settings[folder.name])],
+        "figure": Markup(inline_svg(figure)),
+        "narrow": Markup(inline_svg(narrow)),
+        "files": [figure.with_suffix(suffix).name for suffix in (".pdf", ".csv")],
+        "stage_names": STAGE_NAMES,
+        "created": datetime.now(UTC).strftime("%-d %B %Y, %H:%M UTC"),
+    }
+    write_text(page, render_page(values, "comparison"))
+
+
+def _dynamics(folder: Path, experiment: Experiment) -> pd.DataFrame:
+    """Return the dynamics of an experiment's runs, their arms named with the experiment."""
+    table = pd.concat([read_parquet(folder / f"dynamics/{run}.parquet") for run in Layout(experiment).rlvr_runs])
+    return table.assign(arm=f"{folder.name}, " + table["arm"])
+
+
+if __name__ == "__main__":
+    try:
+        write_page([Path(name) for name in sys.argv[1:]], Path("results/comparison.html"))
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,131 @@
+"""The dynamics figure, after the paper's Figure 2."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from medrlvr.report.figures.style import (
+    COLOURS,
+    COLUMN,
+    LINES,
+    PAGE,
+    STAGE_COLOURS,
+    STAGE_NAMES,
+    STYLE,
+    draw_band,
+    draw_stages,
+    grid,
+)
+
+PAPERS = "the paper: Qwen2.5-3B, MedQA test"
+PAPERS_GRID = 4
+"""Updates from one point of its Figure 2 to the next."""
+
+
+def curve_table(
+    dynamics: pd.DataFrame,
+    bands: pd.DataFrame,
+    paper: pd.DataFrame,
+    papers_bands: pd.DataFrame,
+    titles: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return the lines and bands of the paper's Figure 2, ours beside its own.
+
+    Args:
+        dynamics: of one arm, all its seeds: rows of `tabulate` with the column seed.
+        bands: seed, stage, first, last: the stages of its runs.
+        paper: assets/paper/figure2.csv: update, chars, accuracy in percent.
+        papers_bands: assets/paper/stages.csv: stage, first, last.
+        titles: benchmark or control -> title. Drawn is what checkpoints were asked.
+
+    Returns:
+        source (paper or ours), panel (accuracy, length or stage), series, seed, update and value: an accuracy as a
+        fraction, a mean length in characters; of a stage its first update, and its last in `until`. `update` counts the
+        updates that made the model.
+    """
+    parts = [
+        _series(paper, "paper", "accuracy", "test, strict format", "update", paper["accuracy"] / 100),
+        _series(paper, "paper", "length", "test", "update", paper["chars"]),
+    ]
+    sampled = dynamics[dynamics["responses"].notna()].assign(made=lambda rows: rows["update"] - 1)
+    parts.append(_series(sampled, "ours", "accuracy", "training, sampled", "made", sampled["correct"]))
+    parts.append(_series(sampled, "ours", "length", "training, sampled", "made", sampled["chars"]))
+    for name, title in titles.items():
+        if f"accuracy_{name}" not in dynamics:
+            continue
+        asked = dynamics[dynamics[f"accuracy_{name}"].notna()]
+        parts.append(_series(asked, "ours", "accuracy", title, "update", asked[f"accuracy_{name}"]))
+        parts.append(_series(asked, "ours", "length", title, "update", asked[f"chars_{name}"]))
+    for source, stages, shift in (("paper", papers_bands, 0), ("ours", bands, 1)):
+        # A band of ours holds the responses sampled before its updates.
+        rows = stages.assign(source=source, panel="stage", series=stages["stage"])
+        parts.append(rows.assign(update=rows["first"] - shift, until=rows["last"] - shift))
+    columns = ["source", "panel", "series", "seed", "update", "value", "until"]
+    return pd.DataFrame([row for part in parts for row in part.to_dict("records")], columns=columns)
+
+
+def bands_of(paths: Mapping[int, str]) -> pd.DataFrame:
+    """Return seed, stage, first and last of every band in some runs' stages.json.
+
+    Args:
+        paths: seed -> file.
+    """
+    rows = [
+        {"seed": seed, "stage": band["stage"], "first": band["first"], "last": band["last"]}
+        for seed, path in paths.items()
+        for band in json.loads(Path(path).read_text(encoding="utf-8"))["bands"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _series(
+    rows: pd.DataFrame, source: str, panel: str, series: str, update: str, values: "pd.Series[float]"
+) -> pd.DataFrame:
+    shown = {"source": source, "panel": panel, "series": series, "update": rows[update], "value": values}
+    return pd.DataFrame(shown | ({"seed": rows["seed"]} if "seed" in rows else {}))
+
+
+def draw_curve(table: pd.DataFrame, title: str, width: float = PAGE) -> Figure:
+    """The paper's Figure 2, ours beside its own: stages, accuracy and length of responses against the update.
+
+    Lines are means over seeds with their range; the strip above has a row of stages for each seed.
+
+    Args:
+        table: as `curve_table` returns it.
+        title: of our side.
+        width: `PAGE` or `COLUMN`.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = grid(3, 2, width, (4.6, 7.6), height_ratios=(0.32, 1, 1), sharex="col")
+        for column, (source, name) in enumerate((("paper", PAPERS), ("ours", title))):
+            side = table[table["source"] == source]
+            strip, accuracy, length = axes[:, column]
+            strip.set_title(name, fontsize=8, loc="left")
+            draw_stages(strip, side[side["panel"] == "stage"], PAPERS_GRID if source == "paper" else 1)
+            for axis, panel in ((accuracy, "accuracy"), (length, "length")):
+                rows = side[side["panel"] == panel]
+                for index, (series, lines) in enumerate(rows.groupby("series", sort=False)):
+                    few = lines["update"].nunique() < 60
+                    draw_band(
+                        axis, lines, COLOURS[index % len(COLOURS)], LINES[index % len(LINES)], str(series), "o" * few
+                    )
+            accuracy.set_ylim(0, 1.02)
+            accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+            length.set_ylim(0, None)
+            length.set_xlabel("update")
+            accuracy.legend(loc="lower right", fontsize=7)
+        for column in range(2 if width == COLUMN else 1):
+            axes[1][column].set_ylabel("accuracy, %")
+            axes[2][column].set_ylabel("length, characters")
+        seen = set(table.loc[table["panel"] == "stage", "series"])
+        handles = [
+            Patch(color=STAGE_COLOURS[stage], label=STAGE_NAMES[stage]) for stage in STAGE_NAMES if stage in seen
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3 if width == PAGE else 2)
+        return figure

@@ -1,0 +1,100 @@
+"""Colours, sizes and shared drawing functions of all figures."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medrlvr.runtime.files import write_atomically
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colour-blind safe palette."""
+
+LINES: Any = ("-", "--", (0, (1.4, 0.9)), "-.")
+
+STYLE: Any = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    # A fixed salt keeps the ids in the file, and so its bytes, the same from run to run.
+    "svg.hashsalt": "medrlvr",
+}
+
+
+PAGE, COLUMN = 7.0, 3.4
+"""Inches: the width of a page's text, and of one of its two columns, where panels stand below each other."""
+
+STAGE_NAMES = {
+    "format_failure": "Format failure",
+    "verbose_formatter": "Verbose formatter",
+    "concise_structurer": "Concise structurer",
+    "direct_answer_hacker": "Direct answer hacker",
+    "step_by_step_exploit": "Step-by-step exploit",
+    "reintegrated_reasoning": "Reintegrated reasoning",
+}
+"""As the paper calls them (Figure 2; of its three names for the first that of section 4.2.1)."""
+
+STAGE_COLOURS = dict(zip(STAGE_NAMES, ("#999999", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73"), strict=True))
+
+
+def grid(rows: int, columns: int, width: float, heights: tuple[float, float], **shared: Any) -> tuple[Figure, Any]:
+    """Return a figure and its axes, rows by columns, which in a figure of `COLUMN` width stand below each other.
+
+    Args:
+        heights: in inches, of `PAGE` and of `COLUMN`.
+        shared: as for `plt.subplots`, of the first.
+    """
+    if width == PAGE:
+        return plt.subplots(rows, columns, figsize=(width, heights[0]), layout="constrained", squeeze=False, **shared)
+    ratios = {"height_ratios": shared["height_ratios"] * columns} if "height_ratios" in shared else {}
+    size = (width, heights[1])
+    figure, axes = plt.subplots(rows * columns, 1, figsize=size, layout="constrained", squeeze=False, **ratios)
+    return figure, axes.reshape(columns, rows).T
+
+
+def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
+    seeds = bands["seed"].fillna(0).astype(int)
+    for row, (_, own) in enumerate(bands.groupby(seeds)):
+        for band in own.to_dict("records"):
+            # Half a step of the grid to either side, so that neighbours meet.
+            first, length = band["update"] - grid / 2, band["until"] - band["update"] + grid
+            axis.barh(-row, length, left=first, height=0.8, color=STAGE_COLOURS[band["series"]])
+    axis.set_yticks(
+        [-row for row in range(seeds.nunique())], [f"seed {seed}" if seed else "" for seed in sorted(seeds.unique())]
+    )
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+
+
+def draw_band(axis: Axes, lines: pd.DataFrame, colour: str, style: str, label: str, marker: str = "") -> None:
+    """A line for the mean over seeds, and where there are several a band from the lowest to the highest."""
+    groups = lines.groupby("update")["value"]
+    if "seed" in lines:
+        # Where some seeds have no value, the mean would jump to those that have.
+        groups = lines[groups.transform("size") == lines["seed"].fillna(0).nunique()].groupby("update")["value"]
+    mean = groups.mean()
+    axis.plot(mean.index, mean, color=colour, linestyle=style, marker=marker, markersize=2.5, label=label)
+    if (groups.size() > 1).any():
+        axis.fill_between(mean.index, groups.min(), groups.max(), color=colour, alpha=0.2, linewidth=0)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write SVG and, beside it, PDF with its fonts, without a date in them, so that equal figures are equal files."""
+    with mpl.rc_context(STYLE):
+        for suffix, date in (("svg", "Date"), ("pdf", "CreationDate")):
+            drawn = partial(figure.savefig, format=suffix, metadata={date: None})
+            write_atomically(path.with_suffix(f".{suffix}"), drawn)
+    plt.close(figure)

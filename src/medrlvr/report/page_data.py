@@ -1,0 +1,195 @@
+"""From result files to the values of the report's template, one builder per section."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.report import explorer
+from medrlvr.report.figures.style import STAGE_NAMES
+from medrlvr.report.overview import answers
+from medrlvr.report.page import inline_svg
+from medrlvr.report.run_summary import describe_machine, describe_run, describe_speed, shown_examples
+from medrlvr.runtime.files import read_parquet
+
+SECTIONS = {
+    "claims": "The paper's claims",
+    "data": "Data",
+    "evaluation": "Evaluation",
+    "dynamics": "Training dynamics",
+    "explorer": "Responses",
+    "cost": "Cost and speed",
+    "provenance": "Provenance",
+}
+"""Template, which is also the place on the page -> title."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageInputs:
+    """Everything that the report is rendered from.
+
+    Attributes:
+        experiment: the resolved configuration.
+        metrics: as `read_metrics` returns it.
+        titles: of every benchmark and control.
+        design: of the experiment.
+        runs: <arm>/seed<n> of RLVR -> its files: rollouts, responses, dynamics (parquet) and stages (JSON).
+        generations: model -> metrics.json, of which `generation` is read.
+        scores: model -> scores.parquet, of models shown side by side.
+        questions: benchmark, and train -> questions' parquet.
+        selections: <arm>/seed<n> -> selection.json.
+        tables: name in the template -> JSON file.
+        figures: SVG files.
+        cost: as `cost.stage_costs` returns it.
+        records: file, rule and log of every step.
+        results: the experiment's folder.
+        versions: package -> version.
+        created: now.
+    """
+
+    experiment: Mapping[str, Any]
+    metrics: pd.DataFrame
+    titles: Mapping[str, str]
+    design: ComparisonDesign
+    runs: Mapping[str, Mapping[str, str]]
+    generations: Mapping[str, str | Path]
+    scores: Mapping[str, str | Path]
+    questions: Mapping[str, str | Path]
+    selections: Mapping[str, str | Path]
+    tables: Mapping[str, str | Path]
+    figures: Sequence[str | Path]
+    cost: Sequence[Mapping[str, Any]]
+    records: Sequence[Mapping[str, str]]
+    results: Path
+    versions: Mapping[str, str]
+    created: datetime
+
+
+def page_values(inputs: PageInputs) -> dict[str, Any]:
+    """Return the values of the report's template."""
+    loaded = {name: _read_json(path) for name, path in inputs.tables.items()}
+    return {
+        "sections": SECTIONS,
+        **loaded,
+        **_head(inputs),
+        **_evaluation(inputs, loaded["comparisons"]["sanity"]),
+        **_responses(inputs),
+        **_cost(inputs, loaded["base_metrics"]["generation"]),
+        **_provenance(inputs, loaded),
+    }
+
+
+def _head(inputs: PageInputs) -> dict[str, Any]:
+    experiment = inputs.experiment
+    return {
+        **{name: experiment[name] for name in ("title", "experiment", "claims", "about")},
+        "created": inputs.created.strftime("%-d %B %Y, %H:%M UTC"),
+        # With the packed texts, which are base64, the only values that are not escaped: SVG that we made from numbers.
+        "figures": {Path(path).stem: Markup(inline_svg(Path(path))) for path in inputs.figures},
+    }
+
+
+def _evaluation(inputs: PageInputs, sanity: Mapping[str, Any]) -> dict[str, Any]:
+    experiment, design, benchmarks = inputs.experiment, inputs.design, inputs.experiment["benchmarks"]
+    return {
+        "answers": answers(inputs.metrics, benchmarks, design, sanity),
+        "resamples": experiment["evaluation"]["bootstrap_resamples"],
+        "titles": dict(inputs.titles),
+        "benchmarks": benchmarks,
+        "metrics": [
+            {**row, "judged": row["mode"] == design.modes[row["model"].split("/")[0]][0]}
+            for row in inputs.metrics.to_dict("records")
+            if row["benchmark"] in benchmarks
+        ],
+        "papers_experiment": design.papers,
+        "last_taken": list(inputs.runs),
+        "selections": {run: _read_json(path) for run, path in inputs.selections.items()},
+    }
+
+
+def _responses(inputs: PageInputs) -> dict[str, Any]:
+    """Return what dynamics and explorer show: described runs, sampled rollouts, and answers side by side."""
+    design, benchmarks = inputs.design, inputs.experiment["benchmarks"]
+    shown = [
+        (model, mode, _read(path)) for model, path in inputs.scores.items() for mode in _shown_modes(model, design)
+    ]
+    tests, cut = explorer.pack_tests(shown, {name: _read(inputs.questions[name]) for name in benchmarks})
+    share = (explorer.LIMIT - len(tests)) // len(inputs.runs)
+    train = _read(inputs.questions["train"])
+    described, samples, speed = [], [], []
+    # One run after the other: the responses of many runs together would fill the memory.
+    for name, files in inputs.runs.items():
+        read = {kind: _read(path) for kind, path in files.items()}
+        run = describe_run(name, read)
+        labels = read["responses"]["label"]
+        samples.append(explorer.sample_rollouts(name, read["rollouts"], labels, train, shown_examples(run), share))
+        speed.append(describe_speed(name, read["dynamics"]))
+        described.append(run)
+    rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]
+    return {
+        "runs": described,
+        "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
+        "shown_arm": design.rlvr,
+        "stage_names": STAGE_NAMES,
+        "labels": list(STAGE_NAMES)[:-1],
+        "grades": explorer.GRADES,
+        "samples": samples,
+        "tests": {"models": list(inputs.scores), "cut": cut},
+        "payloads": {"tests": Markup(tests)} | {sample.name: Markup(sample.text) for sample in samples},
+        "speed": speed,
+    }
+
+
+def _cost(inputs: PageInputs, generation: Mapping[str, Any]) -> dict[str, Any]:
+    machine = inputs.experiment["machine"]
+    return {
+        "cost": inputs.cost,
+        "machine_text": describe_machine(machine, generation["hardware"]),
+        "cores": machine["threads"],
+    }
+
+
+def _provenance(inputs: PageInputs, loaded: Mapping[str, Any]) -> dict[str, Any]:
+    results = inputs.results
+    weights = {model: _read_json(path)["generation"]["weights"] for model, path in inputs.generations.items()}
+    return {
+        "records": [_record(row, results) for row in inputs.records],
+        "weights": {model: " ".join(digests) for model, digests in weights.items()},
+        "folder": str(results),
+        "again": f".venv/bin/snakemake --cores 1 --configfile {results}/config.yaml --forcerun {results}/FILE",
+        "code": loaded["comparisons"]["provenance"]["versions"]["medrlvr"],
+        "settings": yaml.safe_dump(dict(inputs.experiment), sort_keys=False, allow_unicode=True),
+        "versions": dict(inputs.versions),
+        "engine": loaded["base_metrics"]["generation"]["versions"],
+    }
+
+
+def _shown_modes(model: str, design: ComparisonDesign) -> list[str]:
+    arm = model.split("/")[0]
+    if arm in ("base", design.sft):
+        return [mode for mode in design.modes[arm] if mode != design.constrained]
+    return list(design.modes[arm][:1])
+
+
+def _record(row: Mapping[str, str], results: Path) -> dict[str, Any]:
+    path = Path(row["file"])
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    names = {name: str(Path(row[name]).relative_to(results)) for name in ("file", "log")}
+    return {**row, **names, "hash": digest[:16], "bytes": path.stat().st_size}
+
+
+def _read(path: str | Path) -> Any:
+    return _read_json(path) if Path(path).suffix == ".json" else read_parquet(path)
+
+
+def _read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))

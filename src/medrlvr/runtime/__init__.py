@@ -1,0 +1,1 @@
+"""Ground layer: files, processes, logs, downloads. It imports no other package of ours."""

@@ -1,0 +1,169 @@
+"""Start a long process, watch it, and leave nothing of it behind, however it ends."""
+
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from medrlvr.runtime.errors import Interrupted, UserError
+from medrlvr.runtime.failures import explain_failure
+
+_GRACE = 5.0
+"""Seconds from SIGTERM to SIGKILL."""
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def write_command(path: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Write a command, with the variables it needs, as a script that one can read, change and run."""
+    lines = ["#!/bin/sh", "# From the repository's root: sh " + shlex.quote(str(path)), "set -eu"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+    words = [shlex.quote(word) for word in command]
+    text = " ".join(words).replace(" --", " \\\n    --")
+    path.write_text("\n".join([*lines, "exec " + text]) + "\n", encoding="utf-8")
+
+
+def run_process(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    each_line: Callable[[str], None],
+    failure_file: Path | None = None,
+    work: str = "training",
+    alone: float = 0.0,
+) -> None:
+    """Run `command` to its end, with all that it starts; every process of it is gone when this returns or raises.
+
+    Args:
+        command: program and arguments.
+        environment: set on top of this process's own.
+        each_line: called with every line that it prints, without the line end.
+        failure_file: ends the run as soon as it exists; its text goes into the message.
+        work: what it does, for messages.
+        alone: seconds that the command has to end what it started, before its children are told to end.
+
+    Raises:
+        Exception: what `each_line` raised.
+        Interrupted: it was stopped by a signal (Ctrl-C, SIGTERM) to this process.
+        UserError: it failed, and the message names a known cause or quotes the last lines.
+    """
+    others = psutil.Process().children(recursive=True)
+    with _noting_signals() as received, _adopting_orphans():
+        process = _start(command, environment)
+        output = _Output(process, each_line)
+        while process.poll() is None and not received and not output.error:
+            if failure_file and failure_file.exists():
+                break
+            time.sleep(0.1)
+        code = process.poll()
+        if code is None and alone:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(alone)
+        _end_descendants(_GRACE if code is None else 0.0, others)
+        output.join(timeout=5)
+    if output.error:
+        raise output.error
+    if received:
+        raise Interrupted(f"{work} was stopped by {received[0]}. Start the same command again to go on with it.")
+    if failure_file and failure_file.exists():
+        raise UserError(f"the reward failed, so training was stopped:\n{failure_file.read_text().strip()}")
+    if code:
+        raise UserError(f"{work} ended with {explain_failure(code, output.tail)}")
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+
+
+class _Output(threading.Thread):
+    """Reads a process's output in a thread of its own.
+
+    Attributes:
+        tail: the last 400 lines.
+        error: what the callback raised, if it did.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], each_line: Callable[[str], None]) -> None:
+        super().__init__(daemon=True)
+        self._process, self._each_line = process, each_line
+        self.tail: list[str] = []
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            for line in self._process.stdout:
+                line = line.rstrip("\n")
+                self.tail.append(line)
+                del self.tail[:-400]
+                self._each_line(line)
+        except Exception as error:  # for the thread that can end the process
+            self.error = error
+
+
+@contextmanager
+def _noting_signals() -> Iterator[list[str]]:
+    received: list[str] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(signal.Signals(number).name)
+
+    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    # Ray's processes outlive their parents; adopted, they stay findable as descendants of this process.
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _die_with_parent() -> None:
+    # Should this process be killed outright, its child is too, and Ray's processes follow that.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_descendants(grace: float, others: Sequence[psutil.Process]) -> None:
+    deadline = time.monotonic() + grace
+    number = signal.SIGTERM if grace else signal.SIGKILL
+    told: set[psutil.Process] = set()
+    while children := set(psutil.Process().children(recursive=True)).difference(others):
+        if number == signal.SIGTERM and time.monotonic() >= deadline:
+            number, told = signal.SIGKILL, set()
+        for child in children - told:
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+        told |= children
+        time.sleep(0.05)
+        # Adopted processes are ours to bury; the exit status of the one we started is already known.
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass

@@ -1,0 +1,31 @@
+"""Where a number comes from: written into every file of numbers."""
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import medrlvr
+from medrlvr.runtime.fingerprint import fingerprint
+
+PACKAGES = ("numpy", "pandas", "scipy", "statsmodels")
+
+
+def provenance(inputs: Iterable[str | Path], command: str) -> dict[str, Any]:
+    """Return the inputs' hashes, the versions of what computed, of medrlvr its code's hash, and the command for it.
+
+    Args:
+        inputs: files that were read.
+        command: from the repository's root.
+    """
+    hashes = {}
+    for path in map(Path, inputs):
+        with path.open("rb") as stream:
+            hashes[str(path)] = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    source = Path(medrlvr.__file__).parent
+    code = fingerprint(*(path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.py"))))
+    versions = {"medrlvr": code, "python": platform.python_version()}
+    versions |= {name: metadata.version(name) for name in PACKAGES}
+    return {"inputs": hashes, "versions": versions, "command": command}

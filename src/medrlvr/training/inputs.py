@@ -1,0 +1,58 @@
+"""Training rows: read, checked, and repeated until every optimiser step is full."""
+
+import json
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TypeVar
+
+from medrlvr.runtime.errors import UserError
+
+Row = dict[str, str]
+"""Column -> text."""
+
+Item = TypeVar("Item")
+
+
+def end_of_text(base: Path) -> str:
+    """Return the text of the end-of-text token.
+
+    Raises:
+        UserError: the tokenizer has none.
+    """
+    file = base / "tokenizer_config.json"
+    token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
+    token = token["content"] if isinstance(token, dict) else token
+    if not isinstance(token, str) or not token:
+        raise UserError(f"{file}: no eos_token, so a response could never end.")
+    return token
+
+
+def read_rows(path: Path, keys: Sequence[str]) -> list[Row]:
+    """Read JSON lines whose objects have text under `keys`.
+
+    Raises:
+        UserError: names the first line that is otherwise, or says that there is none.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}).") from None
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
+            raise UserError(f"{path}, line {number}: needs text under {' and '.join(keys)}.")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: no rows to train on.")
+    return rows
+
+
+def fill_steps(rows: Sequence[Item], prompts_per_step: int) -> list[Item]:
+    """Return the rows, the first of them repeated at the end until they are a multiple of `prompts_per_step`.
+
+    OpenRLHF keeps the gradients of an optimiser step that is not full and adds them to the next update's first step,
+    under that one's normalisation.
+    """
+    missing = -len(rows) % prompts_per_step
+    return list(islice(cycle(rows), len(rows) + missing))

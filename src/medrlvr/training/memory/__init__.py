@@ -1,0 +1,1 @@
+"""Estimated memory of training, checked before a job is submitted."""

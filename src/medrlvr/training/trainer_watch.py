@@ -1,0 +1,96 @@
+"""Callbacks for each line that a trainer prints: progress lines, metrics on disk, reward-hacking alarms."""
+
+import json
+import re
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from medrlvr.dynamics.hack_monitor import HackMonitor
+from medrlvr.runtime.progress import Progress
+from medrlvr.runtime.step_log import Notify
+from medrlvr.training.trainer_metrics import parse_line, read_lines
+
+_PROGRESS_BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_loss=([^,\]]+)")
+
+
+class RlvrWatch:
+    """Watches `train_ppo_ray`: call it with each printed line, inside a `with` block."""
+
+    def __init__(self, display_name: str, updates: int, printed: Path, done: int, notify: Notify) -> None:
+        """Read the metrics of earlier attempts.
+
+        Args:
+            display_name: of the run, in progress lines.
+            updates: of the whole run.
+            printed: JSON lines of the metrics of every update, appended to.
+            done: updates before the checkpoint that the run resumes from.
+            notify: prints a progress line.
+        """
+        self._name, self._printed, self._notify = display_name, printed, notify
+        self._progress, self._monitor = Progress(display_name, updates), HackMonitor()
+        self._file: TextIO | None = None
+        alarms: list[str] = []
+        for row in read_lines(printed, done):
+            alarms = self._add(row) or alarms
+        # They were reported before, but the step's log starts again, and `medrlvr status` reads them there.
+        for alarm in alarms:
+            print(f"{display_name}: {alarm}", flush=True)
+
+    def __enter__(self) -> Self:
+        self._file = self._printed.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._file is not None
+        self._file.close()
+
+    def __call__(self, line: str) -> None:
+        """Print the line; if it reports an update, save its metrics and notify."""
+        print(line, flush=True)
+        row = parse_line(line)
+        if row is None:
+            return
+        print(json.dumps(row), file=self._file, flush=True)
+        self._notify(self._progress.line(int(row["update"]), f"mean reward {row['rollout/reward_mean']:+.2f}"))
+        for alarm in self._add(row):
+            self._notify(f"{self._name}: {alarm}")
+
+    def _add(self, row: dict[str, float]) -> list[str]:
+        return self._monitor.add(int(row["update"]), row["rollout/num_samples"], row["rollout/reward_mean"], row)
+
+
+class SftWatch:
+    """Watches `train_sft`'s progress bar: call it with each printed line."""
+
+    def __init__(self, display_name: str, epochs: int, notify: Notify, interval: float = 5.0) -> None:
+        """Start the clock.
+
+        Args:
+            display_name: of the run, in progress lines.
+            epochs: of the whole run.
+            notify: prints a progress line.
+            interval: least seconds between two progress lines of one epoch.
+        """
+        self._name, self._epochs, self._notify, self._interval = display_name, epochs, notify, interval
+        self._last_time, self._last_batch, self._drawn = time.monotonic(), 0, ("", "")
+        self._progress: Progress | None = None
+
+    def __call__(self, line: str) -> None:
+        """Print the line, and notify of the progress that it shows."""
+        print(line, flush=True)
+        match = _PROGRESS_BAR.search(line)
+        if match is None:
+            return
+        epoch, batch, batches, loss = match.groups()
+        # A step is drawn first with the loss of the step before, then with its own; an epoch's last step once more.
+        before, self._drawn = self._drawn, (epoch, batch)
+        done = int(epoch) * int(batches) + int(batch)
+        due = batch == batches or time.monotonic() - self._last_time > self._interval
+        if self._drawn == before and done != self._last_batch and due:
+            self._progress = self._progress or Progress(self._name, self._epochs * int(batches), unit="batch")
+            self._last_time, self._last_batch = time.monotonic(), done
+            self._notify(self._progress.line(done, f"epoch {int(epoch) + 1} of {self._epochs}, loss {loss}"))

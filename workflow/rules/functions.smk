@@ -1,0 +1,79 @@
+"""Functions of the rules: inputs, parameters, and the check before the first job."""
+
+
+def training_memory(wildcards, attempt):
+    return MACHINE.training_memory(ARMS[wildcards.arm], attempt)
+
+
+def again(path):
+    """The command that makes a file again, once there is a page and so a config.yaml beside it."""
+    return f".venv/bin/snakemake --cores 1 --configfile {RESULTS}/config.yaml --forcerun {path} -- {path}"
+
+
+def check_machine():
+    """Stop before the first job if this machine, or the cluster, lacks what the jobs request."""
+    jobs = list(workflow.dag.needrun_jobs())
+    if not workflow.local_exec:
+        # Several partitions may be named with commas; without a name Slurm takes its default.
+        partitions = [job.resources.get("slurm_partition") or "" for job in jobs]
+        or_stop(check_partitions, {name for names in partitions for name in names.split(",") if name})
+    elif any(job.resources.get("nodes", 1) > 1 for job in jobs):
+        or_stop(check_nodes, EXPERIMENT.machine)
+    elif any(job.resources.get("gres") for job in jobs):
+        or_stop(check_device, EXPERIMENT.machine)
+    if {job.rule.name for job in jobs} & {"train_sft", "train_rlvr", *GENERATION_RULES}:
+        or_stop(check_packages, EXPERIMENT.machine)
+
+
+def candidates(wildcards):
+    """The models of one run to choose among: a folder for each learning rate, or the one that holds all checkpoints."""
+    run = f"{wildcards.arm}/seed{wildcards.seed}"
+    folders = [name for name in LAYOUT.sft_runs if name.startswith(f"{run}/")]
+    return [f"{RESULTS}/checkpoints/{name}" for name in folders or [run]]
+
+
+def answers_of_candidates(wildcards):
+    """Asked only where there is a choice."""
+    arm = ARMS[wildcards.arm]
+    chosen = arm.trainer == "rlvr" or len(arm.learning_rates) > 1
+    return f"{RESULTS}/development/{wildcards.arm}/seed{wildcards.seed}/answers.parquet" if chosen else []
+
+
+def training(wildcards):
+    return training_settings(ARMS[wildcards.arm])
+
+
+def card_facts(wildcards):
+    """What the card of a trained model says that its own folder does not."""
+    source = SOURCES[EXPERIMENT.data.train]
+    return {
+        "base_licence": BASE.licence,
+        "data": source.name,
+        "data_licence": source.licence,
+        "citation": source.citation,
+    }
+
+
+def raw_file(wildcards):
+    return f"{RESULTS}/data/raw/{SOURCES[f'{wildcards.dataset}/{wildcards.split}'].raw_file}"
+
+
+def question_tables(names):
+    return [f"{RESULTS}/data/questions/{name}.parquet" for name in names]
+
+
+def settings_of(modes):
+    return {name: EXPERIMENT.modes[name].model_dump(mode="json") for name in modes}
+
+
+def model_folder(wildcards):
+    """Of a trained model, the base, or one of the user's checkpoints."""
+    given = EXPERIMENT.checkpoints.get(wildcards.model)
+    return [given.path if given else f"{RESULTS}/models/{wildcards.model}"]
+
+
+def made_by(path):
+    """What makes a file and where it says so, as Snakemake itself finds it."""
+    maker = next(one for one in workflow.rules if one.is_producer(path))
+    log_file = maker.log[0].apply_wildcards(maker.get_wildcards(path))
+    return {"file": path, "rule": maker.name, "log": str(log_file)}
