@@ -19,6 +19,5 @@ def terms_version(setting: Setting) -> str:
 
 
 def reward_version(setting: Setting) -> list[str]:
-    """Return what determines a response's reward: the fingerprint of grader and terms, and the setting as JSON."""
-    code = fingerprint(grader_version(), reward_source(setting))
-    return [code, json.dumps(setting, sort_keys=True)]
+    """Return what determines a response's reward: fingerprints of grader and terms, and the setting as JSON."""
+    return [grader_version(), terms_version(setting), json.dumps(setting, sort_keys=True)]
