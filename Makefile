@@ -1,4 +1,5 @@
 # `make` alone lists the targets. Variables are set on the command line: make demo CORES=4
+# Experiments are run with the command medrlvr (docs/cli.md), which `make setup` installs.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -17,17 +18,22 @@ GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu
 # Where there is an environment for GPUs, no target replaces it.
 STAMP := $(or $(wildcard $(GPU_STAMP)),.venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16))
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
-SNAKEMAKE := $(RUN) -m snakemake --quiet host reason rules progress --rerun-incomplete --cores $(CORES)
+# This clone's own library, whatever is installed.
+MEDRLVR := $(RUN) -m medrlvr.cli.main
+
+##@ Use
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Variables: CORES=$(CORES); ARGS= options for snakemake or pytest, such as ARGS=-n; PYTHON= a Python 3.11;"
-	@echo "  TORCH_INDEX_URL= where the CPU build of torch is; MIRROR= a folder that stands in for the hub."
+	@echo "Run experiments:  .venv/bin/medrlvr --help  (docs/cli.md)"
+	@echo "Variables:        CORES=$(CORES); ARGS= options for Snakemake or pytest, such as ARGS=-n; PYTHON= a Python 3.11;"
+	@echo "                  TORCH_INDEX_URL= address of torch's CPU build; MIRROR= folder with the data sets."
 
 .PHONY: setup
-setup: $(STAMP) ## make or complete .venv from the locked requirement files
+setup: $(STAMP) ## create or complete .venv from the locked requirement files, with the command medrlvr
 
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "No Python found. Debian 12, Ubuntu 22.04: sudo apt install python3.11 python3.11-venv" >&2; exit 1; }
@@ -35,7 +41,7 @@ $(STAMP):
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" "$(PYTHON)" envs/install.py $@
 
 .PHONY: setup-gpu
-setup-gpu: $(GPU_STAMP) ## make .venv for GPUs instead; on a cluster, where all nodes see this folder
+setup-gpu: $(GPU_STAMP) ## create .venv for GPUs instead; on a cluster, where all nodes see this folder
 
 $(GPU_STAMP):
 	@test -n "$(PYTHON)" || { echo "No Python found: PYTHON= a Python 3.11, which a site's modules may have" >&2; exit 1; }
@@ -45,46 +51,21 @@ $(GPU_STAMP):
 	@.venv/bin/pip install --quiet --progress-bar off -r envs/torch.txt
 	@DS_BUILD_OPS=0 DS_ACCELERATOR=cpu .venv/bin/pip install --quiet --progress-bar off --no-deps --require-hashes \
 	  --build-constraint envs/gpu.lock -r envs/gpu.lock
+	@.venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	@.venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda and f"set-up: torch {torch.__version__} is no CUDA \
 	  build. PIP_INDEX_URL, if set, must name an index that serves one.")'
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## run the default experiment, from embedded data to the page
-	@$(SNAKEMAKE) --configfile config/miniature.yaml $(ARGS)
-	@! test -e results/miniature/report.html || echo "The page: results/miniature/report.html"
+demo: $(STAMP) ## run the miniature experiment on a CPU, from embedded data to the report: results/miniature/report.html
+	@$(MEDRLVR) demo --cores $(CORES) -- $(ARGS)
 
-.PHONY: smollm2
-smollm2: $(STAMP) ## run a real small model on the real exams: make smollm2 MIRROR=folder
-	@MEDRLVR_MIRROR="$(or $(MIRROR),$(MEDRLVR_MIRROR))" $(SNAKEMAKE) --configfile config/smollm2.yaml $(ARGS)
-	@! test -e results/smollm2/report.html || echo "The page: results/smollm2/report.html"
-
-.PHONY: plan
-plan: $(STAMP) ## show what would run, why, and what it takes: make plan [CONFIG="config/a.yaml config/b.yaml"] [PROFILE=slurm]
-	@$(RUN) workflow/scripts/plan.py $(if $(PROFILE),--profile "$(PROFILE)") $(CONFIG)
-
-.PHONY: ask
-ask: $(STAMP) ## put one question to a model: make ask MODEL=folder [QUESTION=id or file.json] [MODE=direct]
-	@test -n "$(MODEL)" || { echo "Which model? make ask MODEL=results/miniature/models/rlvr/seed1" >&2; exit 1; }
-	@$(RUN) -m medrlvr.evaluation.ask "$(MODEL)" $(if $(QUESTION),--question "$(QUESTION)") $(if $(MODE),--mode "$(MODE)")
-
-.PHONY: status
-status: $(STAMP) ## tell how far an experiment is: make status CONFIG="config/miniature.yaml"; without, the paper's
-	@$(RUN) -m medrlvr.pipeline.status $(CONFIG)
-
-.PHONY: config
-config: $(STAMP) ## write config/config.yaml and config/schema.json from src/medrlvr/config/
-	@$(RUN) -m medrlvr.config.files
+##@ Develop
 
 .PHONY: readme
 readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
-	@$(SNAKEMAKE) --configfile config/miniature.yaml config/ablations/three_seeds.yaml $(ARGS)
+	@$(MEDRLVR) run config/miniature.yaml config/ablations/three_seeds.yaml --cores $(CORES) -- $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
-
-.PHONY: compare
-compare: $(STAMP) ## put finished experiments on one page: make compare EXPERIMENTS="results/miniature results/other"
-	@test -n "$(EXPERIMENTS)" || { echo 'Which? make compare EXPERIMENTS="results/miniature results/other"' >&2; exit 1; }
-	@$(RUN) -m medrlvr.report.experiments $(EXPERIMENTS) && echo "The page: results/comparison.html"
 
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make benchmark MIRROR=folder
@@ -149,8 +130,9 @@ $(PEER): $(STAMP)
 
 .PHONY: test-peer
 test-peer: $(PEER) ## compare with lm-evaluation-harness, in an environment of its own: make test-peer [MIRROR=folder]
-	@$(SNAKEMAKE) --configfile config/miniature.yaml -- results/miniature/eval/base/scores.parquet
-	@test -z "$(MIRROR)" || MEDRLVR_MIRROR="$(MIRROR)" $(SNAKEMAKE) --configfile config/smollm2.yaml -- results/smollm2/eval/base/scores.parquet
+	@$(MEDRLVR) demo --cores $(CORES) -- results/miniature/eval/base/scores.parquet
+	@test -z "$(MIRROR)" || MEDRLVR_MIRROR="$(MIRROR)" $(MEDRLVR) run config/smollm2.yaml --cores $(CORES) \
+	  -- results/smollm2/eval/base/scores.parquet
 	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
 
 .PHONY: check
@@ -173,6 +155,6 @@ lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done
 
 .PHONY: clean
-clean: ## remove results/miniature and caches; keeps .venv and all other results
-	rm -rf results/miniature .pytest_cache .ruff_cache .hypothesis
+clean: ## remove caches; keep .venv and all results
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info
 	find src tests workflow envs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,6 +27,10 @@ onstart:
     check_machine()
 
 
+onsuccess:
+    show_scores()
+
+
 rule all:
     """The page, and a record of every step.
 

@@ -20,6 +20,8 @@ ENVS = Path(__file__).resolve().parent
 VENV = ENVS.parent / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
+PROJECT = "medrlvr"
+"""This repository's own distribution, which is in no lock."""
 
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
 # Never imported by this project, or one by one and late: a third of the time to compile everything.
@@ -219,7 +221,7 @@ def install(stamp: Path) -> None:
     remove_half_installed(site)
     have = installed(site)
 
-    surplus = sorted(have.keys() - wanted.keys())
+    surplus = sorted(have.keys() - wanted.keys() - {PROJECT})
     if surplus:
         stage(f"removing what the lock no longer names: {', '.join(surplus)}")
         subprocess.run([PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", *surplus])
@@ -236,6 +238,8 @@ def install(stamp: Path) -> None:
         stage(f"installing {len(missing)} other packages")
         lock = str(ENVS / "cpu.lock")
         pip_install("--require-hashes", "--build-constraint", lock, "-r", lock, packages=len(wanted) - 2)
+    stage("installing the command medrlvr")
+    pip_install("--no-build-isolation", "--editable", str(ENVS.parent), packages=1)
     stage("compiling")
     compile_all(site)
 

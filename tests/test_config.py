@@ -57,7 +57,9 @@ def rlvr(**changes: Any) -> dict[str, Any]:
     ids=["config.yaml", "schema.json"],
 )
 def test_generated_files_are_those_of_the_settings(file: Path, text: str) -> None:
-    assert file.read_text(encoding="utf-8") == text, f"{file} is not what src/medrlvr/config/ says. Run: make config"
+    assert file.read_text(encoding="utf-8") == text, (
+        f"{file} is not what src/medrlvr/config/ says. Run: medrlvr config write"
+    )
 
 
 def test_the_papers_experiment_is_the_default() -> None:

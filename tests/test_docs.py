@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import yaml
 from evaluated import evaluate
 from pipeline import jobs, snakemake
 
+from medrlvr.cli.commands import COMMANDS
+from medrlvr.cli.run import MINIATURE
+from medrlvr.cli.snakemake import snakemake_arguments
 from medrlvr.config.experiment import Experiment
 from medrlvr.evaluation.claims import LEAST_QUESTIONS, MARGIN, RARE, REASONED_CHARS
 
@@ -27,9 +31,13 @@ def commands() -> list[str]:
     found = set()
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        shown = re.findall(r"^    (\S.*)$", text, re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+        shown = re.findall(r"^ {4,7}(\S.*)$", text, re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
         found |= {line.split("  #")[0].split(" # ")[0].strip() for line in shown}
-    return sorted(line for line in found if re.match(r"(make|\S*snakemake|sh|python\S*) [\w.-]", line))
+    # A synopsis has brackets or capitals, and tests/test_cli.py compares it with the help.
+    found -= {line for line in found if re.search(r"medrlvr.*(\[|COMMAND|\$\(|--help)", line)}
+    return sorted(
+        line for line in found if re.match(r"(\w+=\S+ )?(make|\S*medrlvr|\S*snakemake|sh|python\S*) [\w.-]", line)
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
@@ -45,25 +53,44 @@ def test_links_and_paths_lead_somewhere(document: Path) -> None:
 
 
 def test_commands_were_found() -> None:
-    assert {"make demo", "make test", "make check"} <= set(commands())
+    assert {"make demo", "make test", "medrlvr demo --cores 2", "medrlvr config check config/miniature.yaml"} <= set(
+        commands()
+    )
 
 
 def expanded(words: list[str]) -> list[str]:
-    """Return the commands that make would run, one a line."""
+    """Return the commands that make would run, one a line; continued lines are joined."""
     shown = subprocess.run(["make", "--dry-run", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
-    return shown.stdout.splitlines()
+    return shown.stdout.replace("\\\n", "").splitlines()
+
+
+def handed_over(words: list[str]) -> list[list[str]]:
+    """Return Snakemake's arguments, if these words after `medrlvr` are a command that runs it; wrong words fail."""
+    command, *rest = words
+    assert command in COMMANDS, command
+    if not rest:  # its name alone, in a sentence
+        return []
+    options = import_module(f"medrlvr.cli.{COMMANDS[command].module}").PARSERS[command]().parse(rest)
+    if command not in ("demo", "run"):
+        return []
+    given = vars(options)
+    chosen = {name: given[name] for name in ("profile", "cores", "until", "dry_run") if name in given}
+    return [snakemake_arguments(given.get("overlays", [MINIATURE]), more=options.snakemake, **chosen)]
 
 
 @pytest.mark.parametrize("command", commands())
 def test_a_shown_command_would_run(command: str) -> None:
-    """Snakemake runs dry. What make runs besides is only looked up."""
-    words = shlex.split(command.replace("<folder>", "mirror").replace("config/mine.yaml", "config/miniature.yaml"))
+    """Snakemake runs dry. The arguments of other commands are only parsed."""
+    replaced = command.split(" | ")[0].replace("<folder>", "mirror").replace("config/mine.yaml", MINIATURE)
+    words = shlex.split(re.sub(r"^\w+=\S+ ", "", replaced))
     program = Path(words[0]).name
     if program == "make":
-        lines = [line.partition(" -m snakemake ")[2] for line in expanded(words[1:]) if " -m snakemake " in line]
-        runs = [shlex.split(line) for line in lines if "--lint" not in line]
-        assert bool(runs) == (words[1] in ("demo", "smollm2", "readme", "test-peer")), lines
+        lines = [line.partition(" -m medrlvr.cli.main ")[2] for line in expanded(words[1:])]
+        runs = [run for line in lines if line for run in handed_over(shlex.split(line))]
+        assert bool(runs) == (words[1] in ("demo", "readme", "test-peer")), lines
+    elif program == "medrlvr":
+        runs = handed_over(words[1:])
     else:
         assert program == "snakemake", f"no way is known to try this: {command}"
         runs = [words[1:]]

@@ -35,6 +35,7 @@ def test_installed_versions_equal_the_lock():
         install.canonical(found.metadata["Name"]): Version(Version(found.version).public)
         for found in importlib.metadata.distributions(path=[str(install.site_packages(Path(sys.prefix)))])
     }
+    have.pop(install.PROJECT, None)
     assert have == wanted
 
 
@@ -181,7 +182,7 @@ def test_an_environment_with_another_pip_is_made_anew(environment):
 
 def test_make_lists_its_targets():
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("setup", "demo", "smollm2", "test", "lock", "clean"):
+    for target in ("setup", "demo", "test", "lock", "clean"):
         assert f"make {target} " in shown
 
 

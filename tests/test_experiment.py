@@ -112,7 +112,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert "the paper's bars beside ours" in workflow
 
     source = os.environ | {"PYTHONPATH": "src"}
-    python("-m", "medrlvr.report.experiments", "results/short", cwd=finished, env=source).check_returncode()
+    python("-m", "medrlvr.cli.main", "compare", "results/short", cwd=finished, env=source).check_returncode()
     assert "rlvr" in (finished / "results/comparison.html").read_text(encoding="utf-8")
 
     again = snakemake(*SHORT, cwd=finished)
@@ -276,7 +276,7 @@ def test_deleted_models_are_not_trained_again(finished: Path) -> None:
 
 def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> None:
     def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return python("-m", "medrlvr.evaluation.ask", *arguments, cwd=finished, env=os.environ | {"PYTHONPATH": "src"})
+        return python("-m", "medrlvr.cli.main", "ask", *arguments, cwd=finished, env=os.environ | {"PYTHONPATH": "src"})
 
     model = "results/short/models/rlvr_dev/seed1"
     first = read_parquet(finished / "results/short/data/benchmarks/miniature.parquet").iloc[0]

@@ -245,7 +245,7 @@ def test_files_that_are_looked_for_in_vain_are_named(tmp_path: Path) -> None:
 
 def plan(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MEDRLVR_")}
-    return python("workflow/scripts/plan.py", *arguments, cwd=clone, env=environment | {"PYTHONPATH": "src"})
+    return python("-m", "medrlvr.cli.main", "plan", *arguments, cwd=clone, env=environment | {"PYTHONPATH": "src"})
 
 
 def rows(text: str) -> dict[str, tuple[int, int]]:
@@ -267,8 +267,8 @@ def test_the_miniature_is_planned_from_nothing_and_leaves_nothing(clone: Path, t
     found = rows(result.stdout)
     assert (found["normalise_questions"], found["train_rlvr"], found["generate_selected"]) == ((4, 0), (1, 0), (1, 0))
     assert {cached for _, cached in found.values()} == {0} and len(found) == 26
-    assert f".venv/bin/snakemake --cores all --configfile config/miniature.yaml {overlay}\n" in result.stdout
-    assert f"make status CONFIG='config/miniature.yaml {overlay}'" in result.stdout
+    assert f"medrlvr run config/miniature.yaml {overlay}\n" in result.stdout
+    assert f"medrlvr status config/miniature.yaml {overlay}\n" in result.stdout
     assert "fetch_model  " in result.stdout and "TFLOP" not in result.stdout
     assert files(clone) == before
 

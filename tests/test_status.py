@@ -1,4 +1,4 @@
-"""What `make status` tells, from files that each test writes itself."""
+"""What `medrlvr status` prints, from files that each test writes itself."""
 
 import os
 import platform
@@ -336,7 +336,7 @@ def test_other_lines_are_no_progress() -> None:
 
 def status_of(*overlays: str) -> subprocess.CompletedProcess[str]:
     return python(
-        "-m", "medrlvr.pipeline.status", *overlays, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        "-m", "medrlvr.cli.main", "status", *overlays, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}
     )
 
 

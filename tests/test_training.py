@@ -600,7 +600,7 @@ def test_several_nodes_are_started_by_the_launcher_of_their_cluster(tmp_path):
 def test_several_nodes_need_slurm(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     check_nodes(Machine())
-    with pytest.raises(UserError, match=r"machine.nodes is 2: .*snakemake --profile slurm"):
+    with pytest.raises(UserError, match=r"machine.nodes is 2: .*medrlvr run --profile slurm"):
         check_nodes(Machine(nodes=2))
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     check_nodes(Machine(nodes=2))

@@ -11,5 +11,8 @@ The packages, in the order of the paper's story; each imports only packages of l
     dynamics      stages of training and reward hacking
     report        result files to figures and report.html
     pipeline      before and during a run: preflight checks, resources, plan, status
+    cli           the command medrlvr
     runtime       ground layer: files, processes, logs, downloads
 """
+
+__version__ = "0.1.0"

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -20,14 +21,22 @@ from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.pipeline.plan.jobs import GENERATION_RULES
 from medrlvr.pipeline.preflight import check_device, check_files, check_nodes, check_packages, check_partitions
 from medrlvr.pipeline.resources import RuleResources
+from medrlvr.report.scores import print_scores
 from medrlvr.runtime.environment import export_source
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.memory.fit import shape_of
 
 export_source()
 
-# Snakemake prints a line for every round of its scheduler.
-logger.addFilter(lambda record: not re.match(r"Select jobs to execute|Execute \d+ jobs", str(record.msg)))
+
+def is_shown(record):
+    """Drop the line that Snakemake prints for every round of its scheduler."""
+    if record.msg == NOTHING_TO_BE_DONE_MSG and not workflow.dryrun:
+        show_scores()  # Snakemake does not call onsuccess in this case.
+    return not re.match(r"Select jobs to execute|Execute \d+ jobs", str(record.msg))
+
+
+logger.addFilter(is_shown)
 
 
 def or_stop(function, *arguments):

@@ -25,6 +25,12 @@ def check_machine():
         or_stop(check_packages, EXPERIMENT.machine)
 
 
+def show_scores():
+    """Print the scores and the report's path, where the report is among the files that were requested."""
+    if any(job.rule.name == "render_report" for job in workflow.dag.jobs):
+        print_scores(EXPERIMENT, sys.stdout)
+
+
 def candidates(wildcards):
     """The models of one run to choose among: a folder for each learning rate, or the one that holds all checkpoints."""
     run = f"{wildcards.arm}/seed{wildcards.seed}"

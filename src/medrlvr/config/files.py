@@ -1,4 +1,4 @@
-"""config/config.yaml and config/schema.json, written from the settings: `make config`."""
+"""config/config.yaml and config/schema.json, written from the settings by `medrlvr config write`."""
 
 import json
 import textwrap
@@ -17,8 +17,8 @@ SCHEMA = Path("config/schema.json")
 _WIDTH = 118
 _HEADER = """\
 # yaml-language-server: $schema=schema.json
-# The paper's experiment, every key of it. Written by `make config` from src/medrlvr/config/: leave it, and put what
-# shall differ into an overlay such as miniature.yaml (docs/configuration.md): snakemake --configfile config/yours.yaml
+# The paper's experiment, every key of it. `medrlvr config write` generates this file from src/medrlvr/config/.
+# Do not edit it: write an overlay such as miniature.yaml (docs/configuration.md), and medrlvr run config/yours.yaml
 # "Paper" stands where arXiv 2502.19655 states the value, "Ours" where it is silent and we chose.
 """
 
@@ -74,6 +74,8 @@ def schema() -> dict[str, Any]:
     return whole
 
 
-if __name__ == "__main__":
+def write_files() -> tuple[Path, Path]:
+    """Write config/config.yaml and config/schema.json, and return their paths."""
     write_text(YAML, render_yaml())
     write_text(SCHEMA, json.dumps(schema(), indent=2) + "\n")
+    return YAML, SCHEMA

@@ -12,6 +12,7 @@ import pandas as pd
 from medrlvr.grading.grader import Grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.shortcuts import find_shortcuts
+from medrlvr.runtime.progress import ALARM_PREFIX
 
 WINDOW = 5
 """Updates whose responses are taken together."""
@@ -26,9 +27,6 @@ LEAST_RESPONSES = 30
 
 COLLAPSE = 0.5
 """Share of its former mean to which the think block must shrink."""
-
-ALARM_PREFIX = "hack meter: "
-"""Begins what a person is told of an alarm."""
 
 INDICATORS = {
     "early_answer": "answers given away at the start of the think block",

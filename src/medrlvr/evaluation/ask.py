@@ -1,11 +1,10 @@
-"""One question to one model, and how its answer is graded: `make ask MODEL=results/miniature/models/rlvr/seed1`.
+"""One question to one model, and how its answer is graded: `medrlvr ask results/miniature/models/rlvr/seed1`.
 
 The question is one of the experiment's own, by its id, or yours: a JSON file with stem, options (a list) and answer
 (the letter). The model is asked as in the evaluation, by the same engine and prompt, on the kind of machine that the
 results' config.yaml says, and graded by the same grader.
 """
 
-import argparse
 import math
 import sys
 from contextlib import redirect_stdout
@@ -137,20 +136,3 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
     prompt = prompts["prompt"].iloc[0]
     head = f"--- {question['question_id']}, {mode}\n{prompt}\n--- response\n{answer['response']}\n--- grade"
     return "\n".join([head, *lines])
-
-
-def main() -> None:
-    """Read the command line, converse, print."""
-    parser = argparse.ArgumentParser(prog="python -m medrlvr.evaluation.ask", description=__doc__)
-    parser.add_argument("model", type=Path, help="folder of a model under results/<experiment>/")
-    parser.add_argument("--question", help="id of a benchmark question, or a JSON file; default: the first")
-    parser.add_argument("--mode", help="a mode of the experiment; default: that by which the model is judged")
-    options = parser.parse_args()
-    try:
-        print(converse(options.model, options.question, options.mode))
-    except UserError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

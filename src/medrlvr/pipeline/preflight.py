@@ -59,7 +59,7 @@ def check_device(machine: Machine) -> None:
         raise UserError(
             f"this experiment trains on {machine.gpus_per_node} GPU(s) of one machine; this one has {found or 'none'}."
             "\n  on a CPU, the default experiment:  make demo"
-            "\n  on a cluster:                      snakemake --profile slurm"
+            "\n  on a cluster:                      medrlvr run --profile slurm"
             "\n  on fewer GPUs, in your overlay:    machine: {gpus_per_node: 1, vllm_engines: 1}"
         )
 
@@ -115,6 +115,6 @@ def check_nodes(machine: Machine) -> None:
     """
     if machine.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
         raise UserError(
-            f"machine.nodes is {machine.nodes}: several nodes are had from Slurm alone, by  snakemake --profile slurm."
+            f"machine.nodes is {machine.nodes}: only Slurm provides several nodes: medrlvr run --profile slurm."
             "\nOn one machine:  machine: {nodes: 1}"
         )

@@ -1,14 +1,11 @@
-"""How far an experiment is: `make status CONFIG="config/miniature.yaml"`, for a person who waits.
+"""The progress of an experiment as a text: `medrlvr status config/miniature.yaml`.
 
 Read from the files under results/<experiment>/: what is there, and what each step's log says. Where a log has no end,
 its process or its job of Slurm is looked for. Nothing is written.
 """
 
-import argparse
 import platform
-import sys
 import textwrap
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +14,8 @@ import psutil
 
 from medrlvr.config.arms import SftArm
 from medrlvr.config.experiment import Experiment
-from medrlvr.config.load import YAML, read_overlays
-from medrlvr.dynamics.hack_monitor import ALARM_PREFIX
-from medrlvr.pipeline.slurm_queue import SlurmJob, ask_slurm
-from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.progress import duration, parse, training_stage
+from medrlvr.pipeline.slurm_queue import SlurmJob
+from medrlvr.runtime.progress import ALARM_PREFIX, duration, parse, training_stage
 from medrlvr.runtime.step_log import StepRecord, read_step_record
 
 SILENCE = 15 * 60
@@ -247,18 +241,3 @@ def render(experiment: Experiment, queue: Sequence[SlurmJob] | None, now: float)
         ]
         lines += [f"{head}{body[0] if body else ''}".rstrip(), *(f"{'':{len(head)}}{line}" for line in body[1:])]
     return "\n".join([*lines, "", *(f"{name:{name_width}}{state}" for name, state in rest.items())])
-
-
-def main() -> None:
-    """Read the command line, look, print."""
-    parser = argparse.ArgumentParser(prog="python -m medrlvr.pipeline.status", description=__doc__)
-    parser.add_argument("overlays", nargs="*", type=Path, help=f"merged over {YAML} in this order, as by Snakemake")
-    options = parser.parse_args()
-    try:
-        print(render(read_overlays(options.overlays), ask_slurm(), time.time()))
-    except UserError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,7 @@
-"""Several experiments, with all their arms and seeds, on one page.
-
-python -m medrlvr.report.experiments results/<experiment> results/<another> ... writes results/comparison.html
-"""
+"""Several experiments, with all their arms and seeds, in one report: `medrlvr compare`."""
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,10 +140,3 @@ def _dynamics(folder: Path, experiment: Experiment) -> pd.DataFrame:
     """Return the dynamics of an experiment's runs, their arms named with the experiment."""
     table = pd.concat([read_parquet(folder / f"dynamics/{run}.parquet") for run in Layout(experiment).rlvr_runs])
     return table.assign(arm=f"{folder.name}, " + table["arm"])
-
-
-if __name__ == "__main__":
-    try:
-        write_page([Path(name) for name in sys.argv[1:]], Path("results/comparison.html"))
-    except UserError as error:
-        sys.exit(str(error))

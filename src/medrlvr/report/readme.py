@@ -3,6 +3,7 @@
 python -m medrlvr.report.readme results/<experiment>
 """
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -112,7 +113,11 @@ def update(results: Path, readme: Path, figures: Path) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m medrlvr.report.readme", description="Write README.md's table and figure from an experiment."
+    )
+    parser.add_argument("results", type=Path, help="folder of a finished experiment")
     try:
-        update(Path(sys.argv[1]), Path("README.md"), Path("docs/figures"))
+        update(parser.parse_args().results, Path("README.md"), Path("docs/figures"))
     except UserError as error:
         sys.exit(str(error))

@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+ALARM_PREFIX = "hack meter: "
+"""Start of an alarm, after the name of the run."""
+
 
 @dataclass
 class Progress:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.progress import duration
+from medrlvr.runtime.terminal import StepConsole
 
 Notify = Callable[[str], None]
 """Prints one line for the person who waits."""
@@ -31,10 +32,10 @@ def step_log(step: Any) -> Iterator[Notify]:
     A `UserError` is shown as its message alone; anything else is a fault of ours and is shown with the log's path.
     Either ends the process with status 1.
     """
-    console = os.fdopen(os.dup(2), "w", buffering=1)
+    console = StepConsole(os.fdopen(os.dup(2), "w", buffering=1))
 
-    def say(line: str) -> None:
-        print(line, file=console)
+    def say(line: str, style: str | None = None) -> None:
+        console.print(line, style)
         print(line, flush=True)
 
     (log,), began, name = step.log, time.monotonic(), " ".join([step.rule, *step.wildcards])
@@ -54,13 +55,14 @@ def step_log(step: Any) -> Iterator[Notify]:
             say(f"{name}: done in {took()}")
         except UserError as error:
             end = "stopped" if isinstance(error, Interrupted) else "failed"
-            say(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n")
+            say(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n", "red")
             sys.exit(1)
         except Exception as error:
             traceback.print_exc()
             say(
                 f"\n{name}: failed after {took()}\n{type(error).__name__}: {error}\n"
-                f"This is a fault of the pipeline; the whole story is in {log}\n"
+                f"This is a fault of the pipeline; the whole story is in {log}\n",
+                "red",
             )
             sys.exit(1)
 

@@ -219,9 +219,7 @@ _STAGES = {
 
 def _commands(rules: set[str], files: Sequence[str], profile: str | None, mirror: str | None) -> Iterable[str]:
     yield "What to type next:"
-    where = ["--profile", profile] if profile else ["--cores", "all"]
-    configured = ["--configfile", *files] if files else []
-    whole = shlex.join([".venv/bin/snakemake", *where, *configured])
+    whole = shlex.join(["medrlvr", "run", *files, *(["--profile", profile] if profile else [])])
     if mirror:
         whole = f"MEDRLVR_MIRROR={shlex.quote(mirror)} {whole}"
     shown = {"all of it": whole}
@@ -229,7 +227,7 @@ def _commands(rules: set[str], files: Sequence[str], profile: str | None, mirror
         until = [rule for rule in last if rule in rules]
         if until:
             shown[stage] = f"{whole} --until {' '.join(until)}"
-    shown["how far it is"] = "make status" + (f" CONFIG={shlex.quote(' '.join(files))}" if files else "")
+    shown["its progress"] = shlex.join(["medrlvr", "status", *files])
     width = max(map(len, shown))
     for what, command in shown.items():
         yield f"  {what.ljust(width)}  {command}"

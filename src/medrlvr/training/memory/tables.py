@@ -1,5 +1,6 @@
 """The tables of docs/memory.md: `python -m medrlvr.training.memory.tables` prints them."""
 
+import argparse
 from pathlib import Path
 
 import yaml
@@ -48,4 +49,7 @@ def render_tables() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m medrlvr.training.memory.tables", description="Print the tables of docs/memory.md."
+    ).parse_args()
     print(render_tables(), end="")

@@ -1,0 +1,1 @@
+"""The command `medrlvr`: one module per group of commands, imported when the command is used."""

@@ -1,0 +1,58 @@
+"""The entry point: find the command, run it, and turn its errors into an exit status.
+
+Exit status: 0; 1 for an error that the user can correct; 2 for wrong usage; 130 after Ctrl-C; 141 if the reader of the
+output has stopped reading.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib import import_module
+
+from medrlvr import __version__
+from medrlvr.cli.commands import COMMANDS
+from medrlvr.cli.parsers import parse_command
+from medrlvr.runtime.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status.
+
+    Args:
+        arguments: the words after `medrlvr`; None for those of this process.
+    """
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    try:
+        command = parse_command(words[:1], __version__)
+        status = _run(command, words[1:])
+        sys.stdout.flush()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _run(command: str, words: list[str]) -> int:
+    module = import_module(f"medrlvr.cli.{COMMANDS[command].module}")
+    options: Namespace = module.PARSERS[command]().parse(words)
+    try:
+        options.start(options)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] == "medrlvr":
+            raise
+        raise UserError(
+            f"`medrlvr {command}` needs the package {error.name}, which {sys.executable} does not have."
+            "\nRun `make setup` and use .venv/bin/medrlvr. Only `medrlvr grade` needs no packages."
+        ) from None
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The scores of a finished experiment for the console: a box on a terminal, plain lines elsewhere."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import TextIO
+
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.layout import Layout
+from medrlvr.runtime.terminal import is_terminal
+
+
+def arm_scores(experiment: Experiment, rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], list[float]]:
+    """Return arm and mode -> percent correct on each benchmark, the mean over training seeds.
+
+    The base is listed in each first mode of an arm, every arm in its own first mode.
+
+    Args:
+        rows: of compare/metrics.csv.
+    """
+    arms = list(dict.fromkeys(model.split("/")[0] for model in experiment.models()))
+    first = {arm: experiment.modes_of(arm)[0] for arm in arms if arm != "base"}
+    modes = dict.fromkeys(mode for mode in first.values() if mode in experiment.base.modes)
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        if row["stratum"] == "all":
+            key = (row["model"].split("/")[0], row["mode"], row["benchmark"])
+            found.setdefault(key, []).append(100 * float(row["accuracy"]))
+    return {
+        system: [fmean(found[*system, benchmark]) for benchmark in experiment.benchmarks]
+        for system in [*(("base", mode) for mode in modes or experiment.base.modes[:1]), *first.items()]
+    }
+
+
+def print_scores(experiment: Experiment, stream: TextIO) -> None:
+    """Print the scores of a finished experiment and the path of its report.
+
+    Args:
+        stream: where to; a terminal gets a box.
+    """
+    results = Layout(experiment).results
+    with (results / "compare/metrics.csv").open(encoding="utf-8", newline="") as file:
+        scores = arm_scores(experiment, csv.DictReader(file))
+    titles = [benchmark.title for benchmark in experiment.benchmarks.values()]
+    page = f"The report: {results / 'report.html'}"
+    if not is_terminal(stream):
+        for (arm, mode), values in scores.items():
+            on = ", ".join(f"{title} {value:.1f}" for title, value in zip(titles, values, strict=True))
+            print(f"{arm}, {_words(mode)}, percent correct: {on}", file=stream)
+        print(page, file=stream, flush=True)
+        return
+    from rich.console import Console, Group
+    from rich.panel import Panel
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model, mode", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right")
+    for (arm, mode), values in scores.items():
+        table.add_row(f"{arm}, {_words(mode)}", *(f"{value:.1f}" for value in values))
+    box = Panel(Group(table, "", page), title=f"{experiment.experiment}: percent correct", expand=False)
+    Console(file=stream, highlight=False, markup=False).print(box)
+
+
+def _words(mode: str) -> str:
+    return mode.replace("_", " ")
