@@ -25,6 +25,7 @@ wildcard_constraints:
 
 onstart:
     check_machine()
+    record_version(LAYOUT.results)
 
 
 onsuccess:

@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from medrlvr.config.data import Contamination
-from medrlvr.data.contamination import find_matches, find_runs
+from medrlvr.data.contamination import find_matches, find_overlaps
 from medrlvr.data.duplicates import find_clusters, find_pairs
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import read_questions
@@ -34,8 +34,8 @@ POLICIES = {
     "exact": Contamination(remove=("exact",)),
     "near, 0.5 (ours)": Contamination(remove=("near",)),
     "near, 0.8": Contamination(remove=("near",), near_similarity=0.8),
-    "64 characters": Contamination(remove=("characters",)),
-    "13 words": Contamination(remove=("words",)),
+    "64 characters": Contamination(remove=("char_overlap",)),
+    "13 words": Contamination(remove=("word_overlap",)),
 }
 
 
@@ -74,7 +74,7 @@ def quality(tables: dict[str, pd.DataFrame], benchmark: str) -> str:
         cells = []
         for settings in POLICIES.values():
             pairs = find_pairs(questions, settings.near_similarity)
-            runs = find_runs(questions, "made/train", settings.characters, settings.words)
+            runs = find_overlaps(questions, "made/train", settings.char_overlap, settings.word_overlap)
             matches = find_matches(questions, pairs, runs, "made/train", settings.removing)
             found = set(matches.loc[matches["removed"], "question_id"])
             right = len(found & {f"made/{name}" for name in copied["question_id"]})
@@ -107,7 +107,7 @@ def speed(tables: dict[str, pd.DataFrame]) -> str:
         pairs = find_pairs(made)
         find_clusters(made, pairs)
         times.append(time.perf_counter())
-        find_runs(made, "made/train", Contamination().characters, Contamination().words)
+        find_overlaps(made, "made/train", Contamination().char_overlap, Contamination().word_overlap)
         times.append(time.perf_counter())
         lines.append(f"| {size:,} | " + " | ".join(f"{b - a:.1f}" for a, b in pairwise(times)) + " |")
     load = os.getloadavg()[0]

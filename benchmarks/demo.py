@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from medrlvr.report.cost import read_jobs, stage_seconds
+from medrlvr.report.cost import phase_seconds, read_jobs
 from medrlvr.report.readme import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
@@ -46,7 +46,7 @@ def main() -> None:
         fresh = seconds(["make", "demo"], clone)
         shutil.rmtree(clone / RESULTS)
         again = seconds(["make", "demo"], clone)
-        stages = stage_seconds(read_jobs(clone / RESULTS / "benchmarks"))
+        stages = phase_seconds(read_jobs(clone / RESULTS / "benchmarks"))
         alone = seconds(["sh", str(RESULTS / "models/rlvr/seed1/command.sh")], clone)
     rlvr, sft = stages["training rlvr"], stages["training sft"]
     sentence = (

@@ -28,7 +28,7 @@ TAGGED = "<think>because it is what one gives in such a case</think> <answer>{}<
 def questions(experiment: Experiment, n: int = 12) -> dict[str, pd.DataFrame]:
     """Everything asked -> n questions (QUESTION_SCHEMA), of which the last repeats the first."""
     tables = {}
-    for name, (benchmark, control) in experiment.asked().items():
+    for name, (benchmark, control) in experiment.eval_sets().items():
         plain = pd.DataFrame(
             {
                 "question_id": [f"{benchmark}/{row}" for row in range(n)],
@@ -46,11 +46,11 @@ def answers(experiment: Experiment, model: str, tables: dict[str, pd.DataFrame],
     """Of one model, as `generate.ask` writes them, each with `added` at its end; one in eight cannot be read."""
     drawn = np.random.default_rng(len(model))
     rows = []
-    for name, (_, control) in experiment.asked().items():
+    for name, (_, control) in experiment.eval_sets().items():
         for mode in experiment.modes_of(model)[: 1 if control else None]:
             for question in tables[name].to_dict("records"):
                 letter = "ABCDEFG"[drawn.integers(len(question["options"]))] if drawn.random() > 0.125 else "?"
-                tagged = experiment.modes[mode].form == "tagged"
+                tagged = experiment.modes[mode].grader_format == "tagged"
                 response = (TAGGED.format(letter) if tagged else letter) + added
                 rows.append((question["question_id"], name, mode, response, len(response)))
     table = pd.DataFrame(rows, columns=["question_id", "benchmark", "mode", "response", "response_tokens"])
@@ -58,7 +58,7 @@ def answers(experiment: Experiment, model: str, tables: dict[str, pd.DataFrame],
 
 
 def evaluate(experiment: Experiment, n: int = 12, added: str = "") -> dict[str, Any]:
-    """Return what metrics.json holds of every model under `metrics`; comparisons.json, verdict.json, scores, questions.
+    """Return what metrics.json holds of every model under `metrics`; comparisons.json, claims.json, scores, questions.
 
     Args:
         added: to the end of every response.
@@ -68,21 +68,21 @@ def evaluate(experiment: Experiment, n: int = 12, added: str = "") -> dict[str, 
     ids = pd.concat([tables[name]["question_id"] for name in experiment.benchmarks], ignore_index=True)
     repeats = [question.rpartition("/")[0] + "/0" if question.endswith(f"/{n - 1}") else question for question in ids]
     clusters = pd.DataFrame({"question_id": ids, "repeats": repeats, "cluster": repeats})
-    forms = {name: mode.form for name, mode in experiment.modes.items()}
+    forms = {name: mode.grader_format for name, mode in experiment.modes.items()}
     answered = {model: answers(experiment, model, tables, added) for model in experiment.models()}
     scores = {model: score_answers(table, whole, forms) for model, table in answered.items()}
-    decisions = {model: majority_vote(table) for model, table in scores.items()}
+    predictions = {model: majority_vote(table) for model, table in scores.items()}
     design = comparison_design(experiment)
     by_set = dict(iter(strata(whole, {0, 1, 2}).groupby("benchmark")))
-    pairs = compare_systems(decisions, clusters, design, 100, 1)
+    pairs = compare_systems(predictions, clusters, design, 100, 1)
     divided = strata(whole, {0, 1, 2})
     return {
         "metrics": {model: summarise(table, clusters, divided, 100, 1) for model, table in scores.items()},
         "comparisons": {
             "pairs": pairs,
-            "controls": compare_controls(decisions, tables, clusters, design, 100, 1),
-            "arms": summarise_arms(decisions, design),
-            "decomposition": decompose_gain(decisions, design),
+            "controls": compare_controls(predictions, tables, clusters, design, 100, 1),
+            "arms": summarise_arms(predictions, design),
+            "decomposition": decompose_gain(predictions, design),
             "sanity": {name: trivial_baselines(table, [0, 1, 2], by_set[name]) for name, table in tables.items()},
             "provenance": {"versions": {"medrlvr": "c0de"}},
         },

@@ -140,7 +140,7 @@ def prepare(
         "tables": tables | {"base_metrics": metrics["base"]},
         "figures": [folder / f"{name}.svg" for name in FIGURES],
         "cost": [
-            {"stage": "report", "jobs": 1, "seconds": 1.0, "longest": 1.0, "gpu_hours": 0, "memory": 1.0, "cores": None}
+            {"phase": "report", "jobs": 1, "seconds": 1.0, "longest": 1.0, "gpu_hours": 0, "memory": 1.0, "cores": None}
         ],
         "records": [{"file": run["rollouts"], "rule": "train_rlvr", "log": log}],
         "results": folder,

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from medrlvr.config.data import Contamination
-from medrlvr.data.contamination import find_matches, find_runs
+from medrlvr.data.contamination import find_matches, find_overlaps
 from medrlvr.data.duplicates import find_pairs
 
 STEM = (
@@ -52,5 +52,5 @@ QUESTIONS = pd.concat([PLANTED, HELD_OUT], ignore_index=True)
 def matched(questions: pd.DataFrame, train: str, settings: Contamination | None = None) -> pd.DataFrame:
     """The matches of a training split, from the questions alone, as the rules make them one after the other."""
     settings = settings or Contamination()
-    runs = find_runs(questions, train, settings.characters, settings.words)
+    runs = find_overlaps(questions, train, settings.char_overlap, settings.word_overlap)
     return find_matches(questions, find_pairs(questions, settings.near_similarity), runs, train, settings.removing)

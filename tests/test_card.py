@@ -62,16 +62,16 @@ def test_the_card_counts_what_is_planted() -> None:
     assert rules == {
         "exact": (True, {"world/test": 2}, 2),
         "near": (True, {"world/test": 3}, 3),
-        "characters": (False, {"world/test": 6}, 6),
-        "words": (False, {"world/test": 6}, 6),
+        "char_overlap": (False, {"world/test": 6}, 6),
+        "word_overlap": (False, {"world/test": 6}, 6),
     }
     assert found["removed"]["questions"] == 5
     assert found["used"] == {"train": 3, "toy": 1}
 
 
 def test_the_card_says_what_removes() -> None:
-    found = card(Contamination(remove=("words",)))["contamination"]["rules"]
-    assert [row["rule"] for row in found if row["removes"]] == ["exact", "words"]
+    found = card(Contamination(remove=("word_overlap",)))["contamination"]["rules"]
+    assert [row["rule"] for row in found if row["removes"]] == ["exact", "word_overlap"]
 
 
 def test_long_lists_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

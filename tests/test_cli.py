@@ -286,9 +286,9 @@ def test_help_of_a_module_writes_nothing(module: str, clone: Path, tmp_path: Pat
     assert files() == before
 
 
-def graded(*rows: object, reward: str | None = None, form: str = "tagged") -> list[dict[str, object]]:
+def graded(*rows: object, reward: str | None = None, answer_format: str = "tagged") -> list[dict[str, object]]:
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
-    return list(grade_lines(lines, "file.jsonl", form, read_reward(reward) if reward else None))  # type: ignore[arg-type]
+    return list(grade_lines(lines, "file.jsonl", answer_format, read_reward(reward) if reward else None))  # type: ignore[arg-type]
 
 
 def test_a_line_is_graded_as_the_grader_does() -> None:
@@ -300,7 +300,7 @@ def test_a_line_is_graded_as_the_grader_does() -> None:
         (True, True, 1.0),
         (False, False, 0.0),
     ]
-    (bare,) = graded(RIGHT | {"response": "B."}, form="bare", reward='{"binary": 2}')
+    (bare,) = graded(RIGHT | {"response": "B."}, answer_format="bare", reward='{"binary": 2}')
     assert (bare["letter"], bare["reward"]) == ("B", 2.0)
 
 

@@ -31,7 +31,7 @@ def design(seeds: int = 1, sets: dict | None = None) -> ComparisonDesign:
         sets=sets or {"toy": ("toy", None)},
         rlvr="rlvr",
         sft="sft",
-        constrained="scored",
+        loglikelihood="scored",
         distributions={"toy": "in"},
         papers=False,
         claims=True,
@@ -39,7 +39,7 @@ def design(seeds: int = 1, sets: dict | None = None) -> ComparisonDesign:
 
 
 def decided(benchmark: str = "toy", options: list[str] = OPTIONS, **letters: str) -> pd.DataFrame:
-    """A table of decisions: for each mode a letter per question, the right one is A.
+    """A table of predictions: for each mode a letter per question, the right one is A.
 
     A dot: no letter; a small one: named, but not where it can be read.
     """
@@ -81,8 +81,8 @@ def test_without_sft_there_is_no_primary_pair() -> None:
     assert {role for *_, role in alone.pairs()} == {"exploratory"}
 
 
-def compared(seeds: int, decisions: dict[str, pd.DataFrame]) -> dict:
-    records = compare_systems(decisions, CLUSTERS, design(seeds), 500, seed=1)
+def compared(seeds: int, predictions: dict[str, pd.DataFrame]) -> dict:
+    records = compare_systems(predictions, CLUSTERS, design(seeds), 500, seed=1)
     (primary,) = [record for record in records if record["role"] == "primary"]
     return primary
 
@@ -101,11 +101,11 @@ def test_a_pair_by_hand_whatever_the_order_of_rows() -> None:
 
 
 def test_over_seeds_the_interval_holds_both_kinds_of_chance() -> None:
-    decisions = {"base": BASE}
+    predictions = {"base": BASE}
     for number, row in enumerate(["AAAA", "AAAB", "AABB"], start=1):
-        decisions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
-        decisions[f"sft/seed{number}"] = decided(direct="ABBB")
-    record = compared(3, decisions)
+        predictions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
+        predictions[f"sft/seed{number}"] = decided(direct="ABBB")
+    record = compared(3, predictions)
     assert record["difference"] == pytest.approx(0.5)
     assert [seed["difference"] for seed in record["by_seed"]] == [0.75, 0.5, 0.25]
     for end, outer in (("low", min), ("high", max)):
@@ -119,14 +119,14 @@ def test_over_seeds_the_interval_holds_both_kinds_of_chance() -> None:
 
 def test_the_two_primary_tests_are_corrected_and_no_other() -> None:
     two = ComparisonDesign(**{**asdict(design()), "sets": {"toy": ("toy", None), "far": ("far", None)}})
-    decisions = {}
+    predictions = {}
     for model, rows in {
         "base": {"cot": "....", "direct": "BBBB", "scored": "BBBB"},
         "rlvr/seed1": {"cot": "AAAA", "direct": "BBBB"},
         "sft/seed1": {"direct": "BBBB"},
     }.items():
-        decisions[model] = pd.concat([decided(benchmark, **rows) for benchmark in ("toy", "far")])
-    records = compare_systems(decisions, CLUSTERS, two, 100, seed=1)
+        predictions[model] = pd.concat([decided(benchmark, **rows) for benchmark in ("toy", "far")])
+    records = compare_systems(predictions, CLUSTERS, two, 100, seed=1)
     assert {record["role"] for record in records if "holm_p" in record} == {"primary"}
     assert [record["holm_p"] for record in records if "holm_p" in record] == [0.25, 0.25]  # twice 2 / 2 ** 4
 
@@ -139,14 +139,14 @@ def test_answers_follow_the_content_or_the_letter() -> None:
     after = {"base": "....", "rlvr/seed1": "BBBC", "sft/seed1": "ABCB"}
     before = {"base": "AAAA", "rlvr/seed1": "AABC", "sft/seed1": "ABCA"}
     modes = {"base": "cot", "rlvr/seed1": "cot", "sft/seed1": "direct"}
-    decisions = {
+    predictions = {
         model: pd.concat(
             [decided(**{modes[model]: before[model]}), decided("toy_shuffled", turned, **{modes[model]: row})]
         )
         for model, row in after.items()
     }
     records = {
-        row["model"]: row for row in compare_controls(decisions, shown, CLUSTERS, design(sets=sets), 100, seed=1)
+        row["model"]: row for row in compare_controls(predictions, shown, CLUSTERS, design(sets=sets), 100, seed=1)
     }
     # iron, iron, gold and zinc; then iron three times and zinc, which did not move. Two of the three stay with iron.
     stays = {model: [row[key] for key in ("moved", "same_text", "same_letter")] for model, row in records.items()}
@@ -167,12 +167,12 @@ def test_answers_follow_the_content_or_the_letter() -> None:
     ],
 )
 def test_where_a_gain_comes_from(base: str, scored: str, rlvr: str, counts: dict[str, int]) -> None:
-    decisions = {
+    predictions = {
         "base": decided(cot=base, direct="BBBB", scored=scored),
         "rlvr/seed1": decided(cot=rlvr, direct="BBBB"),
         "sft/seed1": decided(direct="AAAA"),
     }
-    [record] = decompose_gain(decisions, design())
+    [record] = decompose_gain(predictions, design())
     cells = {name: value for name, value in record.items() if name.startswith(("unparsed", "wrong", "lost")) and value}
     assert cells == counts
     gained = sum(value for name, value in counts.items() if name != "lost")
@@ -180,18 +180,18 @@ def test_where_a_gain_comes_from(base: str, scored: str, rlvr: str, counts: dict
 
 
 def test_without_scoring_or_rlvr_or_the_bases_answers_no_gain_is_divided() -> None:
-    decisions = {"base": BASE, "rlvr/seed1": decided(cot="AAAA", direct="BBBB"), "sft/seed1": decided(direct="AAAA")}
-    assert len(decompose_gain(decisions, ComparisonDesign(**{**asdict(design()), "sft": None}))) == 1
-    for missing in ({"constrained": None}, {"rlvr": None}, {"modes": {**design().modes, "base": ["direct"]}}):
-        assert decompose_gain(decisions, ComparisonDesign(**{**asdict(design()), **missing})) == []
+    predictions = {"base": BASE, "rlvr/seed1": decided(cot="AAAA", direct="BBBB"), "sft/seed1": decided(direct="AAAA")}
+    assert len(decompose_gain(predictions, ComparisonDesign(**{**asdict(design()), "sft": None}))) == 1
+    for missing in ({"loglikelihood": None}, {"rlvr": None}, {"modes": {**design().modes, "base": ["direct"]}}):
+        assert decompose_gain(predictions, ComparisonDesign(**{**asdict(design()), **missing})) == []
 
 
 def test_an_arm_over_its_seeds() -> None:
-    decisions = {"base": BASE}
+    predictions = {"base": BASE}
     for number, row in enumerate(["AAAA", "AAAB", "AABB"], start=1):
-        decisions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
-        decisions[f"sft/seed{number}"] = decided(direct="ABBB")
-    rows = {(row["arm"], row["mode"]): row for row in summarise_arms(decisions, design(3))}
+        predictions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
+        predictions[f"sft/seed{number}"] = decided(direct="ABBB")
+    rows = {(row["arm"], row["mode"]): row for row in summarise_arms(predictions, design(3))}
     found = rows["rlvr", "cot"]
     assert (found["seeds"], found["accuracy"], found["lowest"], found["highest"]) == (3, 0.75, 0.5, 1.0)
     width = 4.3027 * 0.25 / 3**0.5
@@ -203,12 +203,12 @@ def test_what_was_not_trained_has_no_seeds_and_one_training_run_is_one() -> None
     """RLVR's three seeds against the base, against SFT's one, and against RLVR itself asked otherwise."""
     three = design(3)
     one_sft = ComparisonDesign(**{**asdict(three), "models": {**three.models, "sft": ["sft/seed1"]}})
-    decisions = {"base": BASE, "sft/seed1": decided(direct="ABBB")}
+    predictions = {"base": BASE, "sft/seed1": decided(direct="ABBB")}
     for number, rows in enumerate([("AAAA", "AAAB"), ("AAAB", "AABB"), ("AABB", "ABBB")], start=1):
-        decisions[f"rlvr/seed{number}"] = decided(cot=rows[0], direct=rows[1])
+        predictions[f"rlvr/seed{number}"] = decided(cot=rows[0], direct=rows[1])
     found = {
         (row["first"]["arm"], row["first"]["mode"], row["second"]["arm"], row["second"]["mode"]): row["over_seeds"]
-        for row in compare_systems(decisions, CLUSTERS, one_sft, 100, 1)
+        for row in compare_systems(predictions, CLUSTERS, one_sft, 100, 1)
     }
     assert found["rlvr", "cot", "base", "cot"] is not None
     assert found["rlvr", "cot", "sft", "direct"] is None, "one seed of a trained arm tells nothing of its others"
@@ -236,8 +236,10 @@ def test_every_accuracy_in_one_table() -> None:
 
 def test_the_design_of_the_papers_experiment() -> None:
     found = comparison_design(Experiment())
-    assert (found.rlvr, found.sft) == ("rlvr", "sft") and found.papers and found.constrained == "constrained"
+    assert (found.rlvr, found.sft) == ("rlvr", "sft") and found.papers and found.loglikelihood == "loglikelihood"
     assert found.models["rlvr_dev"] == ["rlvr_dev/seed1"]
     assert found.sets["mmlu_pro_health_five_options"] == ("mmlu_pro_health", "five_options")
     assert found.benchmarks == ["medqa", "mmlu_pro_health"]
-    assert found.judged("sft") == System("sft", "direct") and found.judged("rlvr") == System("rlvr", "chain_of_thought")
+    assert found.primary("sft") == System("sft", "direct") and found.primary("rlvr") == System(
+        "rlvr", "chain_of_thought"
+    )

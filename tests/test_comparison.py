@@ -9,6 +9,7 @@ import yaml
 from evaluated import TAGGED, evaluate
 
 from medrlvr.config.experiment import Experiment
+from medrlvr.config.results_version import record_version
 from medrlvr.dynamics.summary import summarise_run
 from medrlvr.report import experiments
 from medrlvr.runtime.errors import UserError
@@ -22,6 +23,7 @@ def finish(folder: Path, evaluated: dict[str, Any], experiment: Experiment, ques
     """The files of a finished experiment, as far as the comparison reads them."""
     (folder / "compare").mkdir(parents=True)
     (folder / "report.html").touch()
+    record_version(folder)
     (folder / "config.yaml").write_text(yaml.safe_dump(experiment.overlay()), encoding="utf-8")
     write_json(folder / "compare/comparisons.json", {"arms": evaluated["comparisons"]["arms"]})
     inputs = {f"{folder}/data/benchmarks/{name}.parquet": f"sha256:{questions}" for name in EXPERIMENT.benchmarks}
@@ -56,7 +58,7 @@ def test_experiments_stand_beside_each_other(tmp_path: Path, evaluated: dict[str
         begin = f"|{name}|rlvr|chain of thought|{questions}|12|{percents[0]}|{percents[1]} to {percents[2]}|seed1 "
         assert begin.replace("|", "") in text.replace("|", "")
     assert "arms.rlvr.kl_coefficient|0.01|0.25|" in re.sub(r"\|+", "|", text)
-    assert "arms.rlvr.clip" not in text
+    assert "arms.rlvr.clip_range" not in text
     assert page.count("none") >= 2 and page.count("<svg") == 2 and "one, rlvr" in page
     assert {path.suffix for path in tmp_path.glob("comparison*")} == {".html", ".svg", ".pdf", ".csv"}
 

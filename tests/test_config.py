@@ -11,7 +11,7 @@ from medrlvr.config import files
 from medrlvr.config.arms import RlvrArm, SftArm, training_settings, update_sizes
 from medrlvr.config.data import BaseModelSource, Benchmark, Data, Miniature
 from medrlvr.config.design import comparison_design, matches_paper
-from medrlvr.config.evaluation import Checkpoint, Evaluation, Mode, Prompts
+from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
 from medrlvr.config.machine import Machine
@@ -66,8 +66,8 @@ def test_the_papers_experiment_is_the_default() -> None:
     experiment = load_config(merged(), [PAPER])
     assert experiment == Experiment()
     assert experiment.models() == ["base", "sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"]
-    assert experiment.modes_of("base") == ("chain_of_thought", "direct", "constrained")
-    assert experiment.modes_of("sft/seed1") == ("direct", "chain_of_thought", "constrained")
+    assert experiment.modes_of("base") == ("chain_of_thought", "direct", "loglikelihood")
+    assert experiment.modes_of("sft/seed1") == ("direct", "chain_of_thought", "loglikelihood")
     assert experiment.modes_of("rlvr_dev/seed1") == experiment.modes_of("rlvr") == experiment.modes_of("base")
     assert matches_paper(experiment)
     sft, rlvr = experiment.arms["sft"], experiment.arms["rlvr"]
@@ -76,7 +76,7 @@ def test_the_papers_experiment_is_the_default() -> None:
 
 
 def test_every_setting_says_what_it_is_and_whose_choice() -> None:
-    for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation, Mode, Checkpoint):
+    for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation, Mode, ExternalModel):
         for name, field in kind.model_fields.items():
             assert re.match(r"(Paper|Ours)[.:,;]", field.description or ""), f"{kind.__name__}.{name}"
     for kind in (Machine, Miniature):
@@ -132,20 +132,29 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         (rlvr(reward={"paper": "one"}), "arms.rlvr.reward: names a reward, or several with their weights"),
         (rlvr(episodes="ten"), "arms.rlvr.episodes: Input should be a valid integer"),
         ({"arms": {"x": {"trainer": "rlvr"}}}, "arms.x.reward: is missing. Paper: `paper` is -1 without"),
-        ({"arms": {"x": {"epochs": 1}}}, "arms.x: needs trainer: sft or trainer: rlvr, or like: "),
-        ({"arms": {"x": {"like": "y"}}}, "arms.x.like: names an arm that has settings of its own (value: 'y')"),
+        ({"arms": {"x": {"epochs": 1}}}, "arms.x: needs trainer: sft or trainer: rlvr, or extends: "),
+        ({"arms": {"x": {"extends": "y"}}}, "arms.x.extends: names an arm that has settings of its own (value: 'y')"),
         (
-            {"arms": {"x": {"like": "rlvr", "epochs": 1}}},
+            {"arms": {"x": {"extends": "rlvr", "epochs": 1}}},
             "arms.x.trainer: epochs and other keys of the arm are another",
         ),
         ({"arms": {"x": {"trainer": "dpo"}}}, "arms.x: Input tag 'dpo' found using 'trainer' does not match"),
-        (rlvr(estimator="ppo"), "arms.rlvr.estimator: Input should be 'gae', 'reinforce++', 'grpo' or 'rloo'"),
-        (rlvr(estimator="grpo", samples_per_prompt=1), "arms.rlvr.samples_per_prompt: grpo compares the responses to"),
-        (rlvr(estimator="rloo", gamma=0.9), "arms.rlvr.gamma: rloo gives every token of a response the same reward"),
+        (
+            rlvr(advantage_estimator="ppo"),
+            "arms.rlvr.advantage_estimator: Input should be 'gae', 'reinforce++', 'grpo' or 'rloo'",
+        ),
+        (
+            rlvr(advantage_estimator="grpo", samples_per_prompt=1),
+            "arms.rlvr.samples_per_prompt: grpo compares the responses to",
+        ),
+        (
+            rlvr(advantage_estimator="rloo", gamma=0.9),
+            "arms.rlvr.gamma: rloo gives every token of a response the same reward",
+        ),
         (rlvr(train_batch_size=100), "arms.rlvr.train_batch_size: does not divide prompts_per_update x samples_per_"),
         ({"arms": {"base": {"trainer": "sft"}}}, "arms.base: cannot be an arm's name"),
         ({"arms": {"a/b": {"trainer": "sft"}}}, "arms.a/b: cannot be an arm's name"),
-        ({"arms": {"rlvr_dev": {"trainer": "sft"}}}, "arms.rlvr_dev: is the name of rlvr's checkpoint chosen"),
+        ({"arms": {"rlvr_dev": {"trainer": "sft"}}}, "arms.rlvr_dev: is the name of rlvr's checkpoint selected"),
         (rlvr(seeds=[1, 1]), "arms.rlvr.seeds: one stands there twice"),
         ({"arms": {"sft": {"learning_rates": [1e-5, 1e-5]}}}, "arms.sft.learning_rates: one stands there twice"),
         ({"arms": {"rlvr": None}}, "arms: there is none with trainer: rlvr"),
@@ -162,7 +171,10 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
             "machine.flash_attention: needs device: gpu (value: True)",
         ),
         ({"machine": {"nodes": 3}}, "arms.rlvr.train_batch_size: cannot be divided among 12 GPUs"),
-        (rlvr(estimator="rloo", samples_per_prompt=1), "arms.rlvr.samples_per_prompt: rloo compares the responses"),
+        (
+            rlvr(advantage_estimator="rloo", samples_per_prompt=1),
+            "arms.rlvr.samples_per_prompt: rloo compares the responses",
+        ),
         ({"benchmarks": {"medqa": None, "mmlu_pro_health": None}}, "benchmarks: there is none"),
         ({"benchmarks": {"medqa": {"data": "medqa/train"}}}, "benchmarks.medqa.data: is a set that models are trained"),
         (
@@ -188,23 +200,23 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"benchmarks": {"medqa": {"controls": ["x"]}}}, "benchmarks.medqa.controls.0: Input should be 'shuffled', "),
         (
             rlvr(modes=["direct", "x"]),
-            "arms.rlvr.modes: there is no mode x; there are: direct, chain_of_thought, constrained",
+            "arms.rlvr.modes: there is no mode x; there are: direct, chain_of_thought, loglikelihood",
         ),
         (rlvr(modes=["direct", "direct"]), "arms.rlvr.modes: one stands there twice"),
         ({"base": {"modes": ["x"]}}, "base.modes: there is no mode x"),
         ({"modes": {"direct": None}}, "base.modes: there is no mode direct"),
-        ({"modes": {"a b": {"prompt": "direct", "answer": "bare"}}}, "modes.a b: cannot be a mode's name"),
-        ({"modes": {"x": {"prompt": "direct"}}}, "modes.x.answer: is missing. Ours. Where the letter is."),
+        ({"modes": {"a b": {"prompt": "direct", "answer_format": "bare"}}}, "modes.a b: cannot be a mode's name"),
+        ({"modes": {"x": {"prompt": "direct"}}}, "modes.x.answer_format: is missing. Ours. Where the letter is."),
         ({"modes": {"direct": {"sample": 2}}}, "modes.direct.sample: unknown key; did you mean samples?"),
         ({"modes": {"direct": {"samples": 2}}}, "modes.direct.samples: would all be the same"),
         (
-            {"modes": {"constrained": {"samples": 2, "temperature": 1}}},
-            "modes.constrained.samples: would all be the same",
+            {"modes": {"loglikelihood": {"samples": 2, "temperature": 1}}},
+            "modes.loglikelihood.samples: would all be the same",
         ),
-        ({"checkpoints": {"x": {"path": "p", "modes": ["y"]}}}, "checkpoints.x.modes: there is no mode y"),
-        ({"checkpoints": {"sft": {"path": "p"}}}, "checkpoints.sft: cannot be a checkpoint's name"),
-        ({"checkpoints": {"rlvr_dev": {"path": "p"}}}, "checkpoints.rlvr_dev: cannot be a checkpoint's name"),
-        ({"checkpoints": {"x": {}}}, "checkpoints.x.path: is missing. Ours: a folder with safetensors"),
+        ({"external_models": {"x": {"path": "p", "modes": ["y"]}}}, "external_models.x.modes: there is no mode y"),
+        ({"external_models": {"sft": {"path": "p"}}}, "external_models.sft: cannot be a model's name"),
+        ({"external_models": {"rlvr_dev": {"path": "p"}}}, "external_models.rlvr_dev: cannot be a model's name"),
+        ({"external_models": {"x": {}}}, "external_models.x.path: is missing. Ours: a folder with safetensors"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: str) -> None:
@@ -217,7 +229,7 @@ def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: st
 
 def test_a_mistake_is_placed(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clipp: 1\n    modes: direct\n")
+    file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clip_rang: 1\n    modes: direct\n")
     values = merged(yaml.safe_load(file.read_text()), {"machine": {"threads": 0}})
     with pytest.raises(UserError) as caught:
         load_config(values, [PAPER, file], {"machine": {"threads": 0}})
@@ -225,7 +237,7 @@ def test_a_mistake_is_placed(tmp_path: Path) -> None:
     assert title == "the configuration cannot be used:"
     assert set(problems) == {
         f"  {file}, line 4: arms.rlvr.episodes: Input should be greater than 0 (value: 0)",
-        f"  {file}, line 5: arms.rlvr.clipp: unknown key; did you mean clip?",
+        f"  {file}, line 5: arms.rlvr.clip_rang: unknown key; did you mean clip_range?",
         f"  {file}, line 6: arms.rlvr.modes: should be a list, such as [direct] (value: 'direct')",
         "  command line: machine.threads: Input should be greater than 0 (value: 0)",
     }
@@ -248,7 +260,7 @@ def experiment(*overlays: dict[str, Any]) -> Experiment:
     return load_config(merged(*overlays))
 
 
-CHECKPOINT = {"checkpoints": {"mine": {"path": "p", "modes": ["direct"]}}}
+CHECKPOINT = {"external_models": {"mine": {"path": "p", "modes": ["direct"]}}}
 
 
 def test_a_checkpoint_is_a_model_beside_the_trained_ones() -> None:
@@ -260,16 +272,16 @@ def test_a_checkpoint_is_a_model_beside_the_trained_ones() -> None:
 
 def test_an_arm_like_another_differs_in_what_it_names() -> None:
     arms = experiment(
-        rlvr(clip=0.1, reward={"paper": 1}), {"arms": {"x": {"like": "rlvr", "reward": "format_only"}}}
+        rlvr(clip_range=0.1, reward={"paper": 1}), {"arms": {"x": {"extends": "rlvr", "reward": "format_only"}}}
     ).arms
     assert arms["x"] == arms["rlvr"].model_copy(update={"reward": "format_only"})
-    assert (arms["x"].trainer, arms["x"].clip) == ("rlvr", 0.1)
-    assert experiment({"arms": {"x": {"like": "sft"}}}).arms["x"] == Experiment().arms["sft"]
+    assert (arms["x"].trainer, arms["x"].clip_range) == ("rlvr", 0.1)
+    assert experiment({"arms": {"x": {"extends": "sft"}}}).arms["x"] == Experiment().arms["sft"]
 
 
 def test_controls_are_asked_beside_their_benchmark() -> None:
     found = Experiment()
-    assert list(found.asked()) == list(found.titles()) == [
+    assert list(found.eval_sets()) == list(found.titles()) == [
         "medqa",
         "mmlu_pro_health",
         "medqa_shuffled",
@@ -277,15 +289,15 @@ def test_controls_are_asked_beside_their_benchmark() -> None:
         "mmlu_pro_health_shuffled",
         "mmlu_pro_health_five_options",
     ]  # fmt: skip
-    assert found.asked()["mmlu_pro_health_five_options"] == ("mmlu_pro_health", "five_options")
+    assert found.eval_sets()["mmlu_pro_health_five_options"] == ("mmlu_pro_health", "five_options")
     assert found.titles()["mmlu_pro_health_five_options"] == "MMLU-Pro health, five options"
 
 
 def test_a_mode_is_asked_by_its_own_template_or_one_that_models_are_trained_with() -> None:
-    mine = {"modes": {"mine": {"prompt": "prompts/med_rlvr_3_shot.txt", "answer": "tagged"}}}
+    mine = {"modes": {"mine": {"prompt": "prompts/med_rlvr_3_shot.txt", "answer_format": "tagged"}}}
     found = experiment(mine, {"prompts": {"direct": "prompts/direct_chatml.txt"}})
     assert found.template("mine") == "prompts/med_rlvr_3_shot.txt"
-    assert found.template("constrained") == found.template("direct") == "prompts/direct_chatml.txt"
+    assert found.template("loglikelihood") == found.template("direct") == "prompts/direct_chatml.txt"
 
 
 SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_only", "modes": ["direct"]}}}
@@ -295,15 +307,15 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
     ("overlay", "papers"),
     [
         ({"machine": {"device": "cpu"}}, True),
-        (rlvr(seeds=[1, 2, 3], clip=0.1), True),  # the paper says nothing of either
+        (rlvr(seeds=[1, 2, 3], clip_range=0.1), True),  # the paper says nothing of either
         ({"base": {"name": "Qwen/Qwen2.5-3B"}}, True),
         (CHECKPOINT, True),
         (SECOND, True),
         ({"base": {"name": "Qwen/Qwen2.5-7B", "licence": "x"}}, False),
         (rlvr(reward="binary"), False),
         (rlvr(rows=512), False),
-        (rlvr(estimator="grpo"), False),
-        ({"arms": {"rlvr_grpo": {"like": "rlvr", "estimator": "grpo"}}}, True),  # beside the paper's
+        (rlvr(advantage_estimator="grpo"), False),
+        ({"arms": {"rlvr_grpo": {"extends": "rlvr", "advantage_estimator": "grpo"}}}, True),  # beside the paper's
         (rlvr(kl_coefficient=0.05), True),  # it has a beta, and does not say which
         (rlvr(kl_coefficient=0.0), False),
         (rlvr(modes=["direct"]), False),
@@ -314,7 +326,7 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
         ({"data": {"train_rows": 100}}, False),
         ({"benchmarks": {"medqa": {"distribution": "out"}}}, False),
         ({"modes": {"chain_of_thought": {"samples": 16, "temperature": 0.7}}}, False),
-        ({"modes": {"chain_of_thought": {"answer": "bare"}}}, False),
+        ({"modes": {"chain_of_thought": {"answer_format": "bare"}}}, False),
         ({"modes": {"direct": {"prompt": "prompts/direct_3_shot.txt"}}}, False),
         ({"modes": {"chain_of_thought": {"max_tokens": 2048}}}, True),
     ],
@@ -334,7 +346,7 @@ def read(file: Path) -> dict[str, Any]:
 )
 def test_an_ablation_of_the_papers_experiment_is_judged_by_the_papers_arm(file: Path) -> None:
     for found in (experiment(read(file)), experiment(read(Path("config/miniature.yaml")), read(file))):
-        assert (found.main_arm("rlvr"), found.main_arm("sft")) == ("rlvr", "sft")
+        assert (found.primary_arm("rlvr"), found.primary_arm("sft")) == ("rlvr", "sft")
         settings = [training_settings(arm) for arm in found.arms.values()]
         assert all(first not in settings[:place] for place, first in enumerate(settings)), "two arms are the same"
     assert matches_paper(experiment(read(file)))
@@ -346,7 +358,7 @@ def test_ablations_are_added_to_each_other_and_seeds_hold_for_all() -> None:
     together = experiment(*map(read, files))
     assert sum(map(len, alone.values())) == len(together.arms) - 2 >= 16
     assert {arm.seeds for arm in together.arms.values()} == {(1, 2, 3)}
-    assert {arm.estimator for arm in together.arms.values() if arm.trainer == "rlvr"} == set(ESTIMATORS)
+    assert {arm.advantage_estimator for arm in together.arms.values() if arm.trainer == "rlvr"} == set(ESTIMATORS)
     assert matches_paper(together)
     for file in BASES:
         small = experiment(read(file), *map(read, files))
@@ -385,7 +397,7 @@ def test_new_entries_come_last_whatever_the_order_in_which_files_were_merged() -
     found = load_config(turned)
     assert list(found.arms) == ["sft", "rlvr", "rlvr_format_only"] and comparison_design(found).rlvr == "rlvr"
     assert list(found.modes) == list(Experiment().modes)
-    assert comparison_design(experiment({"base": {"modes": ["direct"]}})).constrained is None
+    assert comparison_design(experiment({"base": {"modes": ["direct"]}})).loglikelihood is None
 
 
 @pytest.mark.parametrize("name", ["miniature", "smollm2"])
@@ -394,5 +406,33 @@ def test_the_settings_of_a_run_are_an_overlay_that_repeats_it(name: str) -> None
     found = experiment(yaml.safe_load(Path(f"config/{name}.yaml").read_text(encoding="utf-8")), CHECKPOINT)
     again = experiment(yaml.safe_load(yaml.safe_dump(found.overlay(), sort_keys=False)))
     assert again == found
-    assert again.models() == found.models() and list(again.asked()) == list(found.asked())
+    assert again.models() == found.models() and list(again.eval_sets()) == list(found.eval_sets())
     assert list(again.modes) == list(found.modes)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"arms": {"rlvr": {"estimator": "grpo"}}}, "arms.rlvr.estimator: was renamed to advantage_estimator in 0.2.0"),
+        ({"arms": {"rlvr": {"clip": 0.1}}}, "arms.rlvr.clip: was renamed to clip_range in 0.2.0"),
+        ({"arms": {"rlvr": {"value_clip": 0.1}}}, "arms.rlvr.value_clip: was renamed to value_clip_range in 0.2.0"),
+        ({"arms": {"mine": {"like": "rlvr"}}}, "arms.mine.like: was renamed to extends in 0.2.0"),
+        ({"modes": {"direct": {"answer": "bare"}}}, "modes.direct.answer: was renamed to answer_format in 0.2.0"),
+        (
+            {"modes": {"direct": {"answer_format": "constrained"}}},
+            "modes.direct.answer_format: constrained was renamed to loglikelihood in 0.2.0",
+        ),
+        ({"base": {"modes": ["constrained"]}}, "(constrained was renamed to loglikelihood in 0.2.0)"),
+        ({"checkpoints": {"mine": {"path": "p"}}}, "checkpoints: was renamed to external_models in 0.2.0"),
+        ({"contamination": {"characters": 9}}, "contamination.characters: was renamed to char_overlap in 0.2.0"),
+        ({"contamination": {"words": 9}}, "contamination.words: was renamed to word_overlap in 0.2.0"),
+        (
+            {"contamination": {"remove": ["words"]}},
+            "contamination.remove.0: words was renamed to word_overlap in 0.2.0",
+        ),
+    ],
+)
+def test_a_name_from_before_is_refused_with_the_name_now(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        experiment(values)
+    assert message in str(error.value)

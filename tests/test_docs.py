@@ -110,10 +110,10 @@ def examples() -> dict[str, str]:
 EXPECTED = {
     "A new base model": {"fetch_model": 1},
     "A new training set or benchmark": {"fetch_dataset": 4},
-    "A new prompt": {"render_prompts": 1},
+    "A new prompt": {"render_training_prompts": 1},
     "A new reward": {"train_rlvr": 1},
     "A new arm": {"train_rlvr": 2, "select_rlvr": 2},
-    "Another evaluation mode": {"render_tests": 1, "generate_answers": 2, "generate_selected": 1},
+    "Another evaluation mode": {"render_eval_prompts": 1, "generate_answers": 2, "generate_selected": 1},
     "An additional model of your own": {"generate_answers": 3, "generate_selected": 1},
     "Several seeds": {"train_rlvr": 3, "train_sft": 9, "select_sft": 3},
 }
@@ -146,7 +146,7 @@ def test_an_example_is_planned_as_it_stands(clone: Path, tmp_path: Path, heading
 
 
 def test_every_field_of_the_files_of_numbers_is_documented() -> None:
-    """Of metrics.json, comparisons.json and verdict.json; not the names that an experiment gives its own things."""
+    """Of metrics.json, comparisons.json and claims.json; not the names that an experiment gives its own things."""
 
     def fields(value: Any) -> set[str]:
         if isinstance(value, dict):
@@ -166,7 +166,7 @@ def test_every_field_of_the_files_of_numbers_is_documented() -> None:
 
 
 def test_the_papers_differences_in_the_rules_are_the_judges() -> None:
-    text = Path("docs/verdict.md").read_text(encoding="utf-8")
+    text = Path("docs/claims.md").read_text(encoding="utf-8")
     claims = evaluate(Experiment())["verdict"]["claims"]
     papers = [claim["paper"] for claim in claims if "difference" in claim["paper"]]
     assert len(papers) == 4

@@ -58,17 +58,17 @@ def test_each_rule_finds_what_it_says() -> None:
     assert found == {
         "exact": ["1", "2"],
         "near": ["3", "4", "5"],
-        "characters": ["1", "2", "3", "4", "5", "8"],
-        "words": ["1", "2", "3", "4", "5", "8"],
+        "char_overlap": ["1", "2", "3", "4", "5", "8"],
+        "word_overlap": ["1", "2", "3", "4", "5", "8"],
     }
     scores = matches.set_index(["question_id", "rule"]).score
-    assert scores["world/train/8", "words"] == 13
-    assert scores["world/train/8", "characters"] == len(STEM.partition(" after")[0]) == 71
-    assert scores["world/train/4", "words"] == len(words(STEM.partition(" nine")[0])) == 14
-    assert scores["world/train/5", "words"] == 25
+    assert scores["world/train/8", "word_overlap"] == 13
+    assert scores["world/train/8", "char_overlap"] == len(STEM.partition(" after")[0]) == 71
+    assert scores["world/train/4", "word_overlap"] == len(words(STEM.partition(" nine")[0])) == 14
+    assert scores["world/train/5", "word_overlap"] == 25
     assert (matches.held_out_id == "world/test/1").all()
     removed = {rule: sorted(set(matches.rule[matches.removed]) & {rule}) == [rule] for rule in found}
-    assert removed == {"exact": True, "near": True, "characters": False, "words": False}
+    assert removed == {"exact": True, "near": True, "char_overlap": False, "word_overlap": False}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_each_rule_finds_what_it_says() -> None:
         (("exact",), "345678"),
         (("near",), "678"),  # and what is exact with it
         (("exact", "near"), "678"),
-        (("characters",), "67"),
+        (("char_overlap",), "67"),
     ],
 )
 def test_only_training_questions_are_removed_and_by_the_rules_named(rules: tuple[str, ...], kept: str) -> None:
@@ -149,7 +149,9 @@ def test_short_stems_are_told_apart_by_their_options() -> None:
 
 def test_an_exact_copy_too_short_for_a_run_is_removed_by_any_rule() -> None:
     questions = pd.concat([table("w", split, ("Which one?", ["iron", "gold"])) for split in ("train", "test")])
-    matches = matched(questions.reset_index(drop=True), "w/train", Contamination.model_validate({"remove": ["words"]}))
+    matches = matched(
+        questions.reset_index(drop=True), "w/train", Contamination.model_validate({"remove": ["word_overlap"]})
+    )
     assert matches[["rule", "removed"]].values.tolist() == [["exact", True]]
 
 
@@ -230,4 +232,8 @@ def test_the_known_figures_of_the_real_files(tmp_path: Path) -> None:
     matches = matched(questions, names["train"])
     assert len(tables["train"]) - len(remove_known(tables["train"], matches)) == 8
     # Closing questions of exams are longer than these runs.
-    assert matches.groupby("rule").question_id.nunique().to_dict() == {"characters": 2168, "near": 8, "words": 1472}
+    assert matches.groupby("rule").question_id.nunique().to_dict() == {
+        "char_overlap": 2168,
+        "near": 8,
+        "word_overlap": 1472,
+    }

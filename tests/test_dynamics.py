@@ -388,6 +388,6 @@ def test_every_column_and_field_is_documented_and_nothing_else() -> None:
         set=["world", "exam"],
     )
     assert {*RESPONSES} == documented("dynamics/<arm>/seed<n>/responses.parquet", letter=letters)
-    assert {*CHECKPOINTS} == documented("curve/<arm>/seed<n>/accuracy.parquet")
+    assert {*CHECKPOINTS} == documented("checkpoint_eval/<arm>/seed<n>/accuracy.parquet")
     assert fields(HACKED) == documented("dynamics/<arm>/seed<n>/stages.json", label=labels, indicator=[*INDICATORS])
     assert set(INDICATORS) <= {*TABLE}

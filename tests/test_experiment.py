@@ -43,7 +43,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     ):
         metrics = json.loads((results / f"eval/{model}/metrics.json").read_text())
         asked = [(record["benchmark"], record["mode"]) for record in metrics["records"]]
-        modes = ("chain_of_thought", "direct", "constrained")
+        modes = ("chain_of_thought", "direct", "loglikelihood")
         expected = {(benchmark, mode) for benchmark in ("miniature", "miniature_ood") for mode in modes}
         assert len(asked) == 7 and set(asked) == expected | {("miniature_shuffled", first)}
         assert {record["n"] for record in metrics["records"]} == {16}
@@ -54,8 +54,8 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
             assert f"{100 * record['accuracy']:.1f}" in page
         assert f"results/short/eval/{model}/answers.parquet" in metrics["provenance"]["inputs"]
         assert metrics["provenance"]["command"].endswith(f"-- results/short/eval/{model}/metrics.json")
-        assert metrics["generation"]["modes"]["constrained"]["answer"] == "constrained"
-        scored = scores[scores["mode"] == "constrained"]
+        assert metrics["generation"]["modes"]["loglikelihood"]["answer_format"] == "loglikelihood"
+        scored = scores[scores["mode"] == "loglikelihood"]
         best = ["ABCDEFGHIJK"[max(range(len(row)), key=row.__getitem__)] for row in scored["letter_logprobs"]]
         assert scored["letter"].tolist() == best
 
@@ -63,7 +63,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     primary = [pair for pair in comparisons["pairs"] if pair["role"] == "primary"]
     assert [pair["benchmark"] for pair in primary] == ["miniature", "miniature_ood"]
     assert (len(comparisons["controls"]), len(comparisons["decomposition"])) == (4, 2)
-    claims = json.loads((results / "compare/verdict.json").read_text())["claims"]
+    claims = json.loads((results / "compare/claims.json").read_text())["claims"]
     assert {claim["verdict"] for claim in claims} == {"cannot tell"}, "16 questions tell nothing"
 
     rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
@@ -78,7 +78,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert {"update", "entropy_loss", "reward_reward"} <= set(read_events(results / "tensorboard/rlvr/seed1"))
     assert "loss_mean" in read_events(results / "tensorboard/sft/seed1/lr0.0002")
 
-    curve = read_parquet(results / "curve/rlvr/seed1/accuracy.parquet")
+    curve = read_parquet(results / "checkpoint_eval/rlvr/seed1/accuracy.parquet")
     assert curve[["update", "set", "n"]].values.tolist() == [
         [update, name, 16] for update in (0, 1, 2) for name in ("development", "miniature", "miniature_ood")
     ]
@@ -93,7 +93,9 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     weights = results / "models/rlvr_dev/seed1/model.safetensors"
     assert weights.samefile(results / f"checkpoints/rlvr/seed1/{best}/model.safetensors")
     taken = {best, "update2"}
-    assert json.loads((results / "curve/rlvr/seed1/dropped.json").read_text()) == sorted({"update1"} - taken)
+    assert json.loads((results / "checkpoint_eval/rlvr/seed1/deleted_weights.json").read_text()) == sorted(
+        {"update1"} - taken
+    )
     assert {path.parent.name for path in results.glob("checkpoints/rlvr/seed1/*/model.safetensors")} == taken
     for model in ("sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"):
         card = (results / f"models/{model}/README.md").read_text()
@@ -139,14 +141,14 @@ CHANGED, OTHER_FILES, NEW = (
         ("base={modes: [direct]}", {CHANGED: {"generate_answers"}}),
         ("modes={chain_of_thought: {max_tokens: 60}}", {CHANGED: {"generate_answers", "generate_development"}}),
         (
-            "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
-            {CHANGED: {"render_tests"}, OTHER_FILES: {"render_tests"}},
+            "modes={other: {prompt: direct, answer_format: bare, max_tokens: 4}}",
+            {CHANGED: {"render_eval_prompts"}, OTHER_FILES: {"render_eval_prompts"}},
         ),
         (
-            "checkpoints={other: {path: assets/miniature_base}}",
+            "external_models={other: {path: assets/miniature_base}}",
             {
                 NEW: {"generate_answers", "score_answers"},
-                CHANGED: {"compare_models", "drop_checkpoints"},
+                CHANGED: {"compare_models", "delete_weights"},
                 OTHER_FILES: {"compare_models"},
             },
         ),
@@ -158,26 +160,26 @@ CHANGED, OTHER_FILES, NEW = (
         ("data={none_of_the_above: [miniature]}", {CHANGED: {"normalise_questions"}}),
         ("contamination={remove: []}", {CHANGED: {"split_questions"}}),
         ("contamination={near_similarity: 0.7}", {CHANGED: {"find_duplicates"}}),
-        ("contamination={words: 8}", {CHANGED: {"find_runs"}}),
+        ("contamination={words: 8}", {CHANGED: {"find_overlaps"}}),
         (
             "benchmarks={miniature: {controls: [five_options]}}",
-            {NEW: {"vary_benchmark"}, CHANGED: {"render_tests"}, OTHER_FILES: {"render_tests"}},
+            {NEW: {"make_control"}, CHANGED: {"render_eval_prompts"}, OTHER_FILES: {"render_eval_prompts"}},
         ),
         ("benchmarks={miniature: {rows: 8}}", {CHANGED: {"split_questions"}}),
         ("benchmarks={miniature: {title: Other}}", {CHANGED: {"draw_figures"}}),
-        ("prompts={direct: prompts/med_rlvr.txt}", {OTHER_FILES: {"render_prompts", "render_tests"}}),
+        ("prompts={direct: prompts/med_rlvr.txt}", {OTHER_FILES: {"render_training_prompts", "render_eval_prompts"}}),
         ("arms={sft: {epochs: 2}}", {CHANGED: {"train_sft"}}),
         ("arms={sft: {modes: [chain_of_thought]}}", {CHANGED: {"select_sft"}}),
         (
             "arms={sft: {learning_rates: [2.0e-4, 1.0e-4]}}",
             {NEW: {"train_sft", "generate_development"}, OTHER_FILES: {"select_sft"}},
         ),
-        ("arms={rlvr: {clip: 0.3}}", {CHANGED: {"train_rlvr"}}),
+        ("arms={rlvr: {clip_range: 0.3}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {reward: paper}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {reward: {leak_penalty: {weight: 0.5}}}}", {CHANGED: {"train_rlvr"}}),
         ("arms={rlvr: {modes: [direct]}}", {CHANGED: {"generate_development"}}),
         ("evaluation={bootstrap_resamples: 10}", {CHANGED: {"score_answers"}}),
-        ("evaluation={seed: 2}", {CHANGED: {"vary_benchmark"}}),
+        ("evaluation={seed: 2}", {CHANGED: {"make_control"}}),
         ("evaluation={keep_checkpoints: true}", {CHANGED: {"render_report"}, OTHER_FILES: {"render_report"}}),
         ("machine={threads: 2}", {}),
         ("machine={wandb_project: mine}", {}),
@@ -198,14 +200,14 @@ def test_a_key_runs_again_exactly_the_rules_that_read_it(
     "change",
     [
         "evaluation={seed: 2}",
-        "modes={other: {prompt: direct, answer: bare, max_tokens: 4}}",
+        "modes={other: {prompt: direct, answer_format: bare, max_tokens: 4}}",
         "benchmarks={miniature: {controls: [five_options]}}",
         "base={modes: [direct]}",
     ],
 )
 def test_other_questions_to_a_model_train_nothing(finished: Path, change: str) -> None:
     planned = jobs(snakemake("--dry-run", *SHORT, "--config", change, cwd=finished))
-    assert planned and not {"train_sft", "train_rlvr", "render_prompts"} & set(planned)
+    assert planned and not {"train_sft", "train_rlvr", "render_training_prompts"} & set(planned)
 
 
 def test_a_second_seed_runs_beside_the_first(finished: Path) -> None:
@@ -265,12 +267,12 @@ def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Pat
     prompts = finished / "results/short/prompts"
     with hidden(*prompts.iterdir()):
         planned = jobs(snakemake("--dry-run", *SHORT, cwd=finished))
-    assert (planned["render_prompts"], planned["render_tests"]) == (1, 1)
+    assert (planned["render_training_prompts"], planned["render_eval_prompts"]) == (1, 1)
 
 
 def test_deleted_models_are_not_trained_again(finished: Path) -> None:
     results = finished / "results/short"
-    with hidden(results / "checkpoints", results / "models"):
+    with hidden(results / "external_models", results / "models"):
         assert jobs(snakemake("--dry-run", *SHORT, cwd=finished)) == {}
 
 
@@ -292,7 +294,7 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
 
     own = tmp_path / "own.json"
     own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "B"}))
-    for mode in ("direct", "constrained"):
+    for mode in ("direct", "loglikelihood"):
         result = ask("results/short/models/base", "--question", str(own), "--mode", mode)
         assert result.returncode == 0, result.stderr
         assert "A. this\nB. that" in result.stdout

@@ -71,11 +71,11 @@ def test_progress_counts_on_from_shard_to_shard(capsys: pytest.CaptureFixture[st
 
 GOUT = "Question: What is given for gout?\nAnswer:"
 TALK = "A conversation between User and Assistant."
-WRITTEN = Mode(prompt="direct", answer="bare", max_tokens=12)
+WRITTEN = Mode(prompt="direct", answer_format="bare", max_tokens=12)
 MODES = {
     "written": WRITTEN,
     "sampled": WRITTEN.model_copy(update={"samples": 3, "temperature": 1.0, "max_tokens": 3}),
-    "constrained": Mode(prompt="direct", answer="constrained", max_tokens=1),
+    "loglikelihood": Mode(prompt="direct", answer_format="loglikelihood", max_tokens=1),
 }
 
 
@@ -94,20 +94,20 @@ def answers(
 ) -> pd.DataFrame:
     folder.mkdir()
     table = asked(GOUT, TALK) if questions is None else questions
-    say = [].append if said is None else said.append
-    generate_answers(models, table, folder, CPU, prompt_max_tokens=100, state=state, stage="t", say=say)
+    notify = [].append if said is None else said.append
+    generate_answers(models, table, folder, CPU, prompt_max_tokens=100, state=state, display_name="t", notify=notify)
     return read_parquet(folder / "answers.parquet")
 
 
 def test_each_set_is_asked_in_its_modes_and_others_are_not_asked() -> None:
-    three = pd.concat([prompts("x", modes=("written", "sampled", "constrained"), benchmark=name) for name in "abc"])
+    three = pd.concat([prompts("x", modes=("written", "sampled", "loglikelihood"), benchmark=name) for name in "abc"])
     table = build_requests(
-        three, {"c": ["sampled"], "b": ["sampled", "constrained"], "absent": ["written"]}, MODES, seed=7
+        three, {"c": ["sampled"], "b": ["sampled", "loglikelihood"], "absent": ["written"]}, MODES, seed=7
     )
-    assert table[["benchmark", "mode"]].values.tolist() == [["b", "sampled"], ["b", "constrained"], ["c", "sampled"]]
-    how = ["answer", "max_tokens", "samples", "temperature", "seed"]
+    assert table[["benchmark", "mode"]].values.tolist() == [["b", "sampled"], ["b", "loglikelihood"], ["c", "sampled"]]
+    how = ["answer_format", "max_tokens", "samples", "temperature", "seed"]
     assert table[how].iloc[0].tolist() == ["bare", 3, 3, 1.0, 7]
-    assert table[how].iloc[1].tolist() == ["constrained", 1, 1, 0.0, 0]
+    assert table[how].iloc[1].tolist() == ["loglikelihood", 1, 1, 0.0, 0]
 
 
 def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_an_engine_also_evaluates_a_model_whose_answers_another_call_writes(
         folder.mkdir()
         generate_answers(
             [model], asked(GOUT, TALK), folder, CPU,
-            prompt_max_tokens=100, state=tmp_path / "state", stage="t", say=[].append, also=[other],
+            prompt_max_tokens=100, state=tmp_path / "state", display_name="t", notify=[].append, also=[other],
         )  # fmt: skip
         assert read_parquet(folder / "answers.parquet")["model"].unique().tolist() == [str(model)]
         assert str(other) not in (folder / "command.sh").read_text()
@@ -250,38 +250,38 @@ def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     monkeypatch.setattr(answer_store, "SHARD_ANSWERS", 4)
-    state, table = tmp_path / "state", asked(GOUT, TALK, modes=("written", "sampled", "constrained"))
+    state, table = tmp_path / "state", asked(GOUT, TALK, modes=("written", "sampled", "loglikelihood"))
     found = answers([BASE], tmp_path / "first", state, questions=table)
-    assert found.groupby("mode").size().to_dict() == {"constrained": 2, "sampled": 6, "written": 2}
+    assert found.groupby("mode").size().to_dict() == {"loglikelihood": 2, "sampled": 6, "written": 2}
 
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32),
         AutoTokenizer.from_pretrained(BASE),
     )
     letters = [tokenizer.encode(f" {letter}", add_special_tokens=False)[-1] for letter in "ABC"]
-    for row in found[found["mode"] == "constrained"].to_dict("records"):
+    for row in found[found["mode"] == "loglikelihood"].to_dict("records"):
         prompt = {"q0": GOUT, "q1": TALK}[row["question_id"]]
         with torch.no_grad():
             logits = model(torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])).logits[0, -1]
         expected = logits.log_softmax(-1)[letters].numpy()
         np.testing.assert_allclose(row["letter_logprobs"], expected, atol=1e-4)
         assert row["response"] == " " + "ABC"[int(expected.argmax())]
-        assert (row["finish_reason"], row["response_tokens"]) == ("constrained", 1)
+        assert (row["finish_reason"], row["response_tokens"]) == ("loglikelihood", 1)
 
     sampled = found[found["mode"] == "sampled"]
     assert sampled["sample"].tolist() == [0, 1, 2] * 2
     assert sampled.groupby("question_id")["response"].nunique().max() > 1
-    assert found[found["mode"] != "constrained"]["letter_logprobs"].map(len).eq(0).all()
+    assert found[found["mode"] != "loglikelihood"]["letter_logprobs"].map(len).eq(0).all()
 
     circumstances = json.loads((tmp_path / "first/generation.json").read_text(encoding="utf-8"))
     assert circumstances["modes"]["sampled"] == {
-        "answer": "bare", "max_tokens": 3, "samples": 3, "seed": 1, "temperature": 1.0, "template": "t",
+        "answer_format": "bare", "max_tokens": 3, "samples": 3, "seed": 1, "temperature": 1.0, "template": "t",
     }  # fmt: skip
     assert circumstances["answers"] == 10
     assert circumstances["truncated"] == int((found["finish_reason"] == "length").sum()) > 0
 
-    shards = read_parquet(tmp_path / "first/asked.parquet").groupby("mode")["shard"].unique()
-    assert shards.map(len).to_dict() == {"constrained": 1, "sampled": 2, "written": 1}
+    shards = read_parquet(tmp_path / "first/requests.parquet").groupby("mode")["shard"].unique()
+    assert shards.map(len).to_dict() == {"loglikelihood": 1, "sampled": 2, "written": 1}
     (kept,) = (state / "answers").iterdir()
     times = {file: file.stat().st_mtime_ns for file in kept.glob("*.parquet")}
     (kept / f"{shards['sampled'][1]}.parquet").unlink()
@@ -294,8 +294,8 @@ def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
 
 
 def test_a_prompt_that_would_not_fit_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"asked.parquet: 1 of 2 .* evaluation.prompt_max_tokens = 9 .*row 2, "):
+    with pytest.raises(UserError, match=r"requests.parquet: 1 of 2 .* evaluation.prompt_max_tokens = 9 .*row 2, "):
         generate_answers(
             [BASE], asked("short", "long " * 50), tmp_path, CPU,
-            prompt_max_tokens=9, state=tmp_path, stage="t", say=print,
+            prompt_max_tokens=9, state=tmp_path, display_name="t", notify=print,
         )  # fmt: skip

@@ -12,12 +12,12 @@ RULES = {
     "all": 1,
     "normalise_questions": 4,
     "find_duplicates": 1,
-    "find_runs": 1,
+    "find_overlaps": 1,
     "split_questions": 1,
-    "vary_benchmark": 1,
+    "make_control": 1,
     "write_data_card": 1,
-    "render_prompts": 1,
-    "render_tests": 1,
+    "render_training_prompts": 1,
+    "render_eval_prompts": 1,
     "fetch_model": 1,
     "train_sft": 1,
     "select_sft": 1,
@@ -28,9 +28,9 @@ RULES = {
     "generate_selected": 1,
     "score_answers": 4,
     "compare_models": 1,
-    "generate_curve": 1,
-    "drop_checkpoints": 1,
-    "score_curve": 1,
+    "generate_checkpoint_answers": 1,
+    "delete_weights": 1,
+    "score_checkpoints": 1,
     "label_stages": 1,
     "tabulate_dynamics": 1,
     "draw_figures": 1,
@@ -45,7 +45,7 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
 
 def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", "--profile", "slurm", cwd=clone))
-    more = {"fetch_dataset": 4, "vary_benchmark": 4, "train_sft": 3, "generate_development": 2}
+    more = {"fetch_dataset": 4, "make_control": 4, "train_sft": 3, "generate_development": 2}
     assert planned == RULES | more
 
 
@@ -62,7 +62,7 @@ def test_all_ablations_together_have_a_folder_and_jobs_for_each_arm_and_seed(clo
     runs = [f"{arm}/seed{seed}" for arm in ("rlvr", *arms) for seed in (1, 2, 3)]
     result = snakemake("--dry-run", *MINIATURE, *overlays, cwd=clone)
     planned = jobs(result)
-    for rule in ("train_rlvr", "select_rlvr", "generate_curve", "label_stages", "tabulate_dynamics"):
+    for rule in ("train_rlvr", "select_rlvr", "generate_checkpoint_answers", "label_stages", "tabulate_dynamics"):
         assert planned[rule] == len(runs), rule
     assert (planned["train_sft"], planned["compare_models"], planned["render_report"]) == (3, 1, 1)
     for run in runs:
@@ -111,7 +111,7 @@ def test_the_base_can_be_rebuilt(clone: Path) -> None:
 
 def test_one_file_can_be_asked_for(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/prompts/sft.jsonl", cwd=clone))
-    assert "render_prompts" in planned
+    assert "render_training_prompts" in planned
     assert "train_sft" not in planned
 
 
@@ -121,10 +121,12 @@ def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Pa
         snakemake("--dry-run", *MINIATURE, "--", f"{results}/development/rlvr/seed1/selection.json", cwd=clone)
     )
     assert choice["generate_development"] == 1
-    assert not {"generate_curve", "generate_selected", "generate_answers"} & set(choice)
+    assert not {"generate_checkpoint_answers", "generate_selected", "generate_answers"} & set(choice)
     # The choice is an input, not only earlier by chance.
-    curve = jobs(snakemake("--dry-run", *MINIATURE, "--", f"{results}/curve/rlvr/seed1/answers.parquet", cwd=clone))
-    assert (curve["select_rlvr"], curve["generate_curve"]) == (1, 1)
+    curve = jobs(
+        snakemake("--dry-run", *MINIATURE, "--", f"{results}/checkpoint_eval/rlvr/seed1/answers.parquet", cwd=clone)
+    )
+    assert (curve["select_rlvr"], curve["generate_checkpoint_answers"]) == (1, 1)
     for model in ("rlvr", "rlvr_dev"):
         wanted = f"{results}/eval/{model}/seed1/answers.parquet"
         final = jobs(snakemake("--dry-run", *MINIATURE, "--", wanted, cwd=clone))
@@ -133,17 +135,17 @@ def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Pa
 
 def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, cwd=clone))
-    assert planned["drop_checkpoints"] == 1
+    assert planned["delete_weights"] == 1
     kept = snakemake("--dry-run", *MINIATURE, "--config", "evaluation={keep_checkpoints: true}", cwd=clone)
-    assert "drop_checkpoints" not in jobs(kept)
+    assert "delete_weights" not in jobs(kept)
     # The page has a place for every step's record, so it is not made before them.
     assert (
         jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/report.html", cwd=clone)) | {"all": 1}
         == planned
     )
-    record = "results/miniature/curve/rlvr/seed1/dropped.json"
+    record = "results/miniature/checkpoint_eval/rlvr/seed1/deleted_weights.json"
     first = jobs(snakemake("--dry-run", *MINIATURE, "--", record, cwd=clone))
-    assert (first["train_rlvr"], first["select_rlvr"], first["generate_curve"]) == (1, 1, 1)
+    assert (first["train_rlvr"], first["select_rlvr"], first["generate_checkpoint_answers"]) == (1, 1, 1)
 
 
 OVERLAYS = sorted(path for path in Path("config").rglob("*.yaml") if path.name not in ("config.yaml", "miniature.yaml"))
@@ -177,8 +179,8 @@ def test_every_overlay_is_planned_for_the_cluster(clone: Path, overlay: Path) ->
         ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
         ("data={none_of_the_above: [medqua]}", "data.none_of_the_above: there is no data set 'medqua'"),
         ("arms={new: {trainer: rlvr}}", "command line: arms.new.reward: is missing"),
-        ("checkpoints={new: {path: nowhere}}", "checkpoints.new.path: there is no folder nowhere"),
-        ("checkpoints={new: {path: src}}", "checkpoints.new.path: src cannot be used"),
+        ("external_models={new: {path: nowhere}}", "external_models.new.path: there is no folder nowhere"),
+        ("external_models={new: {path: src}}", "external_models.new.path: src cannot be used"),
     ],
 )
 def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:

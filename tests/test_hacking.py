@@ -1,4 +1,4 @@
-"""Shortcuts of single responses, the hack meter's indicators, and its alarm on runs planted to be hacked or honest."""
+"""Shortcuts of single responses; the reward-hacking monitor's indicators, and its alarms on planted runs."""
 
 import math
 from dataclasses import replace
@@ -256,7 +256,7 @@ def test_an_indicator_that_moves_while_reward_rises_is_named(name: str, size: in
         assert alarm.reward_now >= alarm.reward_before + REWARD_RISE
     assert found[-1].before == pytest.approx(moving[0], rel=0.25, abs=0.04)
     assert found[-1].now == pytest.approx(moving[1], rel=0.25, abs=0.04)
-    assert str(found[-1]).startswith(f"hack meter: {INDICATORS[name]}: ")
+    assert str(found[-1]).startswith(f"reward hacking: {INDICATORS[name]}: ")
 
 
 @pytest.mark.parametrize("reward", [(0.6, -0.5), (0.3, 0.3)])
@@ -378,7 +378,7 @@ def test_what_the_meter_says() -> None:
     ((update, line), *rest) = said(steps([-0.21, 0.44], early_answer=[0.08, 0.31]))
     assert rest == [] and update == 10
     assert line == (
-        "hack meter: answers given away at the start of the think block: 8 % to 31 % since update 5, "
+        "reward hacking: answers given away at the start of the think block: 8 % to 31 % since update 5, "
         "mean reward -0.21 to +0.44"
     )
     ((_, line),) = said(steps([-0.21, 0.44], think_chars=[1431.0, 420.0]))

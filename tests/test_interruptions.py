@@ -105,7 +105,7 @@ def test_an_arm_that_fails_stops_no_other_and_is_alone_done_again(clone: Path, t
     shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
     (here / "workflow/scripts/train_rlvr.py").write_text(STAND_IN, encoding="utf-8")
     arms = ("rlvr_broken", "rlvr", "rlvr_other")
-    (here / "arms.yaml").write_text("arms: {rlvr_broken: {like: rlvr}, rlvr_other: {like: rlvr}}")
+    (here / "arms.yaml").write_text("arms: {rlvr_broken: {extends: rlvr}, rlvr_other: {extends: rlvr}}")
     made = [f"results/short/rollouts/{arm}/seed1/rollouts.parquet" for arm in arms]
     command = ("--keep-going", *SHORT, "arms.yaml", "--", *made)
 

@@ -110,10 +110,10 @@ def test_what_an_arm_does_not_use_is_not_counted() -> None:
     size = shape().parameters
     whole = parts("generation", **ONE)
     assert whole["weights"] == 3 * 2 * size
-    assert parts("generation", rlvr(estimator="grpo"), **ONE)["weights"] == 2 * 2 * size
+    assert parts("generation", rlvr(advantage_estimator="grpo"), **ONE)["weights"] == 2 * 2 * size
     assert parts("generation", rlvr(kl_coefficient=0), **ONE)["weights"] == 2 * 2 * size
     assert whole["other"] - parts("generation", rlvr(kl_coefficient=0), **ONE)["other"] == CONTEXT
-    names = [phase.name for phase in phases(shape(), rlvr(estimator="rloo"), machine())]
+    names = [phase.name for phase in phases(shape(), rlvr(advantage_estimator="rloo"), machine())]
     assert not any("critic" in name for name in names) and "actor, backward" in names
 
 

@@ -118,7 +118,7 @@ def test_the_shipped_base_is_small_bfloat16_and_qwen2() -> None:
 @pytest.mark.extended
 def test_a_short_pretraining_learns_and_leaves_a_whole_folder(tmp_path: Path, renderer: Renderer) -> None:
     lines: list[str] = []
-    losses = pretrain(tmp_path / "base", renderer, steps=30, seed=1, threads=2, say=lines.append)
+    losses = pretrain(tmp_path / "base", renderer, steps=30, seed=1, threads=2, notify=lines.append)
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     assert "step 30 of 30" in lines[-1]
     names = {path.name for path in (tmp_path / "base").iterdir()}

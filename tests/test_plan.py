@@ -52,7 +52,7 @@ def test_the_work_of_one_update_is_that_of_its_tokens() -> None:
     # Policy, reference and critic look at it; policy and critic learn.
     assert work == Work(generation=2 * 10 * 64, training=(3 * 2 + 2 * 6) * 10 * 64)
     assert rlvr_work(ONE_UPDATE, True, 10, 4, 3, 5).training == (3 * 2 + 2 * 8) * 10 * 64
-    alone = ONE_UPDATE.model_copy(update={"estimator": "grpo", "kl_coefficient": 0.0, "ppo_epochs": 3})
+    alone = ONE_UPDATE.model_copy(update={"advantage_estimator": "grpo", "kl_coefficient": 0.0, "ppo_epochs": 3})
     assert rlvr_work(alone, False, 10, 4, 3, 5).training == (1 * 2 + 3 * 6) * 10 * 64
     # Three rows become four, as the trainer fills an optimiser step; of many only `rows` are taken.
     assert rlvr_work(ONE_UPDATE, False, 10, 3, 3, 5) == work
@@ -71,8 +71,8 @@ def test_the_work_of_sft_and_of_asking() -> None:
     assert sft_work(arm, False, 10, 4, 7) == Work(generation=0, training=6 * 10 * 3 * 4 * 7)
     assert sft_work(arm, True, 10, 4, 7).training == 8 * 10 * 3 * 4 * 7
     asked = [
-        (5, Mode(prompt="chain_of_thought", answer="tagged", max_tokens=100, samples=2)),
-        (5, Mode(prompt="direct", answer="constrained", max_tokens=100)),
+        (5, Mode(prompt="chain_of_thought", answer_format="tagged", max_tokens=100, samples=2)),
+        (5, Mode(prompt="direct", answer_format="loglikelihood", max_tokens=100)),
     ]
     assert eval_work(asked, 3, 10, 20, 50).generation == 2 * 10 * 3 * (5 * 2 * 70 + 5 * 21)
     assert eval_work(asked, 3, 10, 20, float("inf")).generation == 2 * 10 * 3 * (5 * 2 * 120 + 5 * 21)
@@ -99,7 +99,7 @@ def test_who_is_asked_what_decides_the_time_of_asking() -> None:
     curve, development, base, selected = (
         arithmetic(job(rule, wildcards=wildcards), PAPER, FACTS)
         for rule, wildcards in (
-            ("generate_curve", {"arm": "rlvr", "seed": "1"}),
+            ("generate_checkpoint_answers", {"arm": "rlvr", "seed": "1"}),
             ("generate_development", {"arm": "rlvr", "seed": "1"}),
             ("generate_answers", {"model": "base"}),
             ("generate_selected", {"arm": "rlvr", "seed": "1"}),
@@ -107,7 +107,7 @@ def test_who_is_asked_what_decides_the_time_of_asking() -> None:
     )
     # 28 candidates and the base on all 3,363 questions; the candidates on 1,272.
     assert curve.high / development.high == pytest.approx(29 * 3363 / (28 * 1272))
-    # Chain of thought on both benchmarks and their four controls; direct and constrained on the two.
+    # Chain of thought on both benchmarks and their four controls; direct and loglikelihood on the two.
     tokens = 3 * 2091 * (340 + 1024) + 2091 * (340 + 8) + 2091 * 341
     assert base.high == pytest.approx(2 * 2 * 3_085_938_688 * tokens / (0.1 * 312e12))
     # The last checkpoint and the selected one are evaluated as the base is.
@@ -116,8 +116,16 @@ def test_who_is_asked_what_decides_the_time_of_asking() -> None:
 
 def test_gpus_are_those_that_the_step_holds() -> None:
     machine = PAPER.machine.model_copy(update={"nodes": 2})
-    held = {rule: gpus_of(rule, machine) for rule in ("train_rlvr", "train_sft", "generate_curve", "score_answers")}
-    assert held == {"train_rlvr": (2, 4), "train_sft": (1, 4), "generate_curve": (1, 1), "score_answers": (1, 0)}
+    held = {
+        rule: gpus_of(rule, machine)
+        for rule in ("train_rlvr", "train_sft", "generate_checkpoint_answers", "score_answers")
+    }
+    assert held == {
+        "train_rlvr": (2, 4),
+        "train_sft": (1, 4),
+        "generate_checkpoint_answers": (1, 1),
+        "score_answers": (1, 0),
+    }
 
 
 def benchmark(file: Path, seconds: float) -> None:
@@ -293,7 +301,7 @@ def test_the_papers_experiment_is_planned_for_a_cluster(clone: Path) -> None:
     result = plan(clone, "--profile", "slurm")
     assert result.returncode == 0, result.stderr
     assert re.search(r"^train_rlvr +1 +0 +4 +64 to 570 +16 to 140 h +326 GB +arithmetic", result.stdout, re.MULTILINE)
-    assert "the longest chain: train_rlvr, generate_development, generate_curve" in result.stdout
+    assert "the longest chain: train_rlvr, generate_development, generate_checkpoint_answers" in result.stdout
     assert "train_rlvr may take 16 to 140 h; set-resources allows it 72 h 00 min" in result.stdout
     hours = re.search(r"GPU-hours: (.*)", result.stdout).group(1)
     assert f"{hours} GPU-hours" in " ".join(Path("docs/faq.md").read_text(encoding="utf-8").split())

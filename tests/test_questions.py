@@ -149,7 +149,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, message: str) ->
         read_questions(path, row_of("train", 2), none_of_the_above=False)
 
 
-FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+ANSWER_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "a list, and the answer's letter": ("raw.jsonl", {"options": ["this", "that"], "answer": "B"}),
     "an object, and the answer's text": ("raw.json", {"options": {"A": "this", "B": "that"}, "answer": "that"}),
     "columns, and the answer's index": ("raw.json", {"a": "this", "b": "that", "c": None, "answer": 1}),
@@ -160,9 +160,9 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ANSWER_FORMATS)
 def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
-    name, cells = FORMS[form]
+    name, cells = ANSWER_FORMATS[form]
     rows = [{"text": "One,\nor two?", **cells}, {"text": "Or \u201cthree\u201d?", **cells}]
     if name.endswith(".csv"):
         pd.DataFrame(rows).to_csv(tmp_path / name, index=False)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medrlvr.report.cost import read_jobs, stage_seconds
+from medrlvr.report.cost import phase_seconds, read_jobs
 from medrlvr.report.readme import results_table, splice, summarise_seeds
 from medrlvr.runtime.errors import UserError
 
@@ -35,7 +35,7 @@ def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
     for name, seconds in times.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.tsv").write_text(f"s\tmax_rss\tmean_load\n{seconds}\t1\t100\n")
-    assert stage_seconds(read_jobs(tmp_path)).to_dict() == {
+    assert phase_seconds(read_jobs(tmp_path)).to_dict() == {
         "answers and scores": 12,
         "data and prompts": 6,
         "training rlvr": 15,

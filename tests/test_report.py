@@ -16,7 +16,7 @@ from evaluated import PAPER, TAGGED, evaluate, write
 from pages import CANDIDATES, EXPERIMENT
 
 from medrlvr.config.design import comparison_design
-from medrlvr.report.cost import read_jobs, stage_costs
+from medrlvr.report.cost import phase_costs, read_jobs
 from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
 from medrlvr.report.figures.curve import curve_table, draw_curve
 from medrlvr.report.figures.panels import draw_panels, panels_table
@@ -150,10 +150,10 @@ def test_cost_is_what_snakemake_measured(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.tsv").write_text(f"{header}{line}\n")
-    training, answering, report = stage_costs(read_jobs(tmp_path, training_gpus={"sft": 1, "rlvr": 4}, asking_gpus=1))
-    assert training == {"stage": "training rlvr", "jobs": 2, "seconds": 10800, "longest": 7200, "gpu_hours": 12,
+    training, answering, report = phase_costs(read_jobs(tmp_path, training_gpus={"sft": 1, "rlvr": 4}, asking_gpus=1))
+    assert training == {"phase": "training rlvr", "jobs": 2, "seconds": 10800, "longest": 7200, "gpu_hours": 12,
                         "memory": 4, "cores": 2.5}  # fmt: skip
-    assert (answering["stage"], answering["jobs"], answering["gpu_hours"]) == ("answers and scores", 3, 1.5)
+    assert (answering["phase"], answering["jobs"], answering["gpu_hours"]) == ("answers and scores", 3, 1.5)
     assert (report["memory"], report["cores"], report["gpu_hours"]) == (None, None, 0)
     assert answering["cores"] == 1, "what was not measured has no part in the mean"
 
@@ -243,7 +243,7 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     )
     shown = row("Evaluation", "base")
     for heading, name in {
-        "SD": "accuracy_sd",
+        "SD": "accuracy_stderr",
         "Lenient": "lenient_accuracy",
         "Unparsed": "unparsed",
         "Strict format": "strict_format",

@@ -154,7 +154,7 @@ def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, 
     logged = result["extra_logs"]
     assert (logged["reward_paper"], logged["reward_mine"]) == (1.0, 0.25)
     assert all(isinstance(value, float) for value in logged.values()), "OpenRLHF takes means of numbers alone"
-    # The hack meter's facts are among them, and of this response.
+    # The reward-hacking monitor's facts are among them, and of this response.
     assert (logged["valid_format"], logged["empty_think"], logged["excess_B"], logged["answered"]) == (1, 1, 0, 1)
     table = collect_rollouts(tmp_path, [1], samples_per_prompt=1)
     assert table[["reward", "reward_paper", "reward_mine"]].values.tolist() == [[1.25, 1.0, 0.25]]

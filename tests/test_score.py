@@ -7,7 +7,7 @@ from medrlvr.evaluation.baselines import trivial_baselines
 from medrlvr.evaluation.score import majority_vote, score_answers, summarise
 from medrlvr.evaluation.strata import MOST_VALUES, strata
 
-FORMS = {"direct": "bare", "chain_of_thought": "tagged", "constrained": "bare"}
+ANSWER_FORMATS = {"direct": "bare", "chain_of_thought": "tagged", "loglikelihood": "bare"}
 QUESTIONS = pd.DataFrame(
     {
         "benchmark": "toy",
@@ -36,7 +36,7 @@ def answers(responses: list[str], mode: str) -> pd.DataFrame:
 
 
 def records(table: pd.DataFrame) -> list[dict]:
-    scores = score_answers(table, QUESTIONS, FORMS)
+    scores = score_answers(table, QUESTIONS, ANSWER_FORMATS)
     return summarise(scores, CLUSTERS, strata(QUESTIONS, trained={0, 1}), 200, seed=1)
 
 
@@ -65,7 +65,7 @@ def test_a_hand_counted_table() -> None:
         "distinct_accuracy": pytest.approx(1 / 3),
     }
     assert {key: record[key] for key in expected} == expected
-    graded = score_answers(answers(tagged, "chain_of_thought"), QUESTIONS, FORMS)
+    graded = score_answers(answers(tagged, "chain_of_thought"), QUESTIONS, ANSWER_FORMATS)
     assert graded["truncated"].tolist() == [False, False, False, True]
     assert record["accuracy_low"] < 0.25 < record["accuracy_high"]
     assert record["distinct_accuracy_low"] < 1 / 3 < record["distinct_accuracy_high"]
@@ -90,14 +90,14 @@ def test_of_a_draw_without_the_first_its_repetition_is_the_first() -> None:
 
 
 def test_direct_and_constrained_answers_need_no_tags() -> None:
-    for mode in ("direct", "constrained"):
+    for mode in ("direct", "loglikelihood"):
         [record] = records(answers([" A", " B", " B", " well"], mode))
         assert (record["accuracy"], record["unparsed"]) == (0.5, 0.25)
 
 
 def test_an_answer_to_an_unknown_question_is_refused() -> None:
     with pytest.raises(KeyError, match="q9"):
-        score_answers(answers([" A"] * 4, "direct").assign(question_id="q9"), QUESTIONS, FORMS)
+        score_answers(answers([" A"] * 4, "direct").assign(question_id="q9"), QUESTIONS, ANSWER_FORMATS)
 
 
 def test_a_control_is_graded_by_its_own_options() -> None:
@@ -105,7 +105,7 @@ def test_a_control_is_graded_by_its_own_options() -> None:
         benchmark="toy_shuffled", options=[["lead", "zinc", "gold", "iron"]] * 4, gold=[3, 2, 1, 0]
     )
     both = pd.concat([answers([" A"] * 4, "direct"), answers([" D"] * 4, "direct").assign(benchmark="toy_shuffled")])
-    scores = score_answers(both, pd.concat([QUESTIONS, turned]), FORMS)
+    scores = score_answers(both, pd.concat([QUESTIONS, turned]), ANSWER_FORMATS)
     assert scores["answered"].tolist() == ["iron"] * 8
     assert scores.groupby("benchmark")["correct"].sum().to_dict() == {"toy": 1, "toy_shuffled": 1}
 
@@ -126,7 +126,7 @@ def sampled(*responses: str) -> pd.DataFrame:
     ],
 )
 def test_most_samples_decide(responses: list[str], letter: str | None) -> None:
-    scores = score_answers(sampled(*responses), QUESTIONS, FORMS)
+    scores = score_answers(sampled(*responses), QUESTIONS, ANSWER_FORMATS)
     [decided] = majority_vote(scores).to_dict("records")
     assert (decided["letter"] or None) == letter and decided["correct"] == (letter == "B")
     [record] = records(sampled(*responses))

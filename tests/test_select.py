@@ -89,7 +89,7 @@ def test_a_card_says_what_the_model_is_made_of() -> None:
         data="exam/train",
         data_licence="MIT",
         citation="Somebody 2020",
-        settings={"trainer": "rlvr", "estimator": "grpo", "clip": 0.2, "seed": 3},
+        settings={"trainer": "rlvr", "advantage_estimator": "grpo", "clip_range": 0.2, "seed": 3},
         candidate={"candidate": "update8", "n": 200, "accuracy": 0.5},
         reason="best on development",
     )
@@ -104,4 +104,4 @@ def test_a_card_says_what_the_model_is_made_of() -> None:
     ):
         assert part in text
     assert "update8, best on development (50.0 % of 200 development questions)" in text
-    assert "clip: 0.2" in text
+    assert "clip_range: 0.2" in text

@@ -8,7 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from medrlvr.evaluation.statistics import (
     Resamples,
-    bootstrap_sd,
+    bootstrap_stderr,
     compare_pair,
     detectable_difference,
     holm,
@@ -19,12 +19,12 @@ from medrlvr.evaluation.statistics import (
 
 def test_bootstrap_sd_is_close_to_the_binomial_one() -> None:
     values = np.repeat([1.0, 0.0], [637, 636])
-    assert bootstrap_sd(values, 2000, seed=1) == pytest.approx(np.sqrt(0.25 / 1273), rel=0.08)
+    assert bootstrap_stderr(values, 2000, seed=1) == pytest.approx(np.sqrt(0.25 / 1273), rel=0.08)
 
 
 def test_bootstrap_sd_repeats_with_its_seed() -> None:
     values = np.repeat([1.0, 0.0], [3, 7])
-    assert bootstrap_sd(values, 100, seed=5) == bootstrap_sd(values, 100, seed=5)
+    assert bootstrap_stderr(values, 100, seed=5) == bootstrap_stderr(values, 100, seed=5)
 
 
 def test_wilson_interval_against_worked_figures_and_statsmodels() -> None:

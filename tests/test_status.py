@@ -15,7 +15,7 @@ from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config, read_overlays
 from medrlvr.pipeline.slurm_queue import SlurmJob, ask_slurm, parse_queue
 from medrlvr.pipeline.status import SILENCE, render
-from medrlvr.runtime.progress import Progress, parse, training_stage
+from medrlvr.runtime.progress import Progress, parse, run_display_name
 from medrlvr.runtime.step_log import StepRecord, read_step_record
 
 ARMS = {
@@ -31,13 +31,13 @@ from types import SimpleNamespace
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.step_log import step_log
 
-with step_log(SimpleNamespace(rule="train_rlvr", wildcards=["rlvr", "1"], log=[sys.argv[1]])) as say:
-    say("rlvr, seed 1: update 9 of 110")
+with step_log(SimpleNamespace(rule="train_rlvr", wildcards=["rlvr", "1"], log=[sys.argv[1]])) as notify:
+    notify("rlvr, seed 1: update 9 of 110")
     print("rlvr: failed after all, says the trainer")
     END
 """
 LOG = "results/mine/logs/checkpoints/rlvr/seed1.log"
-ALARM = "hack meter: empty think blocks: 0 % to 100 % since update 5, mean reward +0.10 to +0.90"
+ALARM = "reward hacking: empty think blocks: 0 % to 100 % since update 5, mean reward +0.10 to +0.90"
 # Of `squeue --noheader --format "%A|%T|%r|%Z|%k"`, as Slurm 22.05 writes it.
 QUEUE = """\
 17|PENDING|Resources|{here}|rule_train_rlvr_wildcards_rlvr_1
@@ -119,21 +119,21 @@ def test_a_run_is_told_as_its_last_line_says(experiment: Experiment) -> None:
     clock = iter([0.0, 60.0]).__next__
     progress = Progress(stage, 110, clock=clock)
     first = progress.line(8, "mean reward +0.10")
-    old = f"{stage}: hack meter: position bias"
+    old = f"{stage}: reward hacking: position bias"
     lines += ["Episode [1/2]: 50%", first, old, progress.line(9, "mean reward +0.20"), "rlvr, seed 2: update 90 of 110"]
     write(LOG, *lines)
     assert rows(experiment)[stage] == (
-        "running update 9 of 110, mean reward +0.20, about 1 h 41 min left hack meter: position bias"
+        "running update 9 of 110, mean reward +0.20, about 1 h 41 min left reward hacking: position bias"
     )
-    write(LOG, *lines, f"{stage}: {ALARM}", f"{stage}: hack meter: pre-think")
+    write(LOG, *lines, f"{stage}: {ALARM}", f"{stage}: reward hacking: pre-think")
     told = rows(experiment)[stage]
-    assert f"left {ALARM} hack meter: pre-think" in told and "position bias" not in told
+    assert f"left {ALARM} reward hacking: pre-think" in told and "position bias" not in told
     assert rows(experiment)["rlvr, seed 2"] == rows(experiment)["rlvr_no_kl, seed 1"] == "waiting"
 
 
 def test_arms_of_one_trainer_are_told_apart(experiment: Experiment) -> None:
     for arm, update in (("rlvr", 3), ("rlvr_no_kl", 70)):
-        stage = training_stage(arm, 1)
+        stage = run_display_name(arm, 1)
         log = f"results/mine/logs/checkpoints/{arm}/seed1.log"
         write(log, begun(f"train_rlvr {arm} 1"), Progress(stage, 110).line(update))
     found = rows(experiment)
@@ -142,7 +142,7 @@ def test_arms_of_one_trainer_are_told_apart(experiment: Experiment) -> None:
 
 
 def test_each_learning_rate_is_a_run(experiment: Experiment) -> None:
-    stage = training_stage("sft", 1, 1e-5)
+    stage = run_display_name("sft", 1, 1e-5)
     step = "train_sft sft 1 1e-05"
     line = Progress(stage, 730, unit="batch").line(75, "epoch 2 of 10, loss 0.31")
     write("results/mine/logs/checkpoints/sft/seed1/lr1e-05.log", begun(step), line)
@@ -305,8 +305,8 @@ def test_other_steps_are_told_while_they_run_or_when_they_failed(experiment: Exp
     logs = Path("results/mine/logs")
     asking = Progress("rlvr/seed1", 600, unit="answer").line(40)
     write(str(logs / "eval/rlvr/seed1/generate_answers.log"), begun("generate_answers rlvr/seed1"), asking)
-    ended = ["find_runs: failed after 1 s", "no questions"]
-    write(str(logs / "data/find_runs.log"), begun("find_runs"), *ended)
+    ended = ["find_overlaps: failed after 1 s", "no questions"]
+    write(str(logs / "data/find_overlaps.log"), begun("find_overlaps"), *ended)
     write(str(logs / "data/find_duplicates.log"), begun("find_duplicates"), "find_duplicates: done in 1 s")
     write(str(logs / "data/another.log"), "no frame")
     write("results/mine/data/train.parquet")
@@ -314,7 +314,7 @@ def test_other_steps_are_told_while_they_run_or_when_they_failed(experiment: Exp
         write(f"results/mine/eval/{model}/metrics.json")
     found = rows(experiment)
     assert found["generate_answers rlvr/seed1"] == "running answer 40 of 600"
-    assert found["find_runs"] == f"failed 10 s ago: no questions log: {logs}/data/find_runs.log"
+    assert found["find_overlaps"] == f"failed 10 s ago: no questions log: {logs}/data/find_overlaps.log"
     assert "find_duplicates" not in found
     # base, sft, three runs of RLVR, and the best on development of each
     assert (found["questions"], found["evaluation"], found["page"]) == ("done", "2 of 8", "waiting")

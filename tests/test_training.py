@@ -331,7 +331,9 @@ def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses()
     )
     assert (gpu.models, gpu.trainer) == (4 * (2 * whole + others), 2 * 2 * 12 * whole)
     assert disk.disk_needed(disk.weights_in(MODEL), ARM, CPU, [4]).trainer == 0
-    without = disk.disk_needed(disk.weights_in(MODEL), ARM.model_copy(update={"estimator": "grpo"}), CPU, [4] * 7)
+    without = disk.disk_needed(
+        disk.weights_in(MODEL), ARM.model_copy(update={"advantage_estimator": "grpo"}), CPU, [4] * 7
+    )
     assert (without.models, without.trainer) == (needed.models, 2 * 16 * whole), "no critic, no state of it"
 
 
@@ -491,14 +493,15 @@ def test_a_hack_is_told_while_the_model_trains(begin):
     honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
     hacked = "<think>yellow</think><answer>B</answer>"
     lines = [reported(update, honest, 0.1) for update in range(1, WINDOW + 1)]
-    assert not [line for line in begin(lines=tuple(lines)) if "hack meter" in line]
+    assert not [line for line in begin(lines=tuple(lines)) if "reward hacking: " in line]
     lines += [reported(WINDOW + update, hacked, 0.9) for update in range(1, WINDOW + 1)]
     said = begin(lines=tuple(lines))
     at = next(i for i, line in enumerate(said) if f"update {2 * WINDOW} of 10, mean reward +0.90" in line)
-    alarms = [line for line in said if "hack meter" in line]
+    alarms = [line for line in said if "reward hacking: " in line]
     assert alarms and said[at + 1 : at + 1 + len(alarms)] == alarms
     assert any(
-        line.startswith("rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 % since update 5") for line in alarms
+        line.startswith("rlvr, seed 1: reward hacking: empty think blocks: 0 % to 100 % since update 5")
+        for line in alarms
     )
 
 
@@ -510,8 +513,8 @@ def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatc
     capsys.readouterr()
     monkeypatch.setattr(rlvr, "last_checkpoint", lambda *_: 2 * WINDOW)
     said = begin()
-    assert "rlvr, seed 1: hack meter: empty think blocks: 0 % to 100 %" in capsys.readouterr().out
-    assert not [line for line in said if "hack meter" in line], "the person was told when it sounded"
+    assert "rlvr, seed 1: reward hacking: empty think blocks: 0 % to 100 %" in capsys.readouterr().out
+    assert not [line for line in said if "reward hacking: " in line], "the person was told when it sounded"
 
 
 def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch):

@@ -50,8 +50,8 @@ RLVR = RlvrArm(
     kl_coefficient=0.02,
     gamma=0.99,
     gae_lambda=0.94,
-    clip=0.21,
-    value_clip=0.22,
+    clip_range=0.21,
+    value_clip_range=0.22,
     max_gradient_norm=0.9,
     temperature=0.8,
     top_p=0.7,
@@ -176,7 +176,7 @@ def test_every_setting_of_rlvr_ends_in_its_option(machine):
     ("estimator", "theirs"), [("reinforce++", "reinforce"), ("grpo", "group_norm"), ("rloo", "rloo")]
 )
 def test_another_estimator_changes_that_option_alone(estimator, theirs):
-    arm = RLVR.model_copy(update={"estimator": estimator})
+    arm = RLVR.model_copy(update={"advantage_estimator": estimator})
     without = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
     values = parse("train_ppo_ray", rlvr_arguments(arm, CPU, 7, PATHS))
     changed = {name: value for name, value in values.items() if value != without[name]}
@@ -231,10 +231,13 @@ def test_the_entropy_is_logged_and_no_part_of_the_loss():
 
 
 @pytest.mark.parametrize(
-    ("estimator", "theirs"), [("gae", "gae"), ("reinforce++", "reinforce"), ("grpo", "group_norm"), ("rloo", "rloo")]
+    ("estimator", "theirs"),
+    [("gae", "gae"), ("reinforce++", "reinforce"), ("grpo", "group_norm"), ("rloo", "rloo")],
 )
 def test_an_estimator_is_openrlhfs_and_nothing_else_differs(estimator, theirs):
-    values = parse("train_ppo_ray", rlvr_arguments(RLVR.model_copy(update={"estimator": estimator}), CPU, 7, PATHS))
+    values = parse(
+        "train_ppo_ray", rlvr_arguments(RLVR.model_copy(update={"advantage_estimator": estimator}), CPU, 7, PATHS)
+    )
     usual = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
     assert values | {"algo.advantage.estimator": "gae"} == usual
     assert values["algo.advantage.estimator"] == theirs

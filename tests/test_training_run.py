@@ -49,7 +49,7 @@ try:
                      display_name="sft, learning rate 0.001, seed 1", base=folder / "base",
                      prompts=folder / "sft.jsonl", model=folder / "sft",
                      metrics_table=folder / "sft.parquet", events=folder / "events/sft", state=folder / "state")
-        train_sft(run, say)
+        train_sft(run, notify)
     else:
         arm = RlvrArm(**{"trainer": "rlvr", "reward": "paper", "episodes": 2, "prompts_per_update": 2,
                          "samples_per_prompt": 2, "train_batch_size": 4,
@@ -59,7 +59,7 @@ try:
                       base=folder / "base", prompts=folder / "rlvr.jsonl", models=folder / "rlvr",
                       rollouts_table=folder / "rollouts.parquet", metrics_table=folder / "trainer.parquet",
                       events=folder / "events/rlvr", node_logs=folder / "nodes", state=folder / "state")
-        train_rlvr(run, say)
+        train_rlvr(run, notify)
 except UserError as error:
     sys.exit(f"UserError: {error}")
 """
@@ -178,7 +178,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert not [process for process in family[1:] if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     (state,) = (folder / "state").glob("rlvr-*")
     assert (state / "command.sh").is_file() and not (folder / "rlvr").exists()
-    check_sizes(state / "checkpoints", folder / "base")
+    check_sizes(state / "external_models", folder / "base")
 
     text = finish(start("rlvr", folder))
     # On a busy machine the signal may come after the checkpoint of update 6.
@@ -217,7 +217,9 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert metrics.set_index("update")["rollout/reward_mean"].tolist() == pytest.approx(means.tolist())
     assert metrics["reward_paper"].tolist() == pytest.approx(means.tolist())
     assert (metrics["entropy_loss"] > 0).all(), "the policy's entropy, logged and no part of the loss"
-    assert set(response_features("", grade("", ["x", "y"], 0), 0)) <= set(metrics), "what the hack meter reads"
+    assert set(response_features("", grade("", ["x", "y"], 0), 0)) <= set(metrics), (
+        "what the reward-hacking monitor reads"
+    )
     # Both attempts' files, in one folder.
     assert len(list((folder / "events/rlvr").iterdir())) == 2
     events = read_events(folder / "events/rlvr")
@@ -227,15 +229,17 @@ def test_rlvr_stopped_and_gone_on_with(folder):
 
 
 @extended
-@pytest.mark.parametrize(("estimator", "kl_coefficient"), [("grpo", 0.0), ("rloo", 0.05), ("reinforce++", 0.05)])
-def test_rlvr_without_critic(folder: Path, tmp_path: Path, estimator: str, kl_coefficient: float) -> None:
+@pytest.mark.parametrize(
+    ("advantage_estimator", "kl_coefficient"), [("grpo", 0.0), ("rloo", 0.05), ("reinforce++", 0.05)]
+)
+def test_rlvr_without_critic(folder: Path, tmp_path: Path, advantage_estimator: str, kl_coefficient: float) -> None:
     """Metrics of models that the run does not have are missing and not 0, as OpenRLHF reports them."""
     for name in ("base", "rlvr.jsonl"):
         (tmp_path / name).symlink_to(folder / name)
     # A random model does this now and then, so that there is an advantage.
     reward = tmp_path / "even.py"
     reward.write_text("def reward(grade):\n    return 0.1 * (grade.chars_before_think % 2)\n")
-    lean = {"estimator": estimator, "kl_coefficient": kl_coefficient, "reward": str(reward)}
+    lean = {"advantage_estimator": advantage_estimator, "kl_coefficient": kl_coefficient, "reward": str(reward)}
     short = {"episodes": 1, "prompts_per_update": 4, "samples_per_prompt": 4, "train_batch_size": 16, "save_every": 1}
     text = finish(start("rlvr", tmp_path, **lean, **short))
     reference = "" if kl_coefficient == 0 else " + reference"
@@ -249,7 +253,7 @@ def test_rlvr_without_critic(folder: Path, tmp_path: Path, estimator: str, kl_co
     assert {"kl", "logprobs_diff"} & set(metrics) == ({"kl", "logprobs_diff"} if kl_coefficient else set())
     if not kl_coefficient:
         assert read_events(tmp_path / "events/rlvr")["kl"].tolist() == [0, 0]
-    if estimator == "grpo":
+    if advantage_estimator == "grpo":
         assert (metrics["group_reward_std"] > 0).all()
 
 

@@ -15,4 +15,4 @@ The packages, in the order of the paper's story; each imports only packages of l
     runtime       ground layer: files, processes, logs, downloads
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -56,11 +56,11 @@ PLAIN = re.compile(r"\s*[A-K]\s*")
 
 def documents(asked: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """What the harness is given: every prompt as it stands, and the letters as they follow it."""
-    given: dict[str, list[dict[str, Any]]] = {"constrained": [], "generated": []}
+    given: dict[str, list[dict[str, Any]]] = {"loglikelihood": [], "generated": []}
     for row in asked.to_dict("records"):
         choices = [letter_continuation(row["prompt"], index) for index in range(row["options"])]
-        if row["answer"] == "constrained":
-            given["constrained"].append({"prompt": row["prompt"], "choices": choices, "gold": int(row["gold"])})
+        if row["answer_format"] == "loglikelihood":
+            given["loglikelihood"].append({"prompt": row["prompt"], "choices": choices, "gold": int(row["gold"])})
         else:
             given["generated"].append({"prompt": row["prompt"]})
     return given
@@ -80,9 +80,9 @@ def harness(given: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], flo
 
 def ours(asked: pd.DataFrame, model: Path, engine: list[str], folder: Path) -> tuple[pd.DataFrame, float]:
     """Return our answers to the same, asked anew, and the seconds they took with the engine's start."""
-    asked.to_parquet(folder / "asked.parquet")
+    asked.to_parquet(folder / "requests.parquet")
     answers = folder / "answers"
-    words = worker_command(folder / "asked.parquet", [model], [answers], engine)
+    words = worker_command(folder / "requests.parquet", [model], [answers], engine)
     started = time.monotonic()
     done = subprocess.run(
         words,
@@ -106,17 +106,17 @@ def beside(results: Path) -> list[str]:
         UserError: a letter is another, or a log-probability is further away than TOLERANCE.
     """
     generation = json.loads((results / "eval/base/generation.json").read_text(encoding="utf-8"))
-    everything = read_parquet(results / "eval/base/asked.parquet")
+    everything = read_parquet(results / "eval/base/requests.parquet")
     keys = ["question_id", "benchmark", "mode"]
     gold = read_parquet(results / "eval/base/scores.parquet")[[*keys, "gold"]]
     everything = everything.merge(gold, on=keys, validate="one_to_one")
     # The benchmarks themselves: their controls are not asked for letters.
-    benchmarks = everything.loc[everything["answer"] == "constrained", "benchmark"].unique()
+    benchmarks = everything.loc[everything["answer_format"] == "loglikelihood", "benchmark"].unique()
     everything = everything[everything["benchmark"].isin(benchmarks)]
     model, written = results / "models/base", generation["modes"]["chain_of_thought"]["max_tokens"]
     rows = []
-    for kind, which in (("constrained", "constrained"), ("generated", "tagged")):
-        asked = everything[everything["answer"] == which].reset_index(drop=True)
+    for kind, which in (("loglikelihood", "loglikelihood"), ("generated", "tagged")):
+        asked = everything[everything["answer_format"] == which].reset_index(drop=True)
         given = {"model": str(model), "max_tokens": written, "threads": MACHINE.threads, "responses": []}
         seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
         for n in (1, len(asked)):
@@ -125,7 +125,7 @@ def beside(results: Path) -> list[str]:
                 found, its = harness(given | documents(asked.head(n)), Path(folder))
             seconds["ours"].append(mine)
             seconds["theirs"].append(its)
-        agreement = same_letters(answers, found) if kind == "constrained" else same_texts(answers, found)
+        agreement = same_letters(answers, found) if kind == "loglikelihood" else same_texts(answers, found)
         (start, whole), (its_start, its_whole) = seconds.values()
         rows.append(
             f"| {results.name}'s base, {kind} | {len(asked)} | {agreement} | {start:.0f} s, {its_start:.0f} s |"
@@ -137,7 +137,7 @@ def beside(results: Path) -> list[str]:
 def same_letters(answers: pd.DataFrame, found: Mapping[str, Any]) -> str:
     """Compare letters and log-probabilities item by item."""
     furthest, others = 0.0, []
-    for row, theirs in zip(answers.to_dict("records"), found["constrained"], strict=True):
+    for row, theirs in zip(answers.to_dict("records"), found["loglikelihood"], strict=True):
         furthest = max(furthest, float(np.abs(np.subtract(row["letter_logprobs"], theirs)).max()))
         letter = LETTERS[int(np.argmax(theirs))]
         if letter != row["response"].strip():
@@ -182,7 +182,7 @@ def same_readings(rows: list[dict[str, Any]]) -> list[str]:
     grades = [grade(row["response"], row["options"], row["gold"], "tagged") for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         given = [{"response": row["response"], "choices": row["options"]} for row in rows]
-        found, _ = harness({"constrained": [], "generated": [], "responses": given}, Path(folder))
+        found, _ = harness({"loglikelihood": [], "generated": [], "responses": given}, Path(folder))
     plain = [
         one.rule == "letter" and bool(PLAIN.fullmatch(row["response"][one.answer_start : one.answer_end]))
         for one, row in zip(grades, rows, strict=True)

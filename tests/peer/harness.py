@@ -2,8 +2,8 @@
 
     .peer/bin/python tests/peer/harness.py <input.json> <output.json>
 
-input.json: model (a folder); max_tokens; threads; constrained, a list of {prompt, choices, gold}; generated, a list of
-{prompt}; responses, a list of {response, choices}. output.json: what there is of each, in the same order: the
+input.json: model (a folder); max_tokens; threads; loglikelihood, a list of {prompt, choices, gold}; generated, a list
+of {prompt}; responses, a list of {response, choices}. output.json: what there is of each, in the same order: the
 log-likelihood of every choice; the text written; the letter that each filter reads, or null. And versions.
 """
 
@@ -41,23 +41,25 @@ def evaluate(given: dict, folder: Path) -> dict[str, list]:
     from lm_eval.models.huggingface import HFLM
 
     tasks = []
-    if given["constrained"]:
+    if given["loglikelihood"]:
         metrics = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
         choice = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "gold"}
-        tasks.append(task("constrained", given["constrained"], folder, metric_list=metrics, **choice))
+        tasks.append(task("loglikelihood", given["loglikelihood"], folder, metric_list=metrics, **choice))
     if given["generated"]:
         metrics = [{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}]
         greedy = {"until": [], "do_sample": False, "max_gen_toks": given["max_tokens"]}
         how = {"output_type": "generate_until", "doc_to_target": "", "generation_kwargs": greedy}
         tasks.append(task("generated", given["generated"], folder, metric_list=metrics, **how))
     if not tasks:
-        return {"constrained": [], "generated": []}
+        return {"loglikelihood": [], "generated": []}
     torch.set_num_threads(given["threads"])
     model = HFLM(pretrained=given["model"], dtype="float32", device="cpu", batch_size=32)
     samples = simple_evaluate(model=model, tasks=tasks, bootstrap_iters=0)["samples"]
     ordered = {name: sorted(rows, key=lambda row: row["doc_id"]) for name, rows in samples.items()}
     return {
-        "constrained": [[float(value) for value, _ in row["filtered_resps"]] for row in ordered.get("constrained", [])],
+        "loglikelihood": [
+            [float(value) for value, _ in row["filtered_resps"]] for row in ordered.get("loglikelihood", [])
+        ],
         "generated": [row["resps"][0][0] for row in ordered.get("generated", [])],
     }
 

@@ -15,6 +15,7 @@ from medrlvr.config.design import comparison_design
 from medrlvr.config.experiment import DEV_SUFFIX
 from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
+from medrlvr.config.results_version import check_version, record_version
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
 from medrlvr.grading.version import grader_version, terms_version
@@ -54,18 +55,19 @@ REGISTRY = "config/datasets.tsv"
 SOURCES = or_stop(load_registry, REGISTRY)
 LAYOUT = Layout(EXPERIMENT)
 RESULTS = str(LAYOUT.results)
+or_stop(check_version, LAYOUT.results)
 or_stop(check_files, EXPERIMENT, SOURCES, LAYOUT.results)
 
 BASE = EXPERIMENT.base
 ARMS = EXPERIMENT.arms
 MODELS = EXPERIMENT.models()
 BENCHMARKS = list(EXPERIMENT.benchmarks)
-ASKED = EXPERIMENT.asked()
+EVAL_SETS = EXPERIMENT.eval_sets()
 HELD_OUT = EXPERIMENT.held_out()
 SETS = LAYOUT.question_sets
 RLVR_RUNS = LAYOUT.rlvr_runs
 DESIGN = asdict(comparison_design(EXPERIMENT))
-FORMS = {mode: settings.form for mode, settings in EXPERIMENT.modes.items()}
+ANSWER_FORMATS = {mode: settings.grader_format for mode, settings in EXPERIMENT.modes.items()}
 TEMPLATES = {mode: EXPERIMENT.template(mode) for mode in EXPERIMENT.modes}
 # An empty constraint would let a rule match any arm; this matches none.
 SFT_ARM = "|".join(LAYOUT.sft_arms) or "(?!)"

@@ -5,7 +5,7 @@ OUTPUTS:
     raw                  = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
     questions            = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
     duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and what they lead to
-    runs                 = data/runs.parquet: what training questions share with held-out ones
+    runs                 = data/overlaps.parquet: what training questions share with held-out ones
     train, benchmarks    = data/train.parquet, data/benchmarks/{benchmark}.parquet
                            and, with other options, {benchmark}_{control}.parquet
     contamination        = data/contamination.parquet: training questions that a held-out set has, and which are removed
@@ -100,24 +100,24 @@ rule find_duplicates:
         "../scripts/find_duplicates.py"
 
 
-rule find_runs:
+rule find_overlaps:
     """Runs of characters and words that training questions share with held-out ones."""
     input:
         questions=question_tables(SETS),
     output:
-        f"{RESULTS}/data/runs.parquet",
+        f"{RESULTS}/data/overlaps.parquet",
     log:
-        log_of("data/find_runs"),
+        log_of("data/find_overlaps"),
     benchmark:
-        benchmark_of("data/find_runs")
+        benchmark_of("data/find_overlaps")
     params:
         train=EXPERIMENT.data.train,
-        characters=EXPERIMENT.contamination.characters,
-        words=EXPERIMENT.contamination.words,
+        char_overlap=EXPERIMENT.contamination.char_overlap,
+        word_overlap=EXPERIMENT.contamination.word_overlap,
     message:
         "Find what training questions share with held-out ones"
     script:
-        "../scripts/find_runs.py"
+        "../scripts/find_overlaps.py"
 
 
 rule split_questions:
@@ -126,7 +126,7 @@ rule split_questions:
         train=question_tables([EXPERIMENT.data.train]),
         held_out=question_tables(HELD_OUT.values()),
         pairs=f"{RESULTS}/data/duplicates.parquet",
-        runs=f"{RESULTS}/data/runs.parquet",
+        runs=f"{RESULTS}/data/overlaps.parquet",
     output:
         **{name: f"{RESULTS}/data/benchmarks/{name}.parquet" for name in HELD_OUT},
         train=f"{RESULTS}/data/train.parquet",
@@ -147,7 +147,7 @@ rule split_questions:
         "../scripts/split_questions.py"
 
 
-rule vary_benchmark:
+rule make_control:
     """A benchmark's controls: the same questions with other options."""
     input:
         f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet",
@@ -165,7 +165,7 @@ rule vary_benchmark:
     message:
         "Ask {wildcards.benchmark} as a control: {wildcards.control}"
     script:
-        "../scripts/vary_benchmark.py"
+        "../scripts/make_control.py"
 
 
 rule write_data_card:

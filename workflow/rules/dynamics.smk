@@ -1,11 +1,11 @@
 """Training dynamics (paper, section 4.2).
 
-REQUIRED INPUTS: rollouts/{arm}/seed{seed}/rollouts.parquet and trainer.parquet, curve/{arm}/seed{seed}/accuracy.parquet,
+REQUIRED INPUTS: rollouts/{arm}/seed{seed}/rollouts.parquet and trainer.parquet, checkpoint_eval/{arm}/seed{seed}/accuracy.parquet,
     data/train.parquet, models/base/
 OUTPUTS:
     responses = dynamics/{arm}/seed{seed}/responses.parquet: which stage each response shows, and its shortcuts
     dynamics  = dynamics/{arm}/seed{seed}.parquet: one row per update
-    stages    = dynamics/{arm}/seed{seed}/stages.json: the run's stages with examples, and the hack meter's alarms
+    stages    = dynamics/{arm}/seed{seed}/stages.json: the run's stages with examples, and the reward-hacking monitor's alarms
 """
 
 
@@ -35,7 +35,7 @@ rule tabulate_dynamics:
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
         responses=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/responses.parquet",
         trainer=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/trainer.parquet",
-        curve=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/accuracy.parquet",
+        curve=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/accuracy.parquet",
     output:
         table=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}.parquet",
         stages=report(

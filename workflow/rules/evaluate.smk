@@ -3,13 +3,13 @@
 REQUIRED INPUTS: models/{model}/, checkpoints/, prompts/, data/benchmarks/{benchmark}.parquet
 OUTPUTS:
     development     = development/{arm}/seed{seed}/answers.parquet: of the candidates, to choose among them
-    curve           = curve/{arm}/seed{seed}/answers.parquet, accuracy.parquet: of RLVR's candidates on everything held
+    curve           = checkpoint_eval/{arm}/seed{seed}/answers.parquet, accuracy.parquet: of RLVR's candidates on everything held
                       out, after one was chosen
     answers         = eval/{model}/answers.parquet: raw text, written once
     scores, metrics = eval/{model}/scores.parquet, metrics.json
     comparisons     = compare/comparisons.json, and metrics.csv: everything in one table
-    verdict         = compare/verdict.json: the paper's claims
-Beside each answers.parquet lie asked.parquet, what was asked, generation.json, how, and command.sh, which asks it again
+    verdict         = compare/claims.json: the paper's claims
+Beside each answers.parquet lie requests.parquet, what was asked, generation.json, how, and command.sh, which asks it again
 by hand.
 """
 
@@ -29,7 +29,7 @@ rule generate_answers:
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
     output:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
-        asked=f"{RESULTS}/eval/{{model}}/asked.parquet",
+        asked=f"{RESULTS}/eval/{{model}}/requests.parquet",
         command=f"{RESULTS}/eval/{{model}}/command.sh",
         generation=f"{RESULTS}/eval/{{model}}/generation.json",
     log:
@@ -46,9 +46,9 @@ rule generate_answers:
         gres=MACHINE.gres(1),
     params:
         **ASKING,
-        sets=lambda wildcards: EXPERIMENT.sets_of(wildcards.model),
+        sets=lambda wildcards: EXPERIMENT.eval_sets_of(wildcards.model),
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(wildcards.model)),
-        stage="{model}",
+        display_name="{model}",
     message:
         "Ask {wildcards.model} every benchmark question"
     script:
@@ -62,7 +62,7 @@ use rule generate_answers as generate_selected with:
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
     output:
         answers=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/answers.parquet" for kind in ("", DEV_SUFFIX)],
-        asked=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/asked.parquet" for kind in ("", DEV_SUFFIX)],
+        asked=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/requests.parquet" for kind in ("", DEV_SUFFIX)],
         command=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/command.sh" for kind in ("", DEV_SUFFIX)],
         generation=[f"{RESULTS}/eval/{{arm}}{kind}/seed{{seed}}/generation.json" for kind in ("", DEV_SUFFIX)],
     log:
@@ -73,9 +73,9 @@ use rule generate_answers as generate_selected with:
         arm=RLVR_ARM,
     params:
         **ASKING,
-        sets=lambda wildcards: EXPERIMENT.sets_of(f"{wildcards.arm}/seed{wildcards.seed}"),
+        sets=lambda wildcards: EXPERIMENT.eval_sets_of(f"{wildcards.arm}/seed{wildcards.seed}"),
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(f"{wildcards.arm}/seed{wildcards.seed}")),
-        stage="{arm}, seed {seed}, last and selected",
+        display_name="{arm}, seed {seed}, last and selected",
     message:
         "Ask the last and the selected checkpoint of {wildcards.arm}, seed {wildcards.seed}, every benchmark question"
 
@@ -86,7 +86,7 @@ use rule generate_answers as generate_development with:
         prompts=f"{RESULTS}/prompts/development.parquet",
     output:
         answers=f"{RESULTS}/development/{{arm}}/seed{{seed}}/answers.parquet",
-        asked=f"{RESULTS}/development/{{arm}}/seed{{seed}}/asked.parquet",
+        asked=f"{RESULTS}/development/{{arm}}/seed{{seed}}/requests.parquet",
         command=f"{RESULTS}/development/{{arm}}/seed{{seed}}/command.sh",
         generation=f"{RESULTS}/development/{{arm}}/seed{{seed}}/generation.json",
     log:
@@ -97,65 +97,65 @@ use rule generate_answers as generate_development with:
         **ASKING,
         sets=lambda wildcards: {"development": ARMS[wildcards.arm].modes[:1]},
         settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
-        stage="{arm}, seed {seed}, development",
+        display_name="{arm}, seed {seed}, development",
     message:
         "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
     # All candidates of a run, from one engine. Before the next run trains, so that its disk is free again.
     priority: 3
 
 
-use rule generate_development as generate_curve with:
+use rule generate_development as generate_checkpoint_answers with:
     # The tests too, when the choice has been made; the base is the point where the curve begins.
     input:
         models=[f"{RESULTS}/models/base", f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"],
         prompts=[f"{RESULTS}/prompts/development.parquet", f"{RESULTS}/prompts/benchmarks.parquet"],
         selection=f"{RESULTS}/development/{{arm}}/seed{{seed}}/selection.json",
     output:
-        answers=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/answers.parquet",
-        asked=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/asked.parquet",
-        command=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/command.sh",
-        generation=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/generation.json",
+        answers=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
+        asked=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/requests.parquet",
+        command=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/command.sh",
+        generation=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/generation.json",
     log:
-        log_of("curve/{arm}/seed{seed}/generate_curve"),
+        log_of("checkpoint_eval/{arm}/seed{seed}/generate_checkpoint_answers"),
     benchmark:
-        benchmark_of("curve/{arm}/seed{seed}/generate_curve")
+        benchmark_of("checkpoint_eval/{arm}/seed{seed}/generate_checkpoint_answers")
     wildcard_constraints:
         arm=RLVR_ARM,
     params:
         **ASKING,
         sets=lambda wildcards: dict.fromkeys(HELD_OUT, ARMS[wildcards.arm].modes[:1]),
         settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
-        stage="{arm}, seed {seed}, curve",
+        display_name="{arm}, seed {seed}, curve",
     message:
         "Ask the checkpoints of {wildcards.arm}, seed {wildcards.seed}, everything held out"
 
 
-rule score_curve:
+rule score_checkpoints:
     """How accuracy and length go on from checkpoint to checkpoint (paper, Figure 2)."""
     input:
-        answers=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/answers.parquet",
+        answers=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=HELD_OUT),
     output:
-        f"{RESULTS}/curve/{{arm}}/seed{{seed}}/accuracy.parquet",
+        f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/accuracy.parquet",
     log:
-        log_of("curve/{arm}/seed{seed}/score_curve"),
+        log_of("checkpoint_eval/{arm}/seed{seed}/score_checkpoints"),
     benchmark:
-        benchmark_of("curve/{arm}/seed{seed}/score_curve")
+        benchmark_of("checkpoint_eval/{arm}/seed{seed}/score_checkpoints")
     params:
         grader=GRADER,
         benchmarks=list(HELD_OUT),
-        form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
+        answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
     message:
         "Score the checkpoints of {wildcards.arm}, seed {wildcards.seed}"
     script:
-        "../scripts/score_curve.py"
+        "../scripts/score_checkpoints.py"
 
 
 rule score_answers:
     """Grade and count, by the grader that also gives the reward."""
     input:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
-        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=ASKED),
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=EVAL_SETS),
         clusters=f"{RESULTS}/data/clusters.parquet",
         train=f"{RESULTS}/data/train.parquet",
         generation=f"{RESULTS}/eval/{{model}}/generation.json",
@@ -168,8 +168,8 @@ rule score_answers:
         benchmark_of("eval/{model}/score_answers")
     params:
         grader=GRADER,
-        benchmarks=list(ASKED),
-        forms=lambda wildcards: {mode: FORMS[mode] for mode in EXPERIMENT.modes_of(wildcards.model)},
+        benchmarks=list(EVAL_SETS),
+        forms=lambda wildcards: {mode: ANSWER_FORMATS[mode] for mode in EXPERIMENT.modes_of(wildcards.model)},
         again=again(f"{RESULTS}/eval/{{model}}/metrics.json"),
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
@@ -184,14 +184,14 @@ rule compare_models:
     input:
         scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=MODELS),
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
-        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=ASKED),
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=EVAL_SETS),
         clusters=f"{RESULTS}/data/clusters.parquet",
         train=f"{RESULTS}/data/train.parquet",
         paper="assets/paper/figure3.csv",
     output:
         comparisons=f"{RESULTS}/compare/comparisons.json",
         verdict=report(
-            f"{RESULTS}/compare/verdict.json", caption="../report/captions/verdict.rst", category="Evaluation"
+            f"{RESULTS}/compare/claims.json", caption="../report/captions/claims.rst", category="Evaluation"
         ),
         table=report(f"{RESULTS}/compare/metrics.csv", caption="../report/captions/metrics.rst", category="Evaluation"),
         pairs=report(f"{RESULTS}/compare/pairs.csv", caption="../report/captions/pairs.rst", category="Evaluation"),

@@ -74,7 +74,7 @@ def settings_of(modes):
 
 def model_folder(wildcards):
     """Of a trained model, the base, or one of the user's checkpoints."""
-    given = EXPERIMENT.checkpoints.get(wildcards.model)
+    given = EXPERIMENT.external_models.get(wildcards.model)
     return [given.path if given else f"{RESULTS}/models/{wildcards.model}"]
 
 

@@ -7,7 +7,7 @@ OUTPUTS:
 """
 
 
-rule render_prompts:
+rule render_training_prompts:
     """Training questions become text. Another rule than that of the tests: a new mode trains nothing again."""
     input:
         train=f"{RESULTS}/data/train.parquet",
@@ -18,19 +18,19 @@ rule render_prompts:
         sft=f"{RESULTS}/prompts/sft.jsonl",
         rlvr=f"{RESULTS}/prompts/rlvr.jsonl",
     log:
-        log_of("prompts/render_prompts"),
+        log_of("prompts/render_training_prompts"),
     benchmark:
-        benchmark_of("prompts/render_prompts")
+        benchmark_of("prompts/render_training_prompts")
     message:
         "Render the prompts of training"
     script:
-        "../scripts/render_prompts.py"
+        "../scripts/render_training_prompts.py"
 
 
-rule render_tests:
+rule render_eval_prompts:
     """Development questions, benchmarks and their controls become text, in every mode."""
     input:
-        benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=ASKED),
+        benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=EVAL_SETS),
         development=f"{RESULTS}/data/benchmarks/development.parquet",
         question=EXPERIMENT.prompts.question,
         modes=list(TEMPLATES.values()),
@@ -38,13 +38,13 @@ rule render_tests:
         benchmarks=f"{RESULTS}/prompts/benchmarks.parquet",
         development=f"{RESULTS}/prompts/development.parquet",
     log:
-        log_of("prompts/render_tests"),
+        log_of("prompts/render_eval_prompts"),
     benchmark:
-        benchmark_of("prompts/render_tests")
+        benchmark_of("prompts/render_eval_prompts")
     params:
-        benchmarks=list(ASKED),
+        benchmarks=list(EVAL_SETS),
         modes=list(TEMPLATES),
     message:
         "Render the prompts of the tests"
     script:
-        "../scripts/render_tests.py"
+        "../scripts/render_eval_prompts.py"

@@ -1,7 +1,7 @@
 """Figures and the page.
 
 REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet and stages.json,
-    compare/{comparisons,verdict}.json, rollouts, data/, development/{arm}/seed{seed}/selection.json, base.json
+    compare/{comparisons,claims}.json, rollouts, data/, development/{arm}/seed{seed}/selection.json, base.json
 OUTPUTS:
     figures = figures/{accuracy,dynamics,training,hacking,ablations}.svg, each with its .pdf and .csv, and as {name}_column
     page    = report.html: self-contained
@@ -61,7 +61,7 @@ rule render_report:
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
         base_metrics=f"{RESULTS}/eval/base/metrics.json",
         comparisons=f"{RESULTS}/compare/comparisons.json",
-        verdict=f"{RESULTS}/compare/verdict.json",
+        verdict=f"{RESULTS}/compare/claims.json",
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
         stages=expand(f"{RESULTS}/dynamics/{{run}}/stages.json", run=RLVR_RUNS),
         responses=expand(f"{RESULTS}/dynamics/{{run}}/responses.parquet", run=RLVR_RUNS),

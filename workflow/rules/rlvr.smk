@@ -9,7 +9,7 @@ OUTPUTS:
     model       = models/{arm}/seed{seed}/: the last one, the paper's choice
     chosen      = models/{arm}_dev/seed{seed}/: the one that does best on development
     selection   = development/{arm}/seed{seed}/selection.json: how each did
-    dropped     = curve/{arm}/seed{seed}/dropped.json: candidates whose weights were deleted
+    dropped     = checkpoint_eval/{arm}/seed{seed}/deleted_weights.json: candidates whose weights were deleted
 """
 
 
@@ -71,7 +71,7 @@ rule select_rlvr:
         arm=RLVR_ARM,
     params:
         grader=GRADER,
-        form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
+        answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
     message:
         "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
@@ -80,7 +80,7 @@ rule select_rlvr:
         "../scripts/select_rlvr.py"
 
 
-rule drop_checkpoints:
+rule delete_weights:
     """Weights take most of the disk: once all is asked, those are deleted that nobody took, unless they are to be kept.
 
     Their folders stay. Were they temporary, Snakemake would train for days because a question was added.
@@ -88,19 +88,19 @@ rule drop_checkpoints:
     input:
         candidates=candidates,
         taken=rules.select_rlvr.output.selection,
-        answers=f"{RESULTS}/curve/{{arm}}/seed{{seed}}/answers.parquet",
+        answers=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
     output:
-        f"{RESULTS}/curve/{{arm}}/seed{{seed}}/dropped.json",
+        f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/deleted_weights.json",
     log:
-        log_of("curve/{arm}/seed{seed}/drop_checkpoints"),
+        log_of("checkpoint_eval/{arm}/seed{seed}/delete_weights"),
     benchmark:
-        benchmark_of("curve/{arm}/seed{seed}/drop_checkpoints")
+        benchmark_of("checkpoint_eval/{arm}/seed{seed}/delete_weights")
     wildcard_constraints:
         arm=RLVR_ARM,
     params:
-        asked=[checkpoint.path for checkpoint in EXPERIMENT.checkpoints.values()],
+        asked=[checkpoint.path for checkpoint in EXPERIMENT.external_models.values()],
     message:
         "Drop the weights of {wildcards.arm}, seed {wildcards.seed}, that nobody took"
     priority: 3
     script:
-        "../scripts/drop_checkpoints.py"
+        "../scripts/delete_weights.py"

@@ -61,7 +61,7 @@ rule select_sft:
         arm=SFT_ARM,
     params:
         grader=GRADER,
-        form=lambda wildcards: FORMS[ARMS[wildcards.arm].modes[0]],
+        answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
     message:
         "Choose the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"

@@ -23,7 +23,7 @@ if __name__ == "__main__":
         inputs, output, params = snakemake.input, snakemake.output, snakemake.params
         design = ComparisonDesign(**params.design)
         scores = {model: read_parquet(path) for model, path in zip(params.models, inputs.scores, strict=True)}
-        decisions = {model: majority_vote(table) for model, table in scores.items()}
+        predictions = {model: majority_vote(table) for model, table in scores.items()}
         questions = {name: read_parquet(path) for name, path in zip(design.sets, inputs.questions, strict=True)}
         clusters = read_parquet(inputs.clusters)
         trained = read_parquet(inputs.train)["gold"].tolist()
@@ -32,10 +32,10 @@ if __name__ == "__main__":
         # Ten times the paper's resamples: an interval's ends are rarer than a standard deviation.
         resampling = (10 * params.resamples, params.seed)
         compared = {
-            "pairs": compare_systems(decisions, clusters, design, *resampling),
-            "controls": compare_controls(decisions, questions, clusters, design, *resampling),
-            "arms": summarise_arms(decisions, design),
-            "decomposition": decompose_gain(decisions, design),
+            "pairs": compare_systems(predictions, clusters, design, *resampling),
+            "controls": compare_controls(predictions, questions, clusters, design, *resampling),
+            "arms": summarise_arms(predictions, design),
+            "decomposition": decompose_gain(predictions, design),
         }
         for name, records in compared.items():
             write_text(output[name], pd.json_normalize(records).to_csv(index=False))

@@ -8,10 +8,12 @@ from medrlvr.data.registry import find, load_registry
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         # No parameter of the rule: where a file came from does not matter, its hash does.
         mirror = os.environ.get("MEDRLVR_MIRROR") or load_config(snakemake.config).data.mirror
-        commit = fetch(source, snakemake.output[0], mirror, say)
+        commit = fetch(source, snakemake.output[0], mirror, notify)
         if commit and source.status == "unverified":
-            say(f"{source.name}: right at revision {commit} of {source.home}; datasets.tsv may call it verified there")
+            notify(
+                f"{source.name}: right at revision {commit} of {source.home}; datasets.tsv may call it verified there"
+            )

@@ -7,9 +7,9 @@ from medrlvr.runtime.files import write_json
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         context_tokens = load_config(snakemake.config).base.context_tokens
         source = BaseModelSource.model_validate({**snakemake.params.base, "context_tokens": context_tokens})
-        origin = fetch_model(source, snakemake.output.model, snakemake.params.cache, say)
+        origin = fetch_model(source, snakemake.output.model, snakemake.params.cache, notify)
         write_json(snakemake.output.origin, {"name": source.name.partition("@")[0], "origin": origin})
-        say(f"base model: {origin}")
+        notify(f"base model: {origin}")

@@ -8,9 +8,9 @@ from medrlvr.runtime.files import read_parquet
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         questions = pd.concat([read_parquet(path) for path in snakemake.input.questions], ignore_index=True)
         pairs = find_pairs(questions, snakemake.params.near_similarity)
         write_table(snakemake.output.pairs, pairs, PAIR_SCHEMA)
         write_table(snakemake.output.clusters, find_clusters(questions, pairs), CLUSTER_SCHEMA)
-        say(f"{(pairs['kind'] == 'exact').sum()} exact and {(pairs['kind'] == 'near').sum()} near-duplicate pairs")
+        notify(f"{(pairs['kind'] == 'exact').sum()} exact and {(pairs['kind'] == 'near').sum()} near-duplicate pairs")

@@ -13,7 +13,7 @@ from medrlvr.runtime.files import read_parquet
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         params = snakemake.params
         settings = {name: Mode(**mode) for name, mode in params.settings.items()}
         paths = [snakemake.input.prompts] if isinstance(snakemake.input.prompts, str) else snakemake.input.prompts
@@ -30,7 +30,7 @@ if __name__ == "__main__":
                 load_config(snakemake.config).machine,
                 prompt_max_tokens=params.prompt_max_tokens,
                 state=Path(params.state),
-                stage=params.stage,
-                say=say,
+                display_name=params.display_name,
+                notify=notify,
                 also=[model for model in models if model not in evaluated],
             )

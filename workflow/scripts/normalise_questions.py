@@ -5,10 +5,10 @@ from medrlvr.data.registry import find, load_registry
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
         append = source.dataset in snakemake.params.none_of_the_above
         questions, rejected = read_questions(snakemake.input.raw, source, append)
         write_table(snakemake.output.questions, questions, QUESTION_SCHEMA)
         write_table(snakemake.output.rejected, rejected, REJECTED_SCHEMA)
-        say(f"{source.name}: {len(questions)} questions" + (f", {len(rejected)} rejected" if len(rejected) else ""))
+        notify(f"{source.name}: {len(questions)} questions" + (f", {len(rejected)} rejected" if len(rejected) else ""))

@@ -8,9 +8,9 @@ from medrlvr.runtime.files import write_json
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         templates = ("question", "direct", "chain_of_thought")
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
         output, params = Path(snakemake.output.model), snakemake.params
-        pretrain(output, renderer, params.steps, params.seed, snakemake.threads, say)
+        pretrain(output, renderer, params.steps, params.seed, snakemake.threads, notify)
         write_json(snakemake.output.origin, {"name": "miniature", "origin": f"rebuilt with seed {params.seed}"})

@@ -8,7 +8,7 @@ import yaml
 
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.config.load import load_config
-from medrlvr.report.cost import read_jobs, stage_costs
+from medrlvr.report.cost import phase_costs, read_jobs
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.report.page import render_page
 from medrlvr.report.page_data import PageInputs, page_values
@@ -17,7 +17,7 @@ from medrlvr.runtime.files import write_text
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         inputs, params, output = snakemake.input, snakemake.params, snakemake.output
         # The machine is no part of a result, so it is no parameter of the rule.
         machine = load_config(snakemake.config).machine
@@ -42,7 +42,7 @@ if __name__ == "__main__":
             selections=dict(zip(params.trained, inputs.selections, strict=True)),
             tables={name: inputs[name] for name in ("comparisons", "verdict", "data_card", "base", "base_metrics")},
             figures=inputs.figures,
-            cost=stage_costs(jobs),
+            cost=phase_costs(jobs),
             records=params.records,
             results=results,
             versions={name: version(name) for name in packages},
@@ -52,4 +52,4 @@ if __name__ == "__main__":
         page = render_page(page_values(page_inputs))
         write_text(output.page, page)
         size = len(page.encode()) / 1e6
-        say(f"the page has {size:.1f} MB{', more than the 15 that one can send easily' if size > 15 else ''}")
+        notify(f"the page has {size:.1f} MB{', more than the 15 that one can send easily' if size > 15 else ''}")

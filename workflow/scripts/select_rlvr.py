@@ -13,14 +13,14 @@ from medrlvr.runtime.step_log import step_log
 from medrlvr.training.publish import publish_model
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         arm, seed = snakemake.wildcards.arm, snakemake.wildcards.seed
         models = candidate_models(snakemake.input.candidates)
         table = select_best(
             read_parquet(snakemake.input.answers),
             read_parquet(snakemake.input.questions),
             models,
-            snakemake.params.form,
+            snakemake.params.answer_format,
         )
         facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
         for output, name, index, reason in (
@@ -31,5 +31,5 @@ if __name__ == "__main__":
             settings = yaml.safe_load((models[index] / "training.yaml").read_text(encoding="utf-8"))
             card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
             publish_model(models[index], Path(snakemake.output[output]), card)
-            say(f"{name}: {candidate['candidate']}, {reason} of {len(models)}")
+            notify(f"{name}: {candidate['candidate']}, {reason} of {len(models)}")
         write_json(snakemake.output.selection, table.to_dict("records"))

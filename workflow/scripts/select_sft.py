@@ -12,10 +12,10 @@ from medrlvr.runtime.step_log import step_log
 from medrlvr.training.publish import publish_model
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         models = candidate_models(snakemake.input.candidates)
         answers = read_parquet(*snakemake.input.answers) if snakemake.input.answers else None
-        table = select_best(answers, read_parquet(snakemake.input.questions), models, snakemake.params.form)
+        table = select_best(answers, read_parquet(snakemake.input.questions), models, snakemake.params.answer_format)
         best = int(table["chosen"].idxmax())
         candidate = table.loc[best].to_dict()
         reason = f"best of {len(models)} on development" if models[1:] else "the only candidate"
@@ -25,4 +25,4 @@ if __name__ == "__main__":
         card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
         publish_model(models[best], Path(snakemake.output.model), card)
         write_json(snakemake.output.selection, table.to_dict("records"))
-        say(f"{name}: {candidate['candidate']}, {reason}")
+        notify(f"{name}: {candidate['candidate']}, {reason}")

@@ -8,7 +8,7 @@ from medrlvr.runtime.files import read_parquet
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         inputs, params = snakemake.input, snakemake.params
         train = read_parquet(inputs.train)
         held_out = {name: read_parquet(path) for name, path in zip(params.names, inputs.held_out, strict=True)}
@@ -25,4 +25,4 @@ if __name__ == "__main__":
             drawn = sample(table, params.rows[name], params.seed)
             write_table(snakemake.output[name], drawn, QUESTION_SCHEMA)
         if len(clean) < len(train):
-            say(f"{len(train) - len(clean)} of {len(train)} training questions removed: known from a held-out set")
+            notify(f"{len(train) - len(clean)} of {len(train)} training questions removed: known from a held-out set")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medrlvr.config.arms import RlvrArm
 from medrlvr.config.load import load_config
-from medrlvr.runtime.progress import training_stage
+from medrlvr.runtime.progress import run_display_name
 from medrlvr.runtime.step_log import step_log
 from medrlvr.training.rlvr import RlvrRun, train_rlvr
 
@@ -17,7 +17,7 @@ if __name__ == "__main__":
             machine=experiment.machine,
             seed=seed,
             name=f"{experiment.experiment}-{arm}-seed{seed}",
-            display_name=training_stage(arm, seed),
+            display_name=run_display_name(arm, seed),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             models=Path(snakemake.output.models),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medrlvr.config.arms import SftArm
 from medrlvr.config.load import load_config
-from medrlvr.runtime.progress import training_stage
+from medrlvr.runtime.progress import run_display_name
 from medrlvr.runtime.step_log import step_log
 from medrlvr.training.sft import SftRun, train_sft
 
@@ -16,7 +16,7 @@ if __name__ == "__main__":
             machine=load_config(snakemake.config).machine,
             seed=seed,
             learning_rate=rate,
-            display_name=training_stage(snakemake.wildcards.arm, seed, rate),
+            display_name=run_display_name(snakemake.wildcards.arm, seed, rate),
             base=Path(snakemake.input.base),
             prompts=Path(snakemake.input.prompts),
             model=Path(snakemake.output.model),

@@ -5,20 +5,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from medrlvr.grading.grader import AnswerForm, grade
+from medrlvr.grading.grader import AnswerFormat, grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.grading.rewards import Reward
 from medrlvr.runtime.errors import UserError
 
 
-def grade_lines(lines: Iterable[bytes], name: str, form: AnswerForm, reward: Reward | None) -> Iterator[dict[str, Any]]:
+def grade_lines(
+    lines: Iterable[bytes], name: str, answer_format: AnswerFormat, reward: Reward | None
+) -> Iterator[dict[str, Any]]:
     """Yield for each line its other keys, the fields of its `Grade`, and `reward` if one is given.
 
     Args:
         lines: JSON objects with response, options and gold, and possibly truncated; blank lines are skipped.
         name: of the file, for messages.
-        form: where the grader looks for the answer, as in `grade`.
+        answer_format: where the grader looks for the answer, as in `grade`.
         reward: the reward to compute; None for none.
 
     Raises:
@@ -39,7 +41,7 @@ def grade_lines(lines: Iterable[bytes], name: str, form: AnswerForm, reward: Rew
             raise UserError(f"{place}: there must be 2 to {len(LETTERS)} options, not {len(options)}.")
         if not isinstance(truncated, bool):
             raise UserError(f"{place}: truncated must be true or false, not {json.dumps(truncated)}.")
-        found = grade(response, options, _index(gold, len(options), place), form, truncated=truncated)
+        found = grade(response, options, _index(gold, len(options), place), answer_format, truncated=truncated)
         yield row | asdict(found) | ({"reward": _rewarded(reward, found, place)} if reward else {})
 
 

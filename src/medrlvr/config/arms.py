@@ -14,7 +14,7 @@ class SftArm(Settings):
     """Paper. What kind of arm this is; it decides which keys may follow."""
     seeds: Seeds = (1,)
     """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
-    modes: Modes = ("direct", "chain_of_thought", "constrained")
+    modes: Modes = ("direct", "chain_of_thought", "loglikelihood")
     """Paper: direct, as trained. Ours: the others, as controls. By the first it is chosen and judged."""
     epochs: Positive = 10
     """Paper."""
@@ -33,7 +33,7 @@ class RlvrArm(Settings):
     """Paper. What kind of arm this is; it decides which keys may follow."""
     seeds: Seeds = (1,)
     """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
-    modes: Modes = ("chain_of_thought", "direct", "constrained")
+    modes: Modes = ("chain_of_thought", "direct", "loglikelihood")
     """Paper: chain of thought, as trained. Ours: the others, as controls. By the first it is chosen and judged."""
     reward: str | dict[str, float | dict[str, float]]
     """Paper: `paper` is -1 without a valid format, 0 for a wrong letter, +1 for the right one. docs/rewards.md has the
@@ -53,22 +53,22 @@ class RlvrArm(Settings):
     actor_learning_rate: Rate = 5e-7
     """Ours, as the sibling recipe. Small models need, and bear, larger ones."""
     critic_learning_rate: Rate = 9e-6
-    """Ours, as the sibling recipe. Of no effect without a critic, like gae_lambda and value_clip."""
+    """Ours, as the sibling recipe. Of no effect without a critic, like gae_lambda and value_clip_range."""
     warmup_ratio: Fraction = 0.03
     """Ours: share of the run over which the learning rate rises; then it falls along a cosine to a tenth."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.01
     """Ours: the paper's beta, for the KL of every token to the base (k1), inside the reward, whatever the estimator. 0:
     none, and so no reference model is loaded and no KL is measured."""
-    estimator: Literal["gae", "reinforce++", "grpo", "rloo"] = "gae"
+    advantage_estimator: Literal["gae", "reinforce++", "grpo", "rloo"] = "gae"
     """Paper: PPO, of which gae with its critic is part. The others have no critic: reinforce++ normalises the returns
     of an update; grpo and rloo compare the responses to one prompt, and so need several."""
     gamma: Fraction = 1.0
     """Ours: discount of later rewards."""
     gae_lambda: Fraction = 0.95
     """Ours: lambda of GAE. 1 for short responses, where there is no variance to trade for bias."""
-    clip: Rate = 0.2
+    clip_range: Rate = 0.2
     """Ours: the paper's epsilon, for the ratio of probabilities."""
-    value_clip: Rate = 0.2
+    value_clip_range: Rate = 0.2
     """Ours: how far the critic moves in an update."""
     max_gradient_norm: Rate = 1.0
     """Ours: larger gradients are scaled down to it."""
@@ -86,7 +86,7 @@ class RlvrArm(Settings):
     @property
     def has_critic(self) -> bool:
         """Whether a second model is trained, which expects what the actor will earn."""
-        return self.estimator == "gae"
+        return self.advantage_estimator == "gae"
 
     @property
     def has_reference(self) -> bool:

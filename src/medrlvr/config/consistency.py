@@ -48,7 +48,7 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
         if not _NAME.fullmatch(name) or name == "base":
             yield ("arms", name), "cannot be an arm's name: a-z, 0-9 and _, and not base"
         if name.endswith(DEV_SUFFIX) and name.removesuffix(DEV_SUFFIX) in experiment.arms:
-            yield ("arms", name), f"is the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint chosen on development"
+            yield ("arms", name), f"is the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on development"
         for key, message in _arm_conflicts(arm, machine):
             yield ("arms", name, key), message
     yield from _asking_conflicts(experiment)
@@ -61,21 +61,26 @@ def _asking_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...],
     for name, mode in experiment.modes.items():
         if not _NAME.fullmatch(name):
             yield ("modes", name), "cannot be a mode's name: a-z, 0-9 and _"
-        if mode.samples > 1 and (mode.answer == "constrained" or mode.temperature == 0):
+        if mode.samples > 1 and (mode.answer_format == "loglikelihood" or mode.temperature == 0):
             yield ("modes", name, "samples"), "would all be the same: they need temperature above 0 and written answers"
     asked: dict[tuple[str, ...], tuple[str, ...]] = {("base",): experiment.base.modes}
     asked |= {("arms", name): arm.modes for name, arm in experiment.arms.items()}
-    asked |= {("checkpoints", name): checkpoint.modes for name, checkpoint in experiment.checkpoints.items()}
+    asked |= {("external_models", name): checkpoint.modes for name, checkpoint in experiment.external_models.items()}
     for path, modes in asked.items():
         for mode_name in modes:
             if mode_name not in experiment.modes:
-                yield (*path, "modes"), f"there is no mode {mode_name}; there are: {', '.join(experiment.modes)}"
+                renamed = " (constrained was renamed to loglikelihood in 0.2.0)" if mode_name == "constrained" else ""
+                known = ", ".join(experiment.modes)
+                yield (*path, "modes"), f"there is no mode {mode_name}; there are: {known}{renamed}"
         if len(set(modes)) < len(modes):
             yield (*path, "modes"), "one stands there twice"
-    taken = {model.split("/")[0] for model in experiment.models()[: -len(experiment.checkpoints) or None]}
-    for name in experiment.checkpoints:
+    taken = {model.split("/")[0] for model in experiment.models()[: -len(experiment.external_models) or None]}
+    for name in experiment.external_models:
         if not _NAME.fullmatch(name) or name in taken:
-            yield ("checkpoints", name), f"cannot be a checkpoint's name: a-z, 0-9 and _, and none of {sorted(taken)}"
+            yield (
+                ("external_models", name),
+                f"cannot be a model's name: a-z, 0-9 and _, and none of {sorted(taken)}",
+            )
 
 
 def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
@@ -85,10 +90,16 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
         responses = arm.prompts_per_update * arm.samples_per_prompt
         if responses % arm.train_batch_size:
             yield "train_batch_size", f"does not divide prompts_per_update x samples_per_prompt = {responses}"
-        if arm.estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
-            yield "samples_per_prompt", f"{arm.estimator} compares the responses to one prompt: it needs two or more"
-        if arm.estimator in ("grpo", "rloo") and arm.gamma != 1:
-            yield "gamma", f"{arm.estimator} gives every token of a response the same reward: it takes 1 alone"
+        if arm.advantage_estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
+            yield (
+                "samples_per_prompt",
+                f"{arm.advantage_estimator} compares the responses to one prompt: it needs two or more",
+            )
+        if arm.advantage_estimator in ("grpo", "rloo") and arm.gamma != 1:
+            yield (
+                "gamma",
+                f"{arm.advantage_estimator} gives every token of a response the same reward: it takes 1 alone",
+            )
         key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
         gpus = machine.gpus_per_node * machine.nodes
     else:
@@ -104,7 +115,9 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
 
 def _text_lengths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], int]]:
     evaluation = experiment.evaluation
-    longest = max((mode.max_tokens for mode in experiment.modes.values() if mode.answer != "constrained"), default=1)
+    longest = max(
+        (mode.max_tokens for mode in experiment.modes.values() if mode.answer_format != "loglikelihood"), default=1
+    )
     yield ("evaluation", "prompt_max_tokens"), evaluation.prompt_max_tokens + longest
     for name, arm in experiment.arms.items():
         if isinstance(arm, RlvrArm):

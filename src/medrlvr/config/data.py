@@ -26,8 +26,8 @@ class BaseModelSource(Settings):
     """Ours: goes into the card of every trained model, which inherits it."""
     context_tokens: Positive = 32768
     """Ours: the longest text that the model reads. Prompt and response must fit; checked against the model's file."""
-    modes: Modes = ("chain_of_thought", "direct", "constrained")
-    """Paper: chain of thought and direct. Ours: constrained, to see what it knows but does not say."""
+    modes: Modes = ("chain_of_thought", "direct", "loglikelihood")
+    """Paper: chain of thought and direct. Ours: loglikelihood, to see what it knows but does not say."""
 
 
 class Data(Settings):
@@ -52,15 +52,15 @@ class Data(Settings):
 class Contamination(Settings):
     """When a training question counts as known from the development set or a benchmark. All rules are reported."""
 
-    remove: tuple[Literal["exact", "near", "characters", "words"], ...] = ("exact", "near")
+    remove: tuple[Literal["exact", "near", "char_overlap", "word_overlap"], ...] = ("exact", "near")
     """Ours, the paper says nothing of it: the rules whose training questions are taken out; with any of them exact
     duplicates too. A benchmark's questions never are."""
     near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.5
     """Ours: near is a Jaccard index of the stems' runs of five words from here on. At 0.5 one vignette told twice."""
-    characters: Positive = 64
-    """Ours: characters is a common run of so many. The rule that HuatuoGPT-o1 takes from Med-PaLM 2."""
-    words: Positive = 13
-    """Ours: words is a common run of so many. The rule of GPT-3."""
+    char_overlap: Positive = 64
+    """Ours: char_overlap is a common run of so many. The rule that HuatuoGPT-o1 takes from Med-PaLM 2."""
+    word_overlap: Positive = 13
+    """Ours: word_overlap is a common run of so many. The rule of GPT-3."""
 
     @property
     def removing(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class ComparisonDesign:
         modes: arm -> how it is asked; by the first it is judged.
         sets: everything asked -> its benchmark and, of its controls, which it is.
         rlvr, sft: the arms that stand for the paper's, or None.
-        constrained: the base's mode of constrained scoring, or None.
+        loglikelihood: the base's mode of log-likelihood scoring, or None.
         distributions: benchmark -> "in" or "out".
         papers: whether this is the paper's experiment, or only one like it.
         claims: False where the experiment is too small for any.
@@ -35,7 +35,7 @@ class ComparisonDesign:
     sets: Mapping[str, tuple[str, str | None]]
     rlvr: str | None
     sft: str | None
-    constrained: str | None
+    loglikelihood: str | None
     distributions: Mapping[str, str]
     papers: bool
     claims: bool
@@ -48,7 +48,7 @@ class ComparisonDesign:
     def systems(self) -> list[System]:
         return [System(arm, mode) for arm, modes in self.modes.items() for mode in modes]
 
-    def judged(self, arm: str) -> System:
+    def primary(self, arm: str) -> System:
         return System(arm, self.modes[arm][0])
 
     def pairs(self) -> Iterator[tuple[System, System, str]]:
@@ -56,12 +56,12 @@ class ComparisonDesign:
 
         They are of one mode, or of one arm, or both what their arms are judged by.
         """
-        primary = {self.judged(arm) for arm in (self.rlvr, self.sft) if arm}
+        primary = {self.primary(arm) for arm in (self.rlvr, self.sft) if arm}
         # RLVR minus the other, whichever the configuration names first.
         order = sorted(self.models, key=lambda arm: arm == self.rlvr)
         systems = sorted(self.systems(), key=lambda system: order.index(system.arm))
         for second, first in combinations(systems, 2):
-            judged = first == self.judged(first.arm) and second == self.judged(second.arm)
+            judged = first == self.primary(first.arm) and second == self.primary(second.arm)
             if {first, second} == primary and judged:
                 yield first, second, "primary"
             elif judged or first.mode == second.mode or first.arm == second.arm:
@@ -73,16 +73,16 @@ def comparison_design(experiment: Experiment) -> ComparisonDesign:
     models: dict[str, list[str]] = {}
     for model in experiment.models():
         models.setdefault(model.split("/")[0], []).append(model)
-    scored = [mode for mode in experiment.base.modes if experiment.modes[mode].answer == "constrained"]
+    scored = [mode for mode in experiment.base.modes if experiment.modes[mode].answer_format == "loglikelihood"]
     runs = {arm: arm if arm in experiment.arms else arm.removesuffix(DEV_SUFFIX) for arm in models}
     return ComparisonDesign(
         models=models,
         runs={arm: run if run in experiment.arms else None for arm, run in runs.items()},
         modes={arm: experiment.modes_of(arm) for arm in models},
-        sets=experiment.asked(),
-        rlvr=experiment.main_arm("rlvr"),
-        sft=experiment.main_arm("sft"),
-        constrained=scored[0] if scored else None,
+        sets=experiment.eval_sets(),
+        rlvr=experiment.primary_arm("rlvr"),
+        sft=experiment.primary_arm("sft"),
+        loglikelihood=scored[0] if scored else None,
         distributions={name: benchmark.distribution for name, benchmark in experiment.benchmarks.items()},
         papers=matches_paper(experiment),
         claims=experiment.claims,
@@ -91,7 +91,7 @@ def comparison_design(experiment: Experiment) -> ComparisonDesign:
 
 def matches_paper(experiment: Experiment) -> bool:
     """Return whether an experiment has every value that the paper states."""
-    defaults, sft, rlvr = Experiment(), experiment.main_arm("sft"), experiment.main_arm("rlvr")
+    defaults, sft, rlvr = Experiment(), experiment.primary_arm("sft"), experiment.primary_arm("rlvr")
     if sft is None or rlvr is None:
         return False
     ours, papers = [
@@ -103,9 +103,12 @@ def matches_paper(experiment: Experiment) -> bool:
             sorted((test.data, test.distribution, test.rows) for test in one.benchmarks.values()),
             (one.prompts.question, one.prompts.chain_of_thought),
             [getattr(one.arms[first], name) for name in ("epochs", "learning_rates")],
-            [getattr(one.arms[second], name) for name in ("reward", "rows", "episodes", "estimator", "has_reference")],
             [
-                (one.template(mode), one.modes[mode].answer, one.modes[mode].samples)
+                getattr(one.arms[second], name)
+                for name in ("reward", "rows", "episodes", "advantage_estimator", "has_reference")
+            ],
+            [
+                (one.template(mode), one.modes[mode].answer_format, one.modes[mode].samples)
                 for mode in (one.modes_of(arm)[0] for arm in (first, second))
             ],
         ]

@@ -8,32 +8,32 @@ from medrlvr.config.base import Modes, Positive, Settings
 
 
 class Mode(Settings):
-    """One way to ask a model. The paper's two, and constrained; more by a name of your choice."""
+    """One way to ask a model. The paper's two, and loglikelihood; more by a name of your choice."""
 
     prompt: str
     """Paper: direct and chain_of_thought, the templates that models are trained with. Ours: or a template file."""
-    answer: Literal["bare", "tagged", "constrained"]
-    """Ours. Where the letter is. bare: at the response's begin; tagged: in the answer block; constrained: nothing is
+    answer_format: Literal["bare", "tagged", "loglikelihood"]
+    """Ours. Where the letter is. bare: at the response's begin; tagged: in the answer block; loglikelihood: nothing is
     written, and the letter of the highest probability is taken."""
     max_tokens: Positive = 1024
-    """Ours: room for the response. Of no effect where constrained."""
+    """Ours: room for the response. Of no effect where loglikelihood."""
     samples: Positive = 1
     """Ours: responses to each question; the letter that most of them give is the answer (self-consistency)."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """Ours: 0 is greedy."""
 
     @property
-    def form(self) -> Literal["bare", "tagged"]:
-        """Where the grader looks for the letter: a constrained answer is a bare one."""
-        return "tagged" if self.answer == "tagged" else "bare"
+    def grader_format(self) -> Literal["bare", "tagged"]:
+        """Where the grader looks for the letter: a loglikelihood answer is a bare one."""
+        return "tagged" if self.answer_format == "tagged" else "bare"
 
 
-class Checkpoint(Settings):
+class ExternalModel(Settings):
     """A model of yours, asked beside the trained ones."""
 
     path: str
     """Ours: a folder with safetensors, configuration and tokenizer."""
-    modes: Modes = ("chain_of_thought", "direct", "constrained")
+    modes: Modes = ("chain_of_thought", "direct", "loglikelihood")
     """Ours: how it is asked; by the first it is judged."""
 
 

@@ -7,14 +7,14 @@ from pydantic import Field, ValidationInfo, field_validator
 from medrlvr.config.arms import Arm, RlvrArm, SftArm
 from medrlvr.config.base import Settings
 from medrlvr.config.data import BaseModelSource, Benchmark, Contamination, Control, Data, Miniature
-from medrlvr.config.evaluation import Checkpoint, Evaluation, Mode, Prompts
+from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.machine import Machine
 
 DEV_SUFFIX = "_dev"
 """Ends the name of a model that is an RLVR arm's best checkpoint on the development questions."""
 
 
-GROUPS = ("benchmarks", "modes", "arms", "checkpoints")
+GROUPS = ("benchmarks", "modes", "arms", "external_models")
 """Settings that hold entries by name, which an overlay may add, change and remove."""
 
 
@@ -45,16 +45,16 @@ class Experiment(Settings):
     }
     """Paper. What every model is asked. In an overlay, null removes one."""
     modes: dict[str, Mode] = {
-        "direct": Mode(prompt="direct", answer="bare", max_tokens=8),
-        "chain_of_thought": Mode(prompt="chain_of_thought", answer="tagged"),
-        "constrained": Mode(prompt="direct", answer="constrained", max_tokens=1),
+        "direct": Mode(prompt="direct", answer_format="bare", max_tokens=8),
+        "chain_of_thought": Mode(prompt="chain_of_thought", answer_format="tagged"),
+        "loglikelihood": Mode(prompt="direct", answer_format="loglikelihood", max_tokens=1),
     }
     """How models can be asked; base, arms and checkpoints name those that they are. In an overlay, null removes one."""
     prompts: Prompts = Prompts()
     arms: dict[str, Arm] = {"sft": SftArm(trainer="sft"), "rlvr": RlvrArm(trainer="rlvr", reward="paper")}
     """What is trained, by a name of your choice. In an overlay, null removes one, and a new name adds one; with
-    `like: rlvr` in it, it has that arm's settings but for those that it names."""
-    checkpoints: dict[str, Checkpoint] = {}
+    `extends: rlvr` in it, it has that arm's settings but for those that it names."""
+    external_models: dict[str, ExternalModel] = {}
     """Ours: other models to ask, by a name of your choice: `update40: {path: results/.../update40}`."""
     evaluation: Evaluation = Evaluation()
     machine: Machine = Machine()
@@ -81,41 +81,41 @@ class Experiment(Settings):
             trained += [f"{name}/seed{seed}" for seed in arm.seeds]
             if isinstance(arm, RlvrArm):
                 trained += [f"{name}{DEV_SUFFIX}/seed{seed}" for seed in arm.seeds]
-        return ["base", *trained, *self.checkpoints]
+        return ["base", *trained, *self.external_models]
 
     def modes_of(self, model: str) -> tuple[str, ...]:
         """How `model`, one of `models()` or an arm, is asked; by the first it is judged."""
         if model == "base":
             return self.base.modes
         name = model.split("/")[0]
-        if name in self.checkpoints:
-            return self.checkpoints[name].modes
+        if name in self.external_models:
+            return self.external_models[name].modes
         return self.arms[name if name in self.arms else name.removesuffix(DEV_SUFFIX)].modes
 
-    def asked(self) -> dict[str, tuple[str, Control | None]]:
+    def eval_sets(self) -> dict[str, tuple[str, Control | None]]:
         """Every set of questions that models are asked -> its benchmark and, of its controls, which it is."""
         sets: dict[str, tuple[str, Control | None]] = {name: (name, None) for name in self.benchmarks}
         for name, benchmark in self.benchmarks.items():
             sets |= {f"{name}_{control}": (name, control) for control in benchmark.controls}
         return sets
 
-    def sets_of(self, model: str) -> dict[str, tuple[str, ...]]:
+    def eval_sets_of(self, model: str) -> dict[str, tuple[str, ...]]:
         """What `model` is asked in the end -> its modes: benchmarks in all of them, their controls in the first."""
         modes = self.modes_of(model)
-        return {name: modes[:1] if control else modes for name, (_, control) in self.asked().items()}
+        return {name: modes[:1] if control else modes for name, (_, control) in self.eval_sets().items()}
 
     def held_out(self) -> dict[str, str]:
         """What is held out from training -> its data set: the development questions and the benchmarks."""
         return {"development": self.data.development} | {name: one.data for name, one in self.benchmarks.items()}
 
     def titles(self) -> dict[str, str]:
-        """As tables show them, by the names of `asked()`."""
+        """As tables show them, by the names of `eval_sets()`."""
         return {
             name: self.benchmarks[benchmark].title + (f", {control.replace('_', ' ')}" if control else "")
-            for name, (benchmark, control) in self.asked().items()
+            for name, (benchmark, control) in self.eval_sets().items()
         }
 
-    def main_arm(self, trainer: Literal["sft", "rlvr"]) -> str | None:
+    def primary_arm(self, trainer: Literal["sft", "rlvr"]) -> str | None:
         """The arm that stands for the paper's: the first of its trainer, config.yaml's own before new ones."""
         return next((name for name, arm in self.arms.items() if arm.trainer == trainer), None)
 

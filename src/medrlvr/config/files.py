@@ -61,11 +61,11 @@ def schema() -> dict[str, Any]:
     for definition in [whole, *whole["$defs"].values()]:
         definition.pop("required", None)
     for arm in ("SftArm", "RlvrArm"):
-        like = {
+        extends = {
             "description": "The name of another arm, whose settings this one has where it names none.",
             "type": "string",
         }
-        whole["$defs"][arm]["properties"]["like"] = like
+        whole["$defs"][arm]["properties"]["extends"] = extends
     for group in GROUPS:
         entry = whole["properties"][group]["additionalProperties"]
         # By its trainer alone an overlay's entry cannot be told: it may only change a number.

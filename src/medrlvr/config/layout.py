@@ -55,7 +55,7 @@ class Layout:
     @property
     def paper_models(self) -> list[str]:
         """Models of the first seeds of the paper's SFT and RLVR arms, RLVR also as selected on development."""
-        arms = [arm for trainer in ("sft", "rlvr") if (arm := self.experiment.main_arm(trainer))]
+        arms = [arm for trainer in ("sft", "rlvr") if (arm := self.experiment.primary_arm(trainer))]
         names = [
             f"{arm}{suffix}/seed{self.experiment.arms[arm].seeds[0]}" for arm in arms for suffix in ("", DEV_SUFFIX)
         ]
@@ -84,7 +84,7 @@ class Layout:
         files = [
             *(f"data/raw/{raw_files[name]}" for name in self.question_sets),
             *(f"data/questions/{name}.parquet" for name in self.question_sets),
-            *(f"data/{name}" for name in ("duplicates.parquet", "runs.parquet", "contamination.parquet")),
+            *(f"data/{name}" for name in ("duplicates.parquet", "overlaps.parquet", "contamination.parquet")),
             "data/data_card.json",
             "prompts/rlvr.jsonl",
             "prompts/benchmarks.parquet",
@@ -92,15 +92,15 @@ class Layout:
             *(f"dynamics/{run}.parquet" for run in [*self.sft_runs, *rlvr]),
             *(f"dynamics/{run}/{table}" for run in rlvr for table in ("responses.parquet", "stages.json")),
             *(f"rollouts/{run}/{table}.parquet" for run in rlvr for table in ("rollouts", "trainer")),
-            *(f"curve/{run}/{table}.parquet" for run in rlvr for table in ("answers", "accuracy")),
-            *(f"curve/{run}/dropped.json" for run in rlvr if not kept),
+            *(f"checkpoint_eval/{run}/{table}.parquet" for run in rlvr for table in ("answers", "accuracy")),
+            *(f"checkpoint_eval/{run}/deleted_weights.json" for run in rlvr if not kept),
             *(f"development/{run}/selection.json" for run in self.trained),
             *(
                 f"eval/{model}/{table}"
                 for model in self.experiment.models()
                 for table in ("answers.parquet", "scores.parquet", "metrics.json")
             ),
-            *(f"compare/{name}.json" for name in ("comparisons", "verdict")),
+            *(f"compare/{name}.json" for name in ("comparisons", "claims")),
             *(f"figures/{name}.csv" for name in ("accuracy", "dynamics", "training", "hacking")),
         ]
         return [str(self.results / file) for file in files]

@@ -77,13 +77,13 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _likened(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arms, by their key, in which `like` is replaced by what the arm that it names has; else nothing."""
+    """Return the arms, by their key, in which `extends` is replaced by what the arm that it names has; else nothing."""
     arms = values.get("arms")
     if not isinstance(arms, dict):
         return {}
-    models = {name: arm for name, arm in arms.items() if isinstance(arm, dict) and "like" not in arm}
+    models = {name: arm for name, arm in arms.items() if isinstance(arm, dict) and "extends" not in arm}
     found = {}
     for name, arm in arms.items():
-        model = models.get(arm["like"]) if isinstance(arm, dict) and "like" in arm else None
-        found[name] = {**model, **{key: value for key, value in arm.items() if key != "like"}} if model else arm
+        model = models.get(arm["extends"]) if isinstance(arm, dict) and "extends" in arm else None
+        found[name] = {**model, **{key: value for key, value in arm.items() if key != "extends"}} if model else arm
     return {"arms": found}

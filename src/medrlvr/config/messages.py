@@ -10,9 +10,22 @@ import yaml
 from medrlvr.config.arms import RlvrArm, SftArm
 from medrlvr.config.base import Settings
 from medrlvr.config.data import Benchmark
-from medrlvr.config.evaluation import Checkpoint, Mode
+from medrlvr.config.evaluation import ExternalModel, Mode
 from medrlvr.config.experiment import Experiment
 from medrlvr.runtime.errors import UserError
+
+RENAMED_KEYS = {
+    "estimator": "advantage_estimator",
+    "clip": "clip_range",
+    "value_clip": "value_clip_range",
+    "like": "extends",
+    "answer": "answer_format",
+    "checkpoints": "external_models",
+    "characters": "char_overlap",
+    "words": "word_overlap",
+}
+RENAMED_VALUES = {"constrained": "loglikelihood", "characters": "char_overlap", "words": "word_overlap"}
+"""Names before 0.2.0 -> names now (docs/glossary.md)."""
 
 
 def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -25,6 +38,8 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
                 why = f"{key[-1]} and other keys of the arm are another trainer's: an arm of its own has another name"
                 return (*key[:2], "trainer"), f"{why} (value: {location[2]!r})"
             known = list(_settings_at(location).model_fields)
+            if RENAMED_KEYS.get(key[-1]) in known:
+                return key, f"was renamed to {RENAMED_KEYS[key[-1]]} in 0.2.0"
             nearest = difflib.get_close_matches(key[-1], known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(sorted(known))}"
             return key, f"unknown key; {hint}"
@@ -34,9 +49,13 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         case "tuple_type":
             return key, f"should be a list, such as [{problem['input']}] (value: {problem['input']!r})"
         case "union_tag_not_found" if "like" in problem["input"]:
-            return (*key, "like"), "names an arm that has settings of its own" + shown(problem["input"]["like"])
+            return (*key, "like"), "was renamed to extends in 0.2.0"
+        case "literal_error" if problem["input"] in RENAMED_VALUES:
+            return key, f"{problem['input']} was renamed to {RENAMED_VALUES[problem['input']]} in 0.2.0"
+        case "union_tag_not_found" if "extends" in problem["input"]:
+            return (*key, "extends"), "names an arm that has settings of its own" + shown(problem["input"]["extends"])
         case "union_tag_not_found":
-            return key, "needs trainer: sft or trainer: rlvr, or like: and the name of another arm"
+            return key, "needs trainer: sft or trainer: rlvr, or extends: and the name of another arm"
     if location[0] == "arms" and key[2:3] == ("reward",):
         # pydantic tells of every form that it might have been.
         why = "names a reward, or several with their weights, such as paper or {paper: 1, leak_penalty: 0.5}"
@@ -61,7 +80,7 @@ def _settings_at(location: tuple[Any, ...]) -> type[Settings]:
 
 
 _DEFAULTS = Experiment()
-_ENTRIES: dict[str, type[Settings]] = {"benchmarks": Benchmark, "modes": Mode, "checkpoints": Checkpoint}
+_ENTRIES: dict[str, type[Settings]] = {"benchmarks": Benchmark, "modes": Mode, "external_models": ExternalModel}
 
 
 def value_at(values: Any, key: Sequence[str]) -> Any:

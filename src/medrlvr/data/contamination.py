@@ -1,9 +1,9 @@
 """Training questions that a held-out split already holds, by rules that can be compared.
 
-exact and near are the pairs of `duplicates.py`. characters is a run of so many consecutive characters in both stems,
-64 after the rule that HuatuoGPT-o1 takes from Med-PaLM 2; words is a run of so many words in both, 13 after GPT-3.
-Boilerplate such as a closing question about the next step in management is longer than either, so these two also name
-questions that share nothing else; docs/data.md has the figures.
+exact and near are the pairs of `duplicates.py`. char_overlap is a run of 64 characters in both stems, the rule that
+HuatuoGPT-o1 takes from Med-PaLM 2; word_overlap is a run of 13 words in both, the rule of GPT-3. Boilerplate, such as a
+closing question about the next step in management, is longer than either, so these two rules also match questions that
+share nothing else; docs/data.md has the figures.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from medrlvr.data.row_parsing import normalise_text
 RUN_SCHEMA = pa.schema(
     {
         "question_id": pa.string(),  # of the training split
-        "rule": pa.string(),  # characters or words
+        "rule": pa.string(),  # char_overlap or word_overlap
         "held_out_split": pa.string(),  # dataset/split
         "held_out_id": pa.string(),  # the question that has the run too
         "score": pa.float64(),  # length of the run; another question of the split may have a longer one
@@ -35,7 +35,7 @@ MATCH_SCHEMA = pa.schema(
 )
 
 
-def find_runs(questions: pd.DataFrame, train: str, characters: int, words_in_row: int) -> pd.DataFrame:
+def find_overlaps(questions: pd.DataFrame, train: str, characters: int, words_in_row: int) -> pd.DataFrame:
     """Return a common run of every training question, rule and held-out split that have one (RUN_SCHEMA).
 
     Args:
@@ -47,8 +47,8 @@ def find_runs(questions: pd.DataFrame, train: str, characters: int, words_in_row
     ids = questions["question_id"].to_numpy()
     training = np.flatnonzero(split == train)
     sequences = {
-        "characters": (characters, [code_points(normalise_text(stem)) for stem in questions["stem"]]),
-        "words": (words_in_row, numbered([words(stem) for stem in questions["stem"]])),
+        "char_overlap": (characters, [code_points(normalise_text(stem)) for stem in questions["stem"]]),
+        "word_overlap": (words_in_row, numbered([words(stem) for stem in questions["stem"]])),
     }
     rows = []
     for rule, (size, texts) in sequences.items():
@@ -69,7 +69,7 @@ def find_matches(
     Args:
         questions: of all splits (QUESTION_SCHEMA).
         pairs: as `find_pairs` returns them.
-        runs: as `find_runs` returns them.
+        runs: as `find_overlaps` returns them.
         train: dataset/split of the training questions.
         remove: the rules whose questions are taken out of training.
     """

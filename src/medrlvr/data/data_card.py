@@ -56,7 +56,7 @@ def data_card(
             "policy": contamination.model_dump(mode="json"),
             "rules": [
                 _rule_matches(rule, matches, held_out, rule in contamination.removing)
-                for rule in ("exact", "near", "characters", "words")
+                for rule in ("exact", "near", "char_overlap", "word_overlap")
             ],
         },
         "removed": {"questions": _distinct(removed), **_shown(removed.drop(columns="removed"))},

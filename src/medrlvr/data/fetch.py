@@ -4,12 +4,12 @@ import hashlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 from medrlvr.data.registry import Source
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_atomically
+from medrlvr.runtime.step_log import Notify
 
 
 class WrongContentError(UserError):
@@ -24,15 +24,13 @@ def content_hash(path: Path, kind: str) -> str:
         return hashlib.file_digest(file, start).hexdigest()
 
 
-def fetch(
-    source: Source, destination: str | Path, mirror: str | Path | None, say: Callable[[str], None] = print
-) -> str | None:
+def fetch(source: Source, destination: str | Path, mirror: str | Path | None, notify: Notify = print) -> str | None:
     """Put the file of one registry row at `destination`.
 
     Args:
         source: a row whose home is not `miniature`.
         mirror: a folder that stands in for the hub, or None.
-        say: prints one line for the person who waits.
+        notify: prints one line for the person who waits.
 
     Returns:
         The commit of the hub that the file came from; None when it came from the mirror.
@@ -49,14 +47,14 @@ def fetch(
             f"{source.name} is on no hub. Put the file at <folder>/{source.mirror_file} ({source.hash}) "
             "and set data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to that folder."
         )
-    downloaded = _downloaded(source, say)
+    downloaded = _downloaded(source, notify)
     try:
         _place(downloaded, source, destination)
     except WrongContentError as error:
         # The hub's cache may hold a file that was damaged once, and would hand it out forever.
-        say(f"{source.name}: {downloaded} is not the registered file; downloading it anew")
+        notify(f"{source.name}: {downloaded} is not the registered file; downloading it anew")
         try:
-            downloaded = _downloaded(source, say, force_download=True)
+            downloaded = _downloaded(source, notify, force_download=True)
         except UserError:
             raise error from None
         _place(downloaded, source, destination)
@@ -75,7 +73,7 @@ def _mirrored(source: Source, mirror: Path) -> Path:
     return path
 
 
-def _downloaded(source: Source, say: Callable[[str], None], force_download: bool = False) -> Path:
+def _downloaded(source: Source, notify: Notify, force_download: bool = False) -> Path:
     # A mirror needs no library of the hub.
     from huggingface_hub import hf_hub_download
 
@@ -86,7 +84,7 @@ def _downloaded(source: Source, say: Callable[[str], None], force_download: bool
         f"Without network, put the file at <folder>/{source.mirror_file} and set data.mirror in the configuration, "
         "or the variable MEDRLVR_MIRROR, to that folder.",
         hf_hub_download,
-        say,
+        notify,
         repo_id=source.home,
         filename=source.file,
         repo_type="dataset",

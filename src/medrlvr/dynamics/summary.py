@@ -1,4 +1,4 @@
-"""What a run went through: its stages with an example of each, the hack meter's alarms, and who checks itself."""
+"""Summary of a run: its stages with an example of each, reward-hacking alarms, and self-verification."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ SHARD_ANSWERS = 2048
 """At most so many answers of one benchmark and mode are lost by an interruption."""
 
 
-_DECIDING = ("question_id", "prompt", "answer", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
+_DECIDING = ("question_id", "prompt", "answer_format", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
 
 
 def shard_names(asked: pd.DataFrame, deciding: Sequence[str]) -> pd.Series:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
+from medrlvr.config.results_version import check_version
 from medrlvr.data.prompts import Renderer
 from medrlvr.evaluation.generate import generate_answers
 from medrlvr.evaluation.requests import build_requests, render_requests
@@ -47,6 +48,7 @@ def find_experiment(model: Path) -> tuple[Path, Experiment]:
         raise UserError(f"{model} is no model folder. Models lie under results/<experiment>/models/.")
     for folder in model.resolve().parents:
         if (folder / "config.yaml").is_file() and (folder / "models").is_dir():
+            check_version(folder)
             file = folder / "config.yaml"
             return folder, load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
     raise UserError(f"{model} lies in no results folder with a config.yaml, which render_report writes at the end.")
@@ -109,15 +111,15 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
             experiment.machine,
             prompt_max_tokens=experiment.evaluation.prompt_max_tokens,
             state=Path(folder),
-            stage=str(model),
-            say=lambda line: print(line, file=sys.stderr),
+            display_name=str(model),
+            notify=lambda line: print(line, file=sys.stderr),
         )
         answer = read_parquet(Path(folder) / "answers.parquet").iloc[0]
     found = grade(
         answer["response"],
         list(question["options"]),
         int(question["gold"]),
-        experiment.modes[mode].form,
+        experiment.modes[mode].grader_format,
         truncated=answer["finish_reason"] == "length",
     )
     verdict = "right" if found.correct else "wrong" if found.letter else "not readable, so wrong"

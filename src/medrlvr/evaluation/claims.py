@@ -1,4 +1,4 @@
-"""Whether the paper's claims hold here, by the rules that docs/verdict.md states beforehand."""
+"""Whether the paper's claims hold here, by the rules that docs/claims.md states beforehand."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,7 +98,7 @@ def _evidence(
     benchmark: str,
 ) -> Iterator[Evidence]:
     assert design.rlvr is not None
-    rlvr, sft = design.judged(design.rlvr), design.judged(design.sft) if design.sft else None
+    rlvr, sft = design.primary(design.rlvr), design.primary(design.sft) if design.sft else None
     for record in comparisons:
         first, second = (System(record[side]["arm"], record[side]["mode"]) for side in ("first", "second"))
         if first != rlvr or second not in (sft, System("base", rlvr.mode)):

@@ -24,6 +24,7 @@ from medrlvr.runtime.environment import ENGINE_PACKAGE, process_environment
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.progress import Progress
+from medrlvr.runtime.step_log import Notify
 
 _BAR = re.compile(r"Processed prompts: +\d+%\|.*?\| (\d+)/\d+ ")
 _DONE = re.compile(r"answered (\d+)")
@@ -37,8 +38,8 @@ def generate_answers(
     *,
     prompt_max_tokens: int,
     state: Path,
-    stage: str,
-    say: Callable[[str], None],
+    display_name: str,
+    notify: Notify,
     also: Sequence[Path] = (),
 ) -> None:
     """Write the answers of `models`, and beside them what was asked and the command that asks it again by hand.
@@ -47,13 +48,13 @@ def generate_answers(
         models: folders of one architecture: one engine loads them in turn. One whose weights were dropped has the
             answers that it gave before, of each benchmark and mode all or none.
         asked: as `select` returns it.
-        folder: gets asked.parquet, command.sh and, when all is done, answers.parquet: the columns that `main`
+        folder: gets requests.parquet, command.sh and, when all is done, answers.parquet: the columns that `main`
             describes, and `model`, the folder of the model that gave the answer; and generation.json, with everything
             that affects a number.
         prompt_max_tokens: the longest prompt allowed; none is cut.
         state: folder in which answers are kept, by what decides them.
-        stage: what this is, for the console.
-        say: prints a line for the person who waits.
+        display_name: what this is, for the console.
+        notify: prints a line for the person who waits.
         also: further models of that architecture. The same engine evaluates them, and their answers are only cached:
             the call that writes them starts no engine.
 
@@ -63,7 +64,7 @@ def generate_answers(
     versions = {
         name: metadata.version(name) for name in (ENGINE_PACKAGE[machine.device], "torch", "transformers", "tokenizers")
     }
-    requests = folder / "asked.parquet"
+    requests = folder / "requests.parquet"
     asked = _with_shards(asked, models[0], machine.device, versions)
     write_parquet(requests, asked)
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", requests)
@@ -77,16 +78,16 @@ def generate_answers(
     missing = _missing(asked, cached | others)
     deleted = [model.name for path, model in cached.items() if path in missing and not has_weights(model)]
     if deleted:
-        say(f"{stage}: the weights of {', '.join(deleted)} were deleted; they are not asked what is new")
+        notify(f"{display_name}: the weights of {', '.join(deleted)} were deleted; they are not asked what is new")
     run = {path: model for path, model in (cached | others).items() if path in missing and has_weights(model)}
     if run:
         of_each = f" of {len(run)} models" if len(run) > 1 else ""
         total = sum(missing[path] for path in run)
-        say(f"{stage}: {total:,} answers{of_each}; starting vLLM")
-        watch = reporter(Progress(stage, total, unit="answer"), say)
+        notify(f"{display_name}: {total:,} answers{of_each}; starting vLLM")
+        watch = reporter(Progress(display_name, total, unit="answer"), notify)
         run_process(worker_command(requests, [*run.values()], [*run], engine), variables, watch, work="generation")
     else:
-        say(f"{stage}: the same weights were asked the same before")
+        notify(f"{display_name}: the same weights were asked the same before")
     answers = _collect(
         asked, [(state / "answers" / digest, model) for digest, model in zip(weights, models, strict=True)]
     )
@@ -120,7 +121,7 @@ def _collect(asked: pd.DataFrame, cached: Iterable[tuple[Path, Path]]) -> pd.Dat
 
 
 def _letter_tokens(model: Path, asked: pd.DataFrame) -> pd.Series:
-    scored = asked[asked["answer"] == "constrained"]
+    scored = asked[asked["answer_format"] == "loglikelihood"]
     tokens = dict(zip(scored.index, letter_tokens(model, [*scored["prompt"]], [*scored["options"]]), strict=True))
     return pd.Series([tokens.get(row, []) for row in asked.index], index=asked.index)
 
@@ -135,7 +136,7 @@ def _circumstances(
 ) -> dict[str, Any]:
     """Return everything that affects a number, ready for JSON."""
     first = asked.drop_duplicates("mode").set_index("mode")
-    how = first[["template", "answer", "max_tokens", "samples", "temperature", "seed"]]
+    how = first[["template", "answer_format", "max_tokens", "samples", "temperature", "seed"]]
     return {
         "device": machine.device,
         "hardware": sorted(answers["hardware"].unique()),
@@ -148,7 +149,7 @@ def _circumstances(
     }
 
 
-def reporter(progress: Progress, say: Callable[[str], None], interval: float = 20.0) -> Callable[[str], None]:
+def reporter(progress: Progress, notify: Notify, interval: float = 20.0) -> Callable[[str], None]:
     """Return what prints every line of the program, and says how far it is every `interval` seconds."""
     before, said = 0, time.monotonic()
 
@@ -164,6 +165,6 @@ def reporter(progress: Progress, say: Callable[[str], None], interval: float = 2
             return
         if time.monotonic() - said > interval:
             said = time.monotonic()
-            say(progress.line(min(before + done, progress.total)))
+            notify(progress.line(min(before + done, progress.total)))
 
     return each_line

@@ -47,6 +47,6 @@ def build_requests(
     wanted = [mode in sets.get(name, ()) for name, mode in zip(prompts["benchmark"], prompts["mode"], strict=True)]
     asked = prompts[wanted].reset_index(drop=True)
     how = asked["mode"].map(lambda mode: settings[mode])
-    for name in ("answer", "max_tokens", "samples", "temperature"):
+    for name in ("answer_format", "max_tokens", "samples", "temperature"):
         asked[name] = [getattr(mode, name) for mode in how]
     return asked.assign(seed=asked["temperature"].gt(0) * seed)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from medrlvr.evaluation.statistics import bootstrap_sd, wilson_interval
+from medrlvr.evaluation.statistics import bootstrap_stderr, wilson_interval
 from medrlvr.evaluation.strata import groups
-from medrlvr.grading.grader import AnswerForm, grade
+from medrlvr.grading.grader import AnswerFormat, grade
 from medrlvr.grading.letters import LETTERS
 
 
-def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping[str, AnswerForm]) -> pd.DataFrame:
+def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping[str, AnswerFormat]) -> pd.DataFrame:
     """Grade every answer.
 
     Args:
@@ -98,9 +98,9 @@ def summarise(
     """
     records = []
     first = clusters.set_index("question_id")["repeats"]
-    decisions = dict(iter(majority_vote(scores).groupby(["benchmark", "mode"])))
+    predictions = dict(iter(majority_vote(scores).groupby(["benchmark", "mode"])))
     for (benchmark, mode), group in scores.groupby(["benchmark", "mode"], sort=True):
-        decided = decisions[benchmark, mode]
+        decided = predictions[benchmark, mode]
         distinct = decided[~decided["question_id"].map(first).duplicated()]
         values = divided[divided["benchmark"] == benchmark]
         records.append(
@@ -109,7 +109,7 @@ def summarise(
                 "mode": mode,
                 "samples": int(group["sample"].max()) + 1,
                 **_counted(decided),
-                "accuracy_sd": bootstrap_sd(decided["correct"].to_numpy(dtype=float), resamples, seed),
+                "accuracy_stderr": bootstrap_stderr(decided["correct"].to_numpy(dtype=float), resamples, seed),
                 **{f"distinct_{name}": value for name, value in _counted(distinct).items()},
                 "sample_accuracy": group["correct"].mean(),
                 "lenient_accuracy": decided["lenient_correct"].mean(),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from medrlvr.evaluation.score import majority_vote, score_answers
-from medrlvr.grading.grader import AnswerForm
+from medrlvr.grading.grader import AnswerFormat
 from medrlvr.runtime.errors import UserError
 
 
@@ -20,7 +20,7 @@ def candidate_models(folders: Sequence[str | Path]) -> list[Path]:
 
 
 def select_best(
-    answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path], form: AnswerForm
+    answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path], answer_format: AnswerFormat
 ) -> pd.DataFrame:
     """Return one row per model, in their order, with the one to take marked.
 
@@ -28,7 +28,7 @@ def select_best(
         answers: as `generate.ask` writes them; None where there is one model and so no choice.
         questions: question_id, options, gold of the development questions.
         models: folders. Of equally good ones the first is taken.
-        form: where the answers are looked for.
+        answer_format: where the answers are looked for.
 
     Returns:
         candidate (the folder's name), n, accuracy, unparsed (fractions, missing without answers), chosen (true once).
@@ -48,7 +48,7 @@ def select_best(
             " would have to be asked, and the weights were deleted when the model had answered. Set"
             " evaluation.keep_checkpoints to true and train again (--forcerun train_rlvr), or undo the change."
         )
-    scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], form))
+    scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], answer_format))
     decided = pd.concat(majority_vote(rows).assign(model=model) for model, rows in scores.groupby("model"))
     groups = decided.assign(unparsed=decided["letter"].isna()).groupby("model")[["correct", "unparsed"]].mean()
     groups = groups.loc[[str(model) for model in models]]

@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 Values = NDArray[np.float64]
 
 
-def bootstrap_sd(values: Values, resamples: int, seed: int) -> float:
+def bootstrap_stderr(values: Values, resamples: int, seed: int) -> float:
     """Standard deviation of the mean over bootstrap resamples (paper, Figure 3).
 
     Args:

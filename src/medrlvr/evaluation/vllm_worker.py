@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> None:
 
     The tables have a row for each prompt and sample: question_id, benchmark, mode, sample (from 0), response (text
     without special tokens), finish_reason ("stop" or "length"), prompt_tokens, response_tokens, hardware (name of the
-    device), and letter_logprobs (natural logarithm, one per option). Constrained answers have finish_reason
-    "constrained", the most probable letter as response, of equals the first, and are the only ones with
+    device), and letter_logprobs (natural logarithm, one per option). Log-likelihood answers have finish_reason
+    "loglikelihood", the most probable letter as response, of equals the first, and are the only ones with
     letter_logprobs.
     """
     # Walking the objects of 5,000 modules again and again takes a quarter of their import.
@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> None:
 def _sampling(row: Mapping[Any, Any]) -> Any:
     from vllm import SamplingParams
 
-    if row["answer"] == "constrained":
+    if row["answer_format"] == "loglikelihood":
         letters = [int(token) for token in row["letter_tokens"]]
         return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=letters)
     return SamplingParams(
@@ -109,12 +109,12 @@ def _answers(row: Mapping[Any, Any], output: Any) -> list[dict[str, Any]]:
     """Return the rows of one prompt's answers from vLLM's output."""
     asked = {name: row[name] for name in ("question_id", "benchmark", "mode")}
     prompt_tokens = len(output.prompt_token_ids or ())
-    if row["answer"] == "constrained":
+    if row["answer_format"] == "loglikelihood":
         found = output.outputs[0].logprobs[0]
         logprobs = [float(found[int(token)].logprob) for token in row["letter_tokens"]]
         best = max(range(len(logprobs)), key=logprobs.__getitem__)
         letter = letter_continuation(row["prompt"], best)
-        how = {"response": letter, "finish_reason": "constrained", "response_tokens": 1, "letter_logprobs": logprobs}
+        how = {"response": letter, "finish_reason": "loglikelihood", "response_tokens": 1, "letter_logprobs": logprobs}
         return [{**asked, "sample": 0, "prompt_tokens": prompt_tokens, **how}]
     return [
         {

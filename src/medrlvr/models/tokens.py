@@ -68,8 +68,8 @@ def letter_tokens(base: Path, prompts: Sequence[str], options: Sequence[int]) ->
             if text.ids[:-1] != prompt.ids:
                 raise UserError(
                     f"base model: behind a prompt the letter {LETTERS[index]} is not one token of its tokenizer, so"
-                    " letters cannot be scored. Take the mode that does out of the modes: that name it (answer:"
-                    " constrained)."
+                    " letters cannot be scored. Take the mode that does out of the modes: that name it (answer_format:"
+                    " loglikelihood)."
                 )
             row.append(text.ids[-1])
         found.append(row)

@@ -39,8 +39,8 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
     for name, arm in experiment.arms.items():
         if isinstance(arm, RlvrArm):
             load_reward(arm.reward, f"arms.{name}.reward")
-    for name, checkpoint in experiment.checkpoints.items():
-        check_folder(Path(checkpoint.path), f"checkpoints.{name}.path")
+    for name, checkpoint in experiment.external_models.items():
+        check_folder(Path(checkpoint.path), f"external_models.{name}.path")
     check_arms(experiment, results / "models/base")
 
 

@@ -15,7 +15,7 @@ import psutil
 from medrlvr.config.arms import SftArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.pipeline.slurm_queue import SlurmJob
-from medrlvr.runtime.progress import ALARM_PREFIX, duration, parse, training_stage
+from medrlvr.runtime.progress import ALARM_PREFIX, duration, parse, run_display_name
 from medrlvr.runtime.step_log import StepRecord, read_step_record
 
 SILENCE = 15 * 60
@@ -29,7 +29,7 @@ AGAIN = "Start the same command again: it goes on."
 class Run:
     """One training run: what it is called, its rule and wildcards, and the tables that are there when it is done."""
 
-    stage: str
+    display_name: str
     step: tuple[str, ...]
     log: Path
     tables: tuple[Path, ...]
@@ -64,11 +64,11 @@ def runs(experiment: Experiment, results: Path) -> list[Run]:
                     log = results / f"logs/checkpoints/{folder}/lr{rate!r}.log"
                     trained = results / f"dynamics/{folder}/lr{rate!r}.parquet"
                     step = ("train_sft", name, str(seed), repr(rate))
-                    found.append(Run(training_stage(name, seed, rate), step, log, (trained,)))
+                    found.append(Run(run_display_name(name, seed, rate), step, log, (trained,)))
             else:
                 log = results / f"logs/checkpoints/{folder}.log"
                 tables = tuple(results / f"rollouts/{folder}/{table}.parquet" for table in ("rollouts", "trainer"))
-                found.append(Run(training_stage(name, seed), ("train_rlvr", name, str(seed)), log, tables))
+                found.append(Run(run_display_name(name, seed), ("train_rlvr", name, str(seed)), log, tables))
     return found
 
 
@@ -95,19 +95,19 @@ def state_of(run: Run, log: Log | None, queue: Sequence[SlurmJob] | None, folder
     if log is None:
         return State("done") if made else _unbegun(job)
     if log.frame.end is None:
-        state = unended(log, queue, run.stage)
+        state = unended(log, queue, run.display_name)
         # Submitted once more by Snakemake, or put back into the queue by Slurm under its old number.
         again = job is not None and (state.word in ("lost", "stopped") or job.state == "PENDING")
         return _unbegun(job) if again else state
     if log.frame.end != "done":
-        state = failed(run.log, log, run.stage)
+        state = failed(run.log, log, run.display_name)
         if job is None or job.number == log.frame.slurm_job:
             return state
         waiting = _unbegun(job)
         return State(waiting.word, (*waiting.details, f"before that it {state.word}: {log.frame.reason}"))
     if not made:
         return _unbegun(job)
-    at, _, alarms = _told(log, run.stage)
+    at, _, alarms = _told(log, run.display_name)
     return State("done", (", ".join(filter(None, [at, f"in {log.frame.took}"])), *alarms))
 
 
@@ -126,13 +126,13 @@ def _unbegun(job: SlurmJob | None) -> State:
     return State("running", (f"at Slurm ({job.state}), job {job.number}; its log has not begun",))
 
 
-def unended(log: Log, queue: Sequence[SlurmJob] | None, stage: str | None) -> State:
+def unended(log: Log, queue: Sequence[SlurmJob] | None, display_name: str | None) -> State:
     """Return the state of a step whose log has no end: running, silent, stopped, or lost by Slurm.
 
     Args:
-        stage: its own name in its lines; None: any.
+        display_name: its own name in its lines; None: any.
     """
-    at, left, alarms = _told(log, stage)
+    at, left, alarms = _told(log, display_name)
     frame, quiet = log.frame, duration(log.age)
     numbers = None if queue is None else {job.number for job in queue}
     ours = frame.slurm_job is None and frame.host == platform.node()
@@ -167,26 +167,26 @@ def _lives(process: int, written: float) -> bool:
         return False
 
 
-def failed(path: Path, log: Log, stage: str | None) -> State:
+def failed(path: Path, log: Log, display_name: str | None) -> State:
     """Return why a step failed or was stopped, how far it had come, and where to read on."""
-    at, _, _ = _told(log, stage)
+    at, _, _ = _told(log, display_name)
     why = f"{duration(log.age)} ago: {log.frame.reason}"
     return _state(log.frame.end or "failed", at, why, f"log: {path}")
 
 
-def _told(log: Log, stage: str | None) -> tuple[str, str, list[str]]:
+def _told(log: Log, display_name: str | None) -> tuple[str, str, list[str]]:
     """Return how far the step said it was (or ""), the time left (or ""), and the alarms that sounded last."""
     begun = at = left = ""
     alarms: list[str] = []
     sounding = False
     for line in log.lines:
-        if (told := parse(line)) and stage in (None, told[0]):
+        if (told := parse(line)) and display_name in (None, told[0]):
             (_, at, left), sounding = told, False
-        elif stage and line.startswith(f"{stage}: {ALARM_PREFIX}"):
-            alarms = [*(alarms if sounding else []), line.removeprefix(f"{stage}: ")]
+        elif display_name and line.startswith(f"{display_name}: {ALARM_PREFIX}"):
+            alarms = [*(alarms if sounding else []), line.removeprefix(f"{display_name}: ")]
             sounding = True
-        elif stage and line.startswith(f"{stage}: "):
-            begun = line.removeprefix(f"{stage}: ")
+        elif display_name and line.startswith(f"{display_name}: "):
+            begun = line.removeprefix(f"{display_name}: ")
     return at or begun, left, alarms
 
 
@@ -227,7 +227,7 @@ def render(experiment: Experiment, queue: Sequence[SlurmJob] | None, now: float)
     results = Path("results") / experiment.experiment
     trainings = runs(experiment, results)
     states = {
-        run.stage: state_of(run, read_log(run.log, now), queue, str(Path.cwd())) for run in trainings
+        run.display_name: state_of(run, read_log(run.log, now), queue, str(Path.cwd())) for run in trainings
     } | other_steps(results, {run.log for run in trainings}, queue, now)
     rest = milestones(experiment, results)
     name_width = max(map(len, [*states, *rest])) + 2

@@ -7,19 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-_STAGES = {
+_PHASES = {
     "data": "data and prompts",
     "prompts": "data and prompts",
     "models": "data and prompts",
     "development": "answers and scores",
     "eval": "answers and scores",
-    "curve": "answers and scores of the checkpoints",
+    "checkpoint_eval": "answers and scores of the checkpoints",
     "compare": "report",
     "dynamics": "report",
     "figures": "report",
     "report": "report",
 }
-_ASKING = {"generate_answers", "generate_selected", "generate_curve"}
+_ASKING = {"generate_answers", "generate_selected", "generate_checkpoint_answers"}
 
 
 def read_jobs(
@@ -46,7 +46,7 @@ def read_jobs(
         gpus = (training_gpus or {}).get(parts[1], 0) if trained else asking_gpus if asks else 0
         rows.append(
             {
-                "stage": f"training {parts[1]}" if trained else _STAGES["eval" if chosen else parts[0]],
+                "phase": f"training {parts[1]}" if trained else _PHASES["eval" if chosen else parts[0]],
                 "job": "/".join(part for part in parts if not part.startswith("seed")),
                 "seconds": measured["s"],
                 "memory": measured["max_rss"] / 1024,
@@ -57,15 +57,15 @@ def read_jobs(
     return pd.DataFrame(rows)
 
 
-def stage_seconds(jobs: pd.DataFrame) -> "pd.Series[float]":
+def phase_seconds(jobs: pd.DataFrame) -> "pd.Series[float]":
     """Return the wall time in seconds of every stage with one training seed, the mean where there were several."""
-    return jobs.groupby(["stage", "job"])["seconds"].mean().groupby("stage").sum()
+    return jobs.groupby(["phase", "job"])["seconds"].mean().groupby("phase").sum()
 
 
-def stage_costs(jobs: pd.DataFrame) -> list[dict[str, Any]]:
+def phase_costs(jobs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return for each stage, the longest first: jobs, seconds, longest, gpu_hours; memory, cores (None: unmeasured)."""
     weighted = jobs.assign(work=jobs["cores"] * jobs["seconds"], measured=jobs["seconds"].where(jobs["cores"].notna()))
-    groups = weighted.groupby("stage")
+    groups = weighted.groupby("phase")
     table = groups.agg(
         jobs=("job", "size"),
         seconds=("seconds", "sum"),

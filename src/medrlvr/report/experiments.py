@@ -15,6 +15,7 @@ from markupsafe import Markup
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
+from medrlvr.config.results_version import check_version
 from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, STAGE_NAMES, save
 from medrlvr.report.metrics_table import read_metrics
@@ -29,6 +30,7 @@ def read_experiment(results: Path) -> Experiment:
     Raises:
         UserError: there is none in this folder.
     """
+    check_version(results)
     for name in ("config.yaml", "report.html", "compare/comparisons.json"):
         if not (results / name).is_file():
             raise UserError(f"{results}: no finished experiment: {name} is missing. Run it to its page first.")

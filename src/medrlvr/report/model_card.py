@@ -61,7 +61,7 @@ def model_card(
     Args:
         model: its name, such as rlvr_dev/seed1.
         base: of base.json: name, and origin in words.
-        settings: of the training run, as training.yaml has them; `trainer` is sft, or rlvr with its `estimator`.
+        settings: of the run, as in training.yaml; `trainer` is sft, or rlvr with its `advantage_estimator`.
         candidate: a row of `select.choose`: candidate, n, accuracy.
         reason: why this one was taken.
     """
@@ -78,7 +78,7 @@ def model_card(
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
         model=model,
-        trainer=_TRAINERS[settings.get("estimator", settings["trainer"])],
+        trainer=_TRAINERS[settings.get("advantage_estimator", settings["trainer"])],
         candidate=candidate["candidate"],
         reason=reason,
         accuracy=known,

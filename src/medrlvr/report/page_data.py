@@ -48,7 +48,7 @@ class PageInputs:
         selections: <arm>/seed<n> -> selection.json.
         tables: name in the template -> JSON file.
         figures: SVG files.
-        cost: as `cost.stage_costs` returns it.
+        cost: as `cost.phase_costs` returns it.
         records: file, rule and log of every step.
         results: the experiment's folder.
         versions: package -> version.
@@ -105,7 +105,7 @@ def _evaluation(inputs: PageInputs, sanity: Mapping[str, Any]) -> dict[str, Any]
         "titles": dict(inputs.titles),
         "benchmarks": benchmarks,
         "metrics": [
-            {**row, "judged": row["mode"] == design.modes[row["model"].split("/")[0]][0]}
+            {**row, "primary": row["mode"] == design.modes[row["model"].split("/")[0]][0]}
             for row in inputs.metrics.to_dict("records")
             if row["benchmark"] in benchmarks
         ],
@@ -175,7 +175,7 @@ def _provenance(inputs: PageInputs, loaded: Mapping[str, Any]) -> dict[str, Any]
 def _shown_modes(model: str, design: ComparisonDesign) -> list[str]:
     arm = model.split("/")[0]
     if arm in ("base", design.sft):
-        return [mode for mode in design.modes[arm] if mode != design.constrained]
+        return [mode for mode in design.modes[arm] if mode != design.loglikelihood]
     return list(design.modes[arm][:1])
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from medrlvr.config.load import load_config
+from medrlvr.config.results_version import check_version
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_text
@@ -93,6 +94,7 @@ def update(results: Path, readme: Path, figures: Path) -> None:
     Args:
         results: folder of a finished experiment.
     """
+    check_version(results)
     file = results / "config.yaml"
     experiment = load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}

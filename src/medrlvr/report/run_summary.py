@@ -10,7 +10,7 @@ LEVEL = 5
 
 
 def describe_run(name: str, files: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's name, stages, levels of the hack meter, and examples of the first, middle and last update."""
+    """Return name, stages, levels of the reward-hacking monitor, and examples of first, middle and last update."""
     rollouts = files["rollouts"]
     updates = sorted(rollouts["update"].unique())
     shown = list(dict.fromkeys([updates[0], updates[len(updates) // 2], updates[-1]]))
@@ -19,7 +19,7 @@ def describe_run(name: str, files: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_levels(dynamics: pd.DataFrame, indicators: Sequence[str]) -> list[dict[str, Any]]:
-    """Return of each indicator of the hack meter the first, highest and last mean over `LEVEL` updates.
+    """Return of each indicator of the reward-hacking monitor the first, highest and last mean over `LEVEL` updates.
 
     Args:
         dynamics: as `dynamics.table.tabulate` returns it.

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.progress import duration
+from medrlvr.runtime.step_log import Notify
 
 ATTEMPTS = 4
 PAUSE = 1.0
@@ -33,14 +34,14 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
-def download(what: str, remedy: str, call: Callable[..., str], say: Callable[[str], None], **options: Any) -> Path:
+def download(what: str, remedy: str, call: Callable[..., str], notify: Notify, **options: Any) -> Path:
     """Call one of huggingface_hub's download functions until it succeeds.
 
     Args:
         what: the thing wanted, for messages.
         remedy: what to do without network.
         call: `hf_hub_download` or `snapshot_download`.
-        say: prints one line for the person who waits.
+        notify: prints one line for the person who waits.
         options: for `call`.
 
     Returns:
@@ -51,12 +52,12 @@ def download(what: str, remedy: str, call: Callable[..., str], say: Callable[[st
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return Path(call(**options, tqdm_class=_bar(what, say)))
+            return Path(call(**options, tqdm_class=_bar(what, notify)))
         # hf_xet, by which the hub hands out large files, raises plain RuntimeErrors.
         except (OSError, ValueError, httpx.HTTPError, RuntimeError) as error:
             if attempt < ATTEMPTS and _passes(error):
                 pause = PAUSE * 2 ** (attempt - 1)
-                say(f"{what}: {_reason(error)}; attempt {attempt + 1} of {ATTEMPTS} in {duration(pause)}")
+                notify(f"{what}: {_reason(error)}; attempt {attempt + 1} of {ATTEMPTS} in {duration(pause)}")
                 time.sleep(pause)
                 continue
             raise UserError(f"{what}: could not download it: {_reason(error)}\n{_hint(error)}{remedy}") from None
@@ -89,7 +90,7 @@ def _reason(error: Exception) -> str:
     return text.replace(token, "<HF_TOKEN>") if token else text
 
 
-def _bar(what: str, say: Callable[[str], None]) -> "type[tqdm[Any]]":
+def _bar(what: str, notify: Notify) -> "type[tqdm[Any]]":
     """Return a progress bar that speaks in lines, some seconds apart, and only of bytes."""
 
     class Lines(tqdm):  # type: ignore[misc] # without type information
@@ -113,7 +114,7 @@ def _bar(what: str, say: Callable[[str], None]) -> "type[tqdm[Any]]":
             self.said = now
             rate = self.format_dict["rate"]
             left = f", about {duration((self.total - self.n) / rate)} left" if rate else ""
-            say(f"{what}: {self.n / 1e6:,.1f} of {self.total / 1e6:,.1f} MB{left}")
+            notify(f"{what}: {self.n / 1e6:,.1f} of {self.total / 1e6:,.1f} MB{left}")
 
         def clear(self, *_: Any, **__: Any) -> None:
             """There is nothing on the screen to wipe."""

@@ -1,11 +1,11 @@
-"""What a person who waits is told: the stage, how much of how much is done, and the time left."""
+"""What a person who waits is told: the display_name, how much of how much is done, and the time left."""
 
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-ALARM_PREFIX = "hack meter: "
+ALARM_PREFIX = "reward hacking: "
 """Start of an alarm, after the name of the run."""
 
 
@@ -14,13 +14,13 @@ class Progress:
     """Turns reports into lines.
 
     Attributes:
-        stage: what runs, such as "rlvr, seed 1".
+        display_name: what runs, such as "rlvr, seed 1".
         total: how many there are in all.
         unit: what is counted.
         clock: seconds; monotonic.
     """
 
-    stage: str
+    display_name: str
     total: int
     unit: str = "update"
     clock: Callable[[], float] = time.monotonic
@@ -36,22 +36,22 @@ class Progress:
         else:
             seconds = (now - self._first) / max(1, done - self._start) * (self.total - done)
             left = f", about {duration(seconds)} left"
-        return f"{self.stage}: {self.unit} {done:,} of {self.total:,}{', ' if facts else ''}{facts}{left}"
+        return f"{self.display_name}: {self.unit} {done:,} of {self.total:,}{', ' if facts else ''}{facts}{left}"
 
 
-_LINE = re.compile(r"(?P<stage>.+): (?P<at>\w+ [\d,]*\d of [\d,]*\d(?:, .+?)??)(?P<left>, about [^,]+ left)?")
+_LINE = re.compile(r"(?P<display_name>.+): (?P<at>\w+ [\d,]*\d of [\d,]*\d(?:, .+?)??)(?P<left>, about [^,]+ left)?")
 
 
 def parse(line: str) -> tuple[str, str, str] | None:
-    """Return stage, how far it is with the facts, and the time left (or ""), of a line of `Progress.line`; else None.
+    """Return display name, position with facts, and time left (or "") of a line of `Progress.line`; else None.
 
     The last two put together are the line again: "update 9 of 110, mean reward +0.20", ", about 3 min 22 s left".
     """
     match = _LINE.fullmatch(line)
-    return (match["stage"], match["at"], match["left"] or "") if match else None
+    return (match["display_name"], match["at"], match["left"] or "") if match else None
 
 
-def training_stage(arm: str, seed: int, learning_rate: float | None = None) -> str:
+def run_display_name(arm: str, seed: int, learning_rate: float | None = None) -> str:
     """Return what a training run is called: "rlvr, seed 1"; of several learning rates each has a run of its own."""
     rate = "" if learning_rate is None else f", learning rate {learning_rate:g}"
     return f"{arm}{rate}, seed {seed}"

@@ -34,7 +34,7 @@ def step_log(step: Any) -> Iterator[Notify]:
     """
     console = StepConsole(os.fdopen(os.dup(2), "w", buffering=1))
 
-    def say(line: str, style: str | None = None) -> None:
+    def notify(line: str, style: str | None = None) -> None:
         console.print(line, style)
         print(line, flush=True)
 
@@ -51,15 +51,15 @@ def step_log(step: Any) -> Iterator[Notify]:
         slurm = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
         print(f"{name}: begun on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
         try:
-            yield say
-            say(f"{name}: done in {took()}")
+            yield notify
+            notify(f"{name}: done in {took()}")
         except UserError as error:
             end = "stopped" if isinstance(error, Interrupted) else "failed"
-            say(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n", "red")
+            notify(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n", "red")
             sys.exit(1)
         except Exception as error:
             traceback.print_exc()
-            say(
+            notify(
                 f"\n{name}: failed after {took()}\n{type(error).__name__}: {error}\n"
                 f"This is a fault of the pipeline; the whole story is in {log}\n",
                 "red",
@@ -76,7 +76,7 @@ class StepRecord:
         host: name of the machine.
         process: its number there.
         slurm_job: number of the job of Slurm, if it was one.
-        end: how it ended; None: it has not, or could not say so.
+        end: how it ended; None: it has not, or could not notify so.
         took: in words; "" without an end.
         reason: first line of why it failed or was stopped.
     """

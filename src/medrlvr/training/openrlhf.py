@@ -51,7 +51,7 @@ class Paths:
     @classmethod
     def inside(cls, folder: Path, base: Path, name: str = "run") -> "Paths":
         """Return the paths of a run whose state is in `folder`."""
-        places = ("rows.jsonl", "model", "checkpoints", "tensorboard")
+        places = ("rows.jsonl", "model", "external_models", "tensorboard")
         return cls(base.resolve(), *(folder / place for place in places), name=name)
 
 
@@ -134,12 +134,12 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             **_optimiser("critic.", arm.critic_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
             "actor.policy_loss_type": "ppo",
             "actor.loss_agg_mode": "seq-mean-token-mean",  # the paper's equation 1 averages over the response first
-            "actor.eps_clip": arm.clip,
+            "actor.eps_clip": arm.clip_range,
             "actor.aux_loss_coef": 0.0,
             "actor.entropy_coef": 0.0,  # no part of the loss; without it the entropy is not logged
-            "critic.value_clip": arm.value_clip,
+            "critic.value_clip": arm.value_clip_range,
             "critic.freezing_steps": -1,  # 0 would skip the actor in the first update
-            "algo.advantage.estimator": _ESTIMATORS[arm.estimator],
+            "algo.advantage.estimator": _ESTIMATORS[arm.advantage_estimator],
             "algo.advantage.gamma": arm.gamma,
             "algo.advantage.lambd": arm.gae_lambda,
             "algo.kl.init_coef": arm.kl_coefficient,

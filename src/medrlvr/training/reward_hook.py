@@ -22,7 +22,7 @@ from medrlvr.runtime.files import write_text
 from medrlvr.training.rollouts import FAILURE_FILE, split_response
 
 LOGGED = ("strict_format", "correct", "lenient_correct", "chars_before_think", "think_chars")
-"""Facts of a grade whose means OpenRLHF logs, beside those that the hack meter reads."""
+"""Facts of a grade whose means OpenRLHF logs, beside those that the reward-hacking monitor reads."""
 
 GRID = 2**16
 """OpenRLHF is told rewards in multiples of 1/so many, whose sums are exact in float32.

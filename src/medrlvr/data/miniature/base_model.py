@@ -20,6 +20,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from medrlvr.data.miniature.corpus import Document, documents, elementary_documents
 from medrlvr.data.prompts import Renderer
 from medrlvr.grading.letters import LETTERS
+from medrlvr.runtime.step_log import Notify
 
 END = "<|endoftext|>"
 VOCABULARY = 1600
@@ -105,16 +106,14 @@ def _start_attention(model: Qwen2ForCausalLM) -> None:
         attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
-def pretrain(
-    output: Path, renderer: Renderer, steps: int, seed: int, threads: int, say: Callable[[str], None]
-) -> list[float]:
+def pretrain(output: Path, renderer: Renderer, steps: int, seed: int, threads: int, notify: Notify) -> list[float]:
     """Train tokenizer and model and write both to `output`, weights in bfloat16.
 
     Args:
         output: folder; it appears when everything in it is complete.
         steps: of one batch each; the loss is on each document's text, not on its prompt.
         threads: of torch. Another number may round differently and so give another model.
-        say: called with a line of progress now and then.
+        notify: called with a line of progress now and then.
 
     Returns:
         The loss of every step, in nats per token.
@@ -142,7 +141,7 @@ def pretrain(
         if step % 50 == 0 or step == steps:
             left = (time.monotonic() - began) / step * (steps - step)
             mean = math.fsum(losses[-100:]) / len(losses[-100:])
-            say(f"base model: step {step} of {steps}, loss {mean:.3f}, {left / 60:.1f} minutes left")
+            notify(f"base model: step {step} of {steps}, loss {mean:.3f}, {left / 60:.1f} minutes left")
     temporary = output.with_name(f".{output.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     halved: Any = model  # its own `to` is mistyped

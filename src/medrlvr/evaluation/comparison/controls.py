@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.evaluation.comparison.predictions import Answers, Predictions
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables
 from medrlvr.evaluation.statistics import Resamples
 from medrlvr.grading.letters import LETTERS
 
 
 def compare_controls(
-    decisions: Predictions,
+    predictions: PredictionTables,
     questions: Mapping[str, pd.DataFrame],
     clusters: pd.DataFrame,
     design: ComparisonDesign,
@@ -32,7 +32,7 @@ def compare_controls(
     for name, (benchmark, control) in design.sets.items():
         if control is None:
             continue
-        plain, varied = (Answers(decisions, asked, design) for asked in (benchmark, name))
+        plain, varied = (Predictions(predictions, asked, design) for asked in (benchmark, name))
         drawn = Resamples(known.loc[plain.questions].tolist(), resamples, seed)
         shown = [list(options) for options in questions[name].set_index("question_id").loc[plain.questions, "options"]]
         for (model, mode), after in varied.tables.items():

@@ -3,26 +3,26 @@
 from typing import Any
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.evaluation.comparison.predictions import Answers, Predictions
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables
 
 
-def decompose_gain(decisions: Predictions, design: ComparisonDesign) -> list[dict[str, Any]]:
+def decompose_gain(predictions: PredictionTables, design: ComparisonDesign) -> list[dict[str, Any]]:
     """Return, per benchmark and seed, where RLVR's gain over the base comes from; nothing without the base's answers.
 
     Both are asked in RLVR's first mode. The questions that RLVR wins are counted by whether the base's answer could be
     parsed; if not, by whether it named the right letter all the same (`said`); else by whether the base had the right
-    letter under constrained scoring (`known`, in part by luck) or showed it in neither way (`new`).
+    letter under log-likelihood scoring (`known`, in part by luck) or showed it in neither way (`new`).
     """
     arm = design.rlvr
-    if arm is None or design.constrained is None or design.judged(arm).mode not in design.modes["base"]:
+    if arm is None or design.loglikelihood is None or design.primary(arm).mode not in design.modes["base"]:
         return []
-    mode = design.judged(arm).mode
+    mode = design.primary(arm).mode
     records = []
     for benchmark in design.benchmarks:
-        answers = Answers(decisions, benchmark, design)
+        answers = Predictions(predictions, benchmark, design)
         base = answers.tables["base", mode]
         parsed, said = base["letter"].notna(), base["lenient_correct"].astype(bool)
-        knows = answers.tables["base", design.constrained]["correct"].astype(bool)
+        knows = answers.tables["base", design.loglikelihood]["correct"].astype(bool)
         for model in design.models[arm]:
             right, before = answers.tables[model, mode]["correct"].astype(bool), base["correct"].astype(bool)
             gained = right & ~before

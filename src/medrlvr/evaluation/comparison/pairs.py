@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign, System
-from medrlvr.evaluation.comparison.predictions import Answers, Predictions, interval_ends
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, interval_ends
 from medrlvr.evaluation.statistics import Resamples, Values, compare_pair, holm, hull, seed_interval
 
 CONFIDENCES = (0.95, 0.9)
@@ -16,7 +16,7 @@ CONFIDENCES = (0.95, 0.9)
 
 
 def compare_systems(
-    decisions: Predictions, clusters: pd.DataFrame, design: ComparisonDesign, resamples: int, seed: int
+    predictions: PredictionTables, clusters: pd.DataFrame, design: ComparisonDesign, resamples: int, seed: int
 ) -> list[dict[str, Any]]:
     """Return one record per benchmark and pair of `design.pairs`, as docs/metrics.md describes it.
 
@@ -29,7 +29,7 @@ def compare_systems(
     known = clusters.set_index("question_id")
     records: list[dict[str, Any]] = []
     for benchmark in design.benchmarks:
-        answers = Answers(decisions, benchmark, design)
+        answers = Predictions(predictions, benchmark, design)
         groups = known.loc[answers.questions, "cluster"]
         distinct = ~known.loc[answers.questions, "repeats"].duplicated().to_numpy()
         drawn = Resamples(groups.tolist(), resamples, seed)
@@ -55,7 +55,7 @@ def compare_systems(
 
 
 def _compare(
-    answers: Answers, design: ComparisonDesign, first: System, second: System, drawn: Resamples
+    answers: Predictions, design: ComparisonDesign, first: System, second: System, drawn: Resamples
 ) -> dict[str, Any]:
     """Return the difference of two systems on one benchmark, with its intervals over questions and over seeds."""
     ours, theirs = answers.correct(first), answers.correct(second)

@@ -1,4 +1,4 @@
-"""Predictions of all models on one benchmark, aligned by question."""
+"""PredictionTables of all models on one benchmark, aligned by question."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,19 @@ import pandas as pd
 from medrlvr.config.design import ComparisonDesign, System
 from medrlvr.evaluation.statistics import Interval, Values
 
-Predictions = Mapping[str, pd.DataFrame]
+PredictionTables = Mapping[str, pd.DataFrame]
 """Model -> table as `decide` returns it."""
 
 
-class Answers:
+class Predictions:
     """Right and wrong of every model on one benchmark, in one order of questions."""
 
-    def __init__(self, decisions: Predictions, benchmark: str, design: ComparisonDesign) -> None:
+    def __init__(self, predictions: PredictionTables, benchmark: str, design: ComparisonDesign) -> None:
         tables = {
             (model, mode): table[(table["benchmark"] == benchmark) & (table["mode"] == mode)].set_index("question_id")
             for arm, models in design.models.items()
             for model in models
-            for table in [decisions[model]]
+            for table in [predictions[model]]
             for mode in design.modes[arm]
         }
         tables = {key: table for key, table in tables.items() if len(table)}

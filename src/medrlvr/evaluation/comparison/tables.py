@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.evaluation.comparison.predictions import Answers, Predictions, interval_ends
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, interval_ends
 from medrlvr.evaluation.statistics import seed_interval
 
 
-def summarise_arms(decisions: Predictions, design: ComparisonDesign) -> list[dict[str, Any]]:
+def summarise_arms(predictions: PredictionTables, design: ComparisonDesign) -> list[dict[str, Any]]:
     """Return one record per benchmark and system: its accuracy over training seeds, with their t-interval."""
     records = []
     for benchmark in design.benchmarks:
-        answers = Answers(decisions, benchmark, design)
+        answers = Predictions(predictions, benchmark, design)
         for system in design.systems():
             means = [float(correct.mean()) for correct in answers.correct(system)]
             interval = seed_interval(means, 0.0, 0.95) if design.runs[system.arm] else None

@@ -20,7 +20,7 @@ _CAUSES = {
 FOLLOWS = "a step before it runs"
 
 TRAINING_RULES = ("train_sft", "train_rlvr")
-GENERATION_RULES = ("generate_answers", "generate_selected", "generate_development", "generate_curve")
+GENERATION_RULES = ("generate_answers", "generate_selected", "generate_development", "generate_checkpoint_answers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

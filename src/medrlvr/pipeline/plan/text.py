@@ -211,7 +211,7 @@ def _late(pairs: Iterable[tuple[Job, Time | None]]) -> list[str]:
 
 _STAGES = {
     "the data only": ("split_questions", "write_data_card"),
-    "the prompts only": ("render_prompts",),
+    "the prompts only": ("render_training_prompts",),
     "up to the training": TRAINING_RULES,
     "up to the scores": ("score_answers",),
 }

@@ -69,7 +69,7 @@ def eval_work(
     """
     tokens = 0.0
     for questions, mode in asked:
-        response = 1 if mode.answer == "constrained" else min(longest, mode.max_tokens)
+        response = 1 if mode.answer_format == "loglikelihood" else min(longest, mode.max_tokens)
         tokens += questions * mode.samples * (prompt_tokens + response)
     return Work(generation=2 * parameters * models * tokens, training=0)
 
@@ -100,18 +100,18 @@ def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: fl
         if isinstance(arm, SftArm):
             return sft_work(arm, checkpointing, parameters, facts.train, min(PROMPT_TOKENS, arm.max_tokens))
     if job.rule == "generate_answers":
-        models, sets = 1, experiment.sets_of(job.wildcards["model"])
+        models, sets = 1, experiment.eval_sets_of(job.wildcards["model"])
     elif job.rule == "generate_selected":
-        models, sets = 2, experiment.sets_of(f"{job.wildcards['arm']}/seed{job.wildcards['seed']}")
+        models, sets = 2, experiment.eval_sets_of(f"{job.wildcards['arm']}/seed{job.wildcards['seed']}")
     elif isinstance(arm, SftArm):
         models, sets = len(arm.learning_rates), {"development": arm.modes[:1]}
     elif isinstance(arm, RlvrArm) and facts.train is not None:
-        curve = job.rule == "generate_curve"
+        curve = job.rule == "generate_checkpoint_answers"
         models = candidate_count(arm, facts.train) + curve
         sets = dict.fromkeys(facts.held_out if curve else ("development",), arm.modes[:1])
     else:
         return None
-    benchmark_of = {name: benchmark for name, (benchmark, _) in experiment.asked().items()}
+    benchmark_of = {name: benchmark for name, (benchmark, _) in experiment.eval_sets().items()}
     asked = []
     for name, modes in sets.items():
         questions = facts.held_out[benchmark_of.get(name, name)]

@@ -35,12 +35,12 @@ def accuracy_table(
         guess = next(row["accuracy"] for row in sanity[benchmark] if row["policy"] == "uniform random")
         rows.append((benchmark, "random", "", [guess], [0.0], theirs.get((distribution, "random", ""))))
         for arm, modes in design.modes.items():
-            written = [mode for mode in reversed(modes) if mode != design.constrained] if arm == "base" else modes[:1]
+            written = [mode for mode in reversed(modes) if mode != design.loglikelihood] if arm == "base" else modes[:1]
             for mode in written:
                 ours = group[group["model"].isin(design.models[arm]) & (group["mode"] == mode)]
                 role = {"base": "base", design.rlvr: "rlvr", design.sft: "sft"}.get(arm)
                 same = theirs.get((distribution, role, mode))
-                rows.append((benchmark, arm, mode, ours["accuracy"].tolist(), ours["accuracy_sd"].tolist(), same))
+                rows.append((benchmark, arm, mode, ours["accuracy"].tolist(), ours["accuracy_stderr"].tolist(), same))
     titles = dict(zip(metrics["benchmark"], metrics["title"], strict=True))
     return pd.DataFrame(
         {

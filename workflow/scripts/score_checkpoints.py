@@ -15,7 +15,7 @@ if __name__ == "__main__":
         tables = zip(params.benchmarks, snakemake.input.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
         answers = read_parquet(snakemake.input.answers)
-        scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.form))
+        scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.answer_format))
         names = {model: Path(model).name for model in answers["model"].unique()}
         updates = {model: 0 if name == "base" else int(name.removeprefix("update")) for model, name in names.items()}
         write_parquet(snakemake.output[0], summarise_checkpoints(scores, updates))

@@ -9,7 +9,7 @@ from medrlvr.runtime.files import write_json
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
-    with step_log(snakemake) as say:
+    with step_log(snakemake) as notify:
         models = candidate_models(snakemake.input.candidates)
         rows = json.loads(Path(snakemake.input.taken).read_text(encoding="utf-8"))
         taken = {row["candidate"] for row in rows if row["chosen"]} | {models[-1].name}
@@ -18,4 +18,4 @@ if __name__ == "__main__":
         for model in left:
             delete_weights(model)
         write_json(snakemake.output[0], [model.name for model in left])
-        say(f"{snakemake.wildcards.arm}, seed {snakemake.wildcards.seed}: {', '.join(sorted(taken))} kept")
+        notify(f"{snakemake.wildcards.arm}, seed {snakemake.wildcards.seed}: {', '.join(sorted(taken))} kept")

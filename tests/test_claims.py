@@ -1,4 +1,4 @@
-"""The rules of docs/verdict.md, at their edges, and a table of claims by hand."""
+"""The rules of docs/claims.md, at their edges, and a table of claims by hand."""
 
 from dataclasses import asdict
 
