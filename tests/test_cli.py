@@ -269,7 +269,7 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
 
 @pytest.mark.parametrize(
     "module",
-    [*(set(programs()) - {"medrlvr.evaluation.vllm_worker", "medrlvr.training.cpu.run"}), "medrlvr.config.files"],
+    [*sorted(set(programs()) - {"medrlvr.evaluation.vllm_worker", "medrlvr.training.cpu.run"}), "medrlvr.config.files"],
 )
 def test_help_of_a_module_writes_nothing(module: str, clone: Path, tmp_path: Path) -> None:
     """Not of the two that start vLLM and Ray, which import for long and take everything from their caller."""
