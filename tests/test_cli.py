@@ -188,8 +188,8 @@ def test_running_prints_the_command_and_becomes_snakemake(
 
 SNAKEMAKE = """
 import os, sys, time
-print(sys.argv[1:], os.getcwd(), os.environ["PYTHONPATH"].split(os.pathsep)[0], flush=True)
 try:
+    print(sys.argv[1:], os.getcwd(), os.environ["PYTHONPATH"].split(os.pathsep)[0], flush=True)
     time.sleep(60 if "wait" in sys.argv else 0)
 except KeyboardInterrupt:
     print("interrupted")

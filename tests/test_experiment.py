@@ -160,7 +160,7 @@ CHANGED, OTHER_FILES, NEW = (
         ("data={none_of_the_above: [miniature]}", {CHANGED: {"normalise_questions"}}),
         ("contamination={remove: []}", {CHANGED: {"split_questions"}}),
         ("contamination={near_similarity: 0.7}", {CHANGED: {"find_duplicates"}}),
-        ("contamination={words: 8}", {CHANGED: {"find_overlaps"}}),
+        ("contamination={word_overlap: 8}", {CHANGED: {"find_overlaps"}}),
         (
             "benchmarks={miniature: {controls: [five_options]}}",
             {NEW: {"make_control"}, CHANGED: {"render_eval_prompts"}, OTHER_FILES: {"render_eval_prompts"}},
@@ -272,7 +272,7 @@ def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Pat
 
 def test_deleted_models_are_not_trained_again(finished: Path) -> None:
     results = finished / "results/short"
-    with hidden(results / "external_models", results / "models"):
+    with hidden(results / "checkpoints", results / "models"):
         assert jobs(snakemake("--dry-run", *SHORT, cwd=finished)) == {}
 
 

@@ -40,7 +40,7 @@ from medrlvr.training.sft import SftRun, train_sft
 kind, folder, overrides = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 machine = Machine(device="cpu", gpus_per_node=1, zero_stage=2, vllm_engines=1, vllm_sleep=False,
                   sft_micro_batch=4, rollout_micro_batch=8, train_micro_batch=8, threads=1)
-say = lambda line: print("SAID", line, flush=True)
+notify = lambda line: print("SAID", line, flush=True)
 try:
     if kind == "sft":
         arm = SftArm(**{"trainer": "sft", "epochs": 2, "batch_size": 8, "max_tokens": 64}
@@ -178,7 +178,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert not [process for process in family[1:] if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     (state,) = (folder / "state").glob("rlvr-*")
     assert (state / "command.sh").is_file() and not (folder / "rlvr").exists()
-    check_sizes(state / "external_models", folder / "base")
+    check_sizes(state / "checkpoints", folder / "base")
 
     text = finish(start("rlvr", folder))
     # On a busy machine the signal may come after the checkpoint of update 6.

@@ -190,9 +190,7 @@ rule compare_models:
         paper="assets/paper/figure3.csv",
     output:
         comparisons=f"{RESULTS}/compare/comparisons.json",
-        verdict=report(
-            f"{RESULTS}/compare/claims.json", caption="../report/captions/claims.rst", category="Evaluation"
-        ),
+        verdict=report(f"{RESULTS}/compare/claims.json", caption="../report/captions/claims.rst", category="Evaluation"),
         table=report(f"{RESULTS}/compare/metrics.csv", caption="../report/captions/metrics.rst", category="Evaluation"),
         pairs=report(f"{RESULTS}/compare/pairs.csv", caption="../report/captions/pairs.rst", category="Evaluation"),
         controls=f"{RESULTS}/compare/controls.csv",

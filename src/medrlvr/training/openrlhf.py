@@ -51,7 +51,7 @@ class Paths:
     @classmethod
     def inside(cls, folder: Path, base: Path, name: str = "run") -> "Paths":
         """Return the paths of a run whose state is in `folder`."""
-        places = ("rows.jsonl", "model", "external_models", "tensorboard")
+        places = ("rows.jsonl", "model", "checkpoints", "tensorboard")
         return cls(base.resolve(), *(folder / place for place in places), name=name)
 
 
