@@ -304,7 +304,7 @@ def test_the_papers_experiment_is_planned_for_a_cluster(clone: Path) -> None:
     assert "the longest chain: train_rlvr, generate_development, generate_checkpoint_answers" in result.stdout
     assert "train_rlvr may take 16 to 140 h; set-resources allows it 72 h 00 min" in result.stdout
     hours = re.search(r"GPU-hours: (.*)", result.stdout).group(1)
-    assert f"{hours} GPU-hours" in " ".join(Path("docs/faq.md").read_text(encoding="utf-8").split())
+    assert f"{hours} GPU-hours" in " ".join(Path("docs/troubleshooting.md").read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize(

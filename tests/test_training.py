@@ -361,10 +361,9 @@ def test_the_documents_tell_what_the_papers_experiment_takes():
         update_sizes(10_178, arm.prompts_per_update, arm.episodes),
     )
     parts = [round(size / GB) for size in (needed.models, needed.trainer, needed.rollouts)]
-    text = Path("docs/configuration.md").read_text(encoding="utf-8")
-    assert "takes {} + {} + {} GB while it trains".format(*parts) in text
-    text = " ".join(Path("docs/faq.md").read_text(encoding="utf-8").split())
-    assert f"28 candidates take {parts[0]} GB" in text and f"checkpoints {parts[1]} GB" in text
+    text = " ".join(Path("docs/configuration.md").read_text(encoding="utf-8").split())
+    assert "needs {} + {} + {} GB while it trains".format(*parts) in text
+    assert f"28 candidates need {parts[0]} GB" in text and f"keeps two, need {parts[1]} GB" in text
 
 
 GB = 10**9
