@@ -346,7 +346,7 @@ def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:
     for text, said in (
         ("arms: {rlvr: {episods: 2}}", "arms.rlvr.episods: unknown key; did you mean episodes?"),
         ("arms: [", "cannot be read as a configuration"),
-        ("- a", "is no configuration"),
+        ("- a", "is not a configuration"),
     ):
         wrong.write_text(f"{text}\n", encoding="utf-8")
         result = status_of("config/miniature.yaml", str(wrong))
