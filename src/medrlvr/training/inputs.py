@@ -9,7 +9,7 @@ from typing import TypeVar
 from medrlvr.runtime.errors import UserError
 
 Row = dict[str, str]
-"""Column -> text."""
+"""Maps column names to text."""
 
 Item = TypeVar("Item")
 
