@@ -53,7 +53,9 @@ def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
 def test_a_candidate_that_could_not_be_asked_is_named() -> None:
     some = answers("AB", "AB", "AB")
     some = some[some["model"] != str(MODELS[1])]
-    with pytest.raises(UserError, match=r"c: lr5e-06 cannot be chosen among: .*keep_checkpoints"):
+    with pytest.raises(
+        UserError, match=r"c: lr5e-06 cannot be evaluated on the development questions.*keep_checkpoints"
+    ):
         select_best(some, QUESTIONS, MODELS, "bare")
 
 

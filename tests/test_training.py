@@ -110,10 +110,12 @@ def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
     table["vllm_kl"] = [0.0075, 0.0095, -0.0055, 0.016]
     health.check_engine(table, tmp_path)
     table["response_length"] = [40.0, 40.0, 40.0, 60.0]
-    with pytest.raises(UserError, match=r"vllm_kl is 0\.016 at update 4, beyond 0\.012"):
+    with pytest.raises(
+        UserError, match=r"^engine_kl \(OpenRLHF's vllm_kl\) is 0\.016 at update 4, not within ±0\.012:"
+    ):
         health.check_engine(table, tmp_path)
     table["vllm_kl"] = 0.03
-    with pytest.raises(UserError, match=r"vllm_kl is 0\.03 at update 1, beyond 0\.02"):
+    with pytest.raises(UserError, match=r"vllm_kl\) is 0\.03 at update 1, not within ±0\.02:"):
         health.check_engine(table, tmp_path)
 
 
@@ -121,14 +123,14 @@ def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
 def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value):
     table = good()
     table.loc[1, "vllm_kl"] = value
-    with pytest.raises(UserError, match=rf"vllm_kl is {value:.2g} at update 2"):
+    with pytest.raises(UserError, match=rf"vllm_kl\) is {value:.2g} at update 2"):
         health.check_engine(table, tmp_path)
-    with pytest.raises(UserError, match="did not report vllm_kl"):
+    with pytest.raises(UserError, match="did not report engine_kl"):
         health.check_engine(table.drop(columns="vllm_kl"), tmp_path)
 
 
 def test_an_update_without_metrics_is_named(tmp_path):
-    with pytest.raises(UserError, match="1 of 4 updates have no metrics, the first of them update 3"):
+    with pytest.raises(UserError, match="1 of 4 updates have no metrics; the first is update 3"):
         health.check_all(good().drop(index=2), 4, tmp_path)
 
 
@@ -187,9 +189,9 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
     file.write_text('{"input": "a", "output": "b"}\n')
     assert read_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
     for text, said in (
-        ("{\n", "line 1: not JSON"),
-        ('{"input": 3}\n', "line 1: needs text under input"),
-        ("", "no rows"),
+        ("{\n", "line 1 is not valid JSON: "),
+        ('{"input": 3}\n', "line 1 must be an object with text under input"),
+        ("", "contains no training rows"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=said):
@@ -259,7 +261,7 @@ def test_without_a_common_checkpoint_training_begins_again(tmp_path):
 
 def test_a_model_is_handed_over_whole_or_refused(tmp_path):
     made, model = model_files(tmp_path / "made", "weights"), tmp_path / "models" / "seed1"
-    with pytest.raises(UserError, match=r"no complete model there \(weights, config\.json"):
+    with pytest.raises(UserError, match=r"did not write a complete model \(weights, config\.json"):
         publish_model(made, model)
     (made / "model-00001-of-00002.safetensors").write_text("new")
     (made / ".snakemake_timestamp").touch()
@@ -278,7 +280,7 @@ def test_a_model_whose_weights_were_dropped_is_not_handed_over(tmp_path):
     (made / "model.safetensors").write_text("weights")
     delete_weights(made)
     with pytest.raises(
-        UserError, match=r"update8 would be taken, but its weights were deleted .*--forcerun train_rlvr"
+        UserError, match=r"update8 is now the selected checkpoint, but its weights were deleted .*--forcerun train_rlvr"
     ):
         publish_model(made, tmp_path / "models")
 
@@ -377,13 +379,13 @@ def left(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 def test_too_little_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
     left(monkeypatch, 322 * GB)
-    assert disk.check_disk(NEEDED, tmp_path) == f"at most 322 GB of disk in {tmp_path}; 322 GB free"
+    assert disk.check_disk(NEEDED, tmp_path) == f"needs at most 322 GB of disk in {tmp_path}; 322 GB free"
     left(monkeypatch, 5 * GB)
     with pytest.raises(UserError) as error:
         disk.check_disk(NEEDED, tmp_path)
     first, *parts, advice = str(error.value).splitlines()
     place = next(place for place in (tmp_path, *tmp_path.parents) if place.is_mount())
-    assert first == (f"training takes up to 322 GB of disk in {tmp_path}; the file system at {place} has 5.00 GB free.")
+    assert first == (f"training needs up to 322 GB of disk in {tmp_path}; the file system at {place} has 5.00 GB free.")
     assert [part.split(": ")[1] for part in parts] == ["170 GB", "148 GB", "4.00 GB"]
     assert "save_every" in advice and "larger disk" in advice
 
@@ -392,9 +394,10 @@ def test_what_a_stopped_run_left_counts_as_there(tmp_path, monkeypatch):
     with (tmp_path / "state.pt").open("wb") as file:
         file.truncate(300 * GB)
     left(monkeypatch, 22 * GB)
-    assert disk.check_disk(NEEDED, tmp_path) == f"at most 322 GB of disk in {tmp_path}, 300 GB of it there; 22 GB free"
+    line = f"needs at most 322 GB of disk in {tmp_path}, 300 GB of it already used; 22 GB free"
+    assert disk.check_disk(NEEDED, tmp_path) == line
     left(monkeypatch, 22 * GB - 1)
-    with pytest.raises(UserError, match=r"up to 322 GB of disk in .*, 300 GB of it there; the file system at"):
+    with pytest.raises(UserError, match=r"up to 322 GB of disk in .*, 300 GB of it already used; the file system at"):
         disk.check_disk(NEEDED, tmp_path)
 
 
@@ -433,12 +436,12 @@ def begin(tmp_path, monkeypatch):
 def test_the_disk_is_told_before_training_and_checked(begin, tmp_path, monkeypatch):
     disk_line, started, end = begin()
     (state,) = (tmp_path / "state").iterdir()
-    assert disk_line.startswith(f"rlvr, seed 1: at most 0.10 GB of disk in {state}; ")
+    assert disk_line.startswith(f"rlvr, seed 1: needs at most 0.10 GB of disk in {state}; ")
     assert "10 updates; starting Ray" in started and end == "the trainer's end"
     left(monkeypatch, GB // 100)
     del begin.command
     (said,) = begin()
-    assert f"training takes up to 0.10 GB of disk in {state}; the file system at" in said and not hasattr(
+    assert f"training needs up to 0.10 GB of disk in {state}; the file system at" in said and not hasattr(
         begin, "command"
     )
 
@@ -447,11 +450,11 @@ def test_the_wandb_key_stays_in_the_environment(begin, tmp_path, monkeypatch):
     machine, secret = CPU.model_copy(update={"wandb_project": "med-rlvr"}), "0123456789abcdef" * 3
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     (said,) = begin(machine)
-    assert "machine.wandb_project is med-rlvr, but the package is not installed" in said
+    assert "machine.wandb_project is med-rlvr, but the package wandb is not installed" in said
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     (said,) = begin(machine)
-    assert "the variable WANDB_API_KEY is not set" in said and "Traceback" not in said
+    assert "the environment variable WANDB_API_KEY is not set" in said and "Traceback" not in said
     assert not (tmp_path / "state").exists()
 
     monkeypatch.setenv("WANDB_API_KEY", secret)

@@ -1,4 +1,4 @@
-"""The tables of docs/memory.md: `python -m medrlvr.training.memory.tables` prints them."""
+"""Print the tables of docs/memory.md: `python -m medrlvr.training.memory.tables`."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ PRESETS = Path("config/presets")
 
 
 def render_tables() -> str:
-    """Return the figures of docs/memory.md: the paper's arms on config.yaml's machine and on each preset's."""
+    """Return the tables of docs/memory.md: the paper's arms on config.yaml's machine and on each preset's."""
     experiment = Experiment()
     shape = shape_of(experiment.base, Path("absent"))
     assert shape is not None
