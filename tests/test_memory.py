@@ -84,7 +84,7 @@ def test_a_preset_fits_both_arms_and_names_no_kind_of_gpu(file: Path) -> None:
     experiment = load_config(values, [file])
     check_arms(experiment, FETCHED)
     assert experiment.base == PAPERS.base and experiment.machine.gpu_type is None
-    assert "By arithmetic; not yet run on" in text and "docs/gpu.md" in text
+    assert "Estimated, not yet run on" in text and "docs/gpu.md" in text
     if experiment.machine.optimiser_offload:
         assert f"takes {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of the host" in text
 
