@@ -202,7 +202,7 @@ def test_a_text_that_would_be_cut_is_named(base, tmp_path):
     check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
     with pytest.raises(UserError, match=r"1 of 2 rows have more than max_tokens = 2 .*: rows 2. The longest, row 2, "):
         check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
-    with pytest.raises(UserError, match=r"7 of 8 rows .*: rows 2, 3, 4, 5, 6 and 2 more. The longest, row 3, has 4:"):
+    with pytest.raises(UserError, match=r"7 of 8 rows .*: rows 2, 3, 4, 5, 6 and 2 more. The longest, row 3, has 4\."):
         check_lengths(base, ["a", "a a", "a a a a", *["a a a"] * 5], 1, "max_tokens", tmp_path)
 
 
