@@ -90,9 +90,7 @@ class StepRecord:
     reason: str = ""
 
 
-_STARTED = re.compile(
-    r"(?P<step>.+): started on (?P<host>\S+), process (?P<process>\d+)(?:, Slurm job (?P<slurm>\d+))?"
-)
+_START = re.compile(r"(?P<step>.+): started on (?P<host>\S+), process (?P<process>\d+)(?:, Slurm job (?P<slurm>\d+))?")
 
 
 def read_step_record(lines: Sequence[str]) -> StepRecord | None:
