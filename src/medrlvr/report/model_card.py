@@ -40,7 +40,7 @@ _CARD = """\
 
 Use it to study how training changes answers to multiple-choice questions. It was trained only on the letter of an
 answer: its reasons may be wrong or missing even if the letter is right. It was not tested for safety, for bias, or on
-other tasks than multiple-choice questions, and must not be used in patient care.
+tasks other than multiple-choice questions, and must not be used in patient care.
 """
 
 
