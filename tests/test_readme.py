@@ -19,12 +19,12 @@ METRICS = pd.DataFrame(
 
 def test_the_table_shows_mean_and_range_over_seeds() -> None:
     block = results_table(summarise_seeds(METRICS), pd.Series([True, False, False, False]))
-    assert "| base, direct | 25.0 | no tags asked |" in block
+    assert "| base, direct | 25.0 | no tags requested |" in block
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
-    assert "`rlvr_dev` the one best on development" in block
+    assert "`rlvr_dev` is the checkpoint with the best development accuracy" in block
     assert "the strict format in 25 % of 4 responses" in block
-    assert "its greedy chain of thought names the right letter in 50.0 %" in block
+    assert "its greedy chain of thought is right on 50.0 % of the questions" in block
 
 
 def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_card_says_what_the_model_is_made_of() -> None:
         "at commit c0ffee",
         "not medical advice",
         "MIT",
-        "with GRPO's advantages (arXiv 2402.03300) in the place of the critic",
+        "and GRPO's advantages (arXiv 2402.03300) instead of a critic",
     ):
         assert part in text
     assert "update8, best on development (50.0 % of 200 development questions)" in text

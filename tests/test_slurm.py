@@ -178,7 +178,7 @@ def test_a_partition_that_is_not_there_is_told_before_anything_is_submitted(clus
     words = profile(clone, "nowhere", defaults={"slurm_partition": "nowhere"})
     result = snakemake(*words, *SHORT, overlay(clone, "nowhere", ""), "--nolock", cwd=clone, cores=False)
     assert result.returncode == 1
-    assert "Slurm has no partition nowhere; it has cpu, gpu. Name one of them as slurm_partition" in result.stderr
+    assert "Slurm has no partition nowhere; it has cpu, gpu. Set slurm_partition" in result.stderr
     assert "Traceback" not in result.stderr and "has been submitted" not in result.stderr
 
 

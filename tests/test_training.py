@@ -578,10 +578,10 @@ def test_deepspeed_finds_what_it_compiles_with(tmp_path, monkeypatch):
 
 def test_the_packages_are_those_for_the_device(monkeypatch):
     check_packages(Machine(device="cpu"))
-    with pytest.raises(UserError, match=r"machine.device is gpu, and the packages installed are those for a CPU"):
+    with pytest.raises(UserError, match=r"machine.device is gpu, but the installed packages are those for a CPU"):
         check_packages(Machine(device="gpu"))
     monkeypatch.setattr(preflight, "ENGINE_PACKAGE", {"cpu": "not-there"})
-    with pytest.raises(UserError, match=r"are those for a GPU: make setup, in a clone"):
+    with pytest.raises(UserError, match=r"are those for a GPU. Run make setup, in a separate clone"):
         check_packages(Machine(device="cpu"))
 
 
@@ -626,7 +626,7 @@ def test_flash_attn_is_had_where_it_is_asked_for(monkeypatch):
         ("echo cpu; echo gpu", None),
         ("echo cpu", "Slurm has no partition gpu; it has cpu"),
         ("echo 'Unable to contact' >&2; exit 1", "controller does not answer: Unable to contact"),
-        (None, "there is no `sinfo` here"),
+        (None, "this machine has no `sinfo`"),
     ],
 )
 def test_partitions_are_asked_for_before_jobs_are(tmp_path, monkeypatch, sinfo, message):
@@ -738,18 +738,21 @@ def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
 @pytest.mark.parametrize(
     ("printed", "advice"),
     [
-        ("OSError: [Errno 98] Address already in use", "port was taken"),
+        ("OSError: [Errno 98] Address already in use", "use the same network port"),
         ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "process of Ray died or was killed"),
         (
             "ActorDiedError: the actor died because of an error raised in its creation task, PinnedSourceError: x",
-            r"The last it said:\n.*PinnedSourceError",
+            r"Its last lines:\n.*PinnedSourceError",
         ),
         ("RuntimeError: [enforce fail] Cannot allocate memory", "Memory or disk ran out"),
         (
             "ClusterError: Slurm ended job 7: its time is up.\n  n1.log:\n    ValueError: x",
-            r"runtime in slurm/config.yaml\.\nThe last it said:\n  ClusterError: Slurm ended job 7.*\n    n1.log:",
+            r"runtime in slurm/config.yaml\.\nIts last lines:\n  ClusterError: Slurm ended job 7.*\n    n1.log:",
         ),
-        ("ClusterError: 2 node(s), and not all of them came within 9 s.", "Ask for GPUs in the way your site wants"),
+        (
+            "ClusterError: 2 node(s), and not all of them came within 9 s.",
+            "Request GPUs in the form that your site requires",
+        ),
     ],
 )
 def test_known_failures_come_with_a_way_out(printed, advice):
@@ -761,7 +764,7 @@ def test_what_the_adapter_says_comes_before_what_follows_from_it():
     code = (
         "print('PinnedSourceError: CPU adapter: x.py'); [print('ConnectionRefusedError: y') for _ in range(9)]; 1 / 0"
     )
-    with pytest.raises(UserError, match=r"The last it said:\n  PinnedSourceError: CPU adapter: x.py$"):
+    with pytest.raises(UserError, match=r"Its last lines:\n  PinnedSourceError: CPU adapter: x.py$"):
         run(code)
 
 
