@@ -124,6 +124,6 @@ if __name__ == "__main__":
         tables = read(Path(sys.argv[1]))
         blocks = [quality(tables, name) for name in ("medqa_4_options/test", "mmlu_pro_health/test")]
         blocks.append(speed(tables))
-        write_text(DOCUMENT, splice(DOCUMENT, "\n\n".join(blocks)))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", "\n\n".join(blocks)))
     except UserError as error:
         sys.exit(str(error))

@@ -73,6 +73,6 @@ def of_a_step() -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, f"{by_length()}\n\n{of_a_step()}"))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", f"{by_length()}\n\n{of_a_step()}"))
     except UserError as error:
         sys.exit(str(error))

@@ -131,6 +131,6 @@ def table() -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, table()))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", table()))
     except UserError as error:
         sys.exit(str(error))

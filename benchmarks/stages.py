@@ -72,6 +72,6 @@ def table(halves: Sequence[int] = (1, 0)) -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, table()))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", table()))
     except UserError as error:
         sys.exit(str(error))

@@ -86,7 +86,7 @@ def test_a_preset_fits_both_arms_and_names_no_kind_of_gpu(file: Path) -> None:
     assert experiment.base == PAPERS.base and experiment.machine.gpu_type is None
     assert "Estimated, not yet run on" in text and "docs/gpu.md" in text
     if experiment.machine.optimiser_offload:
-        assert f"takes {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of the host" in text
+        assert f"needs {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of host memory" in text
 
 
 def test_the_tables_of_the_docs_are_printed_by_the_code() -> None:

@@ -1,3 +1,5 @@
+import ast
+import inspect
 from pathlib import Path
 
 import pandas as pd
@@ -61,3 +63,11 @@ def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["results", "times"])
 def test_the_readme_has_a_place_for_each_block(name: str) -> None:
     assert splice(Path("README.md"), name, "new")
+
+
+@pytest.mark.parametrize("program", sorted([*Path("benchmarks").glob("*.py"), Path("tests/peer/compare.py")]), ids=str)
+def test_programs_that_write_a_block_name_the_document_the_block_and_its_text(program: Path) -> None:
+    """They run by hand and rarely, so a changed signature would go unnoticed."""
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "splice":
+            inspect.signature(splice).bind(*node.args)
