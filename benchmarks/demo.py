@@ -1,4 +1,4 @@
-"""How long `make demo` takes from a fresh clone and once set up; writes README's sentence on it.
+"""Measure `make demo` from a fresh clone and once set up; write README's sentence on it.
 
 make benchmark-demo. It clones the last commit and runs it. The machine must do nothing else for a quarter of an hour.
 """
@@ -50,9 +50,9 @@ def main() -> None:
         alone = seconds(["sh", str(RESULTS / "models/rlvr/seed1/command.sh")], clone)
     rlvr, sft = stages["training rlvr"], stages["training sft"]
     sentence = (
-        f"On {os.cpu_count()} idle cores, `make demo` takes {duration(fresh)} from a fresh clone and {duration(again)}"
+        f"On {os.cpu_count()} idle cores, `make demo` needs {duration(fresh)} from a fresh clone and {duration(again)}"
         f" once set up: RLVR {rlvr:.0f} s, SFT {sft:.0f} s, everything else {again - rlvr - sft:.0f} s. The step"
-        f" `train_rlvr` takes {rlvr / alone:.2f} times as long as its own `command.sh` started alone."
+        f" `train_rlvr` needs {rlvr / alone:.2f} times the time of its own `command.sh` started alone."
     )
     print(sentence)
     readme = Path("README.md")

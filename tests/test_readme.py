@@ -69,7 +69,7 @@ def test_the_example_is_the_first_question_with_the_most_frequent_outcome() -> N
     assert (example.before["response"], example.after["response"]) == ("b", "e")
 
 
-def test_an_example_has_three_lines_before_and_after_and_its_fence_holds() -> None:
+def test_an_example_has_response_and_verdicts_and_its_fence_holds() -> None:
     example = choose_example(scores((False, True, "It is\n B. ```")), scores((True, True, "<answer>B</answer>")))
     question = {"stem": "Which?", "options": ["iron", "zinc"], "gold": 1}
     assert example_text(example, question).splitlines() == [

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ from medrlvr.runtime.files import read_parquet, write_text
 
 SHOWN_CHARS = 240
 """Characters of a response in the example. The middle of a longer response is left out."""
+
+
+WIDTH = 88
+"""Characters of a line of a response."""
 
 
 def results_table(shown: Mapping[str, Any], labels: Mapping[str, str], sampled: Sequence[bool] | pd.Series) -> str:
@@ -128,7 +133,7 @@ def choose_example(before: pd.DataFrame, after: pd.DataFrame) -> Example:
 
 
 def example_text(example: Example, question: Any) -> str:
-    """Return the example as a fenced block: the question, then three lines for each model.
+    """Return the example as a fenced block: the question, then response and verdicts of each model.
 
     Args:
         question: with stem, options (texts) and gold (index of the correct option).
@@ -138,8 +143,8 @@ def example_text(example: Example, question: Any) -> str:
     for name, row in (("Before", example.before), ("After", example.after)):
         strict = _verdict(row["letter"], row["correct"])
         lenient = _verdict(row["lenient_letter"], row["lenient_correct"])
-        lines = [f"required format: {strict}", f"any readable letter: {lenient}"]
-        parts.append((name, [shorten(row["response"]), *lines]))
+        response = textwrap.wrap(shorten(row["response"]), WIDTH) or ["(empty)"]
+        parts.append((name, [*response, f"required format: {strict}", f"any readable letter: {lenient}"]))
     block = "\n\n".join(
         "\n".join(f"{name if number == 0 else '':<10}{line}" for number, line in enumerate(lines))
         for name, lines in parts
