@@ -1,8 +1,11 @@
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from medrlvr.data.miniature import corpus
 from medrlvr.report.cost import phase_seconds, read_jobs
 from medrlvr.report.readme import choose_example, example_text, results_table, shorten, splice
 from medrlvr.runtime.errors import UserError
@@ -128,3 +131,26 @@ def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["results", "times"])
 def test_the_readme_has_a_place_for_each_block(name: str) -> None:
     assert splice(Path("README.md"), name, "new")
+
+
+def test_the_readme_states_how_the_base_was_pretrained_as_the_code_does_it() -> None:
+    readme = " ".join(Path("README.md").read_text(encoding="utf-8").split())
+    random_letter = ("_sloppy", "_hasty", "_empty")
+
+    def share(styles: list[tuple[Any, float]]) -> int:
+        reasonings = [
+            (inspect.getclosurevars(style).nonlocals.get("reasoning", style), weight) for style, weight in styles
+        ]
+        return round(100 * sum(weight for reasoning, weight in reasonings if reasoning.__name__ in random_letter))
+
+    assert f"random in {share(corpus._UNTAGGED)} % of the examples without tags" in readme
+    assert f"in {share(corpus._TAGGED)} % of those with tags" in readme
+    code = inspect.getsource(corpus) + Path("src/medrlvr/data/miniature/base_model.py").read_text(encoding="utf-8")
+    for number, words in (
+        ("\nELEMENTARY = 0.3\n", "The first 30 % of the steps"),
+        ("(0.60, lambda: _worked(", "60 % are worked examples"),
+        ("(0.05, lambda: _direct(", "5 % are direct answers"),
+        ("_TAGGED if rng.random() < 0.2 ", "Only 20 % of these use the required tags"),
+        ("LETTERS[vignette.gold] if rng.random() < 0.4 ", "only 40 % are written with the correct letter"),
+    ):
+        assert number in code and words in readme, words
