@@ -13,9 +13,9 @@ TORCH_INDEX_URL ?=
 UV ?= uv
 PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
 
-# The name contains a hash of the environment's sources and folder: if one changes, a new environment is needed.
+# The name stands for what the environment was made from and where: other contents, or a moved folder, need another.
 GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu.lock) | sha256sum | cut -c1-16)
-# No target replaces an environment for GPUs.
+# Where there is an environment for GPUs, no target replaces it.
 STAMP := $(or $(wildcard $(GPU_STAMP)),.venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16))
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
 # This clone's own library, whatever is installed.
@@ -63,7 +63,7 @@ demo: $(STAMP) ## run the miniature experiment on a CPU, from embedded data to t
 ##@ Develop
 
 .PHONY: readme
-readme: $(STAMP) ## run the miniature with three seeds and write README's table, example and figure from it
+readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
 	@$(MEDRLVR) run config/miniature.yaml config/ablations/three_seeds.yaml --cores $(CORES) -- $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
 
@@ -77,7 +77,7 @@ benchmark-demo: $(STAMP) ## measure make demo in a clone of the last commit, for
 	@$(RUN) benchmarks/demo.py
 
 .PHONY: benchmark-page
-benchmark-page: $(STAMP) ## measure the report at the paper's size: file size, time to build it and to open it
+benchmark-page: $(STAMP) ## measure the page at the paper's size: how large, how long to build and to open
 	@$(RUN) benchmarks/page.py
 
 .PHONY: rewards
@@ -86,14 +86,14 @@ rewards: $(STAMP) ## compute what each reward pays, and what grading costs, for 
 	@$(RUN) benchmarks/grading.py
 
 .PHONY: stages
-stages: $(STAMP) ## compare the responses' stages with a reader's, for docs/stages.md
+stages: $(STAMP) ## hold the responses' stages against a reader's, for docs/stages.md
 	@$(RUN) benchmarks/stages.py
 
 # One worker runs a whole file, so that its tests share what they make. More than four trainings would not fit in memory.
 PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: $(STAMP) ## run the checks and tests that every change needs, including one short experiment
+test: $(STAMP) ## run the checks and tests that every change needs, one whole short experiment among them
 	@$(PYTEST) -m "not extended" $(ARGS)
 
 .PHONY: test-extended
@@ -110,7 +110,7 @@ test-coverage: $(STAMP) ## measure which lines of src/medrlvr all tests together
 	@.venv/bin/coverage combine --quiet && .venv/bin/coverage report
 
 .PHONY: test-mutation
-test-mutation: $(STAMP) ## mutate the grader and the rewards; fail if the tests notice less than 95 % of the mutants
+test-mutation: $(STAMP) ## change the grader and the rewards in every way; at least 95 % of it a test must notice
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
@@ -118,7 +118,7 @@ test-mutation: $(STAMP) ## mutate the grader and the rewards; fail if the tests 
 	  print("noticed:", n, "of", s["total"]); raise SystemExit(n < 0.95 * s["total"])'
 
 .PHONY: test-slurm
-test-slurm: $(STAMP) ## install and start a Slurm of two nodes and run the whole miniature on it; needs root
+test-slurm: $(STAMP) ## run the whole miniature on a real Slurm of two nodes, which it installs and starts; needs root
 	@$(RUN) tests/slurm.py
 
 PEER := .peer/installed-$(shell (pwd -P; cat envs/torch.txt envs/peer.lock) | sha256sum | cut -c1-16)
@@ -136,7 +136,7 @@ test-peer: $(PEER) ## compare with lm-evaluation-harness, in an environment of i
 	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
 
 .PHONY: check
-check: style ## check style, words, types, imports, workflow and documents, without the other tests
+check: style ## style, types, imports, workflow, and whether the docs are true; without the other tests
 	@$(RUN) -m pytest --quiet tests/test_docs.py
 
 .PHONY: style
@@ -152,7 +152,7 @@ style: $(STAMP)
 DOCS := .docs/installed-$(shell (pwd -P; cat envs/docs.txt) | sha256sum | cut -c1-16)
 
 $(DOCS):
-	@test -n "$(PYTHON)" || { echo "No Python found: PYTHON= a Python 3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=..." >&2; exit 1; }
 	@rm -rf .docs && "$(PYTHON)" -m venv .docs
 	@.docs/bin/pip install --quiet --no-deps --require-hashes -r envs/docs.txt && touch $@
 
@@ -161,7 +161,7 @@ docs: $(DOCS) ## build the documents as a site, in an environment of its own, an
 	@NO_MKDOCS_2_WARNING=1 .docs/bin/python -m mkdocs build --strict --quiet && echo "site/index.html"
 
 .PHONY: lock
-lock: ## resolve envs/*.in again (needs uv); keeps versions that still fit
+lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
 	@for kind in cpu gpu peer; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
 	  --overrides overrides.in --excludes excludes-$${kind/peer/cpu}.in --generate-hashes --no-emit-package torch --no-header \
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done
