@@ -168,7 +168,7 @@ def _verdict(letter: str | None, correct: bool) -> str:
 
 
 def splice(readme: Path, name: str, block: str) -> str:
-    """Return the README's text with `block` between the two markers of that name.
+    """Return the README's text with `block` between the two markers of this name.
 
     Raises:
         UserError: a marker is missing.
@@ -176,7 +176,7 @@ def splice(readme: Path, name: str, block: str) -> str:
     text = readme.read_text(encoding="utf-8")
     begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise UserError(f"{readme}: needs the lines {begin} and {end}, each once, around the {name}.")
+        raise UserError(f"{readme} must contain the lines {begin} and {end} exactly once each, around the {name}.")
     before, rest = text.split(begin)
     return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
 
@@ -230,6 +230,8 @@ def update(results: Path, readme: Path, figures: Path) -> None:
 
     Args:
         results: folder of a finished experiment.
+        readme: path of README.md.
+        figures: folder of figures.
     """
     write_text(readme, splice(readme, "results", results_block(results)))
     figures.mkdir(parents=True, exist_ok=True)
