@@ -158,7 +158,9 @@ $(DOCS):
 
 .PHONY: docs
 docs: $(DOCS) ## build the documents as a site, in an environment of its own, and check their links: site/index.html
-	@NO_MKDOCS_2_WARNING=1 .docs/bin/python -m mkdocs build --strict --quiet && echo "site/index.html"
+	@# Not --quiet: with it, mkdocs does not count warnings, and a broken link passes.
+	@printed="$$(NO_MKDOCS_2_WARNING=1 .docs/bin/python -m mkdocs build --strict 2>&1)" || { echo "$$printed"; exit 1; }
+	@echo "site/index.html"
 
 .PHONY: lock
 lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
