@@ -13,7 +13,7 @@ TORCH_INDEX_URL ?=
 UV ?= uv
 PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
 
-# The name contains a hash of the lock files and of the folder's path. If either changes, the environment is made again.
+# The name contains a hash of the lock files and of the folder's path. If either changes, the environment is created again.
 GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu.lock) | sha256sum | cut -c1-16)
 # If an environment for GPUs exists, no target replaces it.
 STAMP := $(or $(wildcard $(GPU_STAMP)),.venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16))

@@ -61,12 +61,12 @@ def table(halves: Sequence[int] = (1, 0)) -> str:
         found = cases([half])
         equal, kappa = agreement(found)
         right = round(equal * len(found))
-        parts += [f"{HALVES[half]}: {right} of {len(found)} alike, {100 * equal:.1f} %, kappa {kappa:.2f}.", ""]
+        parts += [f"{HALVES[half]}: {right} of {len(found)} labels agree, {100 * equal:.1f} %, kappa {kappa:.2f}.", ""]
         parts += ["| reader \\ rules | " + " | ".join(LABELS) + " |", "|---|" + "---:|" * len(LABELS)]
         pairs = Counter((case.reader, case.rules) for case in found)
         parts += [f"| {row} | " + " | ".join(str(pairs[row, column]) for column in LABELS) + " |" for row in LABELS]
         unlike = [f"{case.id} ({case.reader}, rules: {case.rules})" for case in found if case.reader != case.rules]
-        parts += ["", f"Not alike: {'; '.join(unlike) or 'none'}.", ""]
+        parts += ["", f"Different labels: {'; '.join(unlike) or 'none'}.", ""]
     return "\n".join(parts).rstrip()
 
 

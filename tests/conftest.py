@@ -14,12 +14,12 @@ for name in list(os.environ):
     if name.startswith(FOREIGN):
         del os.environ[name]
 HUB_HOME = tempfile.TemporaryDirectory(prefix="medrlvr-hub-")
-"""Folder of the hub's cache and token for all tests and their processes; Python removes it at exit."""
+"""Folder of the Hugging Face Hub's cache and token for all tests and their processes; Python removes it at exit."""
 os.environ |= {"HF_HOME": HUB_HOME.name, "HF_HUB_OFFLINE": "1"}
 # A proxy of the user's would not reach the servers that tests start on this machine.
 os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
 
-# Slow machines are no failure, and the same code passes or fails alike each time.
+# A slow machine does not fail a test, and the same code gives the same result each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")
 

@@ -1,4 +1,4 @@
-"""A server that imitates the hub with one content for all files, and fails where a test says so."""
+"""A server that imitates the Hugging Face Hub with one content for all files, and fails where a test requires it."""
 
 import json
 import re
@@ -28,7 +28,7 @@ class Hub:
         files: names of the files in every repository's list.
         faults: what the next requests meet, each "METHOD fault"; a request of another method leaves them alone, and the
             last one stays for good if it ends in "!".
-        elsewhere: address that HEAD redirects to, as the hub does to its content servers.
+        elsewhere: address that HEAD redirects to, as the Hugging Face Hub does to its content servers.
         asked: (method, path, headers by their names in lower case) of every request that belongs to a download.
         others: the same of all other requests, which are answered with 404.
     """

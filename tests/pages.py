@@ -71,7 +71,7 @@ def write_run(folder: Path, sampled: pd.DataFrame) -> dict[str, str]:
 
 
 def draw(folder: Path, evaluated: dict[str, Any], metrics: pd.DataFrame, run: dict[str, str]) -> None:
-    """Draw the page's figures."""
+    """Draw the report's figures."""
     bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
     dynamics = read_parquet(run["dynamics"]).assign(arm="rlvr", seed=1)
     curve = curve_table(
@@ -90,7 +90,7 @@ def draw(folder: Path, evaluated: dict[str, Any], metrics: pd.DataFrame, run: di
 
 
 def values(*arguments: Any, **settings: Any) -> dict[str, Any]:
-    """Return what the page's template is filled with; arguments as for `prepare`."""
+    """Return the values for the report's template; arguments as for `prepare`."""
     return page_values(PageInputs(**prepare(*arguments, **settings)))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 
 def find_or_install(names: tuple[str, ...], package: str) -> str:
-    """Return the path of the first program that is there, installed first if need be and allowed; else skip."""
+    """Return the path of the first program that exists; if none does, install it if allowed, else skip."""
     if not any(map(shutil.which, names)) and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):

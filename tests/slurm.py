@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: two nodes of four make-believe GPUs each, started by the tests and ended after them.
+"""A real Slurm on this machine: two nodes with four simulated GPUs each, which the tests start and stop.
 
 python tests/slurm.py    runs the whole miniature on it, with RLVR on both nodes, into results/miniature_slurm/
 """

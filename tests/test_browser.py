@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person and as an attacker meets it."""
+"""The report in a real browser: normal use and attacks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ SAMPLED = [
 def browser() -> Iterator[Browser]:
     path = find_or_install(("chromium", "chromium-browser", "google-chrome"), "chromium")
     with sync_playwright() as playwright:
-        # Without a sandbox, as root has none; the page is ours.
+        # Without a sandbox, which root cannot use; the report is our own file.
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
@@ -59,7 +59,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Browser, report: Path) -> Iterator[Callable[..., Page]]:
-    """Opens the page at an address in it; at the end nothing may have gone wrong or have been asked of the network."""
+    """Open the report at an address in it; afterwards, require that no error and no network request occurred."""
     faults: list[str] = []
     contexts = []
 
@@ -129,7 +129,7 @@ def test_responses_are_filtered_searched_and_linked(opened: Callable[..., Page])
 
 
 def test_the_graders_spans_are_marked_where_they_are(opened: Callable[..., Page]) -> None:
-    """Behind a sign that JavaScript counts as two."""
+    """After a character that JavaScript counts as two."""
     page = opened("#rollout/rlvr%2Fseed1/12/q%2F0/0")
     marked = page.locator("article.linked pre")
     expect(marked).to_have_text(LONG)
@@ -201,7 +201,7 @@ def test_what_a_model_writes_does_nothing(opened: Callable[..., Page]) -> None:
 def test_a_link_stays_where_it_leads(opened: Callable[..., Page], place: str) -> None:
     """Lists above it that are filled later do not push it off the screen."""
     page = opened(place)
-    # Whether the lists are near enough to be filled by themselves depends on the fonts of the machine.
+    # Whether the lists are near enough to be filled on opening depends on the fonts of the machine.
     page.locator("#rollout-filters").dispatch_event("input")
     page.locator("#test-filters").dispatch_event("input")
     expect(page.locator("#rollout-list article").first).to_be_attached()

@@ -1,4 +1,4 @@
-"""Systems beside each other: hand-counted tables."""
+"""Comparisons of systems: hand-counted tables."""
 
 from dataclasses import asdict
 

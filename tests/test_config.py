@@ -316,7 +316,7 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
     ("overlay", "papers"),
     [
         ({"machine": {"device": "cpu"}}, True),
-        (rlvr(seeds=[1, 2, 3], clip_range=0.1), True),  # the paper says nothing of either
+        (rlvr(seeds=[1, 2, 3], clip_range=0.1), True),  # the paper gives neither
         ({"base": {"name": "Qwen/Qwen2.5-3B"}}, True),
         (CHECKPOINT, True),
         (SECOND, True),
@@ -324,8 +324,8 @@ SECOND = {"arms": {"rlvr_format_only": {"trainer": "rlvr", "reward": "format_onl
         (rlvr(reward="binary"), False),
         (rlvr(rows=512), False),
         (rlvr(advantage_estimator="grpo"), False),
-        ({"arms": {"rlvr_grpo": {"extends": "rlvr", "advantage_estimator": "grpo"}}}, True),  # beside the paper's
-        (rlvr(kl_coefficient=0.05), True),  # it has a beta, and does not say which
+        ({"arms": {"rlvr_grpo": {"extends": "rlvr", "advantage_estimator": "grpo"}}}, True),  # added to the paper's
+        (rlvr(kl_coefficient=0.05), True),  # the paper has a beta without a value
         (rlvr(kl_coefficient=0.0), False),
         (rlvr(modes=["direct"]), False),
         ({"arms": {"sft": {"epochs": 3}}}, False),

@@ -31,7 +31,7 @@ def test_the_right_option_stays_right_and_nothing_else_changes(control: str) -> 
     assert varied[["question_id", "stem"]].equals(table[["question_id", "stem"]])
     assert varied.equals(vary(table, control, seed=1))
     alone = vary(table.iloc[[3]].reset_index(drop=True), control, seed=1)
-    assert list(alone["options"][0]) == list(varied["options"][3])  # whatever else is asked
+    assert list(alone["options"][0]) == list(varied["options"][3])  # whatever the other rows are
 
 
 def test_shuffled_options_are_the_same_in_every_order_and_none_of_the_above_is_last() -> None:

@@ -91,7 +91,7 @@ def test_duplicates_within_a_split_are_no_contamination() -> None:
     within = find_pairs(PLANTED)
     assert set(within.kind) == {"exact", "near"}
     assert matched(PLANTED, "world/train").empty
-    # The training split may stand behind the held-out one.
+    # The training split may come after the held-out one.
     turned = pd.concat([HELD_OUT, PLANTED], ignore_index=True)
     matches = matched(turned, "world/train")
     assert remove_known(PLANTED, matches).question_id.str[-1].tolist() == ["6", "7", "8"]

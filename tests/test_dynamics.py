@@ -371,7 +371,7 @@ def documented(heading: str, **meaning: list[str]) -> set[str]:
 
 
 def fields(value: Any, path: str = "") -> set[str]:
-    """Where values stand in a JSON object: names joined by dots, lists as if each were its elements."""
+    """Return the paths of values in a JSON object: names joined by dots, lists as if each were its elements."""
     if isinstance(value, dict):
         return {f"{path}{name}" for name in value}.union(*(fields(v, f"{path}{name}.") for name, v in value.items()))
     return set().union(*(fields(one, path) for one in value)) if isinstance(value, list) else set()

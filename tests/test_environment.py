@@ -1,4 +1,4 @@
-"""The installed environment is the locked one, the locks agree with their sources, and set-up goes on after a fault."""
+"""The installed environment is the locked one, the locks match their sources, and set-up resumes after an error."""
 
 import importlib.metadata
 import os

@@ -86,7 +86,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     selection = json.loads((results / "development/rlvr/seed1/selection.json").read_text())
     assert [row["candidate"] for row in selection] == ["update1", "update2"]
     assert [row["n"] for row in selection] == [16, 16]
-    # The same answers as on the curve: nobody was asked twice.
+    # The same answers as on the curve: none was generated twice.
     held_out = curve[(curve["set"] == "development") & (curve["update"] > 0)]
     assert held_out["accuracy"].tolist() == [row["accuracy"] for row in selection]
     (best,) = (row["candidate"] for row in selection if row["chosen"])
@@ -263,7 +263,7 @@ def hidden(*paths: Path) -> Iterator[None]:
 
 
 def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Path) -> None:
-    """Snakemake deletes what a failed step wrote before, and by itself would find nothing to do."""
+    """Snakemake deletes the old output of a failed step, and without the records would find nothing to do."""
     prompts = finished / "results/short/prompts"
     with hidden(*prompts.iterdir()):
         planned = jobs(snakemake("--dry-run", *SHORT, cwd=finished))
@@ -285,7 +285,8 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
     result = ask(model, "--question", first["question_id"])
     assert result.returncode == 0, result.stderr
     assert f"--- {first['question_id']}, chain_of_thought" in result.stdout
-    # not the evaluation's words: asked alone, sums are made in another order, and so new a model has near ties
+    # The text may differ from the evaluation's: one prompt alone changes the order of sums, and a model with so little
+    # training has near ties.
     response = result.stdout.split("--- response\n")[1].split("\n--- grade\n")[0]
     found = grade(response, list(first["options"]), int(first["gold"]))
     assert f"\n--- grade\nanswer: {found.letter or 'none found'}; correct answer: " in result.stdout

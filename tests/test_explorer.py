@@ -88,7 +88,7 @@ def vars_of(found: Any) -> dict[str, Any]:
     st.lists(st.sampled_from([" ", "\n", "\t", "\u3000", "\x0b", "zinc", "B", ".", "\U0001f600", "so"]), max_size=30)
 )
 def test_the_place_where_the_answer_is_named_is_found_in_the_text_as_it_is(words: list[str]) -> None:
-    """The grader counts in the think block with blanks as one; what stands there must be what stands here."""
+    """The grader counts in the think block with white space squeezed; both places must have the same text."""
     response = f"a\u00a0 <think>{''.join(words)} zinc {''.join(words)}</think><answer>C</answer>"
     found = grade(response, OPTIONS, 2)
     assert found.answer_named_at is not None and found.think_start is not None

@@ -1,4 +1,4 @@
-"""Fetching a registered file: from a mirror folder, and from a server that imitates the hub and misbehaves."""
+"""Fetching a registered file: from a mirror folder, and from a server that imitates the Hugging Face Hub and fails."""
 
 import hashlib
 import io
@@ -81,7 +81,7 @@ STALLED, PATIENT = 1.0, 30.0
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Hub]:
-    """The imitation in the hub's place, with an empty cache and a token; nobody really waits between attempts."""
+    """The imitation of the Hugging Face Hub, with an empty cache and a token, without waiting between attempts."""
     constants = huggingface_hub.constants
     patience = STALLED if "stall" in request.node.name else PATIENT
     with serve(Hub(CONTENT)) as served:
@@ -304,7 +304,7 @@ def test_the_hubs_variables_hold(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["empty cache", "list of tools in the cache"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A user's HF_HOME. huggingface_hub recognises coding tools by a list that it downloads from the hub once a day."""
+    """A user's HF_HOME. huggingface_hub recognises coding tools by a list that it downloads once a day."""
     folder = tmp_path / "home"
     folder.mkdir()
     if request.param != "empty cache":

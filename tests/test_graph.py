@@ -138,7 +138,7 @@ def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: 
     assert planned["delete_weights"] == 1
     kept = snakemake("--dry-run", *MINIATURE, "--config", "evaluation={keep_checkpoints: true}", cwd=clone)
     assert "delete_weights" not in jobs(kept)
-    # The page has a place for every step's record, so it is not made before them.
+    # The report shows every step's record, so it is written after them.
     assert (
         jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/report.html", cwd=clone)) | {"all": 1}
         == planned

@@ -84,7 +84,7 @@ def test_a_list_in_order_names_the_first_option_first_and_gives_nothing_away() -
     assert not shortcuts(listed, "A").early_answer
     assert not shortcuts(listed.replace("\n", " "), "A").early_answer
     assert not shortcuts(listed.replace("A.", "- **A**:").replace("B.", "- **B**:"), "A").early_answer
-    # The same place without a list behind it.
+    # The same place without a list after it.
     assert shortcuts("A. iron: stored, as I know." + REST, "A").early_answer
 
 
@@ -139,7 +139,7 @@ def test_facts_of_one_response() -> None:
         "early_answer": 1.0,
         "empty_think": 1.0,
         "pre_think": 0.0,
-        "loose_format": 1.0,  # text behind the answer
+        "loose_format": 1.0,  # text after the answer
         "valid_think_chars": 5.0,
         "answered": 1.0,
     }
@@ -343,7 +343,7 @@ def test_less_than_two_windows_sound_no_alarm() -> None:
 
 
 def said(table: pd.DataFrame) -> list[tuple[int, str]]:
-    """What a meter says at which update."""
+    """Return the update and text of each line that a monitor reports."""
     meter = HackMonitor()
     told = []
     for row in table.to_dict("records"):

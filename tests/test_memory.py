@@ -290,10 +290,10 @@ def test_both_trainers_check_before_they_start_anything(tmp_path: Path) -> None:
 
 
 def allocated(train: bool, checkpointing: bool, entropy: bool, **changes: int) -> float:
-    """Count the bytes at the fullest moment of one micro-batch, without weights and their gradients.
+    """Count the peak bytes of one micro-batch, without weights and their gradients.
 
-    The model is transformers' own, on torch's device without data; the losses are OpenRLHF's. Attention is stood in for
-    by a function that keeps what the memory-efficient kernel keeps.
+    The model is transformers' own, on torch's device without data; the losses are OpenRLHF's. A
+    function that keeps the same tensors replaces the memory-efficient attention kernel.
     """
     import torch
     from torch.nn import functional

@@ -277,7 +277,7 @@ def test_a_model_without_its_weights_is_known_by_them(tmp_path: Path) -> None:
     assert not list(folder.glob("*.safetensors"))
     with pytest.raises(UserError, match=r"its weights were deleted .*evaluation\.keep_checkpoints"):
         check_folder(folder)
-    # Killed before all was deleted, it is no model either, and goes on.
+    # If the deletion was killed, the folder is not a model either, and the deletion resumes.
     (folder / "model-00002.safetensors").write_bytes(b"left")
     with pytest.raises(UserError, match="its weights were deleted"):
         check_folder(folder)

@@ -47,7 +47,7 @@ RLVR = job("train_rlvr", wildcards={"arm": "rlvr", "seed": "1"}, benchmark=f"{RE
 
 
 def test_the_work_of_one_update_is_that_of_its_tokens() -> None:
-    """8 responses of 3 + 5 tokens are 64; each costs 10 parameters twice forward, and once more four times backward."""
+    """8 responses of 3 + 5 tokens are 64; each costs twice 10 parameters forward, and four times backward."""
     work = rlvr_work(ONE_UPDATE, False, 10, 4, 3, 5)
     # Policy, reference and critic look at it; policy and critic learn.
     assert work == Work(generation=2 * 10 * 64, training=(3 * 2 + 2 * 6) * 10 * 64)
@@ -142,7 +142,7 @@ def test_what_was_measured_goes_before_arithmetic(tmp_path: Path, monkeypatch: p
     ]
     jobs = [RLVR, *others]
     assert [estimate.basis for estimate in times(jobs, PAPER, FACTS, RESULTS)] == ["estimated"] * 3
-    # Another experiment's counts where its page says that it was the same.
+    # Another experiment's time counts if its report shows that its settings were the same.
     elsewhere = Path("results/other")
     benchmark(elsewhere / "benchmarks/a/seed1.tsv", 50)
     assert times(jobs, PAPER, FACTS, RESULTS)[0].basis == "estimated"
@@ -242,7 +242,7 @@ def test_files_that_are_looked_for_in_vain_are_named(tmp_path: Path) -> None:
         job("fetch_dataset", wildcards={"dataset": dataset, "split": split})
         for dataset, split in (("medqa", "test"), ("medqa_4_options", "train_partial"))
     ]
-    # What the hub has, is not asked for here; what no hub has, must be in a mirror.
+    # Files of the Hugging Face Hub are not checked here; files that it does not have must be in a mirror.
     assert [line.split(":")[0] for line in absent_files(wanted, sources, None)] == ["medqa_4_options/train_partial"]
     assert len(absent_files(wanted, sources, str(tmp_path))) == 2
     (tmp_path / "medqa").mkdir()

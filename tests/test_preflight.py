@@ -1,4 +1,4 @@
-"""What preflight.py says about machines that lack something, and whether it can be read by the Pythons it refuses."""
+"""What preflight.py prints for machines that lack something, and that the Pythons it rejects can parse it."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""Upstream rows become typed questions, or are refused with their line."""
+"""Upstream rows become typed questions, or are rejected with an error that names the line."""
 
 import json
 import os

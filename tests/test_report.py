@@ -190,7 +190,7 @@ def test_signs_that_show_nothing_are_shown() -> None:
 
 
 def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, evaluated: dict[str, Any]) -> None:
-    """Every number of the files is replaced by one that stands nowhere else; no other may then be on the page."""
+    """Each number of the files is replaced by a unique one; the report may then contain no other number."""
     unique = count(1000)
 
     def renumbered(value: Any) -> Any:

@@ -169,7 +169,7 @@ def test_no_policy_beats_honest_answering(name: str) -> None:
     honest = returns.pop(POLICIES["HONEST"])
     assert max(returns.values()) <= honest + 1e-9
     if "format_only" in POLICIES["REWARDS"][name]:
-        assert returns["random letter"] == pytest.approx(honest)  # its loophole, as docs/rewards.md says
+        assert returns["random letter"] == pytest.approx(honest)  # its loophole, as docs/rewards.md explains
     else:
         assert max(returns[policy] for policy in POLICIES["IGNORANT"]) < honest - 0.3
 
@@ -234,7 +234,7 @@ def test_the_source_of_a_reward_is_its_own_code_alone(tmp_path: Path) -> None:
 
 
 def test_other_numbers_are_another_run() -> None:
-    """A run that was stopped under one reward must not go on under another."""
+    """A run that was stopped with one reward must not resume with another."""
     settings = ["paper", {"paper": 1}, {"paper": 0.1}, {"wrong_penalty": {"wrong": -0.9}}, "wrong_penalty"]
     judges = [reward_version(setting) for setting in settings]
     assert len({tuple(found) for found in judges}) == len(settings)

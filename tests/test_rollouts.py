@@ -106,7 +106,7 @@ def test_a_torn_file_is_read_up_to_the_tear(tmp_path, tear):
     with (attempt / "a.jsonl").open("ab") as file:
         file.write(tear)
     assert collect_rollouts(tmp_path, [2], samples_per_prompt=1)["question_id"].tolist() == ["a", "b"]
-    # What stood behind it is missed, not passed over.
+    # A missing row after the tear is an error, not ignored.
     with (attempt / "a.jsonl").open("ab") as file:
         file.write(b'{"time": 4, "question_id": "c"}\n')
     with pytest.raises(UserError, match=r"the first is update 2\. Delete"):
@@ -233,7 +233,7 @@ for thread in range(4):
 
 
 def test_rows_survive_a_kill_of_many_writers(tmp_path):
-    """Four threads in each of three processes, killed in the middle: what was written is there, whole, in order."""
+    """Four threads in each of three processes, killed while they write: all written rows are whole and in order."""
     environment = os.environ | {"MEDRLVR_ROLLOUTS": str(tmp_path), "MEDRLVR_REWARD": reward_to_json("paper")}
     environment |= {"MEDRLVR_END_OF_TEXT": "<eos>", "PYTHONPATH": "src"}
     command = [sys.executable, "-c", WRITER, str(HOOK)]

@@ -121,7 +121,7 @@ def sampled(*responses: str) -> pd.DataFrame:
     [
         ([" A", " B", " B"], "B"),
         ([" A", " B", " B", " A"], "A"),  # of equals the first
-        ([" well", " hm", " B"], "B"),  # who says nothing has no vote
+        ([" well", " hm", " B"], "B"),  # a response without a letter has no vote
         ([" well", " hm"], None),
     ],
 )

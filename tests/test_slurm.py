@@ -58,7 +58,7 @@ def overlay(clone: Path, name: str, text: str) -> str:
 
 @pytest.fixture(scope="module")
 def experiment(cluster: Cluster, clone: Path) -> Iterator[subprocess.Popen[str]]:
-    """A whole experiment, which runs beside the other tests: most of its time it waits."""
+    """A whole experiment, which runs at the same time as the other tests: it mostly waits."""
     words = [*profile(clone, "two"), *SHORT, overlay(clone, "short_slurm", TWO_NODES)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
     with (clone / "short_slurm.log").open("w") as log:
@@ -97,7 +97,7 @@ class Job:
         return self.output.read_text(encoding="utf-8") if self.output.exists() else ""
 
     def end(self, seconds: float = 300) -> dict[str, str]:
-        """Wait for its end, and return what Slurm tells of it."""
+        """Wait for its end, and return what Slurm reports about it."""
         until(lambda: self._said()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), seconds, self.text())
         return self._said()
 

@@ -1,4 +1,4 @@
-"""Labels of responses, beside a reader's; bands of runs planted to have the paper's stages, one stage, or noise."""
+"""Labels of responses, compared with a reader; bands of simulated runs with the paper's stages, one stage, or noise."""
 
 import re
 import runpy
@@ -34,7 +34,7 @@ def labelled(response: str, *, truncated: bool = False) -> str:
 
 
 def long(chars: int) -> str:
-    """A think block's text of so many characters."""
+    """Return a think block's text of this many characters."""
     return (STEPS + " ") * (chars // len(STEPS)) + "x" * (chars - chars // len(STEPS) * (len(STEPS) + 1))
 
 
@@ -84,10 +84,10 @@ def test_the_golden_file_is_whole() -> None:
 
 @pytest.mark.parametrize(("half", "least"), [(1, 92), (0, 89)])
 def test_rules_and_reader_agree(half: int, least: int) -> None:
-    """As often as when the rules were done: what agrees less was made worse since."""
+    """At least as often as when the rules were finished; fewer would be a regression."""
     cases = BENCHMARK["cases"]([half])
     assert sum(case.reader == case.rules for case in cases) >= least
-    assert f"{least} of {len(cases)} alike" in DOCUMENT
+    assert f"{least} of {len(cases)} labels agree" in DOCUMENT
 
 
 def test_every_disagreement_is_explained() -> None:

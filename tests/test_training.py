@@ -51,7 +51,7 @@ def test_a_reported_update_is_read_under_the_trainers_own_names():
 
 
 def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
-    """The bar as OpenRLHF draws it: each step with the loss of the one before first, and an epoch's last once more."""
+    """The bar as OpenRLHF draws it: each step first with the previous step's loss, and an epoch's last step again."""
     said = []
     watch = SftWatch("sft", 2, said.append)
     bar = "Train step of epoch {}: 50%|## | {}/2 [00:01<00:01, 2.8it/s, gpt_loss={}, lr=0.0001, grad_norm=1]\x1b[A"
@@ -354,7 +354,7 @@ def test_a_shape_takes_the_disk_that_its_folder_does():
 
 
 def test_the_documents_tell_what_the_papers_experiment_takes():
-    """Qwen2.5-3B, by its shape; the hub has the file."""
+    """Qwen2.5-3B, by its shape; the Hugging Face Hub has the file."""
     arm = Experiment().arms["rlvr"]
     needed = disk.disk_needed(
         disk.weights_of(known_shape("Qwen/Qwen2.5-3B")),
@@ -373,7 +373,7 @@ NEEDED = disk.Disk(models=170 * GB, trainer=148 * GB, rollouts=4 * GB)
 
 
 def left(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    """Let every file system have so many bytes free."""
+    """Let every file system have this number of free bytes."""
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
 
 
@@ -462,7 +462,7 @@ def test_the_wandb_key_stays_in_the_environment(begin, tmp_path, monkeypatch):
     said = begin(machine)
     (state,) = (tmp_path / "state").iterdir()
     assert "med-rlvr" in begin.command and "mine-rlvr-seed1" in begin.command
-    # W&B's own files would lie in the repository.
+    # Otherwise W&B would write its own files into the repository.
     assert begin.variables["WANDB_DIR"] == str(state)
     script = (state / "command.sh").read_text()
     assert "--logger.wandb.project med-rlvr" in script
@@ -555,7 +555,7 @@ def test_the_machines_threads_take_precedence_over_snakemakes(tmp_path):
 
 
 def test_deepspeed_finds_what_it_compiles_with(tmp_path, monkeypatch):
-    """The site's compiler comes first, then that among the packages; ninja is in .venv/bin, which nobody activated."""
+    """The site's compiler comes first, then that among the packages; ninja is in .venv/bin, which is not activated."""
     packages = tmp_path / "packages" / "nvidia" / "cu13"
     site = tmp_path / "site"
     for folder in (packages, site):
@@ -710,7 +710,7 @@ def test_a_signal_ends_everything_with_a_message(number, monkeypatch):
 
 
 def test_a_command_ends_its_own_children_where_it_is_let(tmp_path):
-    """A cluster's nodes are told by their launcher: told by us, they would leave their processes and folders."""
+    """A cluster's launcher stops its nodes; a signal from us would leave their processes and folders."""
     note = tmp_path / "note"
     child = f"import signal, sys, time; signal.signal(15, lambda *_: (open({str(note)!r}, 'w').close(), sys.exit())); "
     code = (

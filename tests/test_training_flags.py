@@ -184,7 +184,7 @@ def test_another_estimator_changes_that_option_alone(estimator, theirs):
 
 
 def test_two_cpu_nodes_place_their_models_as_gpus_do():
-    """A Slurm node of a test has one make-believe GPU, which all models then share."""
+    """A Slurm node of a test has one simulated GPU, which all models then share."""
     machine = CPU.model_copy(update={"nodes": 2})
     values = parse("train_ppo_ray", rlvr_arguments(RLVR, machine, 7, PATHS))
     assert values["train.colocate_all"] and values["vllm.num_engines"] == 2
@@ -241,7 +241,7 @@ def test_an_estimator_is_openrlhfs_and_nothing_else_differs(estimator, theirs):
     usual = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
     assert values | {"algo.advantage.estimator": "gae"} == usual
     assert values["algo.advantage.estimator"] == theirs
-    # The KL is inside the reward for all of them, and the loss is averaged alike.
+    # The KL is inside the reward for all of them, and the loss is averaged in the same way.
     assert not values["algo.kl.use_loss"] and values["actor.loss_agg_mode"] == "seq-mean-token-mean"
 
 
@@ -367,6 +367,6 @@ def test_sft_learns_from_the_letter_and_the_end_alone(tmp_path):
         input_template=values["data.input_template"], num_processors=1,
     )  # fmt: skip
     tokens, _, mask = data[0]
-    # A mask stands at the token before the one that is predicted.
+    # A mask's position is the token before the predicted one.
     learnt = tokens[0][1:][mask[0][:-1].bool()]
     assert tokenizer.convert_ids_to_tokens(learnt) == ["\u0120B", "<|endoftext|>"]

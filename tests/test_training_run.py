@@ -135,7 +135,7 @@ def check_model(folder: Path, base: Path) -> None:
 
 
 def check_sizes(checkpoints: Path, base: Path) -> None:
-    """Require that what lies there after update 3 is as large as the estimate of disk takes it to be."""
+    """Require that the checkpoints after update 3 have the size that the disk estimate assumes."""
     arm = RlvrArm(trainer="rlvr", reward="paper", save_every=3)
     needed = disk_needed(weights_in(base), arm, Machine(device="cpu", zero_stage=2), [2] * 8)
     parts = [checkpoints / part / "global_step3" for part in ("_actor", "_critic")]
@@ -169,7 +169,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     first, printed, family = start("rlvr", folder), [], []
     for line in first.stdout:
         printed.append(line)
-        # The checkpoint of update 3, in the middle of an episode, is there once update 4 is done.
+        # The checkpoint of update 3, in the middle of an episode, exists when update 4 is done.
         if line.startswith("SAID") and "update 4 of 8" in line:
             family = [first, *psutil.Process(first.pid).children(recursive=True)]
             first.send_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""Our evaluation beside lm-evaluation-harness's, on the same model, prompts and responses: `make test-peer`.
+"""Compare our evaluation with lm-evaluation-harness's, on the same model, prompts and responses: `make test-peer`.
 
-Fails where the two differ in a way that docs/evaluation.md does not explain. With both experiments it writes the
+Fails if the two differ in a way that docs/evaluation.md does not explain. With both experiments it writes the
 figures into that document.
 """
 
@@ -37,7 +37,7 @@ TOLERANCE = 1e-3
 LEAST_EQUAL_TEXTS = 0.95
 """Two implementations in float32 may part where two tokens are almost equally likely."""
 READINGS = {"answer tag": "letter", "its MMLU-Pro filter": "lenient_letter", "its flexible filter": "lenient_letter"}
-"""A filter of the harness -> the reading of ours that it is held against."""
+"""A filter of the harness -> our reading that it is compared with."""
 READ, UNREAD = {"letter", "letter_and_text"}, set(get_args(Rule)) - {"letter", "letter_and_text"}
 EXPLAINED = {
     ("answer tag", "only ours"): READ,
@@ -79,7 +79,7 @@ def harness(given: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], flo
 
 
 def ours(asked: pd.DataFrame, model: Path, engine: list[str], folder: Path) -> tuple[pd.DataFrame, float]:
-    """Return our answers to the same, asked anew, and the seconds they took with the engine's start."""
+    """Generate our answers to the same requests; return them and the seconds, including the engine's start."""
     asked.to_parquet(folder / "requests.parquet")
     answers = folder / "answers"
     words = worker_command(folder / "requests.parquet", [model], [answers], engine)
@@ -100,17 +100,17 @@ def ours(asked: pd.DataFrame, model: Path, engine: list[str], folder: Path) -> t
 
 
 def beside(results: Path) -> list[str]:
-    """Ask the base of an experiment both ways; return rows of the document's table.
+    """Evaluate the base of an experiment with both; return rows of the document's table.
 
     Raises:
-        UserError: a letter is another, or a log-probability is further away than TOLERANCE.
+        UserError: a letter differs, or a log-probability differs by more than TOLERANCE.
     """
     generation = json.loads((results / "eval/base/generation.json").read_text(encoding="utf-8"))
     everything = read_parquet(results / "eval/base/requests.parquet")
     keys = ["question_id", "benchmark", "mode"]
     gold = read_parquet(results / "eval/base/scores.parquet")[[*keys, "gold"]]
     everything = everything.merge(gold, on=keys, validate="one_to_one")
-    # The benchmarks themselves: their controls are not asked for letters.
+    # The benchmarks without their controls, which are not evaluated in mode loglikelihood.
     benchmarks = everything.loc[everything["answer_format"] == "loglikelihood", "benchmark"].unique()
     everything = everything[everything["benchmark"].isin(benchmarks)]
     model, written = results / "models/base", generation["modes"]["chain_of_thought"]["max_tokens"]
@@ -177,7 +177,7 @@ def same_readings(rows: list[dict[str, Any]]) -> list[str]:
     """Let both read the same responses; return rows of the document's second table.
 
     Raises:
-        UserError: a difference is of a kind that is not EXPLAINED, or a plain answer is not read alike.
+        UserError: a difference is of a kind that is not EXPLAINED, or the two read a plain answer differently.
     """
     grades = [grade(row["response"], row["options"], row["gold"], "tagged") for row in rows]
     with tempfile.TemporaryDirectory() as folder:

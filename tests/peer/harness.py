@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 FILTERS = {
-    # What a task for the paper's prompt would have: the letter behind the tag.
+    # What a task for the paper's prompt would have: the letter after the tag.
     "answer tag": ("regex", {"regex_pattern": r"<answer>\s*\(?([A-K])\b"}),
     # The harness's own for MMLU-Pro with a chain of thought.
     "its MMLU-Pro filter": ("regex", {"regex_pattern": r"answer is \(?([ABCDEFGHIJ])\)?"}),

@@ -1,7 +1,9 @@
-"""Grade a response and compute its reward (paper, section 2.2). The package imports only the standard library.
+"""Grade a response and compute its reward (paper, section 2.2).
 
-from medrlvr.grading import grade
-grade("<think>...</think><answer>B</answer>", ["x", "y"], gold=1).correct
+The package imports only the standard library. Example:
+
+    from medrlvr.grading import grade
+    grade("<think>...</think><answer>B</answer>", ["x", "y"], gold=1).correct
 """
 
 from medrlvr.grading.grader import Grade, grade

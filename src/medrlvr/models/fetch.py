@@ -59,7 +59,7 @@ def _check_context(folder: Path, tokens: int) -> None:
 
 
 def _hub(name: str, notify: Notify) -> Path:
-    # Imported here because only a download needs the Hub library; its import takes 0.4 s in each step and dry run.
+    # Imported here because only a download needs the Hub library; its import needs 0.4 s in each step and dry run.
     from huggingface_hub import snapshot_download
 
     from medrlvr.runtime.downloads import download

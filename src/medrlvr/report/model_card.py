@@ -1,4 +1,4 @@
-"""The card (README.md) of a trained model: how it was made, and what it must not be used for."""
+"""The card (README.md) of a trained model: how it was trained, and what it must not be used for."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -86,7 +86,7 @@ class SftWatch:
         if match is None:
             return
         epoch, batch, batches, loss = match.groups()
-        # A step is drawn first with the loss of the previous step, then with its own; an epoch's last step once more.
+        # A step is drawn first with the loss of the previous step, then with its own; an epoch's last step again.
         before, self._drawn = self._drawn, (epoch, batch)
         done = int(epoch) * int(batches) + int(batch)
         due = batch == batches or time.monotonic() - self._last_time > self._interval

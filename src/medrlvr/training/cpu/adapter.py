@@ -108,7 +108,7 @@ def _fork_the_engine(module: ModuleType) -> None:
 
 
 def _no_compiled_all_reduce(module: ModuleType) -> None:
-    # On a fresh machine, g++ takes 51 s to compile a shared-memory all-reduce, which gloo can replace.
+    # On a fresh machine, g++ needs 51 s to compile a shared-memory all-reduce, which gloo can replace.
     replace_function(module, "build_shm_op", lambda: None)
 
 
@@ -192,7 +192,7 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
     "openrlhf.trainer.ray.ppo_actor": Patch([Replacement(_SEND_EACH_WEIGHT, _SEND_ALL_WEIGHTS), *_free_port("sock")]),
     "openrlhf.trainer.ray.vllm_worker_wrap": Patch([Replacement(_RECEIVE_ONE_WEIGHT, _RECEIVE_ALL_WEIGHTS)]),
     # OpenRLHF reads only the finished response, but vLLM builds an output at every token. OpenRLHF also sends the
-    # tokenizer with every prompt, and restoring it takes 3 ms. Without both, vLLM's Ray actor needs 0.2 s per update
+    # tokenizer with every prompt, and restoring it needs 3 ms. Without both, vLLM's Ray actor needs 0.2 s per update
     # instead of 0.45 s.
     "openrlhf.trainer.ppo_utils.samples_generator": Patch(
         [
@@ -223,7 +223,7 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
     "openrlhf.utils.deepspeed.deepspeed": Patch(
         [
             Replacement('"cuda", (dp_size,', '"cpu", (dp_size,'),
-            # Uses torch's AdamW: compiling DeepSpeed's own takes 93 s on a fresh machine.
+            # Uses torch's AdamW: compiling DeepSpeed's own needs 93 s on a fresh machine.
             Replacement(
                 '"type": "AdamW",\n                "params": {',
                 '"type": "AdamW",\n                "params": {"torch_adam": True,',
