@@ -1,5 +1,5 @@
-# `make` alone lists the targets. Variables are set on the command line: make demo CORES=4
-# Experiments are run with the command medrlvr (docs/cli.md), which `make setup` installs.
+# `make` without a target lists the targets. Set variables on the command line: make demo CORES=4
+# `make setup` installs the command medrlvr, which runs experiments (docs/cli.md).
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -13,12 +13,12 @@ TORCH_INDEX_URL ?=
 UV ?= uv
 PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
 
-# The name stands for what the environment was made from and where: other contents, or a moved folder, need another.
+# The name contains a hash of the lock files and of the folder's path. If either changes, the environment is made again.
 GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu.lock) | sha256sum | cut -c1-16)
-# Where there is an environment for GPUs, no target replaces it.
+# If an environment for GPUs exists, no target replaces it.
 STAMP := $(or $(wildcard $(GPU_STAMP)),.venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16))
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
-# This clone's own library, whatever is installed.
+# This clone's own library takes precedence over an installed one.
 MEDRLVR := $(RUN) -m medrlvr.cli.main
 
 ##@ Use
@@ -41,59 +41,59 @@ $(STAMP):
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" "$(PYTHON)" envs/install.py $@
 
 .PHONY: setup-gpu
-setup-gpu: $(GPU_STAMP) ## create .venv for GPUs instead; on a cluster, where all nodes see this folder
+setup-gpu: $(GPU_STAMP) ## create .venv for GPUs instead; on a cluster, in a folder that all nodes share
 
 $(GPU_STAMP):
-	@test -n "$(PYTHON)" || { echo "No Python found: PYTHON= a Python 3.11, which a site's modules may have" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "$(PYTHON) is no Python 3.11: name one, PYTHON=...")'
-	@rm -rf .venv && "$(PYTHON)" -m venv .venv && echo "set-up: torch with CUDA and 300 other packages, some minutes"
+	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=...; on a cluster, look for an environment module." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "$(PYTHON) is not Python 3.11. Name a Python 3.11 with PYTHON=...")'
+	@rm -rf .venv && "$(PYTHON)" -m venv .venv && echo "set-up: installing torch with CUDA and 300 other packages; this needs some minutes"
 	@.venv/bin/pip install --quiet --require-hashes -r envs/pip.txt
 	@.venv/bin/pip install --quiet --progress-bar off -r envs/torch.txt
 	@DS_BUILD_OPS=0 DS_ACCELERATOR=cpu .venv/bin/pip install --quiet --progress-bar off --no-deps --require-hashes \
 	  --build-constraint envs/gpu.lock -r envs/gpu.lock
 	@.venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .
-	@.venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda and f"set-up: torch {torch.__version__} is no CUDA \
-	  build. PIP_INDEX_URL, if set, must name an index that serves one.")'
+	@.venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda and f"set-up: torch {torch.__version__} is not a \
+	  CUDA build. PIP_INDEX_URL, if set, must name an index that has one.")'
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## run the miniature experiment on a CPU, from embedded data to the report: results/miniature/report.html
+demo: $(STAMP) ## run the miniature experiment on a CPU, from synthetic data to the report: results/miniature/report.html
 	@$(MEDRLVR) demo --cores $(CORES) -- $(ARGS)
 
 ##@ Develop
 
 .PHONY: readme
-readme: $(STAMP) ## run the miniature with three seeds and write README's table and figure from it
+readme: $(STAMP) ## run the miniature with three seeds, and write README's table and figure from the results
 	@$(MEDRLVR) run config/miniature.yaml config/ablations/three_seeds.yaml --cores $(CORES) -- $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
 
 .PHONY: benchmark
-benchmark: $(STAMP) ## measure the search for duplicates for docs/data.md: make benchmark MIRROR=folder
-	@test -n "$(MIRROR)" || { echo "Which folder holds the exams? make benchmark MIRROR=folder" >&2; exit 1; }
+benchmark: $(STAMP) ## measure the duplicate search, for docs/data.md: make benchmark MIRROR=folder
+	@test -n "$(MIRROR)" || { echo "Name the folder with the data sets: make benchmark MIRROR=folder" >&2; exit 1; }
 	@$(RUN) benchmarks/data.py "$(MIRROR)"
 
 .PHONY: benchmark-demo
-benchmark-demo: $(STAMP) ## measure make demo in a clone of the last commit, for the README
+benchmark-demo: $(STAMP) ## measure the time of make demo in a clone of the last commit, for README.md
 	@$(RUN) benchmarks/demo.py
 
 .PHONY: benchmark-page
-benchmark-page: $(STAMP) ## measure the page at the paper's size: how large, how long to build and to open
+benchmark-page: $(STAMP) ## measure the report at the paper's scale: its size, and the time to build and open it
 	@$(RUN) benchmarks/page.py
 
 .PHONY: rewards
-rewards: $(STAMP) ## compute what each reward pays, and what grading costs, for the docs
+rewards: $(STAMP) ## compute each reward for simple policies and the cost of grading, for the docs
 	@$(RUN) benchmarks/rewards.py
 	@$(RUN) benchmarks/grading.py
 
 .PHONY: stages
-stages: $(STAMP) ## hold the responses' stages against a reader's, for docs/stages.md
+stages: $(STAMP) ## compare the stage labels of responses with a reader's, for docs/stages.md
 	@$(RUN) benchmarks/stages.py
 
-# One worker runs a whole file, so that its tests share what they make. More than four trainings would not fit in memory.
+# One worker runs all tests of a file, so that they share fixtures. More than four training runs would not fit in memory.
 PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: $(STAMP) ## run the checks and tests that every change needs, one whole short experiment among them
+test: $(STAMP) ## run the checks and tests that every change needs, including one short experiment
 	@$(PYTEST) -m "not extended" $(ARGS)
 
 .PHONY: test-extended
@@ -101,24 +101,24 @@ test-extended: $(STAMP)
 	@$(PYTEST) -m extended $(ARGS)
 
 .PHONY: test-all
-test-all: test test-extended ## run `make test` and everything else: Slurm on two nodes, every estimator, every failure
+test-all: test test-extended ## run `make test` and all other tests: Slurm on two nodes, every estimator, every failure
 
 .PHONY: test-coverage
-test-coverage: $(STAMP) ## measure which lines of src/medrlvr all tests together run, in every process that they start
+test-coverage: $(STAMP) ## measure which lines of src/medrlvr the tests run, in every process that they start
 	@rm -f .coverage .coverage.*
 	@COVERAGE_PROCESS_START="$(CURDIR)/pyproject.toml" COVERAGE_FILE="$(CURDIR)/.coverage" $(PYTEST) $(ARGS)
 	@.venv/bin/coverage combine --quiet && .venv/bin/coverage report
 
 .PHONY: test-mutation
-test-mutation: $(STAMP) ## change the grader and the rewards in every way; at least 95 % of it a test must notice
+test-mutation: $(STAMP) ## mutate the grader and the rewards; the tests must detect at least 95 % of the mutants
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
 	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \
-	  print("noticed:", n, "of", s["total"]); raise SystemExit(n < 0.95 * s["total"])'
+	  print("mutants detected:", n, "of", s["total"]); raise SystemExit(n < 0.95 * s["total"])'
 
 .PHONY: test-slurm
-test-slurm: $(STAMP) ## run the whole miniature on a real Slurm of two nodes, which it installs and starts; needs root
+test-slurm: $(STAMP) ## install and start a real Slurm with two nodes, and run the whole miniature on it; needs root
 	@$(RUN) tests/slurm.py
 
 PEER := .peer/installed-$(shell (pwd -P; cat envs/torch.txt envs/peer.lock) | sha256sum | cut -c1-16)
@@ -129,14 +129,14 @@ $(PEER): $(STAMP)
 	@.peer/bin/pip install --quiet --no-deps --require-hashes -r envs/peer.lock && touch $@
 
 .PHONY: test-peer
-test-peer: $(PEER) ## compare with lm-evaluation-harness, in an environment of its own: make test-peer [MIRROR=folder]
+test-peer: $(PEER) ## compare with lm-evaluation-harness, in a separate environment: make test-peer [MIRROR=folder]
 	@$(MEDRLVR) demo --cores $(CORES) -- results/miniature/eval/base/scores.parquet
 	@test -z "$(MIRROR)" || MEDRLVR_MIRROR="$(MIRROR)" $(MEDRLVR) run config/smollm2.yaml --cores $(CORES) \
 	  -- results/smollm2/eval/base/scores.parquet
 	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
 
 .PHONY: check
-check: style ## style, types, imports, workflow, and whether the docs are true; without the other tests
+check: style ## check style, types, imports, workflow and docs; run no other tests
 	@$(RUN) -m pytest --quiet tests/test_docs.py
 
 .PHONY: style
@@ -149,7 +149,7 @@ style: $(STAMP)
 	@said="$$(PYTHONPATH=src .venv/bin/lint-imports --no-cache)" || { echo "$$said"; exit 1; }
 
 .PHONY: lock
-lock: ## resolve envs/*.in anew (needs uv); keeps versions that still fit
+lock: ## resolve envs/*.in again (needs uv); versions that still fit are kept
 	@for kind in cpu gpu peer; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
 	  --overrides overrides.in --excludes excludes-$${kind/peer/cpu}.in --generate-hashes --no-emit-package torch --no-header \
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done

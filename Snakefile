@@ -1,6 +1,7 @@
-"""Med-RLVR, from raw questions to a page on which every number can be traced.
+"""Med-RLVR, from raw questions to a report in which every number can be traced.
 
-The rules stand in workflow/rules/, in the order in which they run. `make help` lists the ways in.
+The rules are in workflow/rules/; the files are included below in the order in which they run. `medrlvr --help` lists
+the commands that start this workflow.
 """
 
 import sys
@@ -33,10 +34,11 @@ onsuccess:
 
 
 rule all:
-    """The page, and a record of every step.
+    """Request the report and a record of every step.
 
-    Snakemake deletes what a failed step wrote before, and would find nothing to do while all after it is there. Models
-    are not asked for: who deletes them for their size does not train again.
+    When a job fails, Snakemake deletes its old output. If all later files still exist and only the report is
+    requested, the next run finds nothing to do and keeps an outdated report. Models are not requested, so you can
+    delete them to save space without triggering training.
     """
     default_target: True
     input:

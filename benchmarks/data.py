@@ -1,4 +1,4 @@
-"""How well and how fast duplicates are found, measured on the real exams: the tables of docs/data.md.
+"""Measure accuracy and speed of the duplicate search on the real data sets, for the tables of docs/data.md.
 
 make benchmark MIRROR=folder
 """
@@ -29,7 +29,7 @@ SETS = ["medqa_4_options/train_partial", "medqa_4_options/dev", "medqa_4_options
 COPIED = 300
 EDITS = (0, 1, 2, 4, 8, 16, 32, 64)
 SIZES = (3_125, 6_250, 12_500, 25_000)
-# As in the pipeline, each removes exact duplicates too.
+# As in the pipeline, each policy also removes exact duplicates.
 POLICIES = {
     "exact": Contamination(remove=("exact",)),
     "near, 0.5 (ours)": Contamination(remove=("near",)),
@@ -51,7 +51,7 @@ def read(mirror: Path) -> dict[str, pd.DataFrame]:
 
 
 def edited(stem: str, edits: int, vocabulary: list[str], draw: random.Random) -> str:
-    """Replace `edits` words, each at another place, by words of other questions."""
+    """Replace `edits` words, at different positions, by words from other questions."""
     words = stem.split()
     for place in draw.sample(range(len(words)), min(edits, len(words))):
         words[place] = draw.choice(vocabulary)
@@ -59,7 +59,11 @@ def edited(stem: str, edits: int, vocabulary: list[str], draw: random.Random) ->
 
 
 def quality(tables: dict[str, pd.DataFrame], benchmark: str) -> str:
-    """Benchmark questions copied into training with edited words, among as many development questions, no copies."""
+    """Return the Markdown table of recall and precision.
+
+    The training set contains copies of benchmark questions with edited words, and the same number of development
+    questions, which are not copies.
+    """
     draw = random.Random(1)
     held_out = tables[benchmark]
     copied = held_out.sample(COPIED, random_state=1)
@@ -86,14 +90,15 @@ def quality(tables: dict[str, pd.DataFrame], benchmark: str) -> str:
         [
             *lines,
             "",
-            f"Recall / precision in percent: {COPIED} questions of {benchmark}, of {median:.0f} words in the median,"
-            f" put into training with that many words replaced, beside {COPIED} of medqa_4_options/dev as they are.",
+            f"Recall / precision in percent. The training set contains {COPIED} questions of {benchmark} (median:"
+            f" {median:.0f} words) with this number of words replaced, and {COPIED} unchanged questions of"
+            " medqa_4_options/dev.",
         ]
     )
 
 
 def speed(tables: dict[str, pd.DataFrame]) -> str:
-    """Questions whose sentences are those of real ones, mixed: so boilerplate is as frequent as in exams."""
+    """Return the Markdown table of times, for questions made of shuffled real sentences, with realistic boilerplate."""
     draw = random.Random(1)
     real = pd.concat(tables.values(), ignore_index=True)
     sentences = [sentence for stem in real["stem"] for sentence in stem.split(". ")]
@@ -111,7 +116,7 @@ def speed(tables: dict[str, pd.DataFrame]) -> str:
         times.append(time.perf_counter())
         lines.append(f"| {size:,} | " + " | ".join(f"{b - a:.1f}" for a, b in pairwise(times)) + " |")
     load = os.getloadavg()[0]
-    return "\n".join([*lines, "", f"{os.cpu_count()} cores of which one is used, load {load:.1f}."])
+    return "\n".join([*lines, "", f"{os.cpu_count()} cores, of which one is used; load {load:.1f}."])
 
 
 if __name__ == "__main__":
@@ -119,6 +124,6 @@ if __name__ == "__main__":
         tables = read(Path(sys.argv[1]))
         blocks = [quality(tables, name) for name in ("medqa_4_options/test", "mmlu_pro_health/test")]
         blocks.append(speed(tables))
-        write_text(DOCUMENT, splice(DOCUMENT, "\n\n".join(blocks)))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", "\n\n".join(blocks)))
     except UserError as error:
         sys.exit(str(error))

@@ -1,6 +1,6 @@
-"""How long `make demo` takes from a fresh clone and once set up; writes README's sentence on it.
+"""Measure `make demo` from a fresh clone and after set-up, and write README's sentence about it.
 
-make benchmark-demo. It clones the last commit and runs it. The machine must do nothing else for a quarter of an hour.
+make benchmark-demo. It clones the last commit and runs it. The machine must be idle for a quarter of an hour.
 """
 
 import os
@@ -19,23 +19,25 @@ from medrlvr.runtime.progress import duration
 
 RESULTS = Path("results/miniature")
 IDLE = 0.3
-"""Processes that the machine may run on average, in the last minute, before a measurement."""
+"""Maximum load average of the last minute before a measurement."""
 
 
 def seconds(command: list[str], folder: Path) -> float:
-    """Return the wall-clock time of a command that succeeds."""
+    """Run a command and return its wall-clock time in seconds; it must succeed."""
     began = time.perf_counter()
     subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
 
 
 def require_idle_and_committed() -> None:
-    """Stop where the time would be of other code than the last commit's, or of other work too."""
+    """Raise an error if files differ from the last commit, which is measured, or if the machine is busy."""
     changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     if changed:
-        raise UserError(f"The last commit is measured, and these files differ from it:\n{changed}")
+        raise UserError(
+            f"The last commit is measured, but these files differ from it. Commit or stash them:\n{changed}"
+        )
     if (load := os.getloadavg()[0]) > IDLE:
-        raise UserError(f"The machine computes something else: its load is {load:.1f}. Wait until it is below {IDLE}.")
+        raise UserError(f"The machine is busy: its load is {load:.1f}. Wait until it is below {IDLE}.")
 
 
 def main() -> None:
@@ -50,9 +52,9 @@ def main() -> None:
         alone = seconds(["sh", str(RESULTS / "models/rlvr/seed1/command.sh")], clone)
     rlvr, sft = stages["training rlvr"], stages["training sft"]
     sentence = (
-        f"On {os.cpu_count()} idle cores, `make demo` takes {duration(fresh)} from a fresh clone and {duration(again)}"
-        f" once set up: RLVR {rlvr:.0f} s, SFT {sft:.0f} s, everything else {again - rlvr - sft:.0f} s. The step"
-        f" `train_rlvr` takes {rlvr / alone:.2f} times as long as its own `command.sh` started alone."
+        f"On {os.cpu_count()} idle cores, `make demo` needs {duration(fresh)} from a fresh clone and {duration(again)}"
+        f" after set-up: RLVR {rlvr:.0f} s, SFT {sft:.0f} s, everything else {again - rlvr - sft:.0f} s. The step"
+        f" `train_rlvr` needs {rlvr / alone:.2f} times as long as its `command.sh` alone."
     )
     print(sentence)
     readme = Path("README.md")

@@ -1,4 +1,4 @@
-"""How long grading takes, against a response's length and against a training step: the figures of docs/grading.md.
+"""Measure the time of grading by response length, and relative to an update, for docs/grading.md.
 
 make rewards, after make demo
 """
@@ -26,7 +26,7 @@ SENTENCE = "The findings fit a lack of something, and the answer is found by loo
 
 
 def seconds_each(call: Callable[[], object], repeats: int) -> float:
-    """Return the least of five means."""
+    """Return the lowest of five mean times of a call, in seconds."""
     means = []
     for _ in range(5):
         began = time.perf_counter()
@@ -37,7 +37,7 @@ def seconds_each(call: Callable[[], object], repeats: int) -> float:
 
 
 def by_length() -> str:
-    lines = ["| characters | ms | ns a character |", "|---:|---:|---:|"]
+    lines = ["| characters | ms | ns per character |", "|---:|---:|---:|"]
     for size in (300, 3_000, 30_000, 300_000):
         text = f"<think>{SENTENCE * (size // len(SENTENCE))}</think><answer>B</answer>"
         seconds = seconds_each(lambda text=text: grade(text, OPTIONS, 1), max(1, 300_000 // size))
@@ -46,9 +46,9 @@ def by_length() -> str:
 
 
 def of_a_step() -> str:
-    """The hook's share of the miniature's updates, in which a response has some hundred characters."""
+    """Return the reward hook's share of an update of the miniature, whose responses have a few hundred characters."""
     if not RUN.is_file():
-        raise UserError(f"{RUN} is not there: run make demo first, whose updates the hook is measured against.")
+        raise UserError(f"{RUN} does not exist. Run `make demo` first: the hook is compared with its updates.")
     run = read_parquet(RUN)
     responses, step = int(run["responses"].max()), run["seconds"].median()
     label = json.dumps({"question_id": "q1", "options": OPTIONS, "gold": 1})
@@ -65,13 +65,14 @@ def of_a_step() -> str:
         spec.loader.exec_module(hook)
         seconds = seconds_each(lambda: hook.reward_func([text], [prompt], [label]), 2000)
     return (
-        f"To grade, reward and write down a response of the miniature takes the hook {1e6 * seconds:.0f} us; an update"
-        f" has {responses} and lasts {step:.1f} s in the median: {100 * responses * seconds / step:.2f} % of it."
+        f"The reward hook needs {1e6 * seconds:.0f} us to grade, reward and record a response of the miniature. An"
+        f" update has {responses} responses and a median duration of {step:.1f} s; the hook needs"
+        f" {100 * responses * seconds / step:.2f} % of it."
     )
 
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, f"{by_length()}\n\n{of_a_step()}"))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", f"{by_length()}\n\n{of_a_step()}"))
     except UserError as error:
         sys.exit(str(error))

@@ -1,7 +1,7 @@
-"""How long the page takes at the paper's size: 110 updates of 1,024 responses, and its test questions.
+"""Measure the report at the paper's scale: 110 updates of 1,024 responses, and the number of its test questions.
 
-make benchmark-page. Responses have the lengths of the paper's Figure 2 and are random words, which pack worse than what
-a model writes.
+make benchmark-page. Responses have the lengths of the paper's Figure 2. They are random words, which compress less well
+than model output.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What each reward is worth to policies that do not reason: the table of docs/rewards.md.
+"""Compute each reward for simple policies, for the table of docs/rewards.md.
 
 make rewards
 """
@@ -18,7 +18,7 @@ from medrlvr.runtime.files import write_text
 
 DOCUMENT = Path("docs/rewards.md")
 STEM = "A sailor of forty years comes ashore with bleeding gums. Which of these does he lack?"
-# The right one at each place in turn; the longest is never the right one's doing.
+# Each option is the right one in turn. The longest option is therefore not right more often than the others.
 OPTIONS = ["ascorbic acid", "thiamine hydrochloride", "retinol", "niacin", "calcium carbonate"]
 THOUGHT = (
     "Bleeding gums and loose teeth after months at sea speak for a lack in his food. Fruit was what he went without, "
@@ -40,11 +40,11 @@ REWARDS: dict[str, Setting] = {
 
 @dataclass(frozen=True)
 class Policy:
-    """One way to answer.
+    """A way of answering.
 
     Attributes:
-        respond: from the letter it settles on and the prompt to its response.
-        letters: from the gold letter to what it settles on, each with its probability.
+        respond: (answered letter, prompt) -> response.
+        letters: gold letter -> answered letters, each with its probability.
     """
 
     respond: Callable[[str, str], str]
@@ -52,7 +52,7 @@ class Policy:
 
 
 def knows(gold: str) -> list[tuple[str, float]]:
-    """Right with probability ACCURACY, else any other letter."""
+    """Return the right letter with probability ACCURACY, and each other letter with the same probability."""
     others = [letter for letter in LETTERS[: len(OPTIONS)] if letter != gold]
     return [(gold, ACCURACY), *((letter, (1 - ACCURACY) / len(others)) for letter in others)]
 
@@ -66,7 +66,7 @@ def tagged(think: str, answer: str) -> str:
 
 
 def weighing(letter: str) -> str:
-    """Thoughts that go through the options one by one, as the paper's second stage does."""
+    """Return reasoning that discusses the options one by one, as in the paper's second stage."""
     steps = [f"{name}: {option} would show in another way." for name, option in zip(LETTERS, OPTIONS, strict=False)]
     return f"{' '.join(steps)} {THOUGHT} {letter}."
 
@@ -97,12 +97,12 @@ POLICIES = {
 }
 
 
-# Of these none knows anything.
+# Policies without knowledge.
 IGNORANT = ("always A, perfect format", "longest option", "random letter", "copied prompt")
 
 
 def expected_return(reward: Setting, policy: Policy) -> float:
-    """Return the mean reward over the places at which the right option may stand and over what the policy draws."""
+    """Return the mean reward over the positions of the right option and over the letters of the policy."""
     value, prompt = load_reward(reward), prompt_of()
     total = 0.0
     for gold in range(len(OPTIONS)):
@@ -117,7 +117,7 @@ def prompt_of() -> str:
 
 
 def table() -> str:
-    """Return the Markdown table; bold is what pays more than honest answering."""
+    """Return the Markdown table; rewards above those of honest answers are bold."""
     lines = ["| policy | " + " | ".join(REWARDS) + " |", "|---|" + "---:|" * len(REWARDS)]
     honest = {name: expected_return(reward, POLICIES[HONEST]) for name, reward in REWARDS.items()}
     for title, policy in POLICIES.items():
@@ -131,6 +131,6 @@ def table() -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, table()))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", table()))
     except UserError as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""How often a response's label is the one that a reader gave it: the tables of docs/stages.md.
+"""Compare the labels of responses with those of a reader, for the tables of docs/stages.md.
 
 make stages
 """
@@ -19,12 +19,12 @@ from medrlvr.runtime.files import write_text
 DOCUMENT = Path("docs/stages.md")
 GOLDEN = Path("tests/golden/stages.jsonl")
 HALVES = {1: "Development half", 0: "Held-out half"}
-"""The rules were written with the odd ids in view; the even ones were scored once, when the rules were done."""
+"""The rules were developed on responses with odd ids. Those with even ids were scored once, with the final rules."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A response and both its labels."""
+    """A response with both labels."""
 
     id: str
     reader: str
@@ -36,7 +36,7 @@ class Case:
 
 
 def cases(halves: Sequence[int] = (1, 0)) -> list[Case]:
-    """Return the responses of some halves, with their labels."""
+    """Return the responses of these halves, with their labels."""
     found = []
     for line in GOLDEN.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -46,7 +46,7 @@ def cases(halves: Sequence[int] = (1, 0)) -> list[Case]:
 
 
 def agreement(found: Sequence[Case]) -> tuple[float, float]:
-    """Return the fraction of equal labels, and Cohen's kappa, in which agreement by chance counts nothing."""
+    """Return the fraction of equal labels, and Cohen's kappa, which corrects for agreement by chance."""
     n = len(found)
     equal = sum(case.reader == case.rules for case in found) / n
     reader, rules = Counter(case.reader for case in found), Counter(case.rules for case in found)
@@ -55,7 +55,7 @@ def agreement(found: Sequence[Case]) -> tuple[float, float]:
 
 
 def table(halves: Sequence[int] = (1, 0)) -> str:
-    """Return the Markdown: for each half its confusion table and which responses the two disagree on."""
+    """Return the Markdown: for each half, the confusion table and the responses with different labels."""
     parts = []
     for half in halves:
         found = cases([half])
@@ -72,6 +72,6 @@ def table(halves: Sequence[int] = (1, 0)) -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, table()))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", table()))
     except UserError as error:
         sys.exit(str(error))

@@ -1,8 +1,8 @@
-"""Makes or completes the virtual environment .venv from torch.txt and cpu.lock; `make setup` runs it.
+"""Create or complete the virtual environment .venv from torch.txt and cpu.lock; `make setup` runs this script.
 
     python3.11 envs/install.py STAMP
 
-It may be interrupted anywhere: the stamp is written last, and the next run keeps every package that is whole.
+You can interrupt it at any time: the stamp is written last, and the next run keeps every complete package.
 """
 
 import fcntl
@@ -21,52 +21,51 @@ VENV = ENVS.parent / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
 PROJECT = "medrlvr"
-"""This repository's own distribution, which is in no lock."""
+"""This repository's own distribution, which is not in a lock file."""
 
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
-# Never imported by this project, or one by one and late: a third of the time to compile everything.
+# This project imports none or few of these files. They are a third of the time to compile everything.
 NOT_COMPILED = r"/tests?/|/torch/testing/|/transformers/models/|/vllm/model_executor/models/"
 
 CUDA_BUILD = """\
-torch {version} is a build for {build}, not the CPU build that this set-up needs: several GB for nothing.
-Open PyTorch's installation page (README.md links it), choose pip and CPU, copy the address that follows --index-url
-there, and run
+torch {version} is a build for {build}. This set-up needs the CPU build, which is several GB smaller.
+Open PyTorch's installation page (README.md links it), choose pip and CPU, copy the address after --index-url, and run
     make demo TORCH_INDEX_URL=<that address>
-Once set up, plain `make demo` is enough."""
+After set-up, `make demo` is enough."""
 
 
 class Failure(Exception):
-    """Set-up cannot go on; the text says why, and what to do."""
+    """Set-up cannot continue; the text states why, and what to do."""
 
 
 def canonical(name: str) -> str:
-    """A distribution name in the form in which two spellings of one name are equal."""
+    """Return the canonical form of a distribution name, which is the same for all spellings of the name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pins(requirements: str) -> dict[str, str]:
-    """Canonical name -> version of every `name==version` in the text of a requirement or lock file."""
+    """Return canonical name -> version of every `name==version` in the text of a requirement or lock file."""
     return {canonical(match["name"]): match["version"] for match in PIN.finditer(requirements)}
 
 
 def site_packages(venv: Path) -> Path:
-    """The folder of a virtual environment that holds its packages."""
+    """Return the folder of a virtual environment that contains its packages."""
     return venv / "lib" / "python3.11" / "site-packages"
 
 
 def expected(envs: Path = ENVS) -> dict[str, str]:
-    """Canonical name -> version of every distribution that the CPU environment holds, by its files in `envs`."""
+    """Return canonical name -> version of every distribution of the CPU environment, from its files in `envs`."""
     return pins("\n".join((envs / name).read_text() for name in ("pip.txt", "torch.txt", "cpu.lock")))
 
 
 def require_cpu_build(version: str) -> None:
-    """Refuse a torch that is not a CPU build.
+    """Reject a torch that is not a CPU build.
 
     Args:
-        version: such as 2.13.0+cpu; the package index's own CUDA build has no local label.
+        version: such as 2.13.0+cpu; the CUDA build of the default package index has no label after the number.
 
     Raises:
-        Failure: with the remedy.
+        Failure: it is not a CPU build; the text states what to do.
     """
     if not version.endswith("+cpu"):
         label = version.partition("+")[2]
@@ -74,26 +73,26 @@ def require_cpu_build(version: str) -> None:
 
 
 def installed(site: Path) -> dict[str, str]:
-    """Canonical name -> version of every distribution that stands whole in a site-packages folder.
+    """Return canonical name -> version of every complete distribution in a site-packages folder.
 
-    pip writes RECORD last: without it the files may be incomplete.
+    pip writes RECORD last; without it, files may be missing.
     """
     names = (record.parent.name.removesuffix(".dist-info") for record in site.glob("*.dist-info/RECORD"))
     return {canonical(name): version for name, _, version in (stem.rpartition("-") for stem in names)}
 
 
 def remove_half_installed(site: Path) -> None:
-    """Make pip see what an interruption left incomplete as missing, so that it installs it again."""
+    """Delete the metadata of incomplete distributions, so that pip installs them again."""
     for folder in site.glob("*.dist-info"):
         if not (folder / "RECORD").exists():
             shutil.rmtree(folder)
 
 
 def is_usable(venv: Path, pip: str) -> bool:
-    """Whether an environment can be built upon rather than made anew.
+    """Return whether an environment can be completed and need not be created again.
 
-    It cannot if it was moved (its scripts name their old place), its interpreter is gone or another, its own pip is not
-    whole, or pip was killed while it replaced a package (it sets the old one aside as ~name).
+    It cannot be completed if it was moved (its scripts contain their old path), if its interpreter is missing or
+    changed, if its pip is incomplete, or if pip was killed while it replaced a package (pip renames the old one ~name).
 
     Args:
         venv: the environment's folder.
@@ -109,7 +108,7 @@ def is_usable(venv: Path, pip: str) -> bool:
 
 
 def faults(lines: list[str]) -> str:
-    """What pip complains of: its output from the first error on, or its end if it names none, eight lines at most."""
+    """Return pip's errors: at most eight lines of its output from the first error on, or its last eight lines."""
     first = next((number for number, line in enumerate(lines) if line.startswith("ERROR")), -8)
     return "  " + "  ".join(lines[first:][:8]).rstrip()
 
@@ -119,13 +118,13 @@ def pip_install(*arguments: str, packages: int) -> None:
 
     Args:
         arguments: what follows `pip install --no-deps`.
-        packages: how many requirements pip will go through.
+        packages: number of requirements that pip processes.
 
     Raises:
-        Failure: with pip's last lines.
+        Failure: pip failed; the text contains its errors.
     """
     command = [PYTHON, "-m", "pip", "install", "--no-deps", "--no-compile", "--progress-bar", "off", *arguments]
-    temporary = VENV / "tmp"  # /tmp may be small, and this file system was found to have room
+    temporary = VENV / "tmp"  # /tmp may be small; preflight.py has checked the space here
     temporary.mkdir(exist_ok=True)
     environment = os.environ | {"DS_BUILD_OPS": "0", "DS_ACCELERATOR": "cpu", "TMPDIR": str(temporary)}
     lines = []
@@ -146,24 +145,24 @@ def pip_install(*arguments: str, packages: int) -> None:
                     print(f"  {state:20}", end="\r", flush=True)
         except KeyboardInterrupt:
             try:
-                process.wait(timeout=5)  # Ctrl-C reached pip as well: let it put back what it was replacing
+                process.wait(timeout=5)  # Ctrl-C also reached pip: let it restore the package that it was replacing
             except subprocess.TimeoutExpired:
                 process.kill()
             raise
     shutil.rmtree(temporary, ignore_errors=True)
     if process.returncode != 0:
         raise Failure(
-            f"pip could not install what {arguments[-1]} names:\n{faults(lines)}\n"
-            f"All of its output is in {LOG}. Usual causes: no network (behind a proxy, set HTTPS_PROXY) or a full "
-            "disk. The same command goes on from here."
+            f"pip could not install {arguments[-1]}:\n{faults(lines)}\n"
+            f"Its complete output is in {LOG}. Usual causes are a missing network (behind a proxy, set HTTPS_PROXY) or "
+            "a full disk. The same command resumes the set-up."
         )
 
 
 def compile_all(site: Path) -> None:
-    """Byte-compile a site-packages folder on all cores, so that no Ray worker has to do it again at its start.
+    """Byte-compile a site-packages folder on all cores, so that Ray workers need not do it when they start.
 
-    The status is not looked at: some packages ship a file for another Python. On an interruption the whole process
-    group is ended, because compileall's helpers would outlive it.
+    The exit status is ignored, because some packages contain a file for another Python version. On an interruption the
+    whole process group is killed, because compileall's helper processes would outlive it.
     """
     command = [PYTHON, "-m", "compileall", "-qq", "-j", "0", "-x", NOT_COMPILED, site]
     with subprocess.Popen(
@@ -177,10 +176,13 @@ def compile_all(site: Path) -> None:
 
 
 def chosen_torch(index: list[str]) -> str:
-    """The version of torch that pip would install, without downloading it.
+    """Return the version of torch that pip would install, without downloading it.
 
     Args:
-        index: pip's options that name the index; empty for the user's own settings.
+        index: pip's options for the index; empty for the user's own settings.
+
+    Raises:
+        Failure: pip finds no version.
     """
     command = [PYTHON, "-m", "pip", "install", "--dry-run", "--quiet", "--no-deps", "--ignore-installed", *index]
     result = subprocess.run(
@@ -189,30 +191,30 @@ def chosen_torch(index: list[str]) -> str:
     if result.returncode != 0:
         raise Failure(
             f"pip found no torch that fits envs/torch.txt:\n{faults(result.stderr.splitlines(keepends=True))}\n"
-            "Is there a network, and is TORCH_INDEX_URL, if set, the address that PyTorch's installation page gives?"
+            "Check the network. TORCH_INDEX_URL, if set, must be the address on PyTorch's installation page."
         )
     return json.loads(result.stdout)["install"][0]["metadata"]["version"]
 
 
 def stage(text: str) -> None:
-    """Announce a stage with the time since the start."""
+    """Print the name of a stage with the time since the start."""
     print(f"set-up [{time.monotonic() - STARTED:3.0f} s] {text}", flush=True)
 
 
 def install(stamp: Path) -> None:
-    """Bring .venv to what torch.txt and cpu.lock say, then write the stamp.
+    """Install exactly the packages of pip.txt, torch.txt and cpu.lock into .venv, then write the stamp.
 
     Args:
-        stamp: the file in .venv whose name stands for the contents of the lock files.
+        stamp: the file in .venv whose name contains a hash of these files and of the folder's path.
 
     Raises:
-        Failure: with what to do.
+        Failure: a step failed; the text states what to do.
     """
     wanted, site = expected(), site_packages(VENV)
     for old in VENV.glob("installed-*"):
         old.unlink()
     if not is_usable(VENV, wanted["pip"]):
-        stage(f"making {VENV.name} (in all 1.1 GB to download, 3.1 GB on disk)")
+        stage(f"creating {VENV.name} (1.1 GB to download in total, 3.1 GB on disk)")
         shutil.rmtree(VENV, ignore_errors=True)
         result = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
         if result.returncode != 0:
@@ -223,7 +225,7 @@ def install(stamp: Path) -> None:
 
     surplus = sorted(have.keys() - wanted.keys() - {PROJECT})
     if surplus:
-        stage(f"removing what the lock no longer names: {', '.join(surplus)}")
+        stage(f"removing packages that are no longer in the lock: {', '.join(surplus)}")
         subprocess.run([PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", *surplus])
 
     if have.get("torch") != wanted["torch"] + "+cpu":
@@ -243,16 +245,16 @@ def install(stamp: Path) -> None:
     stage("compiling")
     compile_all(site)
 
-    stage("trying torch")
+    stage("testing torch")
     torch = subprocess.run([PYTHON, "-c", "import torch; print(torch.version.cuda)"], capture_output=True, text=True)
     if torch.stdout.strip() != "None":
-        raise Failure(f"torch is no CPU build that can be imported:\n{torch.stdout}{torch.stderr}")
+        raise Failure(f"torch cannot be imported, or is not a CPU build:\n{torch.stdout}{torch.stderr}")
     stamp.touch()
     stage("done")
 
 
 def main(stamp: Path) -> int:
-    """Install under a lock, so that two set-ups do not write to one folder; returns the exit status."""
+    """Install under a lock, so that two set-ups do not write to the same folder; return the exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (ENVS / "cpu.lock").open("r+") as handle:
@@ -267,7 +269,7 @@ def main(stamp: Path) -> int:
         print(f"set-up: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nset-up: interrupted. The same command again finishes it.", file=sys.stderr)
+        print("\nset-up: interrupted. Start the same command again to finish it.", file=sys.stderr)
         return 130
     return 0
 

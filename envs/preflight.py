@@ -1,9 +1,9 @@
-"""Says whether this machine can hold the CPU environment, before anything is installed.
+"""Check whether the CPU environment can be installed on this machine, before anything is installed.
 
     python envs/preflight.py [folder]
 
-Every problem is named at once, each with a way out; the exit status is 1 if there is any. The file is kept within the
-syntax of Python 2.7, because the interpreter that reads it may be the very thing that is too old.
+It prints all problems at once, each with a solution. The exit status is 1 if there is any. This file uses only the
+syntax of Python 2.7, because it must run even if the interpreter is too old.
 """
 
 from __future__ import print_function
@@ -15,9 +15,9 @@ import platform
 import sys
 
 GB = 10**9
-PYTHON = (3, 11)  # envs/*.lock are resolved for this version alone
+PYTHON = (3, 11)  # envs/*.lock are resolved only for this version
 GLIBC = (2, 35)  # envs/*.lock are resolved for manylinux_2_35: Ubuntu 22.04, Debian 12 and newer
-DISK = 6 * GB  # measured: 3.2 GB installed, 1.4 GB of wheels on the way, and room for the results
+DISK = 6 * GB  # measured: 3.2 GB installed and 1.4 GB of temporary wheels; the rest is for results
 MEMORY = 8 * GB
 
 Facts = collections.namedtuple(
@@ -30,20 +30,20 @@ Facts = collections.namedtuple(
         "python",  # (3, 11, 7)
         "implementation",  # "CPython", "PyPy", ...
         "executable",  # path of the interpreter
-        "has_venv",  # whether `python -m venv` can make an environment with pip in it
-        "writable",  # whether this user may write in the folder
-        "free_disk",  # bytes that a user may still write in the folder
-        "installed",  # bytes that an earlier, unfinished set-up already placed in .venv
+        "has_venv",  # whether `python -m venv` can create an environment with pip
+        "writable",  # whether this user may write to the folder
+        "free_disk",  # bytes that a user may still write to the folder
+        "installed",  # bytes in .venv from an earlier, unfinished set-up
         "free_memory",  # bytes; None if unknown
     ],
 )
 
 
 def problems(facts):
-    """Everything that rules the machine out, as a list of texts that each name the fault and a way out.
+    """Return the problems that prevent the set-up: a list of texts, each with a problem and a solution.
 
     Args:
-        facts: what `gather` found.
+        facts: as `gather` returns them.
     """
     found = []
     if facts.system != "Linux":
@@ -59,7 +59,7 @@ def problems(facts):
         )
     if facts.machine.lower() not in ("x86_64", "amd64"):
         found.append(
-            "The processor is {}, not x86-64, for which the environment is locked. "
+            "The processor is {}, not x86-64; the packages are locked for x86-64. "
             "Use a machine with an Intel or AMD processor.".format(facts.machine or "of an unknown kind")
         )
     elif facts.processor_flags is not None and "avx2" not in facts.processor_flags:
@@ -76,47 +76,49 @@ def problems(facts):
         )
     if facts.python[:2] != PYTHON or facts.implementation != "CPython":
         found.append(
-            "{} is {} {}, but the environment is locked for CPython {}.{}. Install that version beside it (Debian 12, "
+            "{} is {} {}, but the packages are locked for CPython {}.{}. Install that version too (Debian 12, "
             "Ubuntu 22.04: `sudo apt install python3.11 python3.11-venv`; elsewhere: `uv python install 3.11`, `pyenv "
-            "install 3.11` or conda) and name it: `make demo PYTHON=/path/to/python3.11`.".format(
+            "install 3.11` or conda) and run `make demo PYTHON=/path/to/python3.11`.".format(
                 facts.executable, facts.implementation, ".".join(map(str, facts.python)), *PYTHON
             )
         )
     elif not facts.has_venv:
         found.append(
-            "{} cannot make virtual environments: its venv or ensurepip module is missing. "
+            "{} cannot create virtual environments: its venv or ensurepip module is missing. "
             "On Debian and Ubuntu: `sudo apt install python3.11-venv`.".format(facts.executable)
         )
     if not facts.writable:
-        found.append("This folder cannot be written to. Clone into one that can.")
+        found.append("This folder cannot be written to. Clone into a folder in which you can write.")
     needed = max(DISK - facts.installed, GB)
     if facts.free_disk < needed:
         found.append(
             "{:.1f} GB of disk is free in this folder, but set-up and results still need {:.1f} GB. "
-            "Free some, or clone into a larger file system.".format(facts.free_disk / float(GB), needed / float(GB))
+            "Free some space, or clone into a larger file system.".format(
+                facts.free_disk / float(GB), needed / float(GB)
+            )
         )
     return found
 
 
 def cautions(facts):
-    """What may go wrong later but rules nothing out, as a list of texts.
+    """Return warnings about problems that may occur later, as a list of texts.
 
     Args:
-        facts: what `gather` found.
+        facts: as `gather` returns them.
     """
     if facts.free_memory is None or facts.free_memory >= MEMORY:
         return []
     return [
-        "{:.1f} GB of memory is free; the default experiment is meant for {:.0f} GB. "
+        "{:.1f} GB of memory is free; the miniature experiment is meant for {:.0f} GB. "
         "If a run is killed, close other programs first.".format(facts.free_memory / float(GB), MEMORY / float(GB))
     ]
 
 
 def gather(folder):
-    """The facts of this machine, as `Facts`.
+    """Return the facts of this machine, as `Facts`.
 
     Args:
-        folder: where .venv and results are to be written.
+        folder: the folder for .venv and results.
     """
     try:
         import ensurepip  # noqa: F401
@@ -142,7 +144,7 @@ def gather(folder):
 
 
 def read(path):
-    """The text of a file of the kernel; empty if there is none."""
+    """Return the text of a kernel file; empty if it cannot be read."""
     try:
         with open(path) as handle:
             return handle.read()
@@ -151,7 +153,7 @@ def read(path):
 
 
 def parse_processor_flags(cpuinfo):
-    """The flags of the first processor in the text of /proc/cpuinfo, as a set; None if none are listed."""
+    """Return the flags of the first processor in the text of /proc/cpuinfo, as a set; None if it lists none."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":
@@ -160,19 +162,19 @@ def parse_processor_flags(cpuinfo):
 
 
 def parse_free_memory(meminfo, limit):
-    """Bytes that a new process may use; None if unknown.
+    """Return the bytes of memory that a new process may use; None if unknown.
 
     Args:
         meminfo: the text of /proc/meminfo.
-        limit: the text of the control group's memory.max: bytes, "max" or empty. What the group already uses is not
-            subtracted, since most of it is file cache that gives way.
+        limit: the text of the control group's memory.max: bytes, "max" or empty. The current usage of the group is not
+            subtracted, because most of it is file cache, which the kernel can free.
     """
     free = [int(line.split()[1]) * 1024 for line in meminfo.splitlines() if line.startswith("MemAvailable:")]
     return min(free + ([int(limit)] if limit.strip().isdigit() else [])) if free else None
 
 
 def glibc_version():
-    """The version of glibc as two numbers; None where the C library is another one."""
+    """Return the version of glibc as two numbers; None for another C library."""
     try:
         version = ctypes.CDLL(None).gnu_get_libc_version
     except (AttributeError, TypeError, OSError):
@@ -182,7 +184,7 @@ def glibc_version():
 
 
 def free_disk(folder):
-    """Bytes that an ordinary user may still write to the file system of `folder`; no limit where that is unknown."""
+    """Return the bytes that a normal user may still write to the file system of `folder`; infinity if unknown."""
     try:
         space = os.statvfs(folder)
     except AttributeError:
@@ -191,7 +193,7 @@ def free_disk(folder):
 
 
 def size_of(folder):
-    """Bytes in the files below `folder`; 0 if there is no such folder."""
+    """Return the total size of the files in `folder`, in bytes; 0 if it does not exist."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -200,7 +202,7 @@ def size_of(folder):
 
 
 def main(folder):
-    """Print what `problems` and `cautions` say about this machine; returns the exit status."""
+    """Print the problems and warnings for this machine; return the exit status."""
     facts = gather(folder)
     for text in cautions(facts):
         print("preflight: warning: " + text, file=sys.stderr)
@@ -211,7 +213,7 @@ def main(folder):
         print("preflight: nothing was installed.", file=sys.stderr)
         return 1
     print(
-        "preflight: Python {}, {:.0f} GB of disk free: fine".format(
+        "preflight: Python {}, {:.0f} GB of disk free: OK".format(
             ".".join(map(str, facts.python)), facts.free_disk / float(GB)
         )
     )

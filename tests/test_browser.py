@@ -171,7 +171,7 @@ def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Pa
     other = opened(link)
     expect(other.locator("#test-item summary")).to_have_text("Question mmlu_pro_health/7")
     page.locator("#test-filters [name=question]").fill("nowhere")
-    expect(count).to_have_text("No such question")
+    expect(count).to_have_text("No question matches")
     page.locator("#test-filters [type=reset]").click()
     expect(count).to_have_text("Question 1 of 12")
 

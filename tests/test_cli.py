@@ -336,7 +336,7 @@ def test_a_malformed_line_is_named(line: object, said: str) -> None:
         ("{", "is not JSON"),
         ('{"paper": "much"}', 'paper needs a weight, or an object of numbers, not "much"'),
         ('{"paper": {"weight": null}}', "paper needs a weight"),
-        ('{"leak_penalty": 1}', "rewards no answer"),
+        ('{"leak_penalty": 1}', "cannot reward an answer"),
     ],
 )
 def test_a_wrong_reward_is_named(spec: str, said: str) -> None:

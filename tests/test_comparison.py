@@ -75,9 +75,9 @@ def test_an_interval_of_several_seeds_is_over_seeds(tmp_path: Path, evaluated: d
 
 
 def test_what_is_not_finished_or_named_alike_is_refused(tmp_path: Path, evaluated: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"nowhere: no finished experiment: config\.yaml is missing"):
+    with pytest.raises(UserError, match=r"nowhere is not a finished experiment: config\.yaml is missing"):
         experiments.write_page([tmp_path / "nowhere"], tmp_path / "comparison.html")
     one = finish(tmp_path / "a/one", evaluated, EXPERIMENT)
-    with pytest.raises(UserError, match="two folders are called one"):
+    with pytest.raises(UserError, match="Two folders have the same name, one"):
         experiments.write_page([one, tmp_path / "b/one"], tmp_path / "comparison.html")
     assert not (tmp_path / "comparison.html").exists()

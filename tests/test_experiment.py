@@ -111,7 +111,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     workflow = (finished / "workflow.html").read_text(encoding="utf-8")
     for category in ("Data", "Evaluation", "Training dynamics", "Figures", "Results"):
         assert f'"{category}"' in workflow
-    assert "the paper's bars beside ours" in workflow
+    assert "the paper's bars next to ours" in workflow
 
     source = os.environ | {"PYTHONPATH": "src"}
     python("-m", "medrlvr.cli.main", "compare", "results/short", cwd=finished, env=source).check_returncode()
@@ -288,8 +288,8 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
     # not the evaluation's words: asked alone, sums are made in another order, and so new a model has near ties
     response = result.stdout.split("--- response\n")[1].split("\n--- grade\n")[0]
     found = grade(response, list(first["options"]), int(first["gold"]))
-    assert f"\n--- grade\nanswered: {found.letter or 'nothing readable'}; right is " in result.stdout
-    assert f"untagged text read too: {found.lenient_letter or 'nothing'}\n" in result.stdout
+    assert f"\n--- grade\nanswer: {found.letter or 'none found'}; correct answer: " in result.stdout
+    assert f"answer with untagged text included: {found.lenient_letter or 'none found'}\n" in result.stdout
     assert "not medical advice" in result.stdout
 
     own = tmp_path / "own.json"
@@ -298,15 +298,15 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
         result = ask("results/short/models/base", "--question", str(own), "--mode", mode)
         assert result.returncode == 0, result.stderr
         assert "A. this\nB. that" in result.stdout
-        assert "right is B" in result.stdout
-    assert "probability of the letters: A 0." in result.stdout
+        assert "correct answer: B" in result.stdout
+    assert "probabilities of the letters: A 0." in result.stdout
 
     own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "C"}))
     for arguments, message in (
-        (["results/short/models/none"], "is no model folder"),
-        ([model, "--question", "nobody/1"], "is called 'nobody/1'; one there is"),
+        (["results/short/models/none"], "is not a model folder"),
+        ([model, "--question", "nobody/1"], "has the id 'nobody/1'. An example of an id is"),
         ([model, "--question", str(own)], "answer is C, but there are 2 options"),
-        ([str(finished / "assets/miniature_base")], "lies in no results folder"),
+        ([str(finished / "assets/miniature_base")], "is not in a results folder"),
     ):
         result = ask(*arguments)
         assert result.returncode == 1

@@ -71,7 +71,7 @@ def test_a_missing_mirror_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_file_of_no_hub_is_answered_with_the_mirror(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"on no hub.*data.mirror"):
+    with pytest.raises(UserError, match=r"not on the Hugging Face Hub.*data.mirror"):
         fetch(load_registry(REGISTRY)["medqa_4_options/train_partial"], tmp_path / "train.parquet", None)
 
 
@@ -135,15 +135,15 @@ def test_what_passes_is_tried_again(tmp_path: Path, hub: Hub, faults: list[str],
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("GET truncated!", "could not download it: it broke off again and again"),
+        ("GET truncated!", "could not download it: the transfer was interrupted repeatedly"),
         ("GET short!", "could not download it: .*Consistency check failed"),
         ("GET wrong!", "is not the registered file"),
         ("HEAD page!", "could not download it: .*not seem to be served by a Hugging Face Hub"),
         ("GET page!", "could not download it: .*Consistency check failed"),
         ("HEAD status 404 X-Error-Code=EntryNotFound!", "could not download it: 404 .*Entry Not Found"),
         ("HEAD status 404 X-Error-Code=RevisionNotFound!", "could not download it: 404 .*Revision Not Found"),
-        ("HEAD status 401!", r"could not download it: .*401.*\n.*HF_TOKEN set, valid"),
-        ("HEAD status 403 X-Error-Code=GatedRepo!", r"could not download it: 403 .*\n.*HF_TOKEN set, valid"),
+        ("HEAD status 401!", r"could not download it: .*401.*\n.*HF_TOKEN is set, valid"),
+        ("HEAD status 403 X-Error-Code=GatedRepo!", r"could not download it: 403 .*\n.*HF_TOKEN is set, valid"),
         ("HEAD status 429 Retry-After=1!", "could not download it: .*429"),
         ("HEAD status 503!", "could not download it: .*503"),
         ("GET status 500!", "could not download it: .*500"),
@@ -185,7 +185,7 @@ def test_the_member_is_taken_out_of_the_archive(tmp_path: Path, hub: Hub) -> Non
     assert fetch(row, tmp_path / "dev.jsonl", None) == COMMIT
     assert hub.asked[0][1] == f"/datasets/bigbio/med_qa/resolve/{COMMIT}/data_clean.zip"
     assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
-    with pytest.raises(UserError, match=r"cannot take nothing.jsonl out of it"):
+    with pytest.raises(UserError, match=r"cannot extract nothing.jsonl"):
         fetch(row.model_copy(update={"member": "nothing.jsonl"}), tmp_path / "other.jsonl", None)
     assert not (tmp_path / "other.jsonl").exists()
 
@@ -197,7 +197,7 @@ def test_a_damaged_cache_heals(tmp_path: Path, hub: Hub) -> None:
     said: list[str] = []
     assert fetch(unpacked(), tmp_path / "dev.jsonl", None, said.append) == COMMIT
     assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
-    assert "downloading it anew" in said[0]
+    assert "downloading it again" in said[0]
 
 
 def test_a_damaged_archive_heals(tmp_path: Path, hub: Hub) -> None:

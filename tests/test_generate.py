@@ -162,7 +162,7 @@ def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
     # It has answered two of the three questions that c has now: a part of a benchmark is none.
     found = answers([one, two], tmp_path / "second", tmp_path / "state", said, questions=both(GOUT, TALK, "More?"))
     assert started == [["one", "two"], ["one"]]
-    assert said[0] == "t: the weights of two were deleted; they are not asked what is new"
+    assert said[0] == "t: the weights of two were deleted; their new requests are skipped"
     assert found.groupby([found["model"].map(lambda name: Path(name).name), "benchmark"]).size().to_dict() == {
         ("one", "b"): 2, ("one", "c"): 3, ("two", "b"): 2,
     }  # fmt: skip
@@ -237,7 +237,7 @@ def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> No
     moved = tmp_path / "moved"
     other.rename(moved)
     again = answers([moved], tmp_path / "again", tmp_path / "state", said)
-    assert said == ["t: the same weights were asked the same before"]
+    assert said == ["t: all answers are cached"]
     assert again.equals(alone.assign(model=str(moved)))
 
 

@@ -174,7 +174,7 @@ def test_every_overlay_is_planned_for_the_cluster(clone: Path, overlay: Path) ->
         ("machin={device: cpu}", "machin: unknown key; did you mean machine?"),
         ("data={train: miniature/trian}", "data.train: there is no data set 'miniature/trian'"),
         ("arms={rlvr: {reward: papper}}", "arms.rlvr.reward: there is no reward called 'papper'"),
-        ("arms={rlvr: {reward: {leak_penalty: 1}}}", "arms.rlvr.reward: leak_penalty alone rewards no answer"),
+        ("arms={rlvr: {reward: {leak_penalty: 1}}}", "arms.rlvr.reward: leak_penalty alone cannot reward an answer"),
         ("arms={rlvr: {episodes: 0}}", "command line: arms.rlvr.episodes: Input should be greater than 0 (value: '0')"),
         ("prompts={direct: prompts/x.txt}", "prompt template prompts/x.txt does not exist"),
         ("data={none_of_the_above: [medqua]}", "data.none_of_the_above: there is no data set 'medqua'"),

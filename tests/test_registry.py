@@ -33,20 +33,20 @@ def test_registry_has_the_published_sizes() -> None:
     ("column", "cell", "message"),
     [
         ("hash", "sha256:12", r"line 2 \(medqa/train\): column hash"),
-        ("hash", "-", "hash: empty, but the file comes from bigbio/med_qa"),
-        ("revision", "-", "revision: empty"),
+        ("hash", "-", "hash: must not be empty, because the file comes from bigbio/med_qa"),
+        ("revision", "-", "revision: must not be empty"),
         ("rows", "many", r"column rows: .* \(cell: 'many'\)"),
         ("role", "exam", "column role"),
         ("answer", "answer_idx", "column answer"),
-        ("filter", "category", "a filter reads column=value"),
-        ("faults", "5804", "a fault reads line:reason"),
+        ("filter", "category", "a filter must have the form column=value"),
+        ("faults", "5804", "a fault must have the form line:reason"),
         ("faults", "5:a;5:b", "one line has two faults"),
         ("status", "verified-", "column status"),
         ("options", "a,,b", "column options"),
         ("licence", "", "column licence"),
-        ("member", "train.xlsx", "train.xlsx: only .jsonl, .json, .csv, .parquet can be read"),
+        ("member", "train.xlsx", "train.xlsx: the format is not supported; use one of .jsonl, .json, .csv, .parquet"),
         ("home", "https://example.org", "column home"),
-        ("split", "dev", r"line 3: medqa/dev is given twice"),
+        ("split", "dev", r"line 3: medqa/dev already has a row"),
     ],
 )
 def test_a_bad_cell_is_named_with_line_and_column(tmp_path: Path, column: str, cell: str, message: str) -> None:
@@ -61,7 +61,7 @@ def test_a_bad_header_or_row_length_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 1: missing columns \['licence'\], .*\['license'\]"):
         load_registry(path)
     path.write_text(f"{lines[0]}\nmedqa\ttrain\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"line 2: 2 cells under"):
+    with pytest.raises(UserError, match=r"line 2: has 2 cells, but"):
         load_registry(path)
     path.write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"not UTF-8"):
@@ -76,6 +76,6 @@ def test_an_unknown_data_set_is_answered_with_the_known_ones() -> None:
 
 
 def test_verified_is_a_commit_and_no_branch(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"verified is a commit"):
+    with pytest.raises(UserError, match=r"verified requires a commit"):
         load_registry(edited(tmp_path, "mmlu_pro_health", "status", "verified"))
     assert load_registry(edited(tmp_path, "medqa", "status", "verified"))["medqa/train"].status == "verified"

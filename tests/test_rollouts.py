@@ -95,7 +95,7 @@ def test_a_missing_update_is_named(tmp_path):
 
 def test_lost_rows_cannot_pass_as_another_division(tmp_path):
     write(start_attempt(tmp_path, 1), ["a", "a", "b", "c", "c", "d", "d", "e"])
-    with pytest.raises(UserError, match="update 1 has 1 responses to question b, not 2"):
+    with pytest.raises(UserError, match="update 1 has 1 responses to question b instead of 2"):
         collect_rollouts(tmp_path, [2, 2], samples_per_prompt=2)
 
 
@@ -109,7 +109,7 @@ def test_a_torn_file_is_read_up_to_the_tear(tmp_path, tear):
     # What stood behind it is missed, not passed over.
     with (attempt / "a.jsonl").open("ab") as file:
         file.write(b'{"time": 4, "question_id": "c"}\n')
-    with pytest.raises(UserError, match=r"the first of them update 2\. Delete"):
+    with pytest.raises(UserError, match=r"the first is update 2\. Delete"):
         collect_rollouts(tmp_path, [2, 1], samples_per_prompt=1)
 
 

@@ -53,7 +53,9 @@ def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
 def test_a_candidate_that_could_not_be_asked_is_named() -> None:
     some = answers("AB", "AB", "AB")
     some = some[some["model"] != str(MODELS[1])]
-    with pytest.raises(UserError, match=r"c: lr5e-06 cannot be chosen among: .*keep_checkpoints"):
+    with pytest.raises(
+        UserError, match=r"c: lr5e-06 cannot be evaluated on the development questions.*keep_checkpoints"
+    ):
         select_best(some, QUESTIONS, MODELS, "bare")
 
 
@@ -100,7 +102,7 @@ def test_a_card_says_what_the_model_is_made_of() -> None:
         "at commit c0ffee",
         "not medical advice",
         "MIT",
-        "with GRPO's advantages (arXiv 2402.03300) in the place of the critic",
+        "and GRPO's advantages (arXiv 2402.03300) instead of a critic",
     ):
         assert part in text
     assert "update8, best on development (50.0 % of 200 development questions)" in text

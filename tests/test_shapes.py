@@ -67,8 +67,8 @@ def test_a_shape_counts_what_transformers_builds(tmp_path: Path, changes: dict[s
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type 'gpt2' is not one whose size is known: llama, mistral, qwen2."),
-        ({"model_type": "absent"}, "model_type None is not one"),
+        ({"model_type": "gpt2"}, "model_type 'gpt2' is not supported; supported types: llama, mistral, qwen2."),
+        ({"model_type": "absent"}, "model_type None is not supported"),
         ({"hidden_size": "absent"}, "hidden_size is None; it must be a whole number"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0; it must be a whole number"),
     ],

@@ -145,7 +145,7 @@ def test_a_cancelled_job_leaves_nothing_of_its_own_and_all_of_its_neighbours(toy
     cluster.ask("scancel", job.id)
     assert job.end()["JobState"] == "CANCELLED"
     job.assert_clean()
-    assert f"ClusterError: Slurm ended job {job.id}: it was cancelled, or its time is up." in job.text()
+    assert f"ClusterError: Slurm ended job {job.id}: it was cancelled or reached its time limit." in job.text()
     assert neighbour.end()["ExitCode"] == "7:0"
     neighbour.assert_clean()
 
@@ -162,7 +162,7 @@ def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
 def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
     job = toy("--nodes=2", "--gpus=2", "--wait=1")
     assert job.end()["ExitCode"] == f"{launcher.NOT_COMPLETE}:0"
-    assert "2 node(s) with 2 GPU(s) each, and not all of them came within 1 s." in job.text()
+    assert "2 node(s) with 2 GPU(s) each were requested, but not all of them came within 1 s." in job.text()
     assert f"job{job.id}-n2.log:" in job.text()
     job.assert_clean()
 
@@ -178,7 +178,7 @@ def test_a_partition_that_is_not_there_is_told_before_anything_is_submitted(clus
     words = profile(clone, "nowhere", defaults={"slurm_partition": "nowhere"})
     result = snakemake(*words, *SHORT, overlay(clone, "nowhere", ""), "--nolock", cwd=clone, cores=False)
     assert result.returncode == 1
-    assert "Slurm has no partition nowhere; it has cpu, gpu. Name one of them as slurm_partition" in result.stderr
+    assert "Slurm has no partition nowhere; it has cpu, gpu. Set slurm_partition" in result.stderr
     assert "Traceback" not in result.stderr and "has been submitted" not in result.stderr
 
 
@@ -209,7 +209,7 @@ def test_the_whole_experiment_with_rlvr_on_two_nodes(
     results = clone / "results/short_slurm"
     assert "These accuracies support no claim" in (results / "report.html").read_text(encoding="utf-8")
     log = (results / "logs/checkpoints/rlvr/seed1.log").read_text(encoding="utf-8")
-    assert "head n1, workers n2, 1 GPU(s) on each" in log and "rlvr, seed 1: update 2 of 2" in log
+    assert "head n1, workers n2, 1 GPU(s) per node" in log and "rlvr, seed 1: update 2 of 2" in log
     nodes = sorted(path.name.partition("-")[2] for path in (results / "logs/checkpoints/rlvr/seed1").iterdir())
     assert nodes == ["n1.log", "n2.log"]
     assert "Error in rule" not in (clone / "short_slurm.log").read_text(encoding="utf-8")

@@ -99,10 +99,10 @@ def test_every_disagreement_is_explained() -> None:
 def test_the_thresholds_are_those_of_the_document() -> None:
     for words in (
         f"more than {VERBOSE_CHARS:,} characters",
-        f"{ARGUMENT_WORDS} words or more stand before",
+        f"{ARGUMENT_WORDS} or more words before",
         f"fewer than {SENTENCE_WORDS} words",
         f"windows of {WINDOW} updates",
-        f"lower by at least {REWARD_RISE:g}",
+        f"at least {REWARD_RISE:g} lower",
         f"least {LEAST_RISE:g} and by {LEAST_Z:g} times",
         f"fewer than {LEAST_RESPONSES} responses",
     ):

@@ -61,7 +61,7 @@ def experiment() -> Experiment:
 
 def begun(step: str, process: int = 1, host: str | None = None, slurm: str = "") -> str:
     """The first line of a log; process 1 is always there."""
-    return f"{step}: begun on {host or platform.node()}, process {process}{slurm}"
+    return f"{step}: started on {host or platform.node()}, process {process}{slurm}"
 
 
 def write(path: str, *lines: str, age: float = 10.0) -> None:
@@ -104,7 +104,7 @@ def test_every_run_waits_before_the_first(experiment: Experiment) -> None:
     trained = ["sft, learning rate 1e-05, seed 1", "sft, learning rate 5e-06, seed 1"]
     trained += ["rlvr, seed 1", "rlvr, seed 2", "rlvr_no_kl, seed 1"]
     assert list(found)[:5] == trained and set(found.values()) == {"waiting"}
-    assert list(found)[5:] == ["questions", "base model", "choice among candidates", "evaluation", "page"]
+    assert list(found)[5:] == ["questions", "base model", "checkpoint selection", "evaluation", "report"]
 
 
 def test_a_run_is_told_as_its_last_line_says(experiment: Experiment) -> None:
@@ -157,7 +157,7 @@ def test_a_silent_run_whose_process_lives_may_hang(experiment: Experiment) -> No
     write(LOG, *lines, age=SILENCE - 1)
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
     write(LOG, *lines, age=20 * 60)
-    why = f"process 1 on {platform.node()} is there, but has said nothing for 20 min 00 s; it may hang."
+    why = f"process 1 on {platform.node()} exists, but has printed nothing for 20 min 00 s; it may hang."
     assert rows(experiment)["rlvr, seed 1"] == f"silent update 9 of 110 {why}"
 
 
@@ -165,9 +165,9 @@ def test_a_silent_run_elsewhere_has_stopped_or_hangs(experiment: Experiment) -> 
     write(LOG, begun("train_rlvr rlvr 1", host="node7"), Progress("rlvr, seed 1", 110).line(9), age=2 * 3600)
     told = rows(experiment)["rlvr, seed 1"]
     assert told.startswith(
-        "silent update 9 of 110 process 1 on node7 has said nothing for 2 h 00 min: it has stopped or hangs."
+        "silent update 9 of 110 process 1 on node7 has printed nothing for 2 h 00 min: it has stopped or hangs."
     )
-    assert told.endswith("If it is gone: Start the same command again: it goes on.")
+    assert told.endswith("If it no longer exists, start the same command again to resume it.")
     write(LOG, begun("train_rlvr rlvr 1", host="node7"), Progress("rlvr, seed 1", 110).line(9))
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
 
@@ -175,10 +175,10 @@ def test_a_silent_run_elsewhere_has_stopped_or_hangs(experiment: Experiment) -> 
 def test_a_killed_run_is_seen_at_once(experiment: Experiment) -> None:
     write(LOG, begun("train_rlvr rlvr 1", gone()), Progress("rlvr, seed 1", 110).line(9))
     told = rows(experiment)["rlvr, seed 1"]
-    assert told.startswith("stopped update 9 of 110 its process is gone; last heard of 10 s ago. Start the same")
+    assert told.startswith("stopped update 9 of 110 its process no longer exists; the last log output was 10 s ago.")
     # Another program has its number by now: this test, which began before NOW, but after the log's last word.
     write(LOG, begun("train_rlvr rlvr 1", os.getpid()), age=10**7)
-    assert rows(experiment)["rlvr, seed 1"].startswith("stopped its process is gone")
+    assert rows(experiment)["rlvr, seed 1"].startswith("stopped its process no longer exists")
 
 
 def test_tables_do_not_make_a_killed_run_done(experiment: Experiment) -> None:
@@ -224,7 +224,7 @@ def frame() -> StepRecord:
 )  # fmt: skip
 def test_a_failed_run_says_why_and_where(experiment: Experiment, end: str, word: str, reason: str) -> None:
     console = run_step(end)
-    assert "train_rlvr rlvr 1: " in console and reason in console and "begun on" not in console
+    assert "train_rlvr rlvr 1: " in console and reason in console and "started on" not in console
     found = frame()
     assert (found.end, found.reason, found.slurm_job) == (word, reason, None)
     told = rows(experiment)["rlvr, seed 1"]
@@ -238,7 +238,7 @@ def test_a_retry_begins_the_log_anew(experiment: Experiment) -> None:
     run_step("import os; sys.stdout.flush(); os._exit(9)", SLURM_JOB_ID="31")
     assert (frame().end, frame().slurm_job) == (None, "31")
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
-    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost update 9 of 110 Slurm's job 31 is gone")
+    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost update 9 of 110 Slurm job 31 no longer exists")
     make_tables("rlvr/seed1")
     run_step("pass")
     assert frame().end == "done" and rows(experiment)["rlvr, seed 1"] == "done update 9 of 110, in 0 s"
@@ -248,9 +248,9 @@ def test_slurms_own_words(experiment: Experiment, here: Path) -> None:
     queue = parse_queue(QUEUE.format(here=here))
     assert [job.number for job in queue] == ["17", "18", "19", "20"]
     found = rows(experiment, queue)
-    assert found["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17"
+    assert found["rlvr, seed 1"] == "waiting pending in Slurm's queue (Resources), job 17"
     assert found["rlvr, seed 2"] == "waiting", "that job runs in another folder"
-    assert found["sft, learning rate 1e-05, seed 1"] == "running at Slurm (RUNNING), job 19; its log has not begun"
+    assert found["sft, learning rate 1e-05, seed 1"] == "running in Slurm (RUNNING), job 19; it has no log yet"
     assert found["sft, learning rate 5e-06, seed 1"] == "waiting"
 
 
@@ -258,14 +258,17 @@ def test_a_job_submitted_again_says_why_it_failed_before(experiment: Experiment,
     queue = parse_queue(QUEUE.format(here=here))
     ended = ["train_rlvr rlvr 1: failed after 3 s", "training ended with signal 9.", f"(log: {LOG})"]
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"), *ended)
-    told = "waiting pending at Slurm (Resources), job 17 before that it failed: training ended with signal 9."
+    pending = "waiting pending in Slurm's queue (Resources), job 17"
+    told = f"{pending} the previous attempt failed: training ended with signal 9."
     assert rows(experiment, queue)["rlvr, seed 1"] == told
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"))
-    assert rows(experiment, queue)["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17"
+    assert rows(experiment, queue)["rlvr, seed 1"] == "waiting pending in Slurm's queue (Resources), job 17"
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 17"))
-    assert rows(experiment, queue)["rlvr, seed 1"] == "waiting pending at Slurm (Resources), job 17", "requeued"
+    assert rows(experiment, queue)["rlvr, seed 1"] == "waiting pending in Slurm's queue (Resources), job 17", "requeued"
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"))
-    assert rows(experiment, [])["rlvr, seed 1"].startswith("lost Slurm's job 16 is gone; last heard of 10 s ago.")
+    assert rows(experiment, [])["rlvr, seed 1"].startswith(
+        "lost Slurm job 16 no longer exists; the last log output was 10 s ago."
+    )
 
 
 def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Path) -> None:
@@ -275,10 +278,10 @@ def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Pat
     assert rows(experiment, queue)["rlvr, seed 1"] == "running update 9 of 110"
     write(LOG, *lines, age=3600)
     assert (
-        "node7, Slurm job 16, is there, but has said nothing for 1 h 00 min" in rows(experiment, queue)["rlvr, seed 1"]
+        "node7, Slurm job 16, exists, but has printed nothing for 1 h 00 min" in rows(experiment, queue)["rlvr, seed 1"]
     )
     assert (
-        "Slurm job 16, has said nothing for 1 h 00 min: it has stopped or hangs" in rows(experiment)["rlvr, seed 1"]
+        "Slurm job 16, has printed nothing for 1 h 00 min: it has stopped or hangs" in rows(experiment)["rlvr, seed 1"]
     ), "Slurm did not answer"
 
 
@@ -317,7 +320,7 @@ def test_other_steps_are_told_while_they_run_or_when_they_failed(experiment: Exp
     assert found["find_overlaps"] == f"failed 10 s ago: no questions log: {logs}/data/find_overlaps.log"
     assert "find_duplicates" not in found
     # base, sft, three runs of RLVR, and the best on development of each
-    assert (found["questions"], found["evaluation"], found["page"]) == ("done", "2 of 8", "waiting")
+    assert (found["questions"], found["evaluation"], found["report"]) == ("done", "2 of 8", "waiting")
 
 
 @pytest.mark.parametrize("facts", ["", "mean reward +0.20", "epoch 2 of 10, loss 0.31"])
@@ -346,7 +349,7 @@ def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:
     for text, said in (
         ("arms: {rlvr: {episods: 2}}", "arms.rlvr.episods: unknown key; did you mean episodes?"),
         ("arms: [", "cannot be read as a configuration"),
-        ("- a", "is no configuration"),
+        ("- a", "is not a configuration"),
     ):
         wrong.write_text(f"{text}\n", encoding="utf-8")
         result = status_of("config/miniature.yaml", str(wrong))

@@ -110,10 +110,12 @@ def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
     table["vllm_kl"] = [0.0075, 0.0095, -0.0055, 0.016]
     health.check_engine(table, tmp_path)
     table["response_length"] = [40.0, 40.0, 40.0, 60.0]
-    with pytest.raises(UserError, match=r"vllm_kl is 0\.016 at update 4, beyond 0\.012"):
+    with pytest.raises(
+        UserError, match=r"^engine_kl \(OpenRLHF's vllm_kl\) is 0\.016 at update 4, not within ±0\.012:"
+    ):
         health.check_engine(table, tmp_path)
     table["vllm_kl"] = 0.03
-    with pytest.raises(UserError, match=r"vllm_kl is 0\.03 at update 1, beyond 0\.02"):
+    with pytest.raises(UserError, match=r"vllm_kl\) is 0\.03 at update 1, not within ±0\.02:"):
         health.check_engine(table, tmp_path)
 
 
@@ -121,14 +123,14 @@ def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
 def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value):
     table = good()
     table.loc[1, "vllm_kl"] = value
-    with pytest.raises(UserError, match=rf"vllm_kl is {value:.2g} at update 2"):
+    with pytest.raises(UserError, match=rf"vllm_kl\) is {value:.2g} at update 2"):
         health.check_engine(table, tmp_path)
-    with pytest.raises(UserError, match="did not report vllm_kl"):
+    with pytest.raises(UserError, match="did not report engine_kl"):
         health.check_engine(table.drop(columns="vllm_kl"), tmp_path)
 
 
 def test_an_update_without_metrics_is_named(tmp_path):
-    with pytest.raises(UserError, match="1 of 4 updates have no metrics, the first of them update 3"):
+    with pytest.raises(UserError, match="1 of 4 updates have no metrics; the first is update 3"):
         health.check_all(good().drop(index=2), 4, tmp_path)
 
 
@@ -187,9 +189,9 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
     file.write_text('{"input": "a", "output": "b"}\n')
     assert read_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
     for text, said in (
-        ("{\n", "line 1: not JSON"),
-        ('{"input": 3}\n', "line 1: needs text under input"),
-        ("", "no rows"),
+        ("{\n", "line 1 is not valid JSON: "),
+        ('{"input": 3}\n', "line 1 must be an object with text under input"),
+        ("", "contains no training rows"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=said):
@@ -200,7 +202,7 @@ def test_a_text_that_would_be_cut_is_named(base, tmp_path):
     check_lengths(base, ["a a", "a a a"], 3, "max_tokens", tmp_path)
     with pytest.raises(UserError, match=r"1 of 2 rows have more than max_tokens = 2 .*: rows 2. The longest, row 2, "):
         check_lengths(base, ["a a", "a a a"], 2, "max_tokens", tmp_path)
-    with pytest.raises(UserError, match=r"7 of 8 rows .*: rows 2, 3, 4, 5, 6 and 2 more. The longest, row 3, has 4:"):
+    with pytest.raises(UserError, match=r"7 of 8 rows .*: rows 2, 3, 4, 5, 6 and 2 more. The longest, row 3, has 4\."):
         check_lengths(base, ["a", "a a", "a a a a", *["a a a"] * 5], 1, "max_tokens", tmp_path)
 
 
@@ -259,7 +261,7 @@ def test_without_a_common_checkpoint_training_begins_again(tmp_path):
 
 def test_a_model_is_handed_over_whole_or_refused(tmp_path):
     made, model = model_files(tmp_path / "made", "weights"), tmp_path / "models" / "seed1"
-    with pytest.raises(UserError, match=r"no complete model there \(weights, config\.json"):
+    with pytest.raises(UserError, match=r"did not write a complete model \(weights, config\.json"):
         publish_model(made, model)
     (made / "model-00001-of-00002.safetensors").write_text("new")
     (made / ".snakemake_timestamp").touch()
@@ -278,7 +280,7 @@ def test_a_model_whose_weights_were_dropped_is_not_handed_over(tmp_path):
     (made / "model.safetensors").write_text("weights")
     delete_weights(made)
     with pytest.raises(
-        UserError, match=r"update8 would be taken, but its weights were deleted .*--forcerun train_rlvr"
+        UserError, match=r"update8 is now the selected checkpoint, but its weights were deleted .*--forcerun train_rlvr"
     ):
         publish_model(made, tmp_path / "models")
 
@@ -361,10 +363,9 @@ def test_the_documents_tell_what_the_papers_experiment_takes():
         update_sizes(10_178, arm.prompts_per_update, arm.episodes),
     )
     parts = [round(size / GB) for size in (needed.models, needed.trainer, needed.rollouts)]
-    text = Path("docs/configuration.md").read_text(encoding="utf-8")
-    assert "takes {} + {} + {} GB while it trains".format(*parts) in text
-    text = " ".join(Path("docs/faq.md").read_text(encoding="utf-8").split())
-    assert f"28 candidates take {parts[0]} GB" in text and f"checkpoints {parts[1]} GB" in text
+    text = " ".join(Path("docs/configuration.md").read_text(encoding="utf-8").split())
+    assert "needs {} + {} + {} GB while it trains".format(*parts) in text
+    assert f"28 candidates need {parts[0]} GB" in text and f"keeps two, need {parts[1]} GB" in text
 
 
 GB = 10**9
@@ -378,13 +379,13 @@ def left(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 def test_too_little_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
     left(monkeypatch, 322 * GB)
-    assert disk.check_disk(NEEDED, tmp_path) == f"at most 322 GB of disk in {tmp_path}; 322 GB free"
+    assert disk.check_disk(NEEDED, tmp_path) == f"needs at most 322 GB of disk in {tmp_path}; 322 GB free"
     left(monkeypatch, 5 * GB)
     with pytest.raises(UserError) as error:
         disk.check_disk(NEEDED, tmp_path)
     first, *parts, advice = str(error.value).splitlines()
     place = next(place for place in (tmp_path, *tmp_path.parents) if place.is_mount())
-    assert first == (f"training takes up to 322 GB of disk in {tmp_path}; the file system at {place} has 5.00 GB free.")
+    assert first == (f"training needs up to 322 GB of disk in {tmp_path}; the file system at {place} has 5.00 GB free.")
     assert [part.split(": ")[1] for part in parts] == ["170 GB", "148 GB", "4.00 GB"]
     assert "save_every" in advice and "larger disk" in advice
 
@@ -393,9 +394,10 @@ def test_what_a_stopped_run_left_counts_as_there(tmp_path, monkeypatch):
     with (tmp_path / "state.pt").open("wb") as file:
         file.truncate(300 * GB)
     left(monkeypatch, 22 * GB)
-    assert disk.check_disk(NEEDED, tmp_path) == f"at most 322 GB of disk in {tmp_path}, 300 GB of it there; 22 GB free"
+    line = f"needs at most 322 GB of disk in {tmp_path}, 300 GB of it already used; 22 GB free"
+    assert disk.check_disk(NEEDED, tmp_path) == line
     left(monkeypatch, 22 * GB - 1)
-    with pytest.raises(UserError, match=r"up to 322 GB of disk in .*, 300 GB of it there; the file system at"):
+    with pytest.raises(UserError, match=r"up to 322 GB of disk in .*, 300 GB of it already used; the file system at"):
         disk.check_disk(NEEDED, tmp_path)
 
 
@@ -434,12 +436,12 @@ def begin(tmp_path, monkeypatch):
 def test_the_disk_is_told_before_training_and_checked(begin, tmp_path, monkeypatch):
     disk_line, started, end = begin()
     (state,) = (tmp_path / "state").iterdir()
-    assert disk_line.startswith(f"rlvr, seed 1: at most 0.10 GB of disk in {state}; ")
+    assert disk_line.startswith(f"rlvr, seed 1: needs at most 0.10 GB of disk in {state}; ")
     assert "10 updates; starting Ray" in started and end == "the trainer's end"
     left(monkeypatch, GB // 100)
     del begin.command
     (said,) = begin()
-    assert f"training takes up to 0.10 GB of disk in {state}; the file system at" in said and not hasattr(
+    assert f"training needs up to 0.10 GB of disk in {state}; the file system at" in said and not hasattr(
         begin, "command"
     )
 
@@ -448,11 +450,11 @@ def test_the_wandb_key_stays_in_the_environment(begin, tmp_path, monkeypatch):
     machine, secret = CPU.model_copy(update={"wandb_project": "med-rlvr"}), "0123456789abcdef" * 3
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     (said,) = begin(machine)
-    assert "machine.wandb_project is med-rlvr, but the package is not installed" in said
+    assert "machine.wandb_project is med-rlvr, but the package wandb is not installed" in said
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     (said,) = begin(machine)
-    assert "the variable WANDB_API_KEY is not set" in said and "Traceback" not in said
+    assert "the environment variable WANDB_API_KEY is not set" in said and "Traceback" not in said
     assert not (tmp_path / "state").exists()
 
     monkeypatch.setenv("WANDB_API_KEY", secret)
@@ -576,10 +578,10 @@ def test_deepspeed_finds_what_it_compiles_with(tmp_path, monkeypatch):
 
 def test_the_packages_are_those_for_the_device(monkeypatch):
     check_packages(Machine(device="cpu"))
-    with pytest.raises(UserError, match=r"machine.device is gpu, and the packages installed are those for a CPU"):
+    with pytest.raises(UserError, match=r"machine.device is gpu, but the installed packages are those for a CPU"):
         check_packages(Machine(device="gpu"))
     monkeypatch.setattr(preflight, "ENGINE_PACKAGE", {"cpu": "not-there"})
-    with pytest.raises(UserError, match=r"are those for a GPU: make setup, in a clone"):
+    with pytest.raises(UserError, match=r"are those for a GPU. Run make setup, in a separate clone"):
         check_packages(Machine(device="cpu"))
 
 
@@ -624,7 +626,7 @@ def test_flash_attn_is_had_where_it_is_asked_for(monkeypatch):
         ("echo cpu; echo gpu", None),
         ("echo cpu", "Slurm has no partition gpu; it has cpu"),
         ("echo 'Unable to contact' >&2; exit 1", "controller does not answer: Unable to contact"),
-        (None, "there is no `sinfo` here"),
+        (None, "this machine has no `sinfo`"),
     ],
 )
 def test_partitions_are_asked_for_before_jobs_are(tmp_path, monkeypatch, sinfo, message):
@@ -736,18 +738,21 @@ def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
 @pytest.mark.parametrize(
     ("printed", "advice"),
     [
-        ("OSError: [Errno 98] Address already in use", "port was taken"),
+        ("OSError: [Errno 98] Address already in use", "use the same network port"),
         ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "process of Ray died or was killed"),
         (
             "ActorDiedError: the actor died because of an error raised in its creation task, PinnedSourceError: x",
-            r"The last it said:\n.*PinnedSourceError",
+            r"Its last lines:\n.*PinnedSourceError",
         ),
         ("RuntimeError: [enforce fail] Cannot allocate memory", "Memory or disk ran out"),
         (
             "ClusterError: Slurm ended job 7: its time is up.\n  n1.log:\n    ValueError: x",
-            r"runtime in slurm/config.yaml\.\nThe last it said:\n  ClusterError: Slurm ended job 7.*\n    n1.log:",
+            r"runtime in slurm/config.yaml\.\nIts last lines:\n  ClusterError: Slurm ended job 7.*\n    n1.log:",
         ),
-        ("ClusterError: 2 node(s), and not all of them came within 9 s.", "Ask for GPUs in the way your site wants"),
+        (
+            "ClusterError: 2 node(s), and not all of them came within 9 s.",
+            "Request GPUs in the form that your site requires",
+        ),
     ],
 )
 def test_known_failures_come_with_a_way_out(printed, advice):
@@ -759,7 +764,7 @@ def test_what_the_adapter_says_comes_before_what_follows_from_it():
     code = (
         "print('PinnedSourceError: CPU adapter: x.py'); [print('ConnectionRefusedError: y') for _ in range(9)]; 1 / 0"
     )
-    with pytest.raises(UserError, match=r"The last it said:\n  PinnedSourceError: CPU adapter: x.py$"):
+    with pytest.raises(UserError, match=r"Its last lines:\n  PinnedSourceError: CPU adapter: x.py$"):
         run(code)
 
 

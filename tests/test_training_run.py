@@ -182,7 +182,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
 
     text = finish(start("rlvr", folder))
     # On a busy machine the signal may come after the checkpoint of update 6.
-    (begun,) = re.findall(r"8 updates from (\d);", text)
+    (begun,) = re.findall(r"8 updates, resuming at update (\d);", text)
     assert begun in ("4", "7") and f"update {int(begun) - 1} of 8" not in text
     # Every third update and the last, each another model.
     assert sorted(path.name for path in (folder / "rlvr").glob("update*")) == ["update3", "update6", "update8"]

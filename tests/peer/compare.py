@@ -233,7 +233,7 @@ def main(folders: list[Path]) -> None:
     print(block)
     print(f"every difference: {DIFFERENCES}")
     if len(folders) == 2:
-        write_text(DOCUMENT, splice(DOCUMENT, block))
+        write_text(DOCUMENT, splice(DOCUMENT, "results", block))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The configuration in the form that the rules need; no rule is here."""
+"""The configuration in the form that the rules need. This file defines no rule."""
 
 import re
 from dataclasses import asdict
@@ -31,7 +31,7 @@ export_source()
 
 
 def is_shown(record):
-    """Drop the line that Snakemake prints for every round of its scheduler."""
+    """Return whether to print a log record; the line for every round of Snakemake's scheduler is not printed."""
     if record.msg == NOTHING_TO_BE_DONE_MSG and not workflow.dryrun:
         show_scores()  # Snakemake does not call onsuccess in this case.
     return not re.match(r"Select jobs to execute|Execute \d+ jobs", str(record.msg))
@@ -41,14 +41,14 @@ logger.addFilter(is_shown)
 
 
 def or_stop(function, *arguments):
-    """Call the library; a UserError ends Snakemake with its message alone."""
+    """Call a library function. A UserError ends Snakemake with only its message, without a traceback."""
     try:
         return function(*arguments)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
-# Overlays come before config.yaml in Snakemake's list, although they are merged over it.
+# Snakemake lists overlays before config.yaml, although it merges them over it.
 FILES = sorted(workflow.configfiles, key=lambda file: Path(file).resolve() != Path("config/config.yaml").resolve())
 EXPERIMENT = or_stop(load_config, config, FILES, workflow.config_settings.config)
 REGISTRY = "config/datasets.tsv"
@@ -69,11 +69,11 @@ RLVR_RUNS = LAYOUT.rlvr_runs
 DESIGN = asdict(comparison_design(EXPERIMENT))
 ANSWER_FORMATS = {mode: settings.grader_format for mode, settings in EXPERIMENT.modes.items()}
 TEMPLATES = {mode: EXPERIMENT.template(mode) for mode in EXPERIMENT.modes}
-# An empty constraint would let a rule match any arm; this matches none.
+# An empty constraint would let a rule match any arm; this pattern matches none.
 SFT_ARM = "|".join(LAYOUT.sft_arms) or "(?!)"
 RLVR_ARM = "|".join(LAYOUT.rlvr_arms)
 
-# The versions of code whose change makes its results outdated.
+# Fingerprints of code. If one changes, the results of that code are outdated.
 GRADER = grader_version()
 STAGES = definitions_version()
 

@@ -1,20 +1,20 @@
 """Data (paper, section 3.1).
 
-REQUIRED INPUTS: config/datasets.tsv, a mirror folder or the hub; the miniature's world makes its own
+REQUIRED INPUTS: config/datasets.tsv; a mirror folder or the Hugging Face Hub, except for the miniature's synthetic data
 OUTPUTS:
-    raw                  = data/raw/{dataset}/{split}.*: verified by hash before anything reads it
-    questions            = data/questions/{dataset}/{split}.parquet, rejected.parquet beside it
-    duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and what they lead to
-    runs                 = data/overlaps.parquet: what training questions share with held-out ones
+    raw                  = data/raw/{dataset}/{split}.*: verified by hash before any step reads it
+    questions            = data/questions/{dataset}/{split}.parquet, with {split}.rejected.parquet next to it
+    duplicates, clusters = data/{duplicates,clusters}.parquet: pairs within and across the sets, and their clusters
+    runs                 = data/overlaps.parquet: character and word runs shared by training and held-out questions
     train, benchmarks    = data/train.parquet, data/benchmarks/{benchmark}.parquet
                            and, with other options, {benchmark}_{control}.parquet
-    contamination        = data/contamination.parquet: training questions that a held-out set has, and which are removed
-    data card            = data/data_card.json: where the questions come from and what was found wrong with them
+    contamination        = data/contamination.parquet: training questions found in a held-out set; which are removed
+    data card            = data/data_card.json: sources of the questions, and problems found in them
 """
 
 
 rule make_miniature:
-    """The embedded world's questions; nothing is downloaded."""
+    """Generate the questions of the synthetic world; nothing is downloaded."""
     input:
         facts="src/medrlvr/data/miniature/facts.tsv",
     output:
@@ -30,13 +30,13 @@ rule make_miniature:
         sizes={name: getattr(EXPERIMENT.miniature, name) for name in ("train", "dev", "test", "ood_test")},
         seed=EXPERIMENT.miniature.seed,
     message:
-        "Make the questions of the miniature world"
+        "Generate the questions of the synthetic world"
     script:
         "../scripts/make_miniature.py"
 
 
 rule fetch_dataset:
-    """One file, from the mirror or the hub, refused unless its content is the registered one."""
+    """Fetch one file from the mirror or the Hugging Face Hub; reject it if its hash is not the registered one."""
     input:
         registry=REGISTRY,
     output:
@@ -58,7 +58,7 @@ rule fetch_dataset:
 
 
 rule normalise_questions:
-    """Every row becomes a typed question, or is rejected with its line and reason."""
+    """Turn every row into a typed question, or reject it with its line number and the reason."""
     input:
         raw=raw_file,
         registry=REGISTRY,
@@ -82,7 +82,7 @@ rule normalise_questions:
 
 
 rule find_duplicates:
-    """Duplicates within each set and across all of them."""
+    """Find duplicates within each set and across all sets."""
     input:
         questions=question_tables(SETS),
     output:
@@ -101,7 +101,7 @@ rule find_duplicates:
 
 
 rule find_overlaps:
-    """Runs of characters and words that training questions share with held-out ones."""
+    """Find runs of characters and words that training questions share with held-out ones."""
     input:
         questions=question_tables(SETS),
     output:
@@ -115,13 +115,13 @@ rule find_overlaps:
         char_overlap=EXPERIMENT.contamination.char_overlap,
         word_overlap=EXPERIMENT.contamination.word_overlap,
     message:
-        "Find what training questions share with held-out ones"
+        "Find overlaps between training and held-out questions"
     script:
         "../scripts/find_overlaps.py"
 
 
 rule split_questions:
-    """Contaminated training questions out, then the draws; benchmark questions are never removed."""
+    """Remove contaminated training questions, then draw the samples. Benchmark questions are never removed."""
     input:
         train=question_tables([EXPERIMENT.data.train]),
         held_out=question_tables(HELD_OUT.values()),
@@ -142,13 +142,13 @@ rule split_questions:
         rows=LAYOUT.sample_sizes,
         seed=EXPERIMENT.data.seed,
     message:
-        "Settle the training questions and the benchmarks"
+        "Select the training and the benchmark questions"
     script:
         "../scripts/split_questions.py"
 
 
 rule make_control:
-    """A benchmark's controls: the same questions with other options."""
+    """Make a control of a benchmark: the same questions with other options."""
     input:
         f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet",
     output:
@@ -163,13 +163,13 @@ rule make_control:
     params:
         seed=EXPERIMENT.evaluation.seed,
     message:
-        "Ask {wildcards.benchmark} as a control: {wildcards.control}"
+        "Make the control {wildcards.control} of {wildcards.benchmark}"
     script:
         "../scripts/make_control.py"
 
 
 rule write_data_card:
-    """Files, counts, lengths, duplicates and contamination, for the page."""
+    """Describe files, counts, lengths, duplicates and contamination, for the report."""
     input:
         registry=REGISTRY,
         questions=question_tables(SETS),

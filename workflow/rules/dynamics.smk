@@ -1,16 +1,16 @@
 """Training dynamics (paper, section 4.2).
 
-REQUIRED INPUTS: rollouts/{arm}/seed{seed}/rollouts.parquet and trainer.parquet, checkpoint_eval/{arm}/seed{seed}/accuracy.parquet,
-    data/train.parquet, models/base/
+REQUIRED INPUTS: rollouts/{arm}/seed{seed}/rollouts.parquet and trainer.parquet,
+    checkpoint_eval/{arm}/seed{seed}/accuracy.parquet, data/train.parquet, models/base/
 OUTPUTS:
-    responses = dynamics/{arm}/seed{seed}/responses.parquet: which stage each response shows, and its shortcuts
+    responses = dynamics/{arm}/seed{seed}/responses.parquet: stage label and shortcuts of each response
     dynamics  = dynamics/{arm}/seed{seed}.parquet: one row per update
-    stages    = dynamics/{arm}/seed{seed}/stages.json: the run's stages with examples, and the reward-hacking monitor's alarms
+    stages    = dynamics/{arm}/seed{seed}/stages.json: the run's stages with examples, and reward-hacking alarms
 """
 
 
 rule label_stages:
-    """From rollouts on disk, so that another definition needs no new training."""
+    """Label the saved rollouts, so that a changed definition does not require new training."""
     input:
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
         train=f"{RESULTS}/data/train.parquet",
@@ -30,7 +30,7 @@ rule label_stages:
 
 
 rule tabulate_dynamics:
-    """One row per update, and what the run went through."""
+    """Write one row per update, and the stages of the run."""
     input:
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",
         responses=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/responses.parquet",

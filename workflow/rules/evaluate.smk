@@ -2,28 +2,28 @@
 
 REQUIRED INPUTS: models/{model}/, checkpoints/, prompts/, data/benchmarks/{benchmark}.parquet
 OUTPUTS:
-    development     = development/{arm}/seed{seed}/answers.parquet: of the candidates, to choose among them
-    curve           = checkpoint_eval/{arm}/seed{seed}/answers.parquet, accuracy.parquet: of RLVR's candidates on everything held
-                      out, after one was chosen
+    development     = development/{arm}/seed{seed}/answers.parquet: the candidates' answers, for selection
+    curve           = checkpoint_eval/{arm}/seed{seed}/answers.parquet, accuracy.parquet: RLVR's candidates on all
+                      held-out questions, after the selection
     answers         = eval/{model}/answers.parquet: raw text, written once
     scores, metrics = eval/{model}/scores.parquet, metrics.json
-    comparisons     = compare/comparisons.json, and metrics.csv: everything in one table
+    comparisons     = compare/comparisons.json; metrics.csv: all metrics in one table
     verdict         = compare/claims.json: the paper's claims
-Beside each answers.parquet lie requests.parquet, what was asked, generation.json, how, and command.sh, which asks it again
-by hand.
+Next to each answers.parquet are requests.parquet (the prompts), generation.json (engine and settings) and command.sh
+(the command that generates the answers again).
 """
 
 ASKING = {
     "prompt_max_tokens": EXPERIMENT.evaluation.prompt_max_tokens,
     "seed": EXPERIMENT.evaluation.seed,
-    # The rest of the machine is no part of a result and is read by the script.
+    # The other machine settings do not affect a result; the script reads them.
     "device": EXPERIMENT.machine.device,
     "state": f"{RESULTS}/state",
 }
 
 
 rule generate_answers:
-    """The only step that needs the model; weights that were asked the same before are not asked again."""
+    """Generate a model's answers, the only evaluation step that needs the model. Cached answers are not repeated."""
     input:
         models=model_folder,
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
@@ -37,7 +37,7 @@ rule generate_answers:
     benchmark:
         benchmark_of("eval/{model}/generate_answers")
     wildcard_constraints:
-        # RLVR's models are generate_selected's.
+        # generate_selected evaluates RLVR's models.
         model="|".join(
             model for model in MODELS if model.split("/")[0].removesuffix(DEV_SUFFIX) not in LAYOUT.rlvr_arms
         ),
@@ -50,13 +50,13 @@ rule generate_answers:
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(wildcards.model)),
         display_name="{model}",
     message:
-        "Ask {wildcards.model} every benchmark question"
+        "Evaluate {wildcards.model} on every benchmark question"
     script:
         "../scripts/generate_answers.py"
 
 
 use rule generate_answers as generate_selected with:
-    # The last checkpoint and the one selected on development are evaluated alike: one engine answers for both.
+    # The last checkpoint and the one selected on development are evaluated in the same way, with one engine start.
     input:
         models=[f"{RESULTS}/models/{{arm}}{kind}/seed{{seed}}" for kind in ("", DEV_SUFFIX)],
         prompts=f"{RESULTS}/prompts/benchmarks.parquet",
@@ -77,7 +77,7 @@ use rule generate_answers as generate_selected with:
         settings=lambda wildcards: settings_of(EXPERIMENT.modes_of(f"{wildcards.arm}/seed{wildcards.seed}")),
         display_name="{arm}, seed {seed}, last and selected",
     message:
-        "Ask the last and the selected checkpoint of {wildcards.arm}, seed {wildcards.seed}, every benchmark question"
+        "Evaluate the last and the selected model of {wildcards.arm}, seed {wildcards.seed}, on every benchmark question"
 
 
 use rule generate_answers as generate_development with:
@@ -99,13 +99,13 @@ use rule generate_answers as generate_development with:
         settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
         display_name="{arm}, seed {seed}, development",
     message:
-        "Ask the candidates of {wildcards.arm}, seed {wildcards.seed}, the development questions"
-    # All candidates of a run, from one engine. Before the next run trains, so that its disk is free again.
+        "Evaluate the candidates of {wildcards.arm}, seed {wildcards.seed}, on the development questions"
+    # One engine evaluates all candidates of a run, before the next run trains: this frees disk for that run.
     priority: 3
 
 
 use rule generate_development as generate_checkpoint_answers with:
-    # The tests too, when the choice has been made; the base is the point where the curve begins.
+    # It also evaluates on benchmarks, so it waits for the selection. The base is update 0 of the curve.
     input:
         models=[f"{RESULTS}/models/base", f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"],
         prompts=[f"{RESULTS}/prompts/development.parquet", f"{RESULTS}/prompts/benchmarks.parquet"],
@@ -127,11 +127,11 @@ use rule generate_development as generate_checkpoint_answers with:
         settings=lambda wildcards: settings_of(ARMS[wildcards.arm].modes[:1]),
         display_name="{arm}, seed {seed}, curve",
     message:
-        "Ask the checkpoints of {wildcards.arm}, seed {wildcards.seed}, everything held out"
+        "Evaluate the checkpoints of {wildcards.arm}, seed {wildcards.seed}, on all held-out questions"
 
 
 rule score_checkpoints:
-    """How accuracy and length go on from checkpoint to checkpoint (paper, Figure 2)."""
+    """Compute accuracy and response length of each checkpoint (paper, Figure 2)."""
     input:
         answers=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=HELD_OUT),
@@ -152,7 +152,7 @@ rule score_checkpoints:
 
 
 rule score_answers:
-    """Grade and count, by the grader that also gives the reward."""
+    """Grade the answers and compute metrics, with the grader that also determines the reward."""
     input:
         answers=f"{RESULTS}/eval/{{model}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=EVAL_SETS),
@@ -180,7 +180,7 @@ rule score_answers:
 
 
 rule compare_models:
-    """Models beside each other on the same questions, and whether the paper's claims hold."""
+    """Compare models on the same questions, and assess the paper's claims."""
     input:
         scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=MODELS),
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),

@@ -6,15 +6,15 @@ def training_memory(wildcards, attempt):
 
 
 def again(path):
-    """The command that makes a file again, once there is a page and so a config.yaml beside it."""
+    """Return the command that makes a file again; it needs the config.yaml that is written with the report."""
     return f".venv/bin/snakemake --cores 1 --configfile {RESULTS}/config.yaml --forcerun {path} -- {path}"
 
 
 def check_machine():
-    """Stop before the first job if this machine, or the cluster, lacks what the jobs request."""
+    """Stop before the first job if this machine or the cluster does not have what the jobs request."""
     jobs = list(workflow.dag.needrun_jobs())
     if not workflow.local_exec:
-        # Several partitions may be named with commas; without a name Slurm takes its default.
+        # A job may name several partitions, separated by commas. Without a name Slurm uses its default.
         partitions = [job.resources.get("slurm_partition") or "" for job in jobs]
         or_stop(check_partitions, {name for names in partitions for name in names.split(",") if name})
     elif any(job.resources.get("nodes", 1) > 1 for job in jobs):
@@ -26,20 +26,20 @@ def check_machine():
 
 
 def show_scores():
-    """Print the scores and the report's path, where the report is among the files that were requested."""
+    """Print the scores and the report's path, if the report is among the requested files."""
     if any(job.rule.name == "render_report" for job in workflow.dag.jobs):
         print_scores(EXPERIMENT, sys.stdout)
 
 
 def candidates(wildcards):
-    """The models of one run to choose among: a folder for each learning rate, or the one that holds all checkpoints."""
+    """Return the candidate models of one run: one folder per learning rate, or the folder with all checkpoints."""
     run = f"{wildcards.arm}/seed{wildcards.seed}"
     folders = [name for name in LAYOUT.sft_runs if name.startswith(f"{run}/")]
     return [f"{RESULTS}/checkpoints/{name}" for name in folders or [run]]
 
 
 def answers_of_candidates(wildcards):
-    """Asked only where there is a choice."""
+    """Return the development answers; nothing if there is only one candidate."""
     arm = ARMS[wildcards.arm]
     chosen = arm.trainer == "rlvr" or len(arm.learning_rates) > 1
     return f"{RESULTS}/development/{wildcards.arm}/seed{wildcards.seed}/answers.parquet" if chosen else []
@@ -50,7 +50,7 @@ def training(wildcards):
 
 
 def card_facts(wildcards):
-    """What the card of a trained model says that its own folder does not."""
+    """Return facts for the card of a trained model that its own folder does not contain."""
     source = SOURCES[EXPERIMENT.data.train]
     return {
         "base_licence": BASE.licence,
@@ -73,13 +73,13 @@ def settings_of(modes):
 
 
 def model_folder(wildcards):
-    """Of a trained model, the base, or one of the user's checkpoints."""
+    """Return the folder of a trained model, of the base, or of one of the user's external models."""
     given = EXPERIMENT.external_models.get(wildcards.model)
     return [given.path if given else f"{RESULTS}/models/{wildcards.model}"]
 
 
 def made_by(path):
-    """What makes a file and where it says so, as Snakemake itself finds it."""
+    """Return a file with the rule that makes it and that rule's log, as Snakemake determines them."""
     maker = next(one for one in workflow.rules if one.is_producer(path))
     log_file = maker.log[0].apply_wildcards(maker.get_wildcards(path))
     return {"file": path, "rule": maker.name, "log": str(log_file)}

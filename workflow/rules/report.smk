@@ -1,23 +1,24 @@
-"""Figures and the page.
+"""Figures and the report.
 
 REQUIRED INPUTS: eval/{model}/metrics.json, dynamics/{arm}/seed{seed}.parquet and stages.json,
     compare/{comparisons,claims}.json, rollouts, data/, development/{arm}/seed{seed}/selection.json, base.json
 OUTPUTS:
-    figures = figures/{accuracy,dynamics,training,hacking,ablations}.svg, each with its .pdf and .csv, and as {name}_column
-    page    = report.html: self-contained
+    figures = figures/{accuracy,dynamics,training,hacking,ablations}.svg, each with .pdf, .csv and a one-column
+              version, {name}_column
+    report  = report.html: self-contained
 """
 
-# Arms are held side by side where there are several.
+# The figure that compares arms needs at least two of them.
 PANELS = ["training", "hacking", *(["ablations"] if len(LAYOUT.rlvr_arms) > 1 else [])]
 FIGURES = ["accuracy", "dynamics", *PANELS]
 TITLES = EXPERIMENT.titles()
 TEMPLATE_FILES = sorted(map(str, Path("src/medrlvr/report/templates").glob("*.*")))
-# The models that the paper's question is about, first seeds: the page shows their answers beside each other.
+# The report shows the answers of these models side by side: the paper's systems, first seeds.
 SIDE_BY_SIDE = [model for model in MODELS if model == "base" or model in LAYOUT.paper_models]
 
 
 rule draw_figures:
-    """Each figure with the table that it was drawn from."""
+    """Draw each figure, and write the table that it was drawn from."""
     input:
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
         dynamics=expand(f"{RESULTS}/dynamics/{{run}}.parquet", run=RLVR_RUNS),
@@ -53,9 +54,9 @@ rule draw_figures:
 
 
 rule render_report:
-    """The page people open."""
+    """Render report.html."""
     input:
-        # All steps: each has a place under Provenance.
+        # Files of all steps, because Provenance lists each of them.
         records=RECORDS,
         templates=TEMPLATE_FILES,
         metrics=expand(f"{RESULTS}/eval/{{model}}/metrics.json", model=MODELS),
@@ -97,6 +98,6 @@ rule render_report:
             "asking_gpus": MACHINE.engine_gpus,
         },
     message:
-        "Render the page: {output.page}"
+        "Render the report: {output.page}"
     script:
         "../scripts/render_report.py"

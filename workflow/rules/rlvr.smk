@@ -2,21 +2,21 @@
 
 REQUIRED INPUTS: models/base/, prompts/rlvr.jsonl
 OUTPUTS:
-    candidates  = checkpoints/{arm}/seed{seed}/update{n}/: the models on the way, the last among them
+    candidates  = checkpoints/{arm}/seed{seed}/update{n}/: the saved models, including the last
     rollouts    = rollouts/{arm}/seed{seed}/rollouts.parquet: every sampled response with its grade
     trainer     = rollouts/{arm}/seed{seed}/trainer.parquet: the trainer's own metrics, one row per update
-    tensorboard = tensorboard/{arm}/seed{seed}/: the same, as event files
-    model       = models/{arm}/seed{seed}/: the last one, the paper's choice
-    chosen      = models/{arm}_dev/seed{seed}/: the one that does best on development
-    selection   = development/{arm}/seed{seed}/selection.json: how each did
-    dropped     = checkpoint_eval/{arm}/seed{seed}/deleted_weights.json: candidates whose weights were deleted
+    tensorboard = tensorboard/{arm}/seed{seed}/: the same metrics, as event files
+    model       = models/{arm}/seed{seed}/: the last checkpoint, as in the paper
+    selected    = models/{arm}_dev/seed{seed}/: the checkpoint with the best development accuracy
+    selection   = development/{arm}/seed{seed}/selection.json: results of each candidate
+    deleted     = checkpoint_eval/{arm}/seed{seed}/deleted_weights.json: candidates whose weights were deleted
 """
 
 
 rule train_rlvr:
-    """OpenRLHF's train_ppo_ray: PPO's clipped loss, advantages as the arm says, the option letter as the only signal.
+    """Run OpenRLHF's train_ppo_ray: PPO's clipped loss, the arm's advantage estimator, rewards from the option letter.
 
-    The trainer's checkpoints are under state/, no output of any rule: an interrupted run goes on from there.
+    The trainer state is in state/ and is not an output of any rule. An interrupted run resumes from it.
     """
     input:
         base=f"{RESULTS}/models/base",
@@ -41,19 +41,19 @@ rule train_rlvr:
         arm=training,
         # A fingerprint without comments and docstrings.
         reward=lambda wildcards: terms_version(ARMS[wildcards.arm].reward),
-        # The rest of the machine is no part of a result and is read by the script.
+        # The other machine settings do not affect a result; the script reads them.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
     message:
         "Train {wildcards.arm}, seed {wildcards.seed}: reinforcement learning from verifiable rewards"
-    # Training needs all cores: steps that need one run next to each other before or after it.
+    # Training needs all cores. Steps that need one core run in parallel before or after it.
     priority: 1
     script:
         "../scripts/train_rlvr.py"
 
 
 rule select_rlvr:
-    """The last checkpoint, as in the paper, and beside it the best on development; never by a test."""
+    """Select the last checkpoint, as in the paper, and the best on development. No benchmark affects the selection."""
     input:
         candidates=candidates,
         answers=answers_of_candidates,
@@ -74,16 +74,16 @@ rule select_rlvr:
         answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
     message:
-        "Take the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
+        "Select the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
     priority: 3
     script:
         "../scripts/select_rlvr.py"
 
 
 rule delete_weights:
-    """Weights take most of the disk: once all is asked, those are deleted that nobody took, unless they are to be kept.
+    """Delete the weights of checkpoints that were not selected, after evaluation: weights need most of the disk.
 
-    Their folders stay. Were they temporary, Snakemake would train for days because a question was added.
+    The folders stay. If they were Snakemake's temporary files, an added question would trigger days of training.
     """
     input:
         candidates=candidates,
@@ -100,7 +100,7 @@ rule delete_weights:
     params:
         asked=[checkpoint.path for checkpoint in EXPERIMENT.external_models.values()],
     message:
-        "Drop the weights of {wildcards.arm}, seed {wildcards.seed}, that nobody took"
+        "Delete the weights of the checkpoints of {wildcards.arm}, seed {wildcards.seed}, that were not selected"
     priority: 3
     script:
         "../scripts/delete_weights.py"

@@ -1,17 +1,17 @@
 """The supervised baseline (paper, section 3.3).
 
-REQUIRED INPUTS: models/base/, prompts/sft.jsonl; to choose, development/{arm}/seed{seed}/answers.parquet
+REQUIRED INPUTS: models/base/, prompts/sft.jsonl; for the selection, development/{arm}/seed{seed}/answers.parquet
 OUTPUTS:
     candidates  = checkpoints/{arm}/seed{seed}/lr{rate}/: one model for each learning rate of the grid
     trainer     = dynamics/{arm}/seed{seed}/lr{rate}.parquet: the trainer's own metrics, one row per update
-    tensorboard = tensorboard/{arm}/seed{seed}/lr{rate}/: the same, as event files
-    model       = models/{arm}/seed{seed}/: the one that does best on development
-    selection   = development/{arm}/seed{seed}/selection.json: how each did
+    tensorboard = tensorboard/{arm}/seed{seed}/lr{rate}/: the same metrics, as event files
+    model       = models/{arm}/seed{seed}/: the candidate with the best development accuracy
+    selection   = development/{arm}/seed{seed}/selection.json: results of each candidate
 """
 
 
 rule train_sft:
-    """OpenRLHF's train_sft: question in, letter out, loss on the letter only."""
+    """Run OpenRLHF's train_sft on questions and option letters; the loss is on the letter only."""
     input:
         base=f"{RESULTS}/models/base",
         prompts=f"{RESULTS}/prompts/sft.jsonl",
@@ -32,19 +32,19 @@ rule train_sft:
         gres=MACHINE.gres(EXPERIMENT.machine.gpus_per_node),
     params:
         arm=training,
-        # The rest of the machine is no part of a result and is read by the script.
+        # The other machine settings do not affect a result; the script reads them.
         device=EXPERIMENT.machine.device,
         state=f"{RESULTS}/state",
     message:
         "Train {wildcards.arm}, learning rate {wildcards.rate}, seed {wildcards.seed}: supervised fine-tuning"
-    # Before RLVR: its answers can then be generated next to those of RLVR's checkpoints.
+    # SFT trains before RLVR, so that its answers can be generated in parallel with those of RLVR's checkpoints.
     priority: 2
     script:
         "../scripts/train_sft.py"
 
 
 rule select_sft:
-    """The paper's grid: the learning rate that does best on the development questions."""
+    """Select the learning rate with the best development accuracy from the paper's grid."""
     input:
         candidates=candidates,
         answers=answers_of_candidates,
@@ -64,6 +64,6 @@ rule select_sft:
         answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
     message:
-        "Choose the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"
+        "Select the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"
     script:
         "../scripts/select_sft.py"

@@ -1,4 +1,4 @@
-"""Compare the models on the same questions, and judge the paper's claims."""
+"""Compare the models on the same questions, and assess the paper's claims."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ if __name__ == "__main__":
         trained = read_parquet(inputs.train)["gold"].tolist()
         asked = pd.concat([table.assign(benchmark=name) for name, table in questions.items()], ignore_index=True)
         divided = dict(iter(strata(asked, set(trained)).groupby("benchmark")))
-        # Ten times the paper's resamples: an interval's ends are rarer than a standard deviation.
+        # Ten times the paper's resamples: the ends of an interval need more of them than a standard deviation.
         resampling = (10 * params.resamples, params.seed)
         compared = {
             "pairs": compare_systems(predictions, clusters, design, *resampling),

@@ -1,4 +1,4 @@
-"""Delete the weights of the checkpoints that were not taken."""
+"""Delete the weights of the checkpoints that were not selected."""
 
 import json
 from pathlib import Path
@@ -18,4 +18,5 @@ if __name__ == "__main__":
         for model in left:
             delete_weights(model)
         write_json(snakemake.output[0], [model.name for model in left])
-        notify(f"{snakemake.wildcards.arm}, seed {snakemake.wildcards.seed}: {', '.join(sorted(taken))} kept")
+        kept = ", ".join(sorted(taken))
+        notify(f"{snakemake.wildcards.arm}, seed {snakemake.wildcards.seed}: kept the weights of {kept}")

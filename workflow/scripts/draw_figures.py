@@ -1,4 +1,4 @@
-"""Draw each figure, with the table that it was drawn from beside it."""
+"""Draw each figure, and write the table that it was drawn from next to it."""
 
 import json
 from functools import partial

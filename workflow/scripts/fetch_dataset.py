@@ -10,10 +10,11 @@ from medrlvr.runtime.step_log import step_log
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
         source = find(load_registry(snakemake.input.registry), snakemake.params.name)
-        # No parameter of the rule: where a file came from does not matter, its hash does.
+        # The mirror is not a parameter of the rule: the file's hash matters, not its source.
         mirror = os.environ.get("MEDRLVR_MIRROR") or load_config(snakemake.config).data.mirror
         commit = fetch(source, snakemake.output[0], mirror, notify)
         if commit and source.status == "unverified":
             notify(
-                f"{source.name}: right at revision {commit} of {source.home}; datasets.tsv may call it verified there"
+                f"{source.name}: the hash matches at revision {commit} of {source.home}."
+                " You can mark it as verified in datasets.tsv."
             )

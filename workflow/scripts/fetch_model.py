@@ -1,4 +1,4 @@
-"""Put the base model into the results, from wherever it comes."""
+"""Put the base model into the results folder, from any source."""
 
 from medrlvr.config.data import BaseModelSource
 from medrlvr.config.load import load_config

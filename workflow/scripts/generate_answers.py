@@ -1,4 +1,4 @@
-"""Let models answer prompts, and keep what was asked and the command that asked it."""
+"""Generate the answers of models, and save the requests and the command."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ if __name__ == "__main__":
         prompts = pd.concat([read_parquet(path) for path in paths], ignore_index=True)
         asked = build_requests(prompts, params.sets, settings, params.seed)
         models, answers = candidate_models(snakemake.input.models), snakemake.output.answers
-        # Several tables have a model each.
+        # If there are several tables, each has the answers of one model.
         tables = {answers: models} if isinstance(answers, str) else dict(zip(answers, zip(models), strict=True))
         for table, evaluated in tables.items():
             generate_answers(

@@ -1,4 +1,4 @@
-"""Say of every sampled response which stage it shows."""
+"""Label every sampled response with the stage that it shows."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ask a benchmark's questions with other options."""
+"""Make a control: a benchmark's questions with other options."""
 
 from medrlvr.data.controls import vary
 from medrlvr.data.questions import QUESTION_SCHEMA, write_table

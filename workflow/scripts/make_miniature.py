@@ -1,4 +1,4 @@
-"""Write the miniature world's questions."""
+"""Write the questions of the synthetic world."""
 
 from medrlvr.data.miniature.world import make_questions
 from medrlvr.runtime.files import write_json_lines

@@ -1,4 +1,4 @@
-"""Render the page and, beside it, the resolved configuration that it reports on."""
+"""Render the report, and write the configuration of its experiment next to it."""
 
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from medrlvr.runtime.step_log import step_log
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
         inputs, params, output = snakemake.input, snakemake.params, snakemake.output
-        # The machine is no part of a result, so it is no parameter of the rule.
+        # The machine does not affect a result, so it is not a parameter of the rule.
         machine = load_config(snakemake.config).machine
         experiment = {**params.experiment, "machine": machine.model_dump(mode="json")}
         engine = ENGINE_PACKAGE[machine.device]
@@ -52,4 +52,4 @@ if __name__ == "__main__":
         page = render_page(page_values(page_inputs))
         write_text(output.page, page)
         size = len(page.encode()) / 1e6
-        notify(f"the page has {size:.1f} MB{', more than the 15 that one can send easily' if size > 15 else ''}")
+        notify(f"report: {size:.1f} MB{', more than 15 MB: it may be too large for email' if size > 15 else ''}")

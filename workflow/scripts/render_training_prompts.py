@@ -1,4 +1,4 @@
-"""Render the prompts of training."""
+"""Render the training prompts."""
 
 from medrlvr.data.prompts import Renderer
 from medrlvr.runtime.files import read_parquet, write_json_lines

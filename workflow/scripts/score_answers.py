@@ -1,4 +1,4 @@
-"""Grade the answers of one model and sum them up."""
+"""Grade the answers of one model and compute its metrics."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Grade the answers of a run's checkpoints and sum them up."""
+"""Grade the answers of a run's checkpoints and compute their metrics."""
 
 from pathlib import Path
 

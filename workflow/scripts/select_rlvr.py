@@ -1,4 +1,4 @@
-"""Take the last checkpoint and the one that does best on the development questions."""
+"""Select the last checkpoint and the one with the best development accuracy."""
 
 import json
 from pathlib import Path

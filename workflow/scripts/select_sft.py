@@ -1,4 +1,4 @@
-"""Take the learning rate that does best on the development questions."""
+"""Select the learning rate with the best development accuracy."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settle what is trained on and what is asked: contaminated training questions out, then the draws."""
+"""Remove contaminated training questions, then draw the training and the held-out samples."""
 
 import pandas as pd
 
@@ -25,4 +25,4 @@ if __name__ == "__main__":
             drawn = sample(table, params.rows[name], params.seed)
             write_table(snakemake.output[name], drawn, QUESTION_SCHEMA)
         if len(clean) < len(train):
-            notify(f"{len(train) - len(clean)} of {len(train)} training questions removed: known from a held-out set")
+            notify(f"{len(train) - len(clean)} of {len(train)} training questions removed: found in a held-out set")

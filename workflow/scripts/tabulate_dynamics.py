@@ -1,4 +1,4 @@
-"""One row per update of one run, and what the run went through."""
+"""Write one row per update of a run, and the stages of the run."""
 
 from medrlvr.dynamics.summary import summarise_run
 from medrlvr.dynamics.updates import tabulate

@@ -1,4 +1,4 @@
-"""Fine-tune the base on question and letter."""
+"""Fine-tune the base model on questions and answer letters."""
 
 from pathlib import Path
 

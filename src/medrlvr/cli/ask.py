@@ -8,8 +8,8 @@ from medrlvr.cli.parsers import CommandParser
 
 def _parser() -> CommandParser:
     details = (
-        "Engine, prompt template and grader are those of the evaluation. A question of your own is a JSON file with"
-        "\nstem, options (a list) and answer (the letter). Research only: not medical advice."
+        "It uses the engine, prompt template and grader of the evaluation. For your own question, give a JSON file"
+        "\nwith stem, options (a list) and answer (the letter). Research only: not medical advice."
     )
     parser = CommandParser("ask", _ask, details)
     parser.add_argument("model", metavar="MODEL", help="model folder: results/<experiment>/models/...")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One command: the module of `medrlvr.cli` that has it, its arguments, what it does, and an example."""
+    """One command: its module in `medrlvr.cli`, its arguments, its purpose, and an example."""
 
     module: str
     synopsis: str
@@ -68,4 +68,4 @@ COMMANDS = {
         "medrlvr config check config/miniature.yaml",
     ),
 }
-"""Command -> where it is and what its help prints."""
+"""Command -> its module and its help."""

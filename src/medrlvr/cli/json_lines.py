@@ -19,12 +19,12 @@ def grade_lines(
 
     Args:
         lines: JSON objects with response, options and gold, and possibly truncated; blank lines are skipped.
-        name: of the file, for messages.
+        name: name of the file, for messages.
         answer_format: where the grader looks for the answer, as in `grade`.
         reward: the reward to compute; None for none.
 
     Raises:
-        UserError: a line is malformed, or the reward fails on it; with file and line number.
+        UserError: a line is malformed, or the reward fails on it. The message names the file and the line.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -49,7 +49,7 @@ def read_reward(text: str) -> Reward:
     """Return the reward of a command line: the name of a term or a .py file, or JSON that maps terms to weights.
 
     Raises:
-        UserError: there is no such reward, or the text is no JSON object of numbers.
+        UserError: the reward does not exist, or the text is not a JSON object of numbers.
     """
     if not text.lstrip().startswith("{"):
         return load_reward(text, "--reward")

@@ -13,7 +13,7 @@ class CommandParser(argparse.ArgumentParser):
         """Take the help from `COMMANDS`.
 
         Args:
-            command: its name.
+            command: name of the command.
             start: runs the command with the parsed options.
             details: further paragraphs of the help.
         """

@@ -1,4 +1,4 @@
-"""`medrlvr plan`: what a run would do, before anything starts."""
+"""`medrlvr plan`: the plan of a run, before anything starts."""
 
 from argparse import Namespace
 

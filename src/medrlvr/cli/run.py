@@ -1,4 +1,4 @@
-"""`medrlvr demo` and `medrlvr run`: print the Snakemake command, and hand over to it."""
+"""`medrlvr demo` and `medrlvr run`: print the Snakemake command and run it in place of this process."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -45,7 +45,9 @@ def _run(options: Namespace) -> None:
 
     for overlay in options.overlays:
         if not Path(overlay).is_file():
-            raise UserError(f"{overlay} does not exist. An overlay is a YAML file, named from your working directory.")
+            raise UserError(
+                f"{overlay} does not exist. An overlay is a YAML file; its path is relative to your working directory."
+            )
     from_root = enter_root()
     chosen = {name: getattr(options, name) for name in ("cores", "until", "dry_run")}
     become_snakemake(

@@ -8,89 +8,94 @@ from medrlvr.config.base import Fraction, Modes, Positive, Rate, Seeds, Settings
 
 
 class SftArm(Settings):
-    """Supervised fine-tuning on question and letter (paper, section 3.3), by OpenRLHF's train_sft."""
+    """Supervised fine-tuning on question and letter (paper, section 3.3), with OpenRLHF's train_sft."""
 
     trainer: Literal["sft"]
-    """Paper. What kind of arm this is; it decides which keys may follow."""
+    """Paper: the kind of training. It determines which other keys are allowed."""
     seeds: Seeds = (1,)
-    """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
+    """Paper: one run, as far as stated. Each seed is one run; three or more give an interval over training seeds."""
     modes: Modes = ("direct", "chain_of_thought", "loglikelihood")
-    """Paper: direct, as trained. Ours: the others, as controls. By the first it is chosen and judged."""
+    """Paper: direct, as in training. Ours: the other modes, as controls. The first mode is used for model selection and
+    for the main comparisons."""
     epochs: Positive = 10
-    """Paper."""
+    """Paper: passes over the training questions."""
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1e-5, 5e-6, 1e-6)
-    """Paper: the grid. Each is trained; the one best on the development questions is kept."""
+    """Paper: the grid. One model is trained with each rate; the best on the development questions is selected."""
     batch_size: Positive = 128
-    """Ours: questions in an optimiser step."""
+    """Ours: questions per optimiser step."""
     max_tokens: Positive = 1040
-    """Ours: room for prompt and letter. A longer question stops the run, it is never cut."""
+    """Ours: maximum tokens of prompt and letter together. A longer question stops the run; it is never truncated."""
 
 
 class RlvrArm(Settings):
-    """Reinforcement learning from verifiable rewards (paper, sections 2.1 and 2.2), by OpenRLHF's train_ppo_ray."""
+    """Reinforcement learning from verifiable rewards (paper, sections 2.1 and 2.2), with OpenRLHF's train_ppo_ray."""
 
     trainer: Literal["rlvr"]
-    """Paper. What kind of arm this is; it decides which keys may follow."""
+    """Paper: the kind of training. It determines which other keys are allowed."""
     seeds: Seeds = (1,)
-    """Paper: one run, as far as it says. Three or more give an interval over training seeds."""
+    """Paper: one run, as far as stated. Each seed is one run; three or more give an interval over training seeds."""
     modes: Modes = ("chain_of_thought", "direct", "loglikelihood")
-    """Paper: chain of thought, as trained. Ours: the others, as controls. By the first it is chosen and judged."""
+    """Paper: chain of thought, as in training. Ours: the other modes, as controls. The first mode is used for model
+    selection and for the main comparisons."""
     reward: str | dict[str, float | dict[str, float]]
-    """Paper: `paper` is -1 without a valid format, 0 for a wrong letter, +1 for the right one. docs/rewards.md has the
-    others. Or a Python file of yours with a function `reward(grade)`; or several, each with its weight."""
+    """Paper: `paper` is -1 without a valid format, 0 for a wrong letter and +1 for the correct one. Other values: a
+    reward of docs/rewards.md, your own Python file with a function `reward(grade)`, or several, each with a weight."""
     rows: Positive | None = None
-    """Ours: only the first so many training questions; null takes all."""
+    """Ours: number of training questions, taken from the start of the set. null: all."""
     episodes: Positive = 10
     """Paper: passes over the training questions."""
     prompts_per_update: Positive = 928
-    """Ours: 11 updates in an episode for 9,281 to 10,208 questions, 110 in all, as Figure 2 shows."""
+    """Ours: prompts in one update. 928 gives 11 updates per episode for 9,281 to 10,208 questions, and 110 updates in
+    total, as in Figure 2."""
     samples_per_prompt: Positive = 8
-    """Ours, as the sibling recipe that the paper cites. 1 is the first thing to try for sensitivity."""
+    """Ours, as in the sibling recipe that the paper cites: responses per prompt. Try 1 first to test sensitivity."""
     train_batch_size: Positive = 128
-    """Ours: responses in an optimiser step."""
+    """Ours: responses per optimiser step."""
     ppo_epochs: Positive = 1
-    """Ours: passes over the responses of an update."""
+    """Ours: passes over the responses of one update."""
     actor_learning_rate: Rate = 5e-7
-    """Ours, as the sibling recipe. Small models need, and bear, larger ones."""
+    """Ours, as in the sibling recipe. Small models need and tolerate larger rates."""
     critic_learning_rate: Rate = 9e-6
-    """Ours, as the sibling recipe. Of no effect without a critic, like gae_lambda and value_clip_range."""
+    """Ours, as in the sibling recipe. Ignored if there is no critic, like gae_lambda and value_clip_range."""
     warmup_ratio: Fraction = 0.03
-    """Ours: share of the run over which the learning rate rises; then it falls along a cosine to a tenth."""
+    """Ours: fraction of the run in which the learning rate rises. It then decays along a cosine to a tenth."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.01
-    """Ours: the paper's beta, for the KL of every token to the base (k1), inside the reward, whatever the estimator. 0:
-    none, and so no reference model is loaded and no KL is measured."""
+    """Ours: the paper's beta. It weights the KL divergence of each token from the base (k1) inside the reward, for
+    every estimator; larger values keep the model closer to the base. 0: no reference model is loaded and no KL is
+    measured."""
     advantage_estimator: Literal["gae", "reinforce++", "grpo", "rloo"] = "gae"
-    """Paper: PPO, of which gae with its critic is part. The others have no critic: reinforce++ normalises the returns
-    of an update; grpo and rloo compare the responses to one prompt, and so need several."""
+    """Paper: PPO, which includes gae with a critic. The others have no critic: reinforce++ normalises the returns of an
+    update; grpo and rloo compare the responses to one prompt, so they need two or more."""
     gamma: Fraction = 1.0
-    """Ours: discount of later rewards."""
+    """Ours: discount factor of later rewards. 1: no discount."""
     gae_lambda: Fraction = 0.95
-    """Ours: lambda of GAE. 1 for short responses, where there is no variance to trade for bias."""
+    """Ours: lambda of GAE. Larger values give less bias and more variance. Use 1 for short responses."""
     clip_range: Rate = 0.2
-    """Ours: the paper's epsilon, for the ratio of probabilities."""
+    """Ours: the paper's epsilon, the clip range of the probability ratio. Larger values allow larger policy changes."""
     value_clip_range: Rate = 0.2
-    """Ours: how far the critic moves in an update."""
+    """Ours: how far the critic's values may move in an update."""
     max_gradient_norm: Rate = 1.0
-    """Ours: larger gradients are scaled down to it."""
+    """Ours: largest gradient norm; larger gradients are scaled down to it."""
     temperature: Rate = 1.0
-    """Ours: of the sampled responses."""
+    """Ours: sampling temperature of the training responses."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Ours: of the sampled responses."""
+    """Ours: nucleus sampling of the training responses. 1: all tokens are allowed."""
     prompt_max_tokens: Positive = 1024
-    """Ours. A longer question stops the run, it is never cut."""
+    """Ours: maximum tokens of a prompt. A longer question stops the run; it is never truncated."""
     response_max_tokens: Positive = 1024
-    """Ours. A longer response is cut, and has then no valid format."""
+    """Ours: maximum tokens of a response. A longer response is truncated and then has no valid format."""
     save_every: Positive = 4
-    """Paper: the grid of Figure 2, in updates. Held-out accuracy is measured, and a run can be resumed, there."""
+    """Paper: the grid of Figure 2: updates between two checkpoints. Each checkpoint is evaluated on held-out questions,
+    and a run can resume from it."""
 
     @property
     def has_critic(self) -> bool:
-        """Whether a second model is trained, which expects what the actor will earn."""
+        """Whether a second model is trained that predicts the actor's returns."""
         return self.advantage_estimator == "gae"
 
     @property
     def has_reference(self) -> bool:
-        """Whether the base is kept beside the actor, to measure their KL."""
+        """Whether the base is also loaded, to measure the KL divergence between actor and base."""
         return self.kl_coefficient > 0
 
 
@@ -98,11 +103,11 @@ Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
 
 
 def training_settings(arm: Arm) -> dict[str, Any]:
-    """Return what decides one training run of an arm: a rule's parameter, so that only these keys train again."""
+    """Return the settings that determine one training run. As a rule's parameter, only these trigger training."""
     return arm.model_dump(mode="json", exclude={"seeds", "modes", "learning_rates"})
 
 
 def update_sizes(prompts: int, per_update: int, episodes: int) -> list[int]:
-    """Return the number of prompts of every update: the last of an episode takes what is left."""
+    """Return the number of prompts of every update; the last update of an episode has the remaining ones."""
     episode = [min(per_update, prompts - start) for start in range(0, prompts, per_update)]
     return episode * episodes

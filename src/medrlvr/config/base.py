@@ -1,4 +1,4 @@
-"""The base class of all settings, and the number types that several sections share."""
+"""Define the base class of all settings and the types that several sections share."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Settings that are each allowed but cannot be used together."""
+"""Find settings that are valid alone but cannot be used together."""
 
 import re
 from collections.abc import Iterator
@@ -10,59 +10,77 @@ from medrlvr.config.machine import Machine
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _RESERVED = ("train", "contamination", "development")
-"""Other outputs of the rule that writes the benchmarks' questions."""
+"""Names of other outputs of the rule that writes the benchmarks' questions."""
 
 
 def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield what cannot be together, though each value by itself is allowed: the key to change, and why."""
+    """Yield the key to change and the reason for every setting that is valid alone but conflicts with another."""
     machine = experiment.machine
     if machine.gpus_per_node % machine.vllm_engines:
-        yield ("machine", "vllm_engines"), f"cannot share gpus_per_node = {machine.gpus_per_node} evenly"
+        yield ("machine", "vllm_engines"), f"must divide gpus_per_node = {machine.gpus_per_node}"
     if machine.vllm_sleep and machine.zero_stage == 0:
-        yield ("machine", "zero_stage"), "must be 1, 2 or 3 with vllm_sleep: OpenRLHF moves no other state away"
+        yield (
+            ("machine", "zero_stage"),
+            "must be 1, 2 or 3 with vllm_sleep: OpenRLHF cannot move the training state off the GPU for 0",
+        )
     if machine.flash_attention and machine.device == "cpu":
         yield ("machine", "flash_attention"), "needs device: gpu"
     base = experiment.base
     if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
-        yield ("base", "licence"), f"is Qwen2.5-3B's; name the licence of {base.name}"
+        yield ("base", "licence"), f"is the licence of Qwen2.5-3B; enter the licence of {base.name}"
     if not experiment.benchmarks:
-        yield ("benchmarks",), "there is none"
+        yield ("benchmarks",), "is empty; at least one benchmark is needed"
     if experiment.data.development == experiment.data.train:
-        yield ("data", "development"), "is what models are trained on"
+        yield ("data", "development"), "is also data.train; choose a set that no model is trained on"
     seen: dict[str, str] = {}
     for name, benchmark in experiment.benchmarks.items():
         if not _NAME.fullmatch(name) or name in _RESERVED:
-            yield ("benchmarks", name), f"cannot be a benchmark's name: a-z, 0-9 and _, and none of {_RESERVED}"
+            yield (
+                ("benchmarks", name),
+                f"is not a valid benchmark name: use only a-z, 0-9 and _, and none of {', '.join(_RESERVED)}",
+            )
         if benchmark.data in (experiment.data.train, experiment.data.development):
-            yield ("benchmarks", name, "data"), "is a set that models are trained or chosen on"
+            yield ("benchmarks", name, "data"), "is also used to train or select models; choose another test set"
         for key in ("data", "title"):
             other = seen.setdefault(getattr(benchmark, key), name)
             if other != name:
-                yield ("benchmarks", name, key), f"is that of benchmark {other} too"
+                yield ("benchmarks", name, key), f"is also used by benchmark {other}; it must be unique"
         for control in benchmark.controls:
             if f"{name}_{control}" in experiment.benchmarks:
-                yield ("benchmarks", f"{name}_{control}"), f"is the name of {name}'s control {control}"
+                yield (
+                    ("benchmarks", f"{name}_{control}"),
+                    f"is already the name of {name}'s control {control}; choose another name",
+                )
     if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
-        yield ("arms",), "there is none with trainer: rlvr, so there would be no dynamics to report"
+        yield ("arms",), "needs an arm with trainer: rlvr; without one there are no training dynamics to report"
     for name, arm in experiment.arms.items():
         if not _NAME.fullmatch(name) or name == "base":
-            yield ("arms", name), "cannot be an arm's name: a-z, 0-9 and _, and not base"
+            yield ("arms", name), "is not a valid arm name: use only a-z, 0-9 and _, and not base"
         if name.endswith(DEV_SUFFIX) and name.removesuffix(DEV_SUFFIX) in experiment.arms:
-            yield ("arms", name), f"is the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on development"
+            yield (
+                ("arms", name),
+                f"is already the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on development",
+            )
         for key, message in _arm_conflicts(arm, machine):
             yield ("arms", name, key), message
-    yield from _asking_conflicts(experiment)
+    yield from _mode_conflicts(experiment)
     for path, longest in _text_lengths(experiment):
         if longest > base.context_tokens:
-            yield path, f"prompt and response have {longest} tokens, base.context_tokens is {base.context_tokens}"
+            yield (
+                path,
+                f"allows {longest} tokens for prompt and response, but base.context_tokens is {base.context_tokens}",
+            )
 
 
-def _asking_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+def _mode_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
     for name, mode in experiment.modes.items():
         if not _NAME.fullmatch(name):
-            yield ("modes", name), "cannot be a mode's name: a-z, 0-9 and _"
+            yield ("modes", name), "is not a valid mode name: use only a-z, 0-9 and _"
         if mode.samples > 1 and (mode.answer_format == "loglikelihood" or mode.temperature == 0):
-            yield ("modes", name, "samples"), "would all be the same: they need temperature above 0 and written answers"
+            yield (
+                ("modes", name, "samples"),
+                "must be 1 with temperature 0 or loglikelihood, because all samples would be the same",
+            )
     asked: dict[tuple[str, ...], tuple[str, ...]] = {("base",): experiment.base.modes}
     asked |= {("arms", name): arm.modes for name, arm in experiment.arms.items()}
     asked |= {("external_models", name): checkpoint.modes for name, checkpoint in experiment.external_models.items()}
@@ -71,40 +89,40 @@ def _asking_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...],
             if mode_name not in experiment.modes:
                 renamed = " (constrained was renamed to loglikelihood in 0.2.0)" if mode_name == "constrained" else ""
                 known = ", ".join(experiment.modes)
-                yield (*path, "modes"), f"there is no mode {mode_name}; there are: {known}{renamed}"
+                yield (*path, "modes"), f"there is no mode {mode_name}; known modes: {known}{renamed}"
         if len(set(modes)) < len(modes):
-            yield (*path, "modes"), "one stands there twice"
+            yield (*path, "modes"), "contains one value twice"
     taken = {model.split("/")[0] for model in experiment.models()[: -len(experiment.external_models) or None]}
     for name in experiment.external_models:
         if not _NAME.fullmatch(name) or name in taken:
             yield (
                 ("external_models", name),
-                f"cannot be a model's name: a-z, 0-9 and _, and none of {sorted(taken)}",
+                f"is not a valid model name: use only a-z, 0-9 and _, and none of {', '.join(sorted(taken))}",
             )
 
 
 def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
     if len(set(arm.seeds)) < len(arm.seeds):
-        yield "seeds", "one stands there twice"
+        yield "seeds", "contains one value twice"
     if isinstance(arm, RlvrArm):
         responses = arm.prompts_per_update * arm.samples_per_prompt
         if responses % arm.train_batch_size:
-            yield "train_batch_size", f"does not divide prompts_per_update x samples_per_prompt = {responses}"
+            yield "train_batch_size", f"must divide prompts_per_update x samples_per_prompt = {responses}"
         if arm.advantage_estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
             yield (
                 "samples_per_prompt",
-                f"{arm.advantage_estimator} compares the responses to one prompt: it needs two or more",
+                f"must be 2 or more: {arm.advantage_estimator} compares the responses to one prompt",
             )
         if arm.advantage_estimator in ("grpo", "rloo") and arm.gamma != 1:
             yield (
                 "gamma",
-                f"{arm.advantage_estimator} gives every token of a response the same reward: it takes 1 alone",
+                f"must be 1: {arm.advantage_estimator} gives every token of a response the same reward",
             )
         key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
         gpus = machine.gpus_per_node * machine.nodes
     else:
         if len(set(arm.learning_rates)) < len(arm.learning_rates):
-            yield "learning_rates", "one stands there twice"
+            yield "learning_rates", "contains one value twice"
         key, batch, micros = "batch_size", arm.batch_size, ["sft_micro_batch"]
         gpus = machine.gpus_per_node
     for micro in micros:

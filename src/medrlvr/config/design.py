@@ -1,4 +1,4 @@
-"""The comparison design: which systems are compared, fixed by the configuration before any answer exists."""
+"""The comparison design: which systems are compared. The configuration fixes it before any answer exists."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ class System(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ComparisonDesign:
-    """What is compared with what, fixed by the configuration before any answer is seen.
+    """The systems and pairs that are compared, fixed by the configuration before any answer exists.
 
     Attributes:
-        models: arm -> its models, one for each seed, in their order.
-        runs: arm -> the training runs that its models are of, which two arms may share; None where nothing was trained.
-        modes: arm -> how it is asked; by the first it is judged.
-        sets: everything asked -> its benchmark and, of its controls, which it is.
-        rlvr, sft: the arms that stand for the paper's, or None.
-        loglikelihood: the base's mode of log-likelihood scoring, or None.
+        models: arm -> its models, one per seed, in the order of the seeds.
+        runs: arm -> the arm whose training runs produced its models; None if it was not trained here. Two arms may
+            share runs.
+        modes: arm -> its evaluation modes; the first is the primary mode.
+        sets: eval set -> its benchmark and, for a control, which control.
+        rlvr, sft: the arms that represent the paper's, or None.
+        loglikelihood: the base's mode with log-likelihood scoring, or None.
         distributions: benchmark -> "in" or "out".
-        papers: whether this is the paper's experiment, or only one like it.
-        claims: False where the experiment is too small for any.
+        papers: whether the experiment has every value that the paper states.
+        claims: False if the experiment is too small to support claims.
     """
 
     models: Mapping[str, Sequence[str]]
@@ -42,7 +43,7 @@ class ComparisonDesign:
 
     @property
     def benchmarks(self) -> list[str]:
-        """Those that are no control of another."""
+        """Eval sets that are not controls."""
         return [name for name, (_, control) in self.sets.items() if control is None]
 
     def systems(self) -> list[System]:
@@ -52,12 +53,12 @@ class ComparisonDesign:
         return System(arm, self.modes[arm][0])
 
     def pairs(self) -> Iterator[tuple[System, System, str]]:
-        """Yield the pairs that say something, the later arm first, and what each is: primary or exploratory.
+        """Yield each meaningful pair, the later arm first, and its kind: primary or exploratory.
 
-        They are of one mode, or of one arm, or both what their arms are judged by.
+        The two systems share a mode or an arm, or both use the primary mode of their arm.
         """
         primary = {self.primary(arm) for arm in (self.rlvr, self.sft) if arm}
-        # RLVR minus the other, whichever the configuration names first.
+        # The difference is always RLVR minus the other arm, whatever their order in the configuration.
         order = sorted(self.models, key=lambda arm: arm == self.rlvr)
         systems = sorted(self.systems(), key=lambda system: order.index(system.arm))
         for second, first in combinations(systems, 2):

@@ -8,55 +8,56 @@ from medrlvr.config.base import Modes, Positive, Settings
 
 
 class Mode(Settings):
-    """One way to ask a model. The paper's two, and loglikelihood; more by a name of your choice."""
+    """One evaluation mode. The defaults are the paper's two and loglikelihood; you can add more."""
 
     prompt: str
-    """Paper: direct and chain_of_thought, the templates that models are trained with. Ours: or a template file."""
+    """Paper: direct or chain_of_thought, the templates used in training. Ours: or the path of a template file."""
     answer_format: Literal["bare", "tagged", "loglikelihood"]
-    """Ours. Where the letter is. bare: at the response's begin; tagged: in the answer block; loglikelihood: nothing is
-    written, and the letter of the highest probability is taken."""
+    """Ours: where the letter is. bare: at the start of the response; tagged: in the answer block; loglikelihood:
+    nothing is generated, and the letter with the highest probability is the answer."""
     max_tokens: Positive = 1024
-    """Ours: room for the response. Of no effect where loglikelihood."""
+    """Ours: maximum tokens of the response. Ignored if answer_format is loglikelihood."""
     samples: Positive = 1
-    """Ours: responses to each question; the letter that most of them give is the answer (self-consistency)."""
+    """Ours: responses per question; the most frequent letter is the answer (self-consistency)."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
-    """Ours: 0 is greedy."""
+    """Ours: sampling temperature. 0: greedy decoding."""
 
     @property
     def grader_format(self) -> Literal["bare", "tagged"]:
-        """Where the grader looks for the letter: a loglikelihood answer is a bare one."""
+        """Where the grader looks for the letter. A loglikelihood answer counts as bare."""
         return "tagged" if self.answer_format == "tagged" else "bare"
 
 
 class ExternalModel(Settings):
-    """A model of yours, asked beside the trained ones."""
+    """Your own model, evaluated in addition to the trained ones."""
 
     path: str
-    """Ours: a folder with safetensors, configuration and tokenizer."""
+    """Ours: a folder with safetensors, config.json and tokenizer."""
     modes: Modes = ("chain_of_thought", "direct", "loglikelihood")
-    """Ours: how it is asked; by the first it is judged."""
+    """Ours: its evaluation modes. The first is used for the main comparisons."""
 
 
 class Prompts(Settings):
-    """Template files. Copy one, change the copy and name it here."""
+    """Template files. To change one, copy it, edit the copy and enter its path here."""
 
     question: str = "prompts/question.txt"
-    """Paper, Table 1: how stem and options are laid out."""
+    """Paper, Table 1: layout of stem and options."""
     chain_of_thought: str = "prompts/med_rlvr.txt"
-    """Paper, section 3.2, word for word."""
+    """Paper, section 3.2, verbatim: prompt for reasoning before the answer."""
     direct: str = "prompts/direct.txt"
-    """Ours: asks for the letter at once; the paper's wording is not known."""
+    """Ours, as the paper's wording is not known: prompt for the letter without reasoning."""
 
 
 class Evaluation(Settings):
-    """How answers are generated and scored."""
+    """Settings for generating and scoring answers."""
 
     prompt_max_tokens: Positive = 2048
-    """Ours. A longer question stops the run, it is never cut."""
+    """Ours: maximum tokens of a prompt. A longer question stops the run; it is never truncated."""
     bootstrap_resamples: Positive = 1000
-    """Paper, Figure 3: of the standard deviation. Intervals take ten times as many."""
+    """Paper, Figure 3: bootstrap resamples for a standard deviation. Intervals use ten times as many."""
     seed: Annotated[int, Field(ge=0)] = 1
-    """Ours: of resamples, sampled answers and the benchmarks' controls."""
+    """Ours: seed for resamples, sampled answers and the benchmarks' controls."""
     keep_checkpoints: bool = False
-    """Ours. false: of models that RLVR saves on the way the weights are deleted once they have answered, but for the
-    last and the one chosen. What is asked later they are not asked, and none of them can be chosen later."""
+    """Ours. If false, the weights of intermediate RLVR checkpoints are deleted after evaluation; the last and the
+    selected checkpoint are kept. Deleted checkpoints cannot be selected later or evaluated on benchmarks added
+    later."""

@@ -1,4 +1,4 @@
-"""The whole experiment: the paper's values as defaults, and the names of its runs, models and eval sets."""
+"""The whole experiment: the paper's values as defaults, and the names of its models and eval sets."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,24 +11,24 @@ from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.machine import Machine
 
 DEV_SUFFIX = "_dev"
-"""Ends the name of a model that is an RLVR arm's best checkpoint on the development questions."""
+"""Suffix of an RLVR arm's name for its checkpoint that is best on the development questions."""
 
 
 GROUPS = ("benchmarks", "modes", "arms", "external_models")
-"""Settings that hold entries by name, which an overlay may add, change and remove."""
+"""Settings with named entries, which an overlay may add, change and remove."""
 
 
 class Experiment(Settings):
-    """Everything that decides a result."""
+    """All settings of an experiment."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "med_rlvr"
-    """Name of the folder under results/. Change it to keep the results of another configuration beside these."""
+    """Name of the folder under results/. Change it to keep the results of several configurations."""
     title: str = "Med-RLVR: Qwen2.5-3B on MedQA"
-    """Of the page."""
+    """Title of the report."""
     about: str = ""
-    """Of the page: what its reader must know of model and data."""
+    """Introduction of the report: what readers need to know about model and data."""
     claims: bool = True
-    """false: the page says that the accuracies support no claim. For trial runs."""
+    """If false, the report states that the accuracies support no claim. Use it for trial runs."""
     base: BaseModelSource = BaseModelSource()
     data: Data = Data()
     contamination: Contamination = Contamination()
@@ -43,19 +43,20 @@ class Experiment(Settings):
             controls=("shuffled", "five_options"),
         ),
     }
-    """Paper. What every model is asked. In an overlay, null removes one."""
+    """Paper. Test sets on which every model is evaluated. In an overlay, null removes an entry."""
     modes: dict[str, Mode] = {
         "direct": Mode(prompt="direct", answer_format="bare", max_tokens=8),
         "chain_of_thought": Mode(prompt="chain_of_thought", answer_format="tagged"),
         "loglikelihood": Mode(prompt="direct", answer_format="loglikelihood", max_tokens=1),
     }
-    """How models can be asked; base, arms and checkpoints name those that they are. In an overlay, null removes one."""
+    """Evaluation modes. The base, each arm and each external model list the modes that they use. In an overlay, null
+    removes an entry."""
     prompts: Prompts = Prompts()
     arms: dict[str, Arm] = {"sft": SftArm(trainer="sft"), "rlvr": RlvrArm(trainer="rlvr", reward="paper")}
-    """What is trained, by a name of your choice. In an overlay, null removes one, and a new name adds one; with
-    `extends: rlvr` in it, it has that arm's settings but for those that it names."""
+    """Training arms, under names of your choice. In an overlay, a new name adds an arm and null removes one. An arm
+    with `extends: rlvr` has the settings of rlvr, except those that it sets itself."""
     external_models: dict[str, ExternalModel] = {}
-    """Ours: other models to ask, by a name of your choice: `update40: {path: results/.../update40}`."""
+    """Ours: other models to evaluate, under names of your choice: `update40: {path: results/.../update40}`."""
     evaluation: Evaluation = Evaluation()
     machine: Machine = Machine()
     miniature: Miniature = Miniature()
@@ -63,18 +64,18 @@ class Experiment(Settings):
     @field_validator(*GROUPS, mode="before")
     @classmethod
     def _in_order_and_null_removes(cls, entries: Any, info: ValidationInfo) -> Any:
-        # An overlay is merged over config.yaml key by key, so it needs a way to say that an entry is not there.
+        # An overlay is merged over config.yaml key by key, so it needs a way to remove an entry.
         if not isinstance(entries, dict):
             return entries
-        # Snakemake puts an overlay's new entries before those of config.yaml, and the first arm is the paper's.
+        # Snakemake puts an overlay's new entries before those of config.yaml, but the first arm must be the paper's.
         known = dict.fromkeys(name for name in cls.model_fields[str(info.field_name)].default if name in entries)
         return {name: entry for name, entry in (known | entries).items() if entry is not None}
 
     def models(self) -> list[str]:
-        """Name of every model that is asked: base, <arm>/seed<n>, for RLVR also <arm>_dev/seed<n>, and checkpoints.
+        """Return all evaluated models: base, <arm>/seed<n>, for RLVR also <arm>_dev/seed<n>, and external models.
 
-        `<arm>` is RLVR's last checkpoint, as in the paper, `<arm>_dev` the one that did best on development. Names of
-        base and arms are folders below `models/`.
+        For RLVR, `<arm>` is the last checkpoint, as in the paper, and `<arm>_dev` the best one on the development
+        questions. The names of base and trained models are folders in `models/`.
         """
         trained = []
         for name, arm in self.arms.items():
@@ -84,7 +85,7 @@ class Experiment(Settings):
         return ["base", *trained, *self.external_models]
 
     def modes_of(self, model: str) -> tuple[str, ...]:
-        """How `model`, one of `models()` or an arm, is asked; by the first it is judged."""
+        """Return the evaluation modes of `model`, one of `models()` or an arm; the first is the primary mode."""
         if model == "base":
             return self.base.modes
         name = model.split("/")[0]
@@ -93,39 +94,39 @@ class Experiment(Settings):
         return self.arms[name if name in self.arms else name.removesuffix(DEV_SUFFIX)].modes
 
     def eval_sets(self) -> dict[str, tuple[str, Control | None]]:
-        """Every set of questions that models are asked -> its benchmark and, of its controls, which it is."""
+        """Return every eval set -> its benchmark and, for a control, which control."""
         sets: dict[str, tuple[str, Control | None]] = {name: (name, None) for name in self.benchmarks}
         for name, benchmark in self.benchmarks.items():
             sets |= {f"{name}_{control}": (name, control) for control in benchmark.controls}
         return sets
 
     def eval_sets_of(self, model: str) -> dict[str, tuple[str, ...]]:
-        """What `model` is asked in the end -> its modes: benchmarks in all of them, their controls in the first."""
+        """Return the final eval sets of `model` -> modes: all modes for benchmarks, the first mode for controls."""
         modes = self.modes_of(model)
         return {name: modes[:1] if control else modes for name, (_, control) in self.eval_sets().items()}
 
     def held_out(self) -> dict[str, str]:
-        """What is held out from training -> its data set: the development questions and the benchmarks."""
+        """Return each held-out set, development and the benchmarks, -> its dataset/split."""
         return {"development": self.data.development} | {name: one.data for name, one in self.benchmarks.items()}
 
     def titles(self) -> dict[str, str]:
-        """As tables show them, by the names of `eval_sets()`."""
+        """Return the name of every eval set in tables."""
         return {
             name: self.benchmarks[benchmark].title + (f", {control.replace('_', ' ')}" if control else "")
             for name, (benchmark, control) in self.eval_sets().items()
         }
 
     def primary_arm(self, trainer: Literal["sft", "rlvr"]) -> str | None:
-        """The arm that stands for the paper's: the first of its trainer, config.yaml's own before new ones."""
+        """Return the arm that represents the paper's: the first with this trainer, config.yaml's before new ones."""
         return next((name for name, arm in self.arms.items() if arm.trainer == trainer), None)
 
     def template(self, mode: str) -> str:
-        """The template file of a mode."""
+        """Return the template file of a mode."""
         prompt = self.modes[mode].prompt
         return str(getattr(self.prompts, prompt)) if prompt in ("direct", "chain_of_thought") else prompt
 
     def overlay(self) -> dict[str, Any]:
-        """Return all settings as an overlay of config.yaml: entries that are there and not here are null."""
+        """Return all settings as an overlay of config.yaml, with null for entries that are absent here."""
         values, defaults = self.model_dump(mode="json"), Experiment()
         for group in GROUPS:
             values[group] = dict.fromkeys(getattr(defaults, group)) | values[group]

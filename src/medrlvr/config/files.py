@@ -1,4 +1,4 @@
-"""config/config.yaml and config/schema.json, written from the settings by `medrlvr config write`."""
+"""Write config/config.yaml and config/schema.json from the settings (`medrlvr config write`)."""
 
 import json
 import textwrap
@@ -17,14 +17,14 @@ SCHEMA = Path("config/schema.json")
 _WIDTH = 118
 _HEADER = """\
 # yaml-language-server: $schema=schema.json
-# The paper's experiment, every key of it. `medrlvr config write` generates this file from src/medrlvr/config/.
-# Do not edit it: write an overlay such as miniature.yaml (docs/configuration.md), and medrlvr run config/yours.yaml
-# "Paper" stands where arXiv 2502.19655 states the value, "Ours" where it is silent and we chose.
+# All settings of the paper's experiment. `medrlvr config write` generates this file from src/medrlvr/config/.
+# Do not edit it. Write an overlay such as miniature.yaml (docs/configuration.md), then: medrlvr run config/yours.yaml
+# "Paper" marks a value stated in arXiv 2502.19655, "Ours" our choice where the paper states none.
 """
 
 
 def render_yaml() -> str:
-    """Return the paper's experiment with every key explained."""
+    """Return the paper's experiment as YAML, with a comment on every key."""
     return _HEADER + "\n".join(_settings(Experiment(), "", set())) + "\n"
 
 
@@ -56,19 +56,19 @@ def _scalar(value: object) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of an overlay: what may be left out may be left out, and null removes an entry."""
+    """Return the JSON schema of an overlay: every key is optional, and null removes an entry."""
     whole = Experiment.model_json_schema()
     for definition in [whole, *whole["$defs"].values()]:
         definition.pop("required", None)
     for arm in ("SftArm", "RlvrArm"):
         extends = {
-            "description": "The name of another arm, whose settings this one has where it names none.",
+            "description": "Name of another arm, whose settings this arm has, except those that it sets itself.",
             "type": "string",
         }
         whole["$defs"][arm]["properties"]["extends"] = extends
     for group in GROUPS:
         entry = whole["properties"][group]["additionalProperties"]
-        # By its trainer alone an overlay's entry cannot be told: it may only change a number.
+        # An overlay may change one number of an arm without its trainer, so the discriminator cannot be required.
         kinds = entry.get("oneOf", [entry])
         whole["properties"][group]["additionalProperties"] = {"anyOf": [*kinds, {"type": "null"}]}
     return whole

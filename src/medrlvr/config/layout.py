@@ -1,4 +1,4 @@
-"""Names of an experiment's runs and models, and the layout of its folder in results/."""
+"""Names of an experiment's runs and models, and the files in its results folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The folder of one experiment.
+    """The results folder of one experiment.
 
-    A run is one training: `<arm>/seed<n>`, for SFT with `/lr<rate>` for each learning rate of the grid.
+    A run is one training: `<arm>/seed<n>`, for SFT followed by `/lr<rate>` for each learning rate of the grid.
     """
 
     experiment: Experiment
@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def paper_models(self) -> list[str]:
-        """Models of the first seeds of the paper's SFT and RLVR arms, RLVR also as selected on development."""
+        """Models of the first seed of the paper's SFT and RLVR arms, for RLVR also the one selected on development."""
         arms = [arm for trainer in ("sft", "rlvr") if (arm := self.experiment.primary_arm(trainer))]
         names = [
             f"{arm}{suffix}/seed{self.experiment.arms[arm].seeds[0]}" for arm in arms for suffix in ("", DEV_SUFFIX)
@@ -63,19 +63,19 @@ class Layout:
 
     @property
     def question_sets(self) -> list[str]:
-        """Data sets that are read: training first, then development and the benchmarks."""
+        """The data sets that are read: training first, then development and the benchmarks."""
         return [self.experiment.data.train, *self.experiment.held_out().values()]
 
     @property
     def sample_sizes(self) -> dict[str, int | None]:
-        """train, development and each benchmark -> number of questions drawn, None for all."""
+        """train, development and each benchmark -> number of questions drawn; None for all."""
         data = self.experiment.data
         return {"train": data.train_rows, "development": data.development_rows} | {
             name: benchmark.rows for name, benchmark in self.experiment.benchmarks.items()
         }
 
     def records(self, raw_files: Mapping[str, str]) -> list[str]:
-        """Return small files, none in models/ or checkpoints/, that together need every step.
+        """Return small files, none in models/ or checkpoints/, that together require every step.
 
         Args:
             raw_files: data set -> its file in data/raw/.

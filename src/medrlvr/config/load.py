@@ -1,4 +1,4 @@
-"""Read a configuration: merge overlays over config/config.yaml, resolve arms that refer to another, validate."""
+"""Read a configuration: merge overlays over config/config.yaml, resolve `extends` and validate the result."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,28 +13,28 @@ from medrlvr.config.messages import explain, key_lines, shown, source_of, value_
 from medrlvr.runtime.errors import UserError
 
 YAML = Path("config/config.yaml")
-"""The paper's experiment as a file, which overlays are merged over."""
+"""The file with the paper's experiment. Overlays are merged over it."""
 
 
 def load_config(
     values: Mapping[str, Any], files: Sequence[str | Path] = (), command_line: Mapping[str, Any] | None = None
 ) -> Experiment:
-    """Check merged configuration values and return them typed.
+    """Validate merged configuration values and return them as typed settings.
 
     Args:
-        values: nested mapping as YAML gives it.
-        files: the YAML files that the values came from, in the order in which they were merged, for messages.
-        command_line: values that were given there and override the files, for messages.
+        values: nested mapping, as read from YAML.
+        files: the YAML files of the values, in the order in which they were merged, for messages.
+        command_line: values from the command line, which override the files, for messages.
 
     Raises:
         UserError: one line per problem: file, line, key, value, what is allowed, and the nearest known key.
     """
     positions = [(file, key_lines(Path(file))) for file in files]
     try:
-        experiment = Experiment.model_validate({**values, **_likened(values)})
+        experiment = Experiment.model_validate({**values, **_extended(values)})
         problems = [(key, why + shown(value_at(values, key))) for key, why in inconsistencies(experiment)]
     except ValidationError as error:
-        # A list with a wrong entry is reported as too short as well; and one problem of a key is enough.
+        # pydantic also reports a list with an invalid entry as too short; and one problem per key is enough.
         problems = [explain(problem) for problem in error.errors()]
         wrong = {key[:-1] for key, _ in problems if key[-1].isdigit()}
         problems = list({key: (key, why) for key, why in reversed(problems) if key not in wrong}.values())[::-1]
@@ -45,12 +45,13 @@ def load_config(
 
 
 def read_overlays(overlays: Sequence[str | Path]) -> Experiment:
-    """Read `YAML` with overlays merged over it key by key, as Snakemake does with those after --configfile.
+    """Read `YAML` with overlays merged over it key by key, as Snakemake does for the files after --configfile.
 
     Raises:
-        UserError: as `load`, or a file is missing or no YAML of keys.
+        UserError: as `load_config`, or a file is missing or does not contain YAML keys.
     """
-    # Among themselves first: an entry that one overlay removes and a later one names has config.yaml's other keys.
+    # Overlays are merged with each other first. If one removes an entry and a later one sets some of its keys, the
+    # entry has config.yaml's other keys.
     changes: dict[str, Any] = {}
     for file in overlays:
         changes = _merged(changes, _keys(Path(file)))
@@ -63,7 +64,7 @@ def _keys(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{file}: is no configuration: it should hold keys, such as `experiment: mine`.")
+        raise UserError(f"{file}: is not a configuration: it must contain keys, such as `experiment: mine`.")
     return values
 
 
@@ -76,8 +77,8 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _likened(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arms, by their key, in which `extends` is replaced by what the arm that it names has; else nothing."""
+def _extended(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"arms": ...} with every `extends` replaced by the settings of the arm that it names; {} without arms."""
     arms = values.get("arms")
     if not isinstance(arms, dict):
         return {}

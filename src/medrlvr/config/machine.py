@@ -1,4 +1,4 @@
-"""The machine: devices, nodes, batch sizes that only affect memory, and trainer placement."""
+"""Settings of the machine: devices, nodes, micro-batch sizes and placement of the trainers."""
 
 from typing import Annotated, Literal
 
@@ -8,42 +8,43 @@ from medrlvr.config.base import Positive, Rate, Settings
 
 
 class Machine(Settings):
-    """Where training and generation run: how fast, not what. Only device has a part in results and runs rules again."""
+    """Where training and generation run. Only device affects results and reruns rules; the others affect speed."""
 
     device: Literal["cpu", "gpu"] = "gpu"
-    """cpu runs the same trainer through an adapter, for small models."""
+    """gpu or cpu. cpu runs the same trainer through an adapter, for small models."""
     nodes: Positive = 1
-    """Nodes that RLVR trains on, in one job of Slurm; all else takes one."""
+    """Number of nodes for RLVR training, in one Slurm job. All other jobs use one node."""
     gpus_per_node: Positive = 4
-    """Paper: four GPUs of 40 GB."""
+    """Paper: four GPUs of 40 GB. Number of GPUs on each node."""
     gpu_gib: Rate = 40
-    """Memory of a GPU in GiB. What training needs by arithmetic is checked against it before anything is submitted."""
+    """Memory of one GPU in GiB. The estimated need of training is compared with it before any job is submitted."""
     gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")] | None = None
-    """What Slurm calls these GPUs (`sinfo -o %G`), where a site has several kinds. null: any."""
+    """Slurm's name of the GPU type (`sinfo -o %G`), for sites with several types. null: any type."""
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 3
-    """Of DeepSpeed: how much is split among the GPUs; 3 is smallest in memory, 2 faster where it fits."""
+    """DeepSpeed ZeRO stage: how much state is split among the GPUs. 3 needs the least memory; 2 is faster if it
+    fits."""
     optimiser_offload: bool = False
-    """Gradients, Adam and its state on the host: slower, and 14 bytes of a parameter less on the GPUs."""
+    """Keeps gradients, Adam and its state on the host. It is slower, but saves 14 bytes per parameter on the GPUs."""
     gradient_checkpointing: bool = True
-    """Activations are computed a second time instead of kept: a third slower, and far smaller."""
+    """Recomputes activations instead of storing them: a third slower, but with far less memory."""
     flash_attention: bool = False
-    """Attention by flash-attn, with several responses packed in a row instead of padded; needs the package
-    (docs/gpu.md). false: torch's own attention, and padding."""
+    """Uses flash-attn and packs several responses into one row instead of padding. It needs the package (docs/gpu.md).
+    false: torch's own attention, with padding."""
     vllm_engines: Positive = 4
-    """Copies of the model that generate, on each node; they share its GPUs evenly."""
+    """vLLM engines for generation on each node. They share its GPUs evenly."""
     vllm_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of a GPU's memory that an engine takes. Lower it when training runs out of memory."""
+    """Fraction of a GPU's memory that an engine uses. Lower it if training runs out of memory."""
     vllm_sleep: bool = True
-    """The engine leaves the GPU while the trainer works."""
+    """Moves the engine off the GPU while the trainer works."""
     sft_micro_batch: Positive = 4
-    """Questions at once on a GPU. Lower these three when memory runs out."""
+    """SFT questions processed together on one GPU. Lower the three micro-batches if memory runs out."""
     rollout_micro_batch: Positive = 8
-    """Responses at once on a GPU, without gradients."""
+    """Responses processed together on one GPU without gradients."""
     train_micro_batch: Positive = 2
-    """Responses at once on a GPU, with gradients."""
+    """Responses processed together on one GPU with gradients."""
     threads: Positive = 8
-    """Of each process on the CPU."""
+    """CPU threads of each process."""
     wandb_project: Annotated[str, Field(pattern=r"^\w[\w. -]*$")] | None = None
-    """Weights & Biases: null, nothing is sent anywhere. A project's name: RLVR's metrics, settings, output and one
-    response of each update go there; TensorBoard's files are the same. Needs `pip install wandb` and WANDB_API_KEY in
-    the environment."""
+    """Weights & Biases project that receives RLVR's metrics, settings, output and one response per update, in addition
+    to the TensorBoard files. It needs `pip install wandb` and WANDB_API_KEY in the environment. null: nothing is sent
+    anywhere."""

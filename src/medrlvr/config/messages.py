@@ -1,4 +1,4 @@
-"""Error messages of the configuration: file, line, key, what is allowed, and the nearest known key."""
+"""Error messages for the configuration: file, line, key, allowed values and the nearest known key."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -25,23 +25,24 @@ RENAMED_KEYS = {
     "words": "word_overlap",
 }
 RENAMED_VALUES = {"constrained": "loglikelihood", "characters": "char_overlap", "words": "word_overlap"}
-"""Names before 0.2.0 -> names now (docs/glossary.md)."""
+"""Names before version 0.2.0 -> current names (docs/glossary.md)."""
 
 
 def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Return the key of a problem that pydantic reports, and what is wrong with its value."""
     location = problem["loc"]
-    # Behind an arm's own name pydantic puts the trainer that chose its model; that is no key of the file.
+    # After an arm's name, pydantic's location contains the arm's trainer, which is not a key of the file.
     key = tuple(str(part) for i, part in enumerate(location) if not (location[0] == "arms" and i == 2))
     match problem["type"]:
         case "extra_forbidden":
             if location[0] == "arms" and key[-1] in {**SftArm.model_fields, **RlvrArm.model_fields}:
-                why = f"{key[-1]} and other keys of the arm are another trainer's: an arm of its own has another name"
+                why = f"does not allow {key[-1]}, a key of another trainer; give an arm with another trainer a new name"
                 return (*key[:2], "trainer"), f"{why} (value: {location[2]!r})"
             known = list(_settings_at(location).model_fields)
             if RENAMED_KEYS.get(key[-1]) in known:
                 return key, f"was renamed to {RENAMED_KEYS[key[-1]]} in 0.2.0"
             nearest = difflib.get_close_matches(key[-1], known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(sorted(known))}"
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
             return key, f"unknown key; {hint}"
         case "missing":
             explanation = _settings_at(location).model_fields[key[-1]].description or ""
@@ -53,22 +54,25 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         case "literal_error" if problem["input"] in RENAMED_VALUES:
             return key, f"{problem['input']} was renamed to {RENAMED_VALUES[problem['input']]} in 0.2.0"
         case "union_tag_not_found" if "extends" in problem["input"]:
-            return (*key, "extends"), "names an arm that has settings of its own" + shown(problem["input"]["extends"])
+            return (*key, "extends"), "must name an arm that does not use extends itself" + shown(
+                problem["input"]["extends"]
+            )
         case "union_tag_not_found":
-            return key, "needs trainer: sft or trainer: rlvr, or extends: and the name of another arm"
+            return key, "needs trainer: sft, trainer: rlvr, or extends: with the name of another arm"
     if location[0] == "arms" and key[2:3] == ("reward",):
-        # pydantic tells of every form that it might have been.
-        why = "names a reward, or several with their weights, such as paper or {paper: 1, leak_penalty: 0.5}"
+        # pydantic reports one problem for each form that the value could have.
+        why = "must be a reward, or several with weights, such as paper or {paper: 1, leak_penalty: 0.5}"
         return key[:3], why + shown(problem["input"])
     return key, problem["msg"] + shown(problem["input"])
 
 
 def shown(value: object) -> str:
+    """Return a value in parentheses for the end of a message; "" for None and mappings."""
     return "" if value is None or isinstance(value, Mapping) else f" (value: {value!r})"
 
 
 def _settings_at(location: tuple[Any, ...]) -> type[Settings]:
-    """Return the settings in which the last key of pydantic's `location` stands."""
+    """Return the settings class that contains the last key of pydantic's `location`."""
     match location:
         case ("arms", _, trainer, _):
             return SftArm if trainer == "sft" else RlvrArm
@@ -84,7 +88,7 @@ _ENTRIES: dict[str, type[Settings]] = {"benchmarks": Benchmark, "modes": Mode, "
 
 
 def value_at(values: Any, key: Sequence[str]) -> Any:
-    """Return the value under nested keys, None where they end before."""
+    """Return the value at nested keys; None if a key does not exist."""
     for part in key:
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
@@ -93,7 +97,7 @@ def value_at(values: Any, key: Sequence[str]) -> Any:
 def source_of(
     key: tuple[str, ...], positions: Sequence[tuple[str | Path, Mapping[tuple[str, ...], int]]], command_line: Any
 ) -> str:
-    """Say which file and line a value came from, or for a value that is nowhere, the group that it belongs in."""
+    """Return the file and line of a value for a message; if the value is absent, those of the group for it."""
     for length in range(len(key), 0, -1):
         if value_at(command_line, key[:length]) is not None:
             return "command line: "
@@ -104,10 +108,10 @@ def source_of(
 
 
 def key_lines(file: Path) -> dict[tuple[str, ...], int]:
-    """Return the line of every key of a YAML file, by the keys that lead to it.
+    """Return the path of every key in a YAML file -> its line, from 1.
 
     Raises:
-        UserError: a key stands there twice; YAML would silently take the second.
+        UserError: a key is defined twice; YAML would silently use the second value.
     """
     lines: dict[tuple[str, ...], int] = {}
 
@@ -116,8 +120,8 @@ def key_lines(file: Path) -> dict[tuple[str, ...], int]:
             key, line = (*path, str(name.value)), name.start_mark.line + 1
             if key in lines:
                 raise UserError(
-                    f"{file}, line {line}: {'.'.join(key)} stands here a second time, after line {lines[key]};"
-                    " only one of them would count. Remove or rename one."
+                    f"{file}, line {line}: {'.'.join(key)} is already defined in line {lines[key]}, and YAML would"
+                    " use only one of the two. Remove or rename one."
                 )
             lines[key] = line
             walk(value, key)

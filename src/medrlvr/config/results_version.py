@@ -1,7 +1,6 @@
-"""The version that wrote a results folder: `version.json` in it.
+"""Record and check the version that wrote a results folder, in its file `version.json`.
 
-Version 0.2.0 renamed settings, files and columns. A folder without `version.json` is older, and its files would be read
-under other names.
+Version 0.2.0 renamed settings, files and columns. A folder without `version.json` is older and uses the old names.
 """
 
 import json
@@ -12,14 +11,14 @@ from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_json
 
 LAYOUT = 2
-"""Raised when the names of files, columns or settings in a results folder change."""
+"""Number to increase when the names of files, columns or settings in a results folder change."""
 
 _FILE = "version.json"
 _CONTENT = ("config.yaml", "data", "models", "checkpoints", "eval")
 
 
 def record_version(results: Path) -> None:
-    """Write the version into a results folder that has none yet."""
+    """Write the version into a results folder that does not contain one."""
     if not (results / _FILE).is_file():
         results.mkdir(parents=True, exist_ok=True)
         write_json(results / _FILE, {"medrlvr": __version__, "layout": LAYOUT})
@@ -42,6 +41,6 @@ def check_version(results: Path) -> None:
     else:
         return
     raise UserError(
-        f"{results}: {version} wrote this folder, with other names of files and settings than medrlvr {__version__}"
-        f" (docs/glossary.md). Move it away and run again:\n  mv {results} {results}_old"
+        f"{results}: {version} wrote this folder. Its names of files and settings differ from those of medrlvr"
+        f" {__version__} (docs/glossary.md). Move it away and run again:\n  mv {results} {results}_old"
     )

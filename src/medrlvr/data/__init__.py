@@ -1,1 +1,1 @@
-"""Upstream files to questions to prompts (paper, section 3.1 and 3.2)."""
+"""Turn upstream files into questions and prompts (paper, sections 3.1 and 3.2)."""

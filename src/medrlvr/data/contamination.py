@@ -1,9 +1,9 @@
-"""Training questions that a held-out split already holds, by rules that can be compared.
+"""Find training questions that a held-out split also contains, by several rules for comparison.
 
-exact and near are the pairs of `duplicates.py`. char_overlap is a run of 64 characters in both stems, the rule that
-HuatuoGPT-o1 takes from Med-PaLM 2; word_overlap is a run of 13 words in both, the rule of GPT-3. Boilerplate, such as a
-closing question about the next step in management, is longer than either, so these two rules also match questions that
-share nothing else; docs/data.md has the figures.
+exact and near are the pairs of `duplicates.py`. char_overlap is a common run of 64 characters in both stems, the rule
+that HuatuoGPT-o1 takes from Med-PaLM 2; word_overlap is a common run of 13 words, the rule of GPT-3. Boilerplate, such
+as a closing question about the next step in management, can be longer than either run. These two rules therefore also
+match questions that share only boilerplate; docs/data.md contains the figures.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ RUN_SCHEMA = pa.schema(
         "question_id": pa.string(),  # of the training split
         "rule": pa.string(),  # char_overlap or word_overlap
         "held_out_split": pa.string(),  # dataset/split
-        "held_out_id": pa.string(),  # the question that has the run too
+        "held_out_id": pa.string(),  # the question that contains the run too
         "score": pa.float64(),  # length of the run; another question of the split may have a longer one
     }
 )
 MATCH_SCHEMA = pa.schema(
     {
-        **{field.name: field.type for field in RUN_SCHEMA},  # also of exact and near, whose score is a Jaccard index
-        "removed": pa.bool_(),  # whether the policy takes the question out of training for this
+        **{field.name: field.type for field in RUN_SCHEMA},  # also for exact and near, whose score is a Jaccard index
+        "removed": pa.bool_(),  # whether the policy removes the question from training because of this match
         "stem": pa.string(),
         "held_out_stem": pa.string(),
     }
@@ -36,12 +36,12 @@ MATCH_SCHEMA = pa.schema(
 
 
 def find_overlaps(questions: pd.DataFrame, train: str, characters: int, words_in_row: int) -> pd.DataFrame:
-    """Return a common run of every training question, rule and held-out split that have one (RUN_SCHEMA).
+    """Return one common run per training question, rule and held-out split, where one exists (RUN_SCHEMA).
 
     Args:
-        questions: of all splits (QUESTION_SCHEMA).
+        questions: the questions of all splits (QUESTION_SCHEMA).
         train: dataset/split of the training questions; all others are held out.
-        characters, words_in_row: least lengths of a run.
+        characters, words_in_row: least length of a run, in characters and in words.
     """
     split = (questions["dataset"] + "/" + questions["split"]).to_numpy()
     ids = questions["question_id"].to_numpy()
@@ -67,11 +67,11 @@ def find_matches(
     """Return the best match of every training question by each rule in each held-out split (MATCH_SCHEMA).
 
     Args:
-        questions: of all splits (QUESTION_SCHEMA).
-        pairs: as `find_pairs` returns them.
-        runs: as `find_overlaps` returns them.
+        questions: the questions of all splits (QUESTION_SCHEMA).
+        pairs: the result of `find_pairs`.
+        runs: the result of `find_overlaps`.
         train: dataset/split of the training questions.
-        remove: the rules whose questions are taken out of training.
+        remove: the rules whose matches are removed from training.
     """
     table = pd.DataFrame([*_pair_matches(pairs, train), *runs.itertuples(index=False)], columns=RUN_SCHEMA.names)
     stems = questions.set_index("question_id")["stem"]
@@ -90,14 +90,14 @@ def remove_known(train: pd.DataFrame, matches: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         train: questions of the training split (QUESTION_SCHEMA).
-        matches: as `find_matches` returns them.
+        matches: the result of `find_matches`.
     """
     known = matches.loc[matches["removed"], "question_id"]
     return train[~train["question_id"].isin(known)].reset_index(drop=True)
 
 
 def _pair_matches(pairs: pd.DataFrame, train: str) -> Iterator[tuple[str, str, str, str, float]]:
-    """Yield the most similar pair of each training question, kind and held-out split, as the columns of a match."""
+    """Yield the most similar pair of each training question, kind and held-out split, in the columns of a match."""
     forward = pairs[(pairs["split_a"] == train) & (pairs["split_b"] != train)]
     backward = pairs[(pairs["split_b"] == train) & (pairs["split_a"] != train)]
     columns = ["question", "other", "split", "kind", "similarity"]

@@ -1,7 +1,6 @@
-"""The same questions asked once more with other options, to see what an accuracy rests on.
+"""Make controls: the questions of a benchmark with changed options, to test what an accuracy depends on.
 
-A question keeps its id, so that its two answers can be compared. What happens to a question depends on its id and the
-seed alone.
+A question keeps its id, so its two answers can be compared. The change depends only on the id and the seed.
 """
 
 import random
@@ -13,18 +12,18 @@ from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE, normalise_text
 from medrlvr.grading.letters import LETTERS
 
 FEW = 5
-"""Options of the original MedQA, and so the letters that its training questions have as gold."""
+"""Number of options in the original MedQA, and so the number of gold letters in training."""
 
 
 def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
-    """Return the questions, in their order, with other options (QUESTION_SCHEMA).
+    """Return the questions, in their order, with changed options (QUESTION_SCHEMA).
 
     Args:
-        questions: as of a benchmark.
-        control: `shuffled`: in a random order, but "None of the above" stays last; `five_options`: the right one and
-            four drawn from the others, in their order, where there are more than five; `none_of_the_above`: without
-            that option where it is the last and wrong, with it where it is not the last and there is a letter left.
-        seed: of the draws.
+        questions: the questions of a benchmark.
+        control: `shuffled`: options in a random order, but "None of the above" stays last. `five_options`: the correct
+            option and at most four drawn from the others, in their order. `none_of_the_above`: this option is removed
+            if it is last and wrong, and added if it is not last and a letter is left.
+        seed: seed for the draws.
     """
     orders = [
         _order(list(row["options"]), int(row["gold"]), control, random.Random(f"{seed}:{control}:{row['question_id']}"))
@@ -39,7 +38,7 @@ def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
 
 
 def _order(options: list[str], gold: int, control: Control, rng: random.Random) -> list[int]:
-    """Return which options are shown, in order; len(options) stands for a new "None of the above"."""
+    """Return the indices of the options to show, in order; len(options) is a new "None of the above"."""
     everything = list(range(len(options)))
     none_is_last = normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
     match control:

@@ -1,4 +1,4 @@
-"""The data card: what the experiment's questions are, where they come from, and what was found wrong with them."""
+"""Write the data card: the experiment's questions, their sources, and the problems found in them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from medrlvr.grading.letters import LETTERS
 from medrlvr.models.tokens import token_counts
 
 SHOWN = 10
-"""Rows of each kind that the card shows; the tables have all."""
+"""Number of rows of each kind in the card; the tables contain all rows."""
 FILE_FACTS = ("name", "role", "home", "revision", "status", "file", "member", "hash", "rows", "licence", "citation")
 
 
@@ -32,13 +32,13 @@ def data_card(
     """Return the card, ready for JSON.
 
     Args:
-        sources: the registry's rows of the experiment, the training set first.
-        questions: of all of them (QUESTION_SCHEMA).
-        rejected: rows that are not among these (REJECTED_SCHEMA).
-        pairs, clusters, matches: as `find_pairs`, `find_clusters` and `find_matches` return them.
-        used: name -> questions that are trained on, chosen on or asked.
-        contamination: the policy.
-        base: folder of the base model, whose tokens are counted.
+        sources: the registry's rows for the experiment, the training set first.
+        questions: the questions of all sources (QUESTION_SCHEMA).
+        rejected: rows that did not become questions (REJECTED_SCHEMA).
+        pairs, clusters, matches: the results of `find_pairs`, `find_clusters` and `find_matches`.
+        used: name -> questions used for training, selection or evaluation.
+        contamination: the removal policy.
+        base: folder of the base model; its tokenizer counts the tokens.
 
     Returns:
         files, splits, rejected, flagged, pairs, contamination, removed, used: docs/data.md describes each.
@@ -72,7 +72,7 @@ def _splits(
     clusters: pd.DataFrame,
     base: Path,
 ) -> list[dict[str, Any]]:
-    """Return one record per data set, in the order of `sources`."""
+    """Return one record per data set and split, in the order of `sources`."""
     split = questions["dataset"] + "/" + questions["split"]
     texts = ["\n".join([stem, *options]) for stem, options in zip(questions["stem"], questions["options"], strict=True)]
     lengths = pd.Series(token_counts(base, texts), index=questions.index)
@@ -90,7 +90,7 @@ def _splits(
 
 
 def _rule_matches(rule: str, matches: pd.DataFrame, held_out: Sequence[str], removes: bool) -> dict[str, Any]:
-    """Return how many training questions one contamination rule matches, in each held-out split and in all."""
+    """Return the number of training questions that one rule matches, for each held-out split and in total."""
     found = matches[matches["rule"] == rule]
     return {
         "rule": rule,
@@ -114,7 +114,7 @@ def _described(questions: pd.DataFrame, lengths: pd.Series) -> dict[str, Any]:
 
 
 def _repetition(clusters: pd.DataFrame) -> dict[str, int]:
-    """Count questions that repeat an earlier one of the split, exactly, and exactly or nearly."""
+    """Count questions that repeat an earlier one of the split: exactly, and exactly or nearly."""
     return {
         "repeats": int((clusters["repeats"] != clusters["question_id"]).sum()),
         "repeats_or_near": int((clusters["cluster"] != clusters["question_id"]).sum()),
@@ -137,7 +137,7 @@ def _pairs_of(pairs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _shown(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the number of rows and the first of them, as plain values."""
+    """Return the number of rows, and the first `SHOWN` rows as plain values."""
     return {"rows": len(table), "shown": json.loads(table.head(SHOWN).to_json(orient="records", double_precision=6))}
 
 

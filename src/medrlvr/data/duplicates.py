@@ -1,9 +1,9 @@
-"""Duplicates within and across splits.
+"""Find duplicates within and across splits.
 
-Exact duplicates have the same words in the stem and the same options in any order. Near-duplicates are found by MinHash
-and locality-sensitive hashing (the datasketch package) and verified: the similarity reported is the exact Jaccard index
-of the two stems' sets of five consecutive words. Stems such as "Which of these is true?" are told apart by their
-options: where one of the two is short, near-duplicates have an option in common.
+Exact duplicates have the same words in the stem and the same options in any order. Near-duplicates are found with
+MinHash and locality-sensitive hashing (the datasketch package) and then verified: the reported similarity is the exact
+Jaccard index of the two stems' sets of five consecutive words. Options distinguish stems such as "Which of these is
+true?": if one of the two stems is short, near-duplicates must have an option in common.
 """
 
 import gc
@@ -20,16 +20,16 @@ from medrlvr.data.row_parsing import normalise_text
 
 SHINGLE_WORDS = 5
 LEAST_SIMILARITY = 0.5
-"""The bands below are made for it: none below it is looked for."""
+"""Least Jaccard index that the search is designed for; the bands below follow from it."""
 # A pair at LEAST_SIMILARITY is missed with probability (1 - 0.5 ** 3) ** 96 = 3e-6. Bands of 2 need fewer hashes but
-# propose ten times as many pairs, the number of which grows with the square of the questions.
+# propose ten times as many pairs, whose number grows with the square of the number of questions.
 BANDS, BAND_SIZE = 96, 3
 SHORT_WORDS = 20
-"""A stem of fewer words may be the same and the question another."""
+"""Stems with fewer words are short: different questions may have the same short stem."""
 
 PAIR_SCHEMA = pa.schema(
     {
-        "id_a": pa.string(),  # the one that stands first in the tables
+        "id_a": pa.string(),  # the question that comes first in the tables
         "id_b": pa.string(),
         "split_a": pa.string(),  # dataset/split
         "split_b": pa.string(),
@@ -47,8 +47,8 @@ CLUSTER_SCHEMA = pa.schema(
     {
         "question_id": pa.string(),
         "split": pa.string(),  # dataset/split
-        "repeats": pa.string(),  # the first question of the split that it equals exactly; its own id if that is itself
-        "cluster": pa.string(),  # the first question of the split that pairs, exact or near, lead to
+        "repeats": pa.string(),  # the first question of the split that is an exact duplicate, or its own id
+        "cluster": pa.string(),  # the first question of the split connected by exact or near pairs
     }
 )
 
@@ -59,22 +59,22 @@ def words(stem: str) -> tuple[str, ...]:
 
 
 def shingles(stem: str) -> frozenset[tuple[str, ...]]:
-    """Return all runs of five words of a stem; a shorter stem is one run."""
+    """Return all runs of five words in a stem; a shorter stem is one run."""
     parts = words(stem)
     return frozenset(parts[i : i + SHINGLE_WORDS] for i in range(max(1, len(parts) - SHINGLE_WORDS + 1)))
 
 
 def jaccard(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> float:
-    """Return the share of the shingles of both that they have in common, 0 to 1."""
+    """Return the number of common shingles divided by the number of all shingles, 0 to 1."""
     return len(a & b) / len(a | b)
 
 
 def find_pairs(questions: pd.DataFrame, near_similarity: float = LEAST_SIMILARITY) -> pd.DataFrame:
-    """Return every pair of duplicates among `questions` (PAIR_SCHEMA), in the table's order.
+    """Return every pair of duplicates in `questions` (PAIR_SCHEMA), in the table's order.
 
     Args:
-        questions: all splits of an experiment, one after the other (QUESTION_SCHEMA); ids are unique.
-        near_similarity: the least similarity of a near-duplicate, LEAST_SIMILARITY or more.
+        questions: the questions of all splits of an experiment (QUESTION_SCHEMA); ids are unique.
+        near_similarity: least similarity of a near-duplicate, at least LEAST_SIMILARITY.
     """
     splits = (questions["dataset"] + "/" + questions["split"]).tolist()
     sets = [shingles(stem) for stem in questions["stem"]]
@@ -100,8 +100,8 @@ def find_clusters(questions: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return what each question repeats within its own split (CLUSTER_SCHEMA), in the table's order.
 
     Args:
-        questions: as `find_pairs` got them.
-        pairs: as `find_pairs` returned them.
+        questions: the argument of `find_pairs`.
+        pairs: the result of `find_pairs`.
     """
     within = pairs[pairs["split_a"] == pairs["split_b"]]
     table = questions[["question_id"]].assign(split=questions["dataset"] + "/" + questions["split"])
@@ -132,18 +132,18 @@ def _exact_pairs(questions: pd.DataFrame) -> set[tuple[int, int]]:
 
 def _candidates(sets: list[frozenset[tuple[str, ...]]]) -> set[tuple[int, int]]:
     """Return index pairs (i < j) that share a band of their MinHashes."""
-    # It imports scipy, which the other users of this module do not need.
+    # Imported here because it imports scipy, which the other users of this module do not need.
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(num_perm=BANDS * BAND_SIZE, params=(BANDS, BAND_SIZE))
     encoded = [[" ".join(shingle).encode() for shingle in shingle_set] for shingle_set in sets]
-    # The index is millions of small objects, which the garbage collector walks again and again: 2.7 times slower.
+    # The index has millions of small objects. Garbage collection visits them repeatedly and is 2.7 times slower.
     gc.disable()
     try:
         for i, signature in enumerate(MinHash.bulk(encoded, num_perm=BANDS * BAND_SIZE)):
             index.insert(i, signature, check_duplication=False)
     finally:
         gc.enable()
-    # To look into the filled tables takes less than to query each signature before it is inserted.
+    # Reading the filled tables is faster than querying each signature before inserting it.
     buckets = (table.get(key) for table in index.hashtables for key in table.keys())  # noqa: SIM118 (no dict)
     return {pair for bucket in buckets if len(bucket) > 1 for pair in combinations(sorted(bucket), 2)}

@@ -1,4 +1,4 @@
-"""Fetching one file of the registry: from a mirror folder or from the hub, checked before it has its final name."""
+"""Fetch one file of the registry from a mirror folder or the Hugging Face Hub, and check its content."""
 
 import hashlib
 import shutil
@@ -13,7 +13,7 @@ from medrlvr.runtime.step_log import Notify
 
 
 class WrongContentError(UserError):
-    """A file that is there, and is not the registered one."""
+    """A file exists but is not the registered one."""
 
 
 def content_hash(path: Path, kind: str) -> str:
@@ -29,14 +29,14 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
 
     Args:
         source: a row whose home is not `miniature`.
-        mirror: a folder that stands in for the hub, or None.
-        notify: prints one line for the person who waits.
+        mirror: a folder used instead of the Hugging Face Hub, or None.
+        notify: prints one progress line for the user.
 
     Returns:
-        The commit of the hub that the file came from; None when it came from the mirror.
+        The Hub commit of the file; None if it comes from the mirror.
 
     Raises:
-        UserError: the file is not there, or its content is not the registered one. `destination` is left alone then.
+        UserError: the file is missing, or its content is not the registered one. `destination` is not changed.
     """
     destination = Path(destination)
     if mirror is not None:
@@ -44,21 +44,21 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
         return None
     if source.home == "local":
         raise UserError(
-            f"{source.name} is on no hub. Put the file at <folder>/{source.mirror_file} ({source.hash}) "
-            "and set data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to that folder."
+            f"{source.name} is not on the Hugging Face Hub. Put the file at <folder>/{source.mirror_file} "
+            f"({source.hash}) and set data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to that folder."
         )
     downloaded = _downloaded(source, notify)
     try:
         _place(downloaded, source, destination)
     except WrongContentError as error:
-        # The hub's cache may hold a file that was damaged once, and would hand it out forever.
-        notify(f"{source.name}: {downloaded} is not the registered file; downloading it anew")
+        # The Hub's cache may contain a damaged file and would return it every time.
+        notify(f"{source.name}: {downloaded} is not the registered file; downloading it again")
         try:
             downloaded = _downloaded(source, notify, force_download=True)
         except UserError:
             raise error from None
         _place(downloaded, source, destination)
-    # The hub's cache is <repository>/snapshots/<commit>/<file>.
+    # The path in the Hub's cache is <repository>/snapshots/<commit>/<file>.
     return downloaded.as_posix().removesuffix(f"/{source.file}").rpartition("/")[2]
 
 
@@ -66,15 +66,16 @@ def _mirrored(source: Source, mirror: Path) -> Path:
     path = mirror / str(source.mirror_file)
     if not path.is_file():
         raise UserError(
-            f"{source.name}: there is no file {path}.\nThe mirror folder {mirror} must hold {source.mirror_file} "
-            f"with {source.hash}.\nSet data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to the folder "
-            f"that holds it, or unset both to download {source.file} from {source.home}."
+            f"{source.name}: the file {path} does not exist.\nThe mirror folder {mirror} must contain "
+            f"{source.mirror_file} with {source.hash}.\nSet data.mirror in the configuration, or the variable "
+            f"MEDRLVR_MIRROR, to the folder that contains it, or unset both to download {source.file} "
+            f"from {source.home}."
         )
     return path
 
 
 def _downloaded(source: Source, notify: Notify, force_download: bool = False) -> Path:
-    # A mirror needs no library of the hub.
+    # Imported here because a mirror does not need the Hub library.
     from huggingface_hub import hf_hub_download
 
     from medrlvr.runtime.downloads import download
@@ -106,7 +107,7 @@ def _place(path: Path, source: Source, destination: Path) -> None:
             raise WrongContentError(
                 f"{source.name}: {path} is not the registered file.\n"
                 f"  expected {kind} {expected}\n  found    {kind} {found} ({temporary.stat().st_size:,} bytes)\n"
-                "Delete it and fetch it again; if upstream changed on purpose, config/datasets.tsv is what to change."
+                "Delete it and fetch it again. If upstream changed it on purpose, update config/datasets.tsv."
             )
 
     write_atomically(destination, copy)
@@ -118,5 +119,5 @@ def _extract(archive: Path, member: str, target: Path) -> None:
             shutil.copyfileobj(inner, outer)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise WrongContentError(
-            f"{archive}: cannot take {member} out of it: {error}. Delete it and fetch it again."
+            f"{archive}: cannot extract {member}: {error}. Delete the archive and fetch it again."
         ) from None

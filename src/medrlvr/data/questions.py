@@ -1,7 +1,7 @@
-"""The typed question: every row of every data set becomes one, or is refused with its line.
+"""Turn every row of a data set into a typed question, or reject it with its line.
 
-A question's id is `dataset/split/line`, with the line (in .json and .parquet the row's number) counted from 1 in the
-file whose hash the registry holds: the same question has the same id in every run, whatever is filtered or drawn.
+A question's id is `dataset/split/line`. The line (for .json and .parquet, the row number) counts from 1 in the file
+whose hash is in the registry. A question therefore has the same id in every run, whatever is filtered or drawn.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ class Question:
 
     Attributes:
         question_id: dataset/split/line.
-        dataset: as in the registry.
-        split: as in the registry.
-        stem: vignette and question, as upstream has them.
-        options: 2 to 11, in order.
-        gold: index of the right one, from 0.
-        source_file: path in the data set's home.
-        source_line: from 1.
-        meta: JSON object, keys sorted: columns kept as they were; "flags" lists what is odd about a row that is scored.
+        dataset: name in the registry.
+        split: name in the registry.
+        stem: vignette and question, as in the upstream file.
+        options: 2 to 11 option texts, in order.
+        gold: index of the correct option, from 0.
+        source_file: path in the data set's home, or in its archive.
+        source_line: line or row number, from 1.
+        meta: JSON object with sorted keys: unchanged columns, and "flags", the problems of a row that is still scored.
     """
 
     question_id: str
@@ -60,19 +60,20 @@ REJECTED_SCHEMA = pa.schema(
 
 
 def read_questions(path: str | Path, source: Source, none_of_the_above: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read one file by its registry row.
+    """Read the questions of one file, as described by its registry row.
 
     Args:
-        path: a file as `read_rows` takes it.
-        none_of_the_above: append that option to every question (paper, Table 1).
+        path: a file that `read_rows` accepts.
+        source: the registry row.
+        none_of_the_above: whether to append that option to every question (paper, Table 1).
 
     Returns:
-        Questions (QUESTION_SCHEMA) and rejected rows (REJECTED_SCHEMA), in the file's order. Only rows of the role
-        `train` are ever rejected; rows that are scored are kept, with flags, so that n stays the published one.
+        Questions (QUESTION_SCHEMA) and rejected rows (REJECTED_SCHEMA), in the file's order. Only rows with the role
+        `train` are rejected; rows that are scored are kept and flagged, so that n is the published number.
 
     Raises:
-        UserError: a malformed file, a row to be scored without a readable answer, another number of rows than
-            registered; with file and line.
+        UserError: the file is malformed, a row to be scored has no readable answer, or the number of rows is not the
+            registered one. The message contains file and line.
     """
     questions, rejected, lines = [], [], set()
     for line, row in read_rows(Path(path), source.columns):
@@ -100,38 +101,40 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
         questions.append(Question(**place, stem=stem, options=options, gold=gold, meta=text))
     unmet = set(source.faults) - lines
     if unmet:
-        raise UserError(f"{path}: the registry names a fault of line {min(unmet)}, but no row is read from there.")
+        raise UserError(
+            f"{path}: the registry lists a fault in line {min(unmet)}, but no question is read from this line."
+        )
     if rejected and not questions:
         raise UserError(
-            f"{path}: not one of {len(rejected)} rows can be used; the first, line {rejected[0]['source_line']}:"
-            f" {rejected[0]['reason']}. Are the columns of {source.name} in the registry the right ones?"
+            f"{path}: none of the {len(rejected)} rows can be used. The first is line {rejected[0]['source_line']}:"
+            f" {rejected[0]['reason']}. Check the columns of {source.name} in the registry."
         )
     rows = len(questions) + len(rejected)
     if source.rows is not None and rows != source.rows:
-        raise UserError(f"{path}: {rows} rows where config/datasets.tsv has {source.rows} for {source.name}.")
+        raise UserError(f"{path}: has {rows} rows, but config/datasets.tsv expects {source.rows} for {source.name}.")
     table = pd.DataFrame(map(asdict, questions), columns=QUESTION_SCHEMA.names)
     return table, pd.DataFrame(rejected, columns=REJECTED_SCHEMA.names)
 
 
 def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:
-    """Write a table as parquet with exactly this schema, empty or not; the same table gives the same bytes."""
+    """Write a table, which may be empty, as parquet with exactly this schema; equal tables give equal bytes."""
     rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False).replace_schema_metadata(None)
     write_atomically(path, lambda temporary: pq.write_table(rows, temporary))
 
 
 def sample(questions: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame:
-    """Draw `rows` questions at random, in the file's order; all of them for None.
+    """Draw `rows` questions at random, in the file's order; None draws all.
 
-    A question's place in the draw depends on its id and the seed alone: a smaller draw is part of a larger one, and a
-    row removed elsewhere moves no other.
+    A question's rank in the draw depends only on its id and the seed. A smaller draw is therefore part of a larger one,
+    and removing a row does not change the order of the others.
 
     Raises:
-        UserError: there are not that many.
+        UserError: there are fewer questions than `rows`.
     """
     if rows is None:
         return questions
     if rows > len(questions):
         first = questions["question_id"].iloc[0] if len(questions) else "an empty table"
-        raise UserError(f"{rows} rows were asked for, but there are only {len(questions)} (first: {first}).")
+        raise UserError(f"{rows} rows are requested, but there are only {len(questions)} (first: {first}).")
     key = questions["question_id"].map(lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
     return questions[key.rank(method="first") <= rows].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Reading rows of upstream files, whatever their format; a malformed file is refused with file and line."""
+"""Read rows of upstream files of four formats; a malformed file raises an error with file and line."""
 
 import csv
 import json
@@ -15,14 +15,14 @@ Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Rows:
-    """Yield every row with its place, from 1: its line in .jsonl and .csv, its number in .json and .parquet.
+    """Yield every row with its position, from 1: the line in .jsonl and .csv, the row number in .json and .parquet.
 
     Args:
         path: .jsonl, .json (a list of objects), .csv (with a header) or .parquet.
-        columns: what every row must have.
+        columns: names that every row must have.
 
     Raises:
-        UserError: not of that format, not UTF-8, or a column missing, with the line.
+        UserError: the file is malformed, is not UTF-8, or lacks a column; the message contains the line.
     """
     reader = {".jsonl": _json_lines, ".json": _json, ".csv": _csv, ".parquet": _parquet}[path.suffix]
     return reader(path, columns)
@@ -44,7 +44,7 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {line}: not JSON: {error.msg} at column {error.colno}.") from None
         except RecursionError:
-            raise UserError(f"{path}, line {line}: JSON that is nested too deeply.") from None
+            raise UserError(f"{path}, line {line}: the JSON is nested too deeply.") from None
         yield line, _complete(row, columns, f"{path}, line {line}")
 
 
@@ -54,7 +54,7 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at column {error.colno}.") from None
     except RecursionError:
-        raise UserError(f"{path}: JSON that is nested too deeply.") from None
+        raise UserError(f"{path}: the JSON is nested too deeply.") from None
     if not isinstance(rows, list):
         raise UserError(f"{path}: must be a list of JSON objects.")
     for number, row in enumerate(rows, start=1):
@@ -64,7 +64,7 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
 def _complete(row: Any, columns: Sequence[str], where: str) -> Mapping[str, Any]:
     missing = [column for column in columns if column not in row] if isinstance(row, dict) else columns
     if missing:
-        raise UserError(f"{where}: no {', '.join(missing)} in this JSON object.")
+        raise UserError(f"{where}: this JSON object does not contain {', '.join(missing)}.")
     return dict(row)
 
 
@@ -74,16 +74,16 @@ def _csv(path: Path, columns: Sequence[str]) -> Rows:
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise UserError(f"{path}, line 1: a column is named twice: {', '.join(header)}.")
+            raise UserError(f"{path}, line 1: two columns have the same name: {', '.join(header)}.")
         missing = [column for column in columns if column not in header]
         if missing:
-            raise UserError(f"{path}, line 1: no column {', '.join(missing)}; there are: {', '.join(header)}.")
+            raise UserError(f"{path}, line 1: no column {', '.join(missing)}; existing columns: {', '.join(header)}.")
         line = reader.line_num + 1
         for cells in reader:
             if len(cells) != len(header):
-                raise UserError(f"{path}, line {line}: {len(cells)} cells under {len(header)} columns.")
+                raise UserError(f"{path}, line {line}: has {len(cells)} cells, but there are {len(header)} columns.")
             yield line, dict(zip(header, cells, strict=True))
-            # A quoted cell may go over several lines.
+            # A quoted cell may span several lines.
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}, line {line}: not CSV: {error}.") from None
@@ -94,8 +94,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> Rows:
         names = pq.read_schema(path).names
         missing = [column for column in columns if column not in names]
         if missing:
-            raise UserError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(names)}.")
+            raise UserError(f"{path}: no column {', '.join(missing)}; existing columns: {', '.join(names)}.")
         rows = pq.read_table(path, columns=list(columns)).to_pylist()
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a parquet file that can be read: {error}") from None
+        raise UserError(f"{path}: not a readable parquet file: {error}") from None
     yield from enumerate(rows, start=1)

@@ -1,24 +1,24 @@
-"""The registry of data sets, `config/datasets.tsv`: one row per data set and split, `-` for an empty cell.
+"""Read the registry of data sets, `config/datasets.tsv`: one row per data set and split; `-` is an empty cell.
 
 Columns:
-    dataset, split: the name used in the configuration, as dataset/split.
+    dataset, split: the configuration uses them as dataset/split.
     role: train (unusable rows are rejected), development or test (every row is kept and scored).
-    home: a dataset repository of the hub; `local` for a file that only a mirror folder holds; `miniature` for the
-        project's own world, whose files rule make_miniature writes.
-    revision, status: commit of the home. `unverified` until the hash was once checked against that commit: until then
-        the hash alone is the pin.
-    file, member: path in the home and, where that is a zip archive, the path inside it.
-    mirror_file: path below a local mirror folder.
-    hash: `sha256:` of the content, or `git:` with its git blob id where only that is known.
-    rows: questions that the filter leaves.
-    stem: a column of the file, which is .jsonl, .json (a list of objects), .csv or .parquet.
-    options: a column that holds a list, or an object keyed by letters; or several columns separated by commas, one for
-        each option, of which a row may leave the last ones empty.
-    answer, check: `column:form`, form being letter, index (from 0) or text; check is a second statement of the answer.
-    filter: `column=value`.
-    faults: faults of rows that no check can see, `line:reason` separated by semicolons; such a row is not trained on.
-    meta: columns to keep as they are, separated by commas.
-    licence, citation: of the data, not of this project.
+    home: a dataset repository on the Hugging Face Hub; `local` for a file that is only in a mirror folder; `miniature`
+        for the project's own world, whose files rule make_miniature writes.
+    revision, status: commit of the home. While the status is `unverified`, the hash has not been checked against this
+        commit, and only the hash pins the file.
+    file, member: path in the home and, if that is a zip archive, the path inside it.
+    mirror_file: path in a local mirror folder.
+    hash: `sha256:` of the content, or `git:` with its git blob id if only that is known.
+    rows: number of questions after the filter.
+    stem: the column of the stem. The file is .jsonl, .json (a list of objects), .csv or .parquet.
+    options: a column with a list, or with an object keyed by letters; or several columns separated by commas, one per
+        option, the last of which may be empty in a row.
+    answer, check: `column:form`, where form is letter, index (from 0) or text; check is a second record of the answer.
+    filter: `column=value`; other rows are ignored.
+    faults: known faults that no check can detect, `line:reason`, separated by semicolons. Training omits these rows.
+    meta: columns to keep unchanged, separated by commas.
+    licence, citation: those of the data, not of this project.
 """
 
 import csv
@@ -37,7 +37,7 @@ AnswerForm = Literal["letter", "index", "text"]
 
 
 class AnswerColumn(BaseModel):
-    """A column that states the answer, and how it does so."""
+    """A column with the answer, and the form of its cells."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,7 +56,7 @@ def _filter(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     if "=" not in cell:
-        raise ValueError("a filter reads column=value")
+        raise ValueError("a filter must have the form column=value")
     return tuple(cell.split("=", 1))
 
 
@@ -64,10 +64,10 @@ def _faults(cell: object) -> object:
     if not isinstance(cell, str):
         return cell or {}
     if not all(re.fullmatch(r"[1-9]\d*:\S.*", fault) for fault in cell.split(";")):
-        raise ValueError("a fault reads line:reason; semicolons divide several")
+        raise ValueError("a fault must have the form line:reason; separate several by semicolons")
     lines = [fault.split(":")[0] for fault in cell.split(";")]
     if len(set(lines)) < len(lines):
-        raise ValueError("one line has two faults; say both in one")
+        raise ValueError("one line has two faults; combine them into one")
     return dict(fault.split(":", 1) for fault in cell.split(";"))
 
 
@@ -80,7 +80,7 @@ RelativePath = Annotated[str, Field(pattern=r"^\w[\w./-]*$")]
 
 
 class Source(BaseModel):
-    """One row of the registry; the module's docstring explains the columns."""
+    """One row of the registry. The module's docstring explains the columns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -107,17 +107,17 @@ class Source(BaseModel):
 
     @property
     def name(self) -> str:
-        """The split's name in the configuration, such as medqa/test."""
+        """The name in the configuration, such as medqa/test."""
         return f"{self.dataset}/{self.split}"
 
     @property
     def generated(self) -> bool:
-        """Whether the pipeline makes the file itself."""
+        """Whether the pipeline generates the file."""
         return self.home == "miniature"
 
     @property
     def raw_file(self) -> str:
-        """Where the file lies below data/raw, such as medqa/test.jsonl."""
+        """Path of the file in data/raw, such as medqa/test.jsonl."""
         return self.name + PurePosixPath(self.member or self.file).suffix
 
     @property
@@ -131,7 +131,9 @@ class Source(BaseModel):
     @model_validator(mode="after")
     def _has_a_known_format(self) -> "Source":
         if not self.raw_file.endswith(FORMATS):
-            raise ValueError(f"{self.member or self.file}: only {', '.join(FORMATS)} can be read")
+            raise ValueError(
+                f"{self.member or self.file}: the format is not supported; use one of {', '.join(FORMATS)}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -140,9 +142,11 @@ class Source(BaseModel):
             required = ["hash", "rows", "mirror_file"] + ([] if self.home == "local" else ["revision"])
             empty = [column for column in required if getattr(self, column) is None]
             if self.status == "verified" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
-                raise ValueError("verified is a commit of 40 hexadecimal digits only: branches move")
+                raise ValueError(
+                    "the status verified requires a commit of 40 hexadecimal digits as revision, because branches move"
+                )
             if empty:
-                raise ValueError(f"{', '.join(empty)}: empty, but the file comes from {self.home}")
+                raise ValueError(f"{', '.join(empty)}: must not be empty, because the file comes from {self.home}")
         return self
 
 
@@ -150,13 +154,13 @@ def load_registry(path: str | Path) -> dict[str, Source]:
     """Read the registry; the keys are `dataset/split`.
 
     Raises:
-        UserError: a missing file, a missing or unknown column, a cell that cannot be used, a name given twice; each
-            with line and column.
+        UserError: the file or a column is missing, a column is unknown, a cell is not valid, or a name occurs twice;
+            the message contains line and column.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"the data registry {path} does not exist; it belongs to the repository: restore it from there."
+            f"the data registry {path} does not exist. It is part of the repository; restore it from there."
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -173,11 +177,12 @@ def load_registry(path: str | Path) -> dict[str, Source]:
         for line, cells in enumerate(rows, start=2):
             if len(cells) != len(header):
                 raise UserError(
-                    f"{path}, line {line}: {len(cells)} cells under {len(header)} columns; tabs divide them."
+                    f"{path}, line {line}: has {len(cells)} cells, but there are {len(header)} columns;"
+                    " separate cells by tabs."
                 )
             source = _source(dict(zip(header, cells, strict=True)), f"{path}, line {line}")
             if source.name in sources:
-                raise UserError(f"{path}, line {line}: {source.name} is given twice.")
+                raise UserError(f"{path}, line {line}: {source.name} already has a row; remove one of the two.")
             sources[source.name] = source
     return sources
 
@@ -199,14 +204,16 @@ def find(sources: Mapping[str, Source], name: str, key: str = "data") -> Source:
     """Return the row called `name`.
 
     Args:
-        key: the setting that holds the name, for the message.
+        sources: the registry, from `load_registry`.
+        name: dataset/split.
+        key: the setting with the name, for the message.
 
     Raises:
-        UserError: there is none; the message lists those there are.
+        UserError: the row does not exist; the message lists the existing names.
     """
     if name not in sources:
         raise UserError(
-            f"{key}: there is no data set {name!r} in the registry; there are: {', '.join(sorted(sources))}."
+            f"{key}: there is no data set {name!r} in the registry; known data sets: {', '.join(sorted(sources))}."
         )
     return sources[name]
 
@@ -215,9 +222,11 @@ def require_datasets(sources: Mapping[str, Source], names: Sequence[str], key: s
     """Require that each of `names`, without a split, is a data set of the registry.
 
     Raises:
-        UserError: one is not; the message names `key`, the setting that holds it, and lists those there are.
+        UserError: one is not; the message contains `key`, the setting with the name, and lists the existing data sets.
     """
     known = sorted({source.dataset for source in sources.values()})
     for name in names:
         if name not in known:
-            raise UserError(f"{key}: there is no data set {name!r} in the registry; there are: {', '.join(known)}.")
+            raise UserError(
+                f"{key}: there is no data set {name!r} in the registry; known data sets: {', '.join(known)}."
+            )

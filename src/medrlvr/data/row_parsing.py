@@ -1,4 +1,4 @@
-"""Parse one row of an upstream file: stem, options, gold index, and everything that is wrong with it."""
+"""Parse one row of an upstream file: stem, options, gold index and problems."""
 
 import math
 import unicodedata
@@ -15,14 +15,14 @@ _ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: 
 
 
 def normalise_text(text: str) -> str:
-    """Lower case, one space between words; marks stay, as arrows and signs are all that tells some options apart."""
+    """Return a text in lower case with single spaces; marks stay, as some options differ only in arrows or signs."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def parse_row(
     row: Mapping[str, Any], source: Source, none_of_the_above: bool
 ) -> tuple[str | None, list[str], int | None, list[str]]:
-    """Return stem (None: no text), options, gold index (None: unreadable) and everything that is wrong with a row."""
+    """Return the stem (None if it is not text), options, gold index (None if unreadable) and all problems of a row."""
     stem = "" if row[source.stem] is None else _text(row[source.stem])
     options = _options(row, source.options)
     if options is None:
@@ -31,11 +31,11 @@ def parse_row(
         options = [*options, NONE_OF_THE_ABOVE]
     problems = []
     if stem is None:
-        problems.append("the stem is no text")
+        problems.append("the stem is not text")
     elif not stem.strip():
         problems.append("empty stem")
     if not 2 <= len(options) <= len(LETTERS):
-        problems.append(f"{len(options)} options; 2 to {len(LETTERS)} can be asked")
+        problems.append(f"{len(options)} options; 2 to {len(LETTERS)} are allowed")
     normalised = [normalise_text(option) for option in options]
     if "" in normalised:
         problems.append("empty option")
@@ -57,7 +57,7 @@ def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None
         return _texts(texts)
     cell = row[columns[0]]
     if isinstance(cell, Mapping):
-        # Parquet gives every row every letter that any row has; those it lacks are null.
+        # In parquet, every row has the letters of all rows; missing options are null.
         present = {letter: text for letter, text in cell.items() if text is not None}
         if "".join(sorted(present)) != LETTERS[: len(present)]:
             return None
@@ -70,7 +70,7 @@ def _texts(cell: object) -> list[str] | None:
 
 
 def _text(cell: object) -> str | None:
-    """Return a cell that is text and can be written down as such: JSON may hold half a character."""
+    """Return a cell if it is text that UTF-8 can encode, else None: JSON may contain half a surrogate pair."""
     try:
         return cell if isinstance(cell, str) and cell.encode() is not None else None
     except UnicodeEncodeError:
@@ -78,23 +78,23 @@ def _text(cell: object) -> str | None:
 
 
 def plain_value(cell: object) -> object:
-    """Return a cell as JSON can hold it."""
+    """Return a cell as a value that JSON allows: None for NaN and infinity."""
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
-    """Return the first index that the column's cell agrees with, or None."""
+    """Return the first option index that agrees with the column's cell, or None."""
     cell = row[column.column]
     return next((index for index in range(len(options)) if _agrees(cell, column.form, options, index)), None)
 
 
 def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> bool:
-    """Return whether a cell names the option at `index`; of two options with the same text, either."""
+    """Return whether a cell names the option at `index`. If two options have the same text, it names both."""
     match form:
         case "letter":
             return cell == LETTERS[index : index + 1]
         case "index":
-            # In CSV everything is text.
+            # In CSV every cell is text.
             return (type(cell) in (int, float) and cell == index) or cell == str(index)
         case "text":
             return cell == options[index]

@@ -14,22 +14,22 @@ _FIELDS = [field.name for field in fields(Grade)]
 
 
 def label_responses(rollouts: pd.DataFrame, gold: pd.Series, tokens: Sequence[int]) -> pd.DataFrame:
-    """Return what each sampled response shows, one row for each.
+    """Return one row for each sampled response.
 
     Args:
-        rollouts: as `rollouts.gather` returns them.
+        rollouts: as `training.rollouts.collect_rollouts` returns them.
         gold: index of the right option, by question_id.
-        tokens: of each response's text.
+        tokens: number of tokens of each response's text.
 
     Returns:
-        update, question_id, sample; label (of `stages.LABELS`), tokens (with the end of text), self_verifications (how
-        many phrases), and the numbers of `hacking.facts_of`.
+        update, question_id, sample; label (one of `stages.LABELS`), tokens (including the end-of-text token),
+        self_verifications (number of phrases), and the numbers of `hack_monitor.response_features`.
     """
-    # Parquet gives back places that may be missing as floats.
+    # Parquet returns integer columns with missing values as floats.
     grades = rollouts[_FIELDS].convert_dtypes().astype(object)
     grades = grades.mask(grades.isna(), None)
     right = rollouts["question_id"].map(gold)
-    # OpenRLHF counts the end-of-text token too, which `response` is without.
+    # OpenRLHF also counts the end-of-text token, which `response` does not contain.
     ended = rollouts["finish_reason"].eq("stop")
     rows = []
     for row, response, index, count, end in zip(

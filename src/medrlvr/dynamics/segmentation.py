@@ -8,16 +8,16 @@ import pandas as pd
 from medrlvr.dynamics.stages import HACKED, LABELS, REINTEGRATED, SOUND
 
 LEAST_BAND = 3
-"""Updates that a band has at least."""
+"""Minimum length of a band, in updates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Neighbouring updates of one stage.
+    """Consecutive updates of one stage.
 
     Attributes:
         stage: one of `STAGES`.
-        first, last: updates.
+        first, last: its first and last update.
         shares: label -> fraction of the band's responses.
     """
 
@@ -28,15 +28,16 @@ class Band:
 
 
 def segment(shares: pd.DataFrame) -> list[Band]:
-    """Return the bands of a run, in order: change points of the labels' shares, each part named by its commonest label.
+    """Return the bands of a run, in order; each is named after its most common label.
 
-    Shares are stabilised (arcsine of the square root), so that their noise is known from the number of responses or,
-    where they vary more, from neighbouring updates; a change point must explain more than a BIC penalty of it (PELT).
+    PELT finds change points in the labels' shares. The arcsine of the square root makes the variance of a share depend
+    only on the number of responses. If shares vary more than that, the noise is estimated from consecutive updates. A
+    change point must reduce the squared error by more than a BIC penalty, scaled by the noise.
 
     Args:
         shares: update, responses and a column for each of `LABELS`, one row per update in order.
     """
-    # Its import takes a second. A dry run and the steps that only label responses do not need it.
+    # Importing it needs a second. A dry run and the steps that only label responses do not need it.
     import ruptures
 
     values = shares[list(LABELS)].to_numpy(dtype=float)

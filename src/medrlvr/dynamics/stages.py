@@ -1,7 +1,7 @@
 """The paper's six stages (section 4.2.1, Table 3) as measurements: a label for each response, bands for a run.
 
-A single response does not show that a model came back from elsewhere, so responses have five labels: the sixth stage,
-reintegrated reasoning, is a band of sound responses behind one of shortcuts. docs/stages.md has the reasons.
+A single response does not show that a model has returned to reasoning, so responses have only five labels. The sixth
+stage, reintegrated reasoning, is a band of sound responses after a band of shortcuts. docs/stages.md gives the reasons.
 """
 
 from typing import Literal
@@ -26,15 +26,16 @@ STAGES = (*LABELS, REINTEGRATED)
 """In the paper's order."""
 
 VERBOSE_CHARS = 2000
-"""Of the think block. In the paper's Figure 2 responses have 2,975 characters at verbose and 1,385 at concise."""
+"""Length of the think block above which a response is verbose, in characters. In the paper's Figure 2, responses have
+2,975 characters in the verbose stage and 1,385 in the concise stage."""
 
 
 def label(response: str, grade: Grade) -> Label:
     """Return the stage that one graded response shows.
 
     Args:
-        response: the generated text alone.
-        grade: of it; without a valid format a response may still have been cut off in an endless think block.
+        response: the generated text, without the prompt.
+        grade: its grade. A response without a valid format is still verbose if it was cut off in a long think block.
     """
     if not grade.valid_format:
         endless = grade.truncated and grade.think_tags and not grade.think_ends

@@ -14,7 +14,7 @@ from medrlvr.dynamics.stages import HACKED, LABELS, REINTEGRATED, SOUND, STAGES
 from medrlvr.grading.self_verification import find_self_verification
 
 EXAMPLES = 12
-"""Responses with a phrase of self-verification that are shown, spread evenly over the run."""
+"""Number of responses with a phrase of self-verification that are shown; they are spread evenly over the run."""
 
 
 def summarise_run(table: pd.DataFrame, rollouts: pd.DataFrame, responses: pd.DataFrame) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def summarise_run(table: pd.DataFrame, rollouts: pd.DataFrame, responses: pd.Dat
 
     Args:
         table: as `tabulate` returns it.
-        rollouts: as `rollouts.gather` returns them.
+        rollouts: as `training.rollouts.collect_rollouts` returns them.
         responses: as `label_responses` returns them, in the same order.
     """
     trained = table[table["responses"].notna()].reset_index(drop=True)
@@ -51,12 +51,12 @@ def summarise_run(table: pd.DataFrame, rollouts: pd.DataFrame, responses: pd.Dat
 
 
 def _describe_stage(stage: str, bands: Sequence[Band], shares: pd.DataFrame, told: pd.DataFrame) -> dict[str, Any]:
-    """Return where a stage is, its labels' highest share of an update, and the middle one of their responses there."""
+    """Return a stage's updates, the highest share of its labels in any update, and an example: the middle response."""
     own = [band for band in bands if band.stage == stage]
     labels = [*SOUND] if stage == REINTEGRATED else [stage]
     share = shares[labels].sum(axis=1)
     if stage == REINTEGRATED:
-        # Before a shortcut took over, sound responses came back from nothing.
+        # Sound responses before the first band of shortcuts are not reintegrated.
         hacked = min((band.last for band in bands if band.stage in HACKED), default=math.inf)
         share = share.where(shares["update"] > hacked, 0.0)
     inside = pd.Series(False, index=told.index)
@@ -84,7 +84,7 @@ def _example(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _first_alarms(trained: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return each uninterrupted alarm once, as it began, with the update at which it was last heard."""
+    """Return each uninterrupted alarm once, as first raised, with the last update at which it was raised."""
     episodes: list[dict[str, Any]] = []
     sounding: dict[str, dict[str, Any]] = {}
     for alarm in find_alarms(trained):

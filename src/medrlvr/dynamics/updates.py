@@ -1,4 +1,4 @@
-"""One row per update, from the rollouts, the trainer's own metrics and the checkpoints' answers."""
+"""One row per update, from the rollouts, the trainer's metrics and the checkpoints' answers."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ TRAINER_METRICS = {
     "timing/make_experience": "scoring_seconds",
     "timing/ppo_train": "training_seconds",
 }
-"""OpenRLHF's names and ours."""
+"""OpenRLHF's name of a metric -> our name."""
 
 RATES = ("correct", "lenient_correct", "valid_format", "strict_format", "truncated")
 QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
@@ -35,15 +35,16 @@ def tabulate(
     """Return one row per update, in order; docs/metrics.md has every column.
 
     Args:
-        rollouts: one row per sampled response, with `update`, `reward`, its parts, `response` and the grade.
+        rollouts: one row per sampled response, with `update`, `reward`, the parts of the reward, `response` and the
+            grade.
         labels: as `label_responses` returns them, in the same order.
         trainer: one row per update, with `update` and OpenRLHF's metrics.
         checkpoints: as `summarise_checkpoints` returns it.
 
     Returns:
-        update; of its responses, which the model with one update less sampled, the columns of docs/metrics.md; what the
-        trainer reports of it; and, where the model that it made was saved, what that answers to held-out questions.
-        Row 0, the base, has these last ones only.
+        update; metrics of its responses, which the model of the previous update sampled; the trainer's metrics; and, if
+        the resulting model was saved, that model's metrics on held-out questions. Row 0 is the base and has only the
+        last group.
     """
     responses = rollouts.assign(
         chars=rollouts["response"].str.len(),
@@ -69,7 +70,7 @@ def tabulate(
     reported = {theirs: ours for theirs, ours in TRAINER_METRICS.items() if theirs in trainer}
     table = table.join(meter).join(trainer.set_index("update")[[*reported]].rename(columns=reported))
     if "value_loss" in table:
-        # Their loss is half the mean squared error; without spread there is nothing to explain.
+        # OpenRLHF's value loss is half the mean squared error. NaN if all rewards are the same.
         table["explained_variance"] = 1 - 2 * table["value_loss"] / (table["reward_sd"] ** 2).replace(0, np.nan)
     if "seconds" in table:
         table["samples_per_second"] = table["responses"] / table["seconds"]
@@ -84,15 +85,15 @@ def _wide(checkpoints: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.DataFrame:
-    """Return how each checkpoint does on each set of held-out questions, greedily.
+    """Return metrics of each checkpoint on each set of held-out questions, with greedy decoding.
 
     Args:
-        scores: as `score.score_answers` returns them, one answer to each question.
-        updates: model, the folder's path -> updates that made it; 0 is the base.
+        scores: as `evaluation.score.score_answers` returns them, one answer per question.
+        updates: path of the model folder -> number of its updates; 0 is the base.
 
     Returns:
-        update, set, n, and accuracy, lenient_accuracy, strict_format, unparsed (fractions) and mean characters and
-        tokens of the response.
+        update, set, n; accuracy, lenient_accuracy, strict_format, unparsed (fractions); chars and tokens (mean per
+        response).
     """
     rows = scores.assign(
         update=scores["model"].map(updates),

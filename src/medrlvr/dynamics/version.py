@@ -8,6 +8,6 @@ from medrlvr.runtime.fingerprint import fingerprint
 
 
 def definitions_version() -> str:
-    """Return the fingerprint; it changes when a response may get another label, not when a comment changes."""
+    """Return the fingerprint. It changes if the code changes, but not if a comment or docstring changes."""
     modules = (shortcuts, self_verification, stages, segmentation, hack_monitor)
     return fingerprint(*map(inspect.getsource, modules))

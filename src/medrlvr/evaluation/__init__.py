@@ -1,1 +1,1 @@
-"""Trained models to answers, scores and claims (paper, section 4.1)."""
+"""From trained models to answers, scores and claims (paper, section 4.1)."""

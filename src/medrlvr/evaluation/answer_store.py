@@ -1,4 +1,4 @@
-"""The answer cache: shards of answers, named by a hash of everything that determines them."""
+"""The answer cache: shards of answers, each named by a hash of everything that determines them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 SHARD_ANSWERS = 2048
-"""At most so many answers of one benchmark and mode are lost by an interruption."""
+"""Maximum number of answers of one benchmark and mode that an interruption loses."""
 
 
 _DECIDING = ("question_id", "prompt", "answer_format", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
 
 
 def shard_names(asked: pd.DataFrame, deciding: Sequence[str]) -> pd.Series:
-    """Return the name of the file that each row's answers will be in."""
+    """Return for each request the name of the shard of its answers."""
     names = pd.Series("", index=asked.index)
     for (_, mode), group in asked.groupby(["benchmark", "mode"], sort=False):
         rows = max(1, SHARD_ANSWERS // int(group["samples"].iloc[0]))
@@ -31,6 +31,6 @@ def missing_answers(asked: pd.DataFrame, answers: Path) -> pd.Series:
 
 
 def complete_shards(asked: pd.DataFrame, answers: Path) -> list[str]:
-    """Return the shards of each benchmark and mode that is answered whole."""
+    """Return the shards of each benchmark and mode whose answers are all cached."""
     missing = missing_answers(asked, answers).groupby([asked["benchmark"], asked["mode"]]).transform("any")
     return [*asked.loc[~missing, "shard"].unique()]

@@ -1,8 +1,8 @@
-"""One question to one model, and how its answer is graded: `medrlvr ask results/miniature/models/rlvr/seed1`.
+"""Evaluate one model on one question and show the grade: `medrlvr ask results/miniature/models/rlvr/seed1`.
 
-The question is one of the experiment's own, by its id, or yours: a JSON file with stem, options (a list) and answer
-(the letter). The model is asked as in the evaluation, by the same engine and prompt, on the kind of machine that the
-results' config.yaml says, and graded by the same grader.
+The question is one of the experiment's, given by its id, or your own: a JSON file with stem, options (a list) and
+answer (the letter). Engine, prompt and grader are those of the evaluation. The engine runs on the kind of machine that
+the results' config.yaml specifies.
 """
 
 import math
@@ -29,7 +29,7 @@ from medrlvr.runtime.files import read_parquet
 
 
 class OwnQuestion(BaseModel):
-    """A question of the user's, as its JSON file has it."""
+    """A user's question, as it is in the JSON file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,26 +39,29 @@ class OwnQuestion(BaseModel):
 
 
 def find_experiment(model: Path) -> tuple[Path, Experiment]:
-    """Return the results folder in which a model lies, and the configuration that the page there was made with.
+    """Return the results folder that contains a model, and the configuration of the report in it.
 
     Raises:
-        UserError: there is no such model, or it is in no results folder with a page.
+        UserError: the model does not exist, or is not in a results folder with a report.
     """
     if not (model / "config.json").is_file():
-        raise UserError(f"{model} is no model folder. Models lie under results/<experiment>/models/.")
+        raise UserError(f"{model} is not a model folder. Models are in results/<experiment>/models/.")
     for folder in model.resolve().parents:
         if (folder / "config.yaml").is_file() and (folder / "models").is_dir():
             check_version(folder)
             file = folder / "config.yaml"
             return folder, load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
-    raise UserError(f"{model} lies in no results folder with a config.yaml, which render_report writes at the end.")
+    raise UserError(f"{model} is not in a results folder with a config.yaml, which render_report writes at the end.")
 
 
 def find_question(name: str | None, results: Path, experiment: Experiment) -> dict[str, Any]:
-    """Return question_id, stem, options and gold: of the JSON file or id given, else the first of the first benchmark.
+    """Return question_id, stem, options and gold of a question, by default the first one of the first benchmark.
+
+    Args:
+        name: question id, or path of a JSON file; None: the default.
 
     Raises:
-        UserError: there is no such question, or the file is not as it should be.
+        UserError: the question does not exist, or the file is invalid.
     """
     if name and name.endswith(".json"):
         return _own_question(Path(name))
@@ -68,14 +71,16 @@ def find_question(name: str | None, results: Path, experiment: Experiment) -> di
         if len(found):
             return {str(column): value for column, value in found.iloc[0].items()}
     example = questions["question_id"].iloc[0]
-    raise UserError(f"no question of {results / 'data/benchmarks'} is called {name!r}; one there is {example!r}.")
+    raise UserError(
+        f"no question in {results / 'data/benchmarks'} has the id {name!r}. An example of an id is {example!r}."
+    )
 
 
 def _own_question(file: Path) -> dict[str, Any]:
     try:
         question = OwnQuestion.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        raise UserError(f"{file}: needs stem, options (a list) and answer (the letter): {error}") from None
+        raise UserError(f"{file} must contain stem, options (a list) and answer (the letter): {error}") from None
     if question.answer not in LETTERS[: len(question.options)]:
         raise UserError(f"{file}: answer is {question.answer}, but there are {len(question.options)} options.")
     gold = LETTERS.index(question.answer)
@@ -83,14 +88,14 @@ def _own_question(file: Path) -> dict[str, Any]:
 
 
 def converse(model: Path, name: str | None, mode: str | None) -> str:
-    """Ask and grade; return prompt, response and grade as text.
+    """Generate and grade one answer; return prompt, response and grade as text.
 
     Args:
         name: as in `find_question`.
-        mode: how to ask, one of the experiment's modes; None: the model's first, by which it is judged.
+        mode: one of the experiment's evaluation modes; None: the model's first, which is its primary mode.
 
     Raises:
-        UserError: model, question or mode are not there, or the engine failed.
+        UserError: the model, question or mode does not exist, or the engine failed.
     """
     results, experiment = find_experiment(model)
     question = find_question(name, results, experiment)
@@ -100,7 +105,7 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
         raise UserError(f"{model}: {results / 'config.yaml'} has no arm {arm}.")
     mode = mode or experiment.modes_of(arm)[0]
     if mode not in experiment.modes:
-        raise UserError(f"{results / 'config.yaml'} has no mode {mode}; it has: {', '.join(experiment.modes)}.")
+        raise UserError(f"{results / 'config.yaml'} has no mode {mode}. Its modes are: {', '.join(experiment.modes)}.")
     renderer = Renderer(experiment.prompts.question, **{mode: experiment.template(mode)})
     prompts = render_requests(renderer, {"": pd.DataFrame([question])})
     with TemporaryDirectory(prefix="ask-") as folder, (Path(folder) / "log").open("w") as log, redirect_stdout(log):
@@ -122,19 +127,19 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
         experiment.modes[mode].grader_format,
         truncated=answer["finish_reason"] == "length",
     )
-    verdict = "right" if found.correct else "wrong" if found.letter else "not readable, so wrong"
+    verdict = "correct" if found.correct else "wrong"
     lines = [
-        f"answered: {found.letter or 'nothing readable'}; right is {LETTERS[question['gold']]}: {verdict}",
-        f"format: {'strict' if found.strict_format else 'valid' if found.valid_format else 'not valid'}",
-        f"untagged text read too: {found.lenient_letter or 'nothing'}",
-        f"tokens: {answer['response_tokens']}, ended by {answer['finish_reason']}",
+        f"answer: {found.letter or 'none found'}; correct answer: {LETTERS[question['gold']]}; grade: {verdict}",
+        f"format: {'strict' if found.strict_format else 'valid' if found.valid_format else 'invalid'}",
+        f"answer with untagged text included: {found.lenient_letter or 'none found'}",
+        f"tokens: {answer['response_tokens']}, finish reason: {answer['finish_reason']}",
         "Research only: not medical advice.",
     ]
     if len(answer["letter_logprobs"]):
         shares = [
             f"{letter} {math.exp(value):.3f}" for letter, value in zip(LETTERS, answer["letter_logprobs"], strict=False)
         ]
-        lines.insert(1, f"probability of the letters: {', '.join(shares)}")
+        lines.insert(1, f"probabilities of the letters: {', '.join(shares)}")
     prompt = prompts["prompt"].iloc[0]
     head = f"--- {question['question_id']}, {mode}\n{prompt}\n--- response\n{answer['response']}\n--- grade"
     return "\n".join([head, *lines])

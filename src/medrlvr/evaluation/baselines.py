@@ -1,4 +1,4 @@
-"""What policies that know no medicine would score: below these an accuracy says nothing."""
+"""Accuracies of policies without medical knowledge: a model with a lower accuracy shows no knowledge."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +10,15 @@ from medrlvr.grading.letters import LETTERS
 
 
 def trivial_baselines(questions: pd.DataFrame, trained: Sequence[int], divided: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the exact expected accuracy of each policy on one benchmark: policy, n, accuracy and the same by stratum.
+    """Return the exact expected accuracy of each policy on one benchmark: policy, n, accuracy, and both by stratum.
 
-    The policies are a uniformly random option, each letter always, the longest option (of equals the first) and the
-    training questions' most frequent gold letter. A letter that a question does not have is a wrong answer.
+    The policies are a uniformly random option, each letter always, the longest option (the first of equally long ones)
+    and the most frequent gold letter of the training questions. A letter that a question does not have is wrong.
 
     Args:
         questions: question_id, options, gold.
         trained: gold indices of the training questions.
-        divided: as `score.strata` returns them, of this benchmark.
+        divided: as `strata` returns them, for this benchmark.
     """
     counts, gold = questions["options"].map(len), questions["gold"]
     longest = questions["options"].map(lambda options: max(range(len(options)), key=lambda index: len(options[index])))

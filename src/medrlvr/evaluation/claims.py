@@ -1,4 +1,4 @@
-"""Whether the paper's claims hold here, by the rules that docs/claims.md states beforehand."""
+"""Assess whether the paper's claims hold here, by the rules that docs/claims.md fixed beforehand."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,34 +13,34 @@ from medrlvr.evaluation.statistics import Interval, hull, seed_interval, wilson_
 from medrlvr.grading.self_verification import find_self_verification
 
 MARGIN = 0.05
-"""Differences within it are no difference: five points, fixed beforehand."""
+"""Smaller differences count as no difference: five points, fixed beforehand."""
 LEAST_QUESTIONS = 100
-"""From fewer nothing is told."""
+"""Minimum number of questions; with fewer, every finding is "cannot tell"."""
 REASONED_CHARS = 40
-"""Of thought, about one clause, before the answer is first named."""
+"""Minimum characters of reasoning, about one clause, before the answer is first named."""
 RARE = 0.02
-"""Self-verification in fewer responses than this is none."""
+"""Self-verification in a smaller fraction of responses than this counts as none."""
 
 Finding = Literal["yes", "no", "cannot tell"]
 WORDS: dict[bool, dict[Finding, str]] = {
     True: {"yes": "agrees", "no": "differs", "cannot tell": "cannot tell"},
     False: {"yes": "seen", "no": "not seen", "cannot tell": "cannot tell"},
 }
-"""What a finding is called in the paper's own experiment (True) and in any other."""
+"""Verdict for each finding in the paper's own experiment (True) and in any other (False)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one claim is judged by, on one benchmark; fractions, and differences of fractions.
+    """Evidence for one claim on one benchmark, in fractions and differences of fractions.
 
     Attributes:
-        claim: in words.
-        n: questions.
-        value, low, high: what was measured, and the interval of `confidence` that the rule reads.
-        finding: by the claim's rule.
-        paper: what the paper has: first and second (accuracies), first_sd and second_sd, their difference with low and
+        claim: the claim as a sentence.
+        n: number of questions.
+        value, low, high: the measured value, and its interval at `confidence`, which the rule uses.
+        finding: result of the claim's rule.
+        paper: the paper's figures: first and second (accuracies), first_sd and second_sd, their difference with low and
             high (95 %, from the two standard deviations); or a text.
-        seeds: training seeds of each of the arms that were trained.
+        seeds: number of training seeds of each trained arm.
     """
 
     claim: str
@@ -60,15 +60,15 @@ def assess_claims(
     paper: pd.DataFrame,
     design: ComparisonDesign,
 ) -> list[dict[str, Any]]:
-    """Return one record per claim and benchmark: benchmark, papers_experiment, verdict, and Evidence's.
+    """Return one record per claim and benchmark: benchmark, papers_experiment, verdict, and the fields of Evidence.
 
-    A claim whose models are not there, or were not asked so, has none.
+    A claim has no record if its models do not exist, or were not evaluated in its modes.
 
     Args:
         comparisons: as `compare_systems` returns them.
         scores: model -> answers with their grades.
         paper: assets/paper/figure3.csv, in percent.
-        design: what is compared; without RLVR there is nothing to judge.
+        design: the compared systems; without an RLVR arm, no claim is assessed.
     """
     if design.rlvr is None:
         return []
@@ -103,7 +103,7 @@ def _evidence(
         first, second = (System(record[side]["arm"], record[side]["mode"]) for side in ("first", "second"))
         if first != rlvr or second not in (sft, System("base", rlvr.mode)):
             continue
-        # The paper's own modes: SFT directly, RLVR and the base by chain of thought.
+        # The modes in the paper: direct for SFT, chain of thought for RLVR and the base.
         other = ("sft", "direct") if second == sft else ("base", "chain_of_thought")
         theirs = _papers_difference(figures, ("rlvr", "chain_of_thought"), other)
         value, n = float(record["difference"]), int(record["n"])
@@ -133,18 +133,18 @@ def _evidence(
 
 
 def equivalent(low: float, high: float) -> Finding:
-    """Judge equality: whether the interval lies within the margin, or wholly beyond it."""
+    """Assess equality: whether the interval is inside the margin, or entirely outside it."""
     if low > -MARGIN and high < MARGIN:
         return "yes"
     return "no" if low > MARGIN or high < -MARGIN else "cannot tell"
 
 
 def better(low: float, high: float, expected: Interval | None) -> Finding:
-    """Judge a gain.
+    """Assess a gain.
 
     Args:
-        expected: the paper's interval, with which ours must have something in common where the experiment is the
-            paper's; None elsewhere, where being above zero is enough and a gain below the margin is none.
+        expected: the paper's interval, which ours must overlap if the experiment is the paper's. None otherwise: an
+            interval above zero is then enough, and a gain below the margin counts as none.
     """
     if expected is not None:
         if high < expected[0] or low > expected[1]:
@@ -156,27 +156,27 @@ def better(low: float, high: float, expected: Interval | None) -> Finding:
 
 
 def above(low: float, high: float, bound: float) -> Finding:
-    """Judge a share: whether its interval lies above the bound, or below."""
+    """Assess a share: whether its interval is above the bound, or below it."""
     if low > bound:
         return "yes"
     return "no" if high < bound else "cannot tell"
 
 
 def reasoned(answers: pd.DataFrame) -> pd.Series:
-    """Return which answers have a think block with REASONED_CHARS characters before the answer is first named."""
+    """Return which answers have at least REASONED_CHARS characters of reasoning before the answer is first named."""
     named = answers["answer_named_at"].astype(float).fillna(answers["think_chars"])
     return answers["valid_format"] & (named >= REASONED_CHARS)
 
 
 def verified(answers: pd.DataFrame) -> pd.Series:
-    """Return which answers say that they check or take back what they said."""
+    """Return which answers contain self-verification, such as a check or a retraction."""
     return answers["response"].map(lambda response: bool(find_self_verification(response)))
 
 
 def _papers_difference(
     figures: pd.DataFrame, first: tuple[str, str], second: tuple[str, str]
 ) -> dict[str, float | str]:
-    """Return the paper's accuracies, and their difference with a 95 % interval, as if the two were independent."""
+    """Return the paper's accuracies, and their difference with a 95 % interval, assuming independence."""
     accuracy, deviation = ((figures[name] / 100).to_dict() for name in ("accuracy", "sd"))
     one, one_sd, other, other_sd = accuracy[first], deviation[first], accuracy[second], deviation[second]
     width = 1.96 * math.hypot(one_sd, other_sd)

@@ -1,7 +1,7 @@
 """Generate the answers of several models with one vLLM process, and reuse cached answers.
 
-A rerun generates only missing answers; a new benchmark or mode generates only its own. `answer_store` has the cache,
-`vllm_worker` the program that runs in vLLM's process.
+A rerun generates only missing answers; a new benchmark or mode generates only its own. `answer_store` contains the
+cache, `vllm_worker` the program that runs in vLLM's process.
 """
 
 import json
@@ -42,21 +42,21 @@ def generate_answers(
     notify: Notify,
     also: Sequence[Path] = (),
 ) -> None:
-    """Write the answers of `models`, and beside them what was asked and the command that asks it again by hand.
+    """Write the answers of `models`, the requests, and the command that repeats the generation by hand.
 
     Args:
-        models: folders of one architecture: one engine loads them in turn. One whose weights were dropped has the
-            answers that it gave before, of each benchmark and mode all or none.
-        asked: as `select` returns it.
-        folder: gets requests.parquet, command.sh and, when all is done, answers.parquet: the columns that `main`
-            describes, and `model`, the folder of the model that gave the answer; and generation.json, with everything
-            that affects a number.
-        prompt_max_tokens: the longest prompt allowed; none is cut.
-        state: folder in which answers are kept, by what decides them.
-        display_name: what this is, for the console.
-        notify: prints a line for the person who waits.
-        also: further models of that architecture. The same engine evaluates them, and their answers are only cached:
-            the call that writes them starts no engine.
+        models: model folders of one architecture; one engine loads them in turn. A model whose weights were deleted has
+            only its cached answers: for each benchmark and mode, all or none.
+        asked: requests, as `build_requests` returns them.
+        folder: output folder. It receives requests.parquet, command.sh and, at the end, generation.json (everything
+            that affects a number) and answers.parquet: the columns that `vllm_worker.main` describes, and `model`, the
+            folder of the model that gave the answer.
+        prompt_max_tokens: maximum tokens of a prompt; longer prompts raise an error and are not truncated.
+        state: folder of the answer cache.
+        display_name: name of the step in progress lines.
+        notify: prints a progress line.
+        also: further models of the same architecture. The same engine evaluates them, but their answers are only
+            cached: the call that writes them starts no engine.
 
     Raises:
         UserError: a prompt is too long, letters cannot be scored, or the engine failed or was interrupted.
@@ -78,7 +78,7 @@ def generate_answers(
     missing = _missing(asked, cached | others)
     deleted = [model.name for path, model in cached.items() if path in missing and not has_weights(model)]
     if deleted:
-        notify(f"{display_name}: the weights of {', '.join(deleted)} were deleted; they are not asked what is new")
+        notify(f"{display_name}: the weights of {', '.join(deleted)} were deleted; their new requests are skipped")
     run = {path: model for path, model in (cached | others).items() if path in missing and has_weights(model)}
     if run:
         of_each = f" of {len(run)} models" if len(run) > 1 else ""
@@ -87,7 +87,7 @@ def generate_answers(
         watch = reporter(Progress(display_name, total, unit="answer"), notify)
         run_process(worker_command(requests, [*run.values()], [*run], engine), variables, watch, work="generation")
     else:
-        notify(f"{display_name}: the same weights were asked the same before")
+        notify(f"{display_name}: all answers are cached")
     answers = _collect(
         asked, [(state / "answers" / digest, model) for digest, model in zip(weights, models, strict=True)]
     )
@@ -100,18 +100,18 @@ def _with_shards(
 ) -> pd.DataFrame:
     """Return the requests with the tokens of their option letters and the name of their answers' shard."""
     asked = asked.assign(letter_tokens=_letter_tokens(model, asked))
-    # Of the engine's options only those that depend on the device, not on the machine's size.
+    # Only the engine options that depend on the device, not on the machine's size.
     return asked.assign(shard=shard_names(asked, [*engine_arguments(Machine(device=device), 1), *versions.values()]))
 
 
 def _missing(asked: pd.DataFrame, folders: Iterable[Path]) -> dict[Path, int]:
-    """Return the folders of the answer cache that lack answers, and how many."""
+    """Return the folders of the answer cache that lack answers, and the number of missing answers in each."""
     missing = {path: int(asked.loc[missing_answers(asked, path), "samples"].sum()) for path in folders}
     return {path: answers for path, answers in missing.items() if answers}
 
 
 def _collect(asked: pd.DataFrame, cached: Iterable[tuple[Path, Path]]) -> pd.DataFrame:
-    """Return the answers of each (cache folder, model folder), of every benchmark and mode that is answered whole."""
+    """Return the answers of each (cache folder, model folder), for all completely cached benchmarks and modes."""
     tables = [
         read_parquet(path / f"{shard}.parquet").assign(model=str(model))
         for path, model in cached
@@ -150,7 +150,7 @@ def _circumstances(
 
 
 def reporter(progress: Progress, notify: Notify, interval: float = 20.0) -> Callable[[str], None]:
-    """Return what prints every line of the program, and says how far it is every `interval` seconds."""
+    """Return a callback that prints every line of the program, and reports its progress every `interval` seconds."""
     before, said = 0, time.monotonic()
 
     def each_line(line: str) -> None:

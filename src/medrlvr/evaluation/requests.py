@@ -1,4 +1,4 @@
-"""Requests: every question of every eval set in every evaluation mode, and which of them one model gets."""
+"""Requests: every question of every eval set in every evaluation mode, and the selection for one model."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ def render_requests(renderer: Renderer, tables: Mapping[str, pd.DataFrame]) -> p
     """Return every question of every eval set in every mode.
 
     Args:
-        renderer: with the templates of the modes.
+        renderer: renderer with the templates of the modes.
         tables: eval set -> its questions.
 
     Returns:
@@ -36,13 +36,13 @@ def render_requests(renderer: Renderer, tables: Mapping[str, pd.DataFrame]) -> p
 def build_requests(
     prompts: pd.DataFrame, sets: Mapping[str, Sequence[str]], settings: Mapping[str, Mode], seed: int
 ) -> pd.DataFrame:
-    """Return what one model is asked, and how.
+    """Return the requests for one model, with their sampling settings.
 
     Args:
         prompts: as `render_requests` returns them.
-        sets: benchmark, control or development -> modes in which it is asked.
-        settings: of every mode.
-        seed: of sampled answers; greedy ones do not depend on it.
+        sets: benchmark, control or development -> evaluation modes.
+        settings: settings of every mode.
+        seed: seed for sampled answers; greedy answers do not depend on it.
     """
     wanted = [mode in sets.get(name, ()) for name, mode in zip(prompts["benchmark"], prompts["mode"], strict=True)]
     asked = prompts[wanted].reset_index(drop=True)

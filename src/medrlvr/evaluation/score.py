@@ -1,4 +1,4 @@
-"""Grades of answers and the numbers made of them (paper, section 4.1)."""
+"""Grade answers and compute metrics from the grades (paper, section 4.1)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -16,16 +16,16 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping
     """Grade every answer.
 
     Args:
-        answers: as `generate.ask` writes them.
-        questions: benchmark, question_id, options, gold: in a control a question has other options.
-        forms: mode -> where its answers are looked for.
+        answers: as `generate_answers` writes them.
+        questions: benchmark, question_id, options, gold; in a control, a question has other options.
+        forms: mode -> answer format.
 
     Returns:
-        the answers with options (how many), gold (index), answered (text of the option, None without a letter) and the
-        fields of `Grade` beside them; the response stays, so that a row can be read alone.
+        the answers, with additional columns: options (their number), gold (index), answered (text of the option, None
+        without a letter) and the fields of `Grade`. Each row keeps its response.
 
     Raises:
-        KeyError: an answer to a question that is not among `questions`.
+        KeyError: an answer's question is not in `questions`.
     """
     known = questions.set_index(["benchmark", "question_id"])[["options", "gold"]].to_dict("index")
     rows = [known[key] for key in zip(answers["benchmark"], answers["question_id"], strict=True)]
@@ -48,9 +48,9 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping
 
 
 def majority_vote(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per benchmark, mode and question: of several samples the letter that most of them give.
+    """Return one row per benchmark, mode and question, with the letter that most of its samples give.
 
-    Of equally frequent letters the one that was given first is taken; samples without a letter have no vote.
+    Among equally frequent letters, the one given first wins; samples without a letter have no vote.
 
     Args:
         scores: as `score_answers` returns them.
@@ -76,7 +76,7 @@ def majority_vote(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _elected(samples: pd.DataFrame, column: str) -> pd.Series:
-    """Return the first sample that gives the most frequent letter; without any letter the first sample."""
+    """Return the first sample that gives the most frequent letter; if no sample has a letter, the first sample."""
     votes = samples[column].value_counts()
     leading = votes.index[votes == votes.max()]
     named = samples[samples[column].isin(leading)]
@@ -86,15 +86,15 @@ def _elected(samples: pd.DataFrame, column: str) -> pd.Series:
 def summarise(
     scores: pd.DataFrame, clusters: pd.DataFrame, divided: pd.DataFrame, resamples: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Return one record per benchmark and mode, as docs/metrics.md describes it; unparsed answers count as wrong.
+    """Return one record per benchmark and mode, as docs/metrics.md describes it; unparsed answers are wrong.
 
     Args:
-        scores: as `score_answers` returns them, of one model.
-        clusters: question_id and the question that it `repeats`, itself if it is the first. Fields that begin with
-            `distinct` are of the benchmark with each question once.
+        scores: as `score_answers` returns them, for one model.
+        clusters: question_id and `repeats`, the id of the question that it repeats (its own id if it is the first).
+            Fields that start with `distinct` count each repeated question once.
         divided: as `strata` returns them.
-        resamples: bootstrap resamples of the standard deviation (paper, Figure 3: 1,000).
-        seed: of the resampling.
+        resamples: number of bootstrap resamples for the standard error (paper, Figure 3: 1,000).
+        seed: seed of the resampling.
     """
     records = []
     first = clusters.set_index("question_id")["repeats"]

@@ -1,4 +1,4 @@
-"""Choosing among models that differ in one setting, by the development questions alone."""
+"""Select among models that differ in one setting, using only the development questions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from medrlvr.runtime.errors import UserError
 
 
 def candidate_models(folders: Sequence[str | Path]) -> list[Path]:
-    """Return model folders: in place of one that is no model itself the `update<n>` in it, in order."""
+    """Return model folders; a folder that is not a model is replaced with the models `update<n>` in it, in order."""
     models = []
     for folder in map(Path, folders):
         inside = sorted(folder.glob("update*"), key=lambda inner: int(inner.name.removeprefix("update")))
@@ -22,19 +22,19 @@ def candidate_models(folders: Sequence[str | Path]) -> list[Path]:
 def select_best(
     answers: pd.DataFrame | None, questions: pd.DataFrame, models: Sequence[Path], answer_format: AnswerFormat
 ) -> pd.DataFrame:
-    """Return one row per model, in their order, with the one to take marked.
+    """Return one row per model, in order, with the best one marked.
 
     Args:
-        answers: as `generate.ask` writes them; None where there is one model and so no choice.
+        answers: as `generate_answers` writes them; None if there is only one model.
         questions: question_id, options, gold of the development questions.
-        models: folders. Of equally good ones the first is taken.
-        answer_format: where the answers are looked for.
+        models: model folders. Among equally good models, the first is selected.
+        answer_format: format of the answers.
 
     Returns:
         candidate (the folder's name), n, accuracy, unparsed (fractions, missing without answers), chosen (true once).
 
     Raises:
-        UserError: a model has not answered, as its weights were dropped.
+        UserError: a model has no answers, because its weights were deleted.
     """
     table = pd.DataFrame({"candidate": [model.name for model in models]})
     if answers is None:
@@ -44,9 +44,9 @@ def select_best(
     silent = [model.name for model in models if str(model) not in set(answers["model"])]
     if silent:
         raise UserError(
-            f"{models[0].parent}: {', '.join(silent)} cannot be chosen among: other development questions than before"
-            " would have to be asked, and the weights were deleted when the model had answered. Set"
-            " evaluation.keep_checkpoints to true and train again (--forcerun train_rlvr), or undo the change."
+            f"{models[0].parent}: {', '.join(silent)} cannot be evaluated on the development questions, which have"
+            " changed: the weights were deleted after evaluation. Undo the change, or set evaluation.keep_checkpoints"
+            " to true and retrain with --forcerun train_rlvr."
         )
     scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], answer_format))
     decided = pd.concat(majority_vote(rows).assign(model=model) for model, rows in scores.groupby("model"))

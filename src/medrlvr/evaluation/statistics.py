@@ -1,6 +1,6 @@
-"""Intervals and tests, on numpy, scipy and statsmodels. Accuracies and their differences are fractions everywhere.
+"""Confidence intervals and tests. Accuracies and their differences are fractions everywhere.
 
-The functions that need scipy and statsmodels import them, because their import takes a second.
+The functions that need scipy or statsmodels import them, because the import takes a second.
 """
 
 from collections.abc import Hashable, Sequence
@@ -15,7 +15,7 @@ Values = NDArray[np.float64]
 
 
 def bootstrap_stderr(values: Values, resamples: int, seed: int) -> float:
-    """Standard deviation of the mean over bootstrap resamples (paper, Figure 3).
+    """Return the standard deviation of the mean over bootstrap resamples (paper, Figure 3).
 
     Args:
         values: shape (n,), one number per question.
@@ -25,7 +25,7 @@ def bootstrap_stderr(values: Values, resamples: int, seed: int) -> float:
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion."""
+    """Return the Wilson score interval of a proportion."""
     from scipy import stats
 
     interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
@@ -33,13 +33,13 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
 
 
 class Resamples:
-    """Bootstrap resamples of one benchmark's questions, duplicates of each other together; the same for all models."""
+    """Bootstrap resamples of one benchmark's questions, the same for all models; duplicates are drawn together."""
 
     def __init__(self, clusters: Sequence[Hashable], resamples: int, seed: int) -> None:
         """Draw the resamples.
 
         Args:
-            clusters: shape (n,), the cluster of each question: questions of one are drawn together or not at all.
+            clusters: shape (n,), the cluster of each question. All questions of a cluster are drawn together.
         """
         self._codes, names = pd.factorize(np.asarray(clusters))
         share = np.full(len(names), 1 / len(names))
@@ -61,12 +61,12 @@ def seed_interval(
     """Return the t-interval, over training seeds, of the difference of two mean accuracies: first minus second.
 
     Args:
-        first, second: an accuracy for each seed; or one number, of a model that was not trained and so has no seeds.
-        paired: the two are of the same training runs, in one order. Else their seeds have nothing in common, and the
-            interval is Welch's.
+        first, second: an accuracy for each seed; or one number for a model that was not trained and so has no seeds.
+        paired: whether both are from the same training runs, in the same order. If not, the seeds are independent, and
+            the interval is Welch's.
 
     Returns:
-        None with fewer than three seeds of what was trained, from which no interval can be told.
+        the interval; None if a trained model has fewer than three seeds, which are too few for an interval.
     """
     from scipy import stats
 
@@ -85,7 +85,7 @@ def seed_interval(
 
 
 def hull(questions: Interval, seeds: Interval | None) -> Interval:
-    """Return the interval that holds both: a figure may rest on these questions or on these training runs."""
+    """Return the interval that contains both: a value may depend on these questions or on these training runs."""
     return questions if seeds is None else (min(questions[0], seeds[0]), max(questions[1], seeds[1]))
 
 
@@ -99,7 +99,7 @@ class Pair:
         difference: accuracy of the first minus the second.
         low, high: 95 % paired bootstrap interval of `difference`, duplicates drawn together.
         mcnemar_p: two-sided exact McNemar test.
-        detectable: the smallest difference that n questions would have shown, as `detectable_difference` says.
+        detectable: the smallest difference that n questions would have shown, from `detectable_difference`.
     """
 
     only_first: int
@@ -115,7 +115,7 @@ def compare_pair(first: Values, second: Values, resamples: Resamples) -> Pair:
     """Compare two models question by question.
 
     Args:
-        first, second: shape (n,), 1 for a right answer and 0 for a wrong one, in the same order of questions.
+        first, second: shape (n,), 1 for a correct answer and 0 for a wrong one, in the same order of questions.
     """
     from scipy import stats
 
@@ -129,14 +129,14 @@ def compare_pair(first: Values, second: Values, resamples: Resamples) -> Pair:
 
 
 def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """Return the smallest difference of two accuracies that McNemar's test finds with `power` (Connor 1987).
+    """Return the smallest difference of two accuracies that McNemar's test detects with `power` (Connor 1987).
 
     Args:
-        n: questions.
-        discordant: the fraction of them that just one of the two models got right.
+        n: number of questions.
+        discordant: the fraction of them that exactly one of the two models got right.
 
     Returns:
-        None where even the largest difference that so few discordant questions allow would not be found.
+        the difference; None if not even the largest difference that `discordant` allows would be detected.
     """
     from scipy import optimize, stats
 
@@ -153,7 +153,7 @@ def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for their number by Holm's method, in their order."""
+    """Return the p-values corrected for multiple testing by Holm's method, in the same order."""
     from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

@@ -6,18 +6,18 @@ from collections.abc import Collection, Iterator
 import pandas as pd
 
 MOST_VALUES = 20
-"""A column of the source with more values than this divides a benchmark into nothing that one could read."""
+"""Maximum number of values of a column of the source; more strata would not be readable."""
 
 
 def strata(questions: pd.DataFrame, trained: Collection[int]) -> pd.DataFrame:
-    """Return what questions can be divided by: benchmark, question_id, stratum, value, a row for each of these.
+    """Return the strata of questions, one row per question and stratum: benchmark, question_id, stratum, value.
 
     Args:
-        questions: of the benchmarks (QUESTION_SCHEMA and benchmark).
-        trained: gold indices that the training questions have.
+        questions: the questions of the benchmarks (QUESTION_SCHEMA and benchmark).
+        trained: gold indices of the training questions.
 
     Returns:
-        the strata `options` (how many), `gold_letter` (whether it is the gold letter of any training question), and
+        the strata `options` (their number), `gold_letter` (whether any training question has this gold letter), and
         those columns kept from the source that have few values, such as MedQA's `meta_info` and MMLU-Pro's `src`.
     """
     keys = questions[["benchmark", "question_id"]]
@@ -39,10 +39,10 @@ def strata(questions: pd.DataFrame, trained: Collection[int]) -> pd.DataFrame:
 
 
 def groups(divided: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]:
-    """Yield (stratum, value) and the ids of its questions; numbers in their order, not that of their digits.
+    """Yield (stratum, value) and the ids of its questions; numeric values are sorted as numbers.
 
     Args:
-        divided: as `strata` returns them, of one benchmark.
+        divided: as `strata` returns them, for one benchmark.
     """
     parts = {(str(key[0]), str(key[1])): group["question_id"] for key, group in divided.groupby(["stratum", "value"])}
     yield from sorted(parts.items(), key=lambda part: (part[0][0], len(part[0][1]) * part[0][1].isdigit(), part[0][1]))

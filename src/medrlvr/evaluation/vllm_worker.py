@@ -1,6 +1,6 @@
-"""The program in vLLM's process: it answers the missing requests of each model and writes them shard by shard.
+"""The program in vLLM's process: it generates the missing answers of each model and writes them shard by shard.
 
-It takes every option of vLLM's engine besides its own, so that a step's command can be saved and run by hand.
+It accepts all options of vLLM's engine in addition to its own, so that a step's command can be saved and run by hand.
 """
 
 import gc
@@ -18,14 +18,14 @@ from medrlvr.runtime.files import read_parquet, write_parquet
 
 
 def engine_arguments(machine: Machine, context_tokens: int) -> list[str]:
-    """Return vLLM's own options.
+    """Return the options of vLLM's engine.
 
     Args:
-        context_tokens: prompt and response; the engine refuses a longer prompt rather than cut it.
+        context_tokens: maximum tokens of prompt and response; the engine rejects longer prompts, without truncation.
     """
     on_cpu = machine.device == "cpu"
     values = {
-        # A CPU without bfloat16 instructions computes in float32, 2.5 times as fast; a GPU as the model was trained.
+        # A CPU without bfloat16 instructions is 2.5 times as fast in float32; a GPU uses the format of training.
         "dtype": "float32" if on_cpu else "bfloat16",
         "max-model-len": context_tokens,
         "gpu-memory-utilization": machine.vllm_memory_utilization,
@@ -36,22 +36,21 @@ def engine_arguments(machine: Machine, context_tokens: int) -> list[str]:
 
 
 def worker_command(asked: Path, models: Sequence[Path], answers: Sequence[Path], engine: Sequence[str]) -> list[str]:
-    """Return the command that asks `models` and writes the answers of each to its own file of `answers`."""
+    """Return the command that generates the answers of `models`, each into its own folder of `answers`."""
     also = ["--also", *map(str, models[1:])] if models[1:] else []
     program = [sys.executable, "-m", "medrlvr.evaluation.vllm_worker", "--asked", str(asked)]
     return [*program, "--model", str(models[0]), *also, "--answers", *map(str, answers), *engine]
 
 
 def main(arguments: list[str]) -> None:
-    """Answer every prompt; a shard of a model's answers is a file as soon as it is there, and is not asked again.
+    """Answer every prompt. Each shard is written as soon as it is complete, and is not generated again.
 
     The tables have a row for each prompt and sample: question_id, benchmark, mode, sample (from 0), response (text
     without special tokens), finish_reason ("stop" or "length"), prompt_tokens, response_tokens, hardware (name of the
     device), and letter_logprobs (natural logarithm, one per option). Log-likelihood answers have finish_reason
-    "loglikelihood", the most probable letter as response, of equals the first, and are the only ones with
-    letter_logprobs.
+    "loglikelihood" and the most probable letter (the first among equals) as response. Only they have letter_logprobs.
     """
-    # Walking the objects of 5,000 modules again and again takes a quarter of their import.
+    # Garbage collection over the objects of 5,000 modules takes a quarter of the import time.
     gc.disable()
     from vllm import LLM, EngineArgs
     from vllm.inputs import TokensPrompt
@@ -75,7 +74,7 @@ def main(arguments: list[str]) -> None:
             llm.reset_prefix_cache()
         missing = asked[missing_answers(asked, answers)]
         for shard, rows in missing.groupby("shard", sort=False):
-            # As in training: no token that the text does not hold.
+            # As in training, no special tokens are added.
             tokens = [
                 TokensPrompt(prompt_token_ids=tokenizer.encode(text, add_special_tokens=False))
                 for text in rows["prompt"]

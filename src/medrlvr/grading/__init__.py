@@ -1,4 +1,4 @@
-"""What a response answers and what it is worth (paper, section 2.2). It imports the standard library only.
+"""Grade a response and compute its reward (paper, section 2.2). The package imports only the standard library.
 
 from medrlvr.grading import grade
 grade("<think>...</think><answer>B</answer>", ["x", "y"], gold=1).correct

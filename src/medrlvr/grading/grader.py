@@ -1,9 +1,9 @@
-"""The one grader: it decides what a response answers, for the reward and for every evaluation alike.
+"""The one grader: it decides what a response answers, both for the reward and for every evaluation.
 
-docs/grading.md has each decision with its reason, tests/golden/grades.jsonl the cases. In short: two checks of the
-format stand side by side. The paper's (section 2.2) asks for `<think>...</think>` followed by `<answer>...</answer>`
-somewhere in the response: text before `<think>` passes, as the paper's own fifth stage requires. The strict one asks
-for nothing else than that, with each tag exactly once. A letter that cannot be read is None, never a guess.
+docs/grading.md explains each decision; tests/golden/grades.jsonl contains the cases. There are two format checks. The
+paper's check (section 2.2) requires `<think>...</think>` followed by `<answer>...</answer>` somewhere in the response;
+it allows text before `<think>`, because the paper's fifth stage contains such text. The strict check allows only these
+two blocks, with each tag exactly once. If no letter can be read, the letter is None; the grader never guesses.
 """
 
 import re
@@ -35,7 +35,7 @@ from medrlvr.grading.patterns import (
 )
 
 AnswerFormat = Literal["tagged", "bare"]
-"""Where the answer is looked for: in `<answer>` tags, or at the start of a bare direct answer."""
+"""Where the grader looks for the answer: in `<answer>` tags, or at the start of a direct answer without tags."""
 
 Rule = Literal[
     "letter",
@@ -47,34 +47,34 @@ Rule = Literal[
     "several_letters",
     "option_text",
 ]
-"""How the letter was found (the first two), or why there is none."""
+"""How the letter was found (the first two values), or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What the grader found in one response. Places are counted in characters from the response's begin.
+    """What the grader found in one response. Positions are in characters from the start of the response.
 
     Attributes:
         letter: the option letter answered, or None if none could be read.
-        rule: how it was found, or why it was not.
+        rule: how the letter was found, or why it was not.
         correct: whether `letter` is the gold letter; False for None.
-        valid_format: the paper's check, unanchored.
-        strict_format: think block, then answer block, nothing else, each tag exactly once.
-        lenient_letter: the letter that a reader would take from untagged text too, or None.
+        valid_format: whether the response passes the paper's check: the two blocks may be anywhere in it.
+        strict_format: whether the response is a think block and an answer block only, with each tag exactly once.
+        lenient_letter: the letter that a reader would also find in untagged text, or None.
         lenient_correct: whether `lenient_letter` is the gold letter.
-        truncated: whether the response ended at the token limit, as the caller says.
-        chars_before_think: characters before `<think>`, outer white space not counted; the whole length without it.
-        think_chars: characters inside the think block, runs of white space as one; 0 without one.
-        chars_after_answer: characters behind `</answer>` of a valid format, outer white space not counted, else 0.
-        think_tags, think_ends, answer_tags, answer_ends: how often each tag occurs.
-        think_start, think_end: content of the think block: from the first `<think>` to the `</think>` that the answer
-            block follows, without a valid format to the first; None without one.
-        answer_start, answer_end: content of the answer block of a valid format.
-        letter_at: where `letter` stands.
-        option_named_at: where the think block first names any option, by its letter or its text, counted from the
-            block's begin with runs of white space as one; None if it does not.
+        truncated: whether the response ended at the token limit, as given by the caller.
+        chars_before_think: characters before `<think>` without outer white space; the whole length if there is no tag.
+        think_chars: characters inside the think block, with each run of white space counted as one; 0 without a block.
+        chars_after_answer: characters after `</answer>` without outer white space; 0 without a valid format.
+        think_tags, think_ends, answer_tags, answer_ends: number of occurrences of each tag.
+        think_start, think_end: content of the think block, from the first `<think>` to the `</think>` before the answer
+            block, or to the first `</think>` if the format is not valid; None without a think block.
+        answer_start, answer_end: content of the answer block; None without a valid format.
+        letter_at: position of `letter`.
+        option_named_at: position at which the think block first names any option, by its letter or its text, counted
+            from the start of the block with each run of white space as one character; None if it names no option.
         gold_named_at: the same for the gold option.
-        answer_named_at: the same for the option answered: the answer is given away there.
+        answer_named_at: the same for the option answered: from there on, the answer is known.
     """
 
     letter: str | None
@@ -105,13 +105,13 @@ class Grade:
 def grade(
     response: str, options: Sequence[str], gold: int, answer_format: AnswerFormat = "tagged", *, truncated: bool = False
 ) -> Grade:
-    """Grade one response to one question; never raises on any text, and takes time linear in its length.
+    """Grade one response to one question in time linear in its length; no text raises an error.
 
     Args:
-        response: the generated text alone. The prompt must be cut off first: it holds a valid pair of tags itself.
+        response: the generated text without the prompt. The prompt must be removed because it also contains the tags.
         options: the option texts; only their letters count as answers.
-        gold: index of the right option.
-        answer_format: "bare" reads a direct answer, a letter at the start of the response, and expects no tags.
+        gold: index of the correct option, from 0.
+        answer_format: "tagged" by default; "bare" reads a letter at the start of the response and expects no tags.
         truncated: whether the response ended at the token limit.
     """
     think, answer = _blocks(response)
@@ -124,11 +124,11 @@ def grade(
     elif answer is None:
         letter, rule, letter_at = None, "no_answer_block", None
     elif counts[2] > 1:
-        # Two answer blocks are two answers: which one was meant cannot be read.
+        # Two answer blocks are two answers, and nothing shows which one was meant.
         letter, rule, letter_at = None, "several_answer_blocks", None
     else:
         letter, rule, letter_at = _leading_letter(response[slice(*answer)], answer[0], options)
-    # What was given as an answer and refused is not looked for elsewhere.
+    # If the answer block was read and rejected, no other text replaces it.
     lenient = letter if answer_format == "tagged" and answer else letter or _untagged_letter(response, options)
     thought = _squeezed(response[slice(*think)]) if think else ""
     named = _named(thought, options)
@@ -160,7 +160,7 @@ def grade(
 
 
 def think_text(response: str, grade: Grade) -> str:
-    """Return the think block as `option_named_at` counts in it, runs of white space as one; empty without one."""
+    """Return the think block with each run of white space as one, as `option_named_at` counts; "" without a block."""
     return _squeezed(response[grade.think_start : grade.think_end]) if grade.think_start is not None else ""
 
 
@@ -168,7 +168,7 @@ Span = tuple[int, int]
 
 
 def _blocks(response: str) -> tuple[Span | None, Span | None]:
-    """Return the contents of the think block and of an answer block that directly follows it."""
+    """Return the positions of the contents of the think block and of an answer block that directly follows it."""
     start = response.find("<think>")
     if start == -1:
         return None, None
@@ -187,7 +187,7 @@ def _blocks(response: str) -> tuple[Span | None, Span | None]:
 
 
 def _leading_letter(text: str, start: int, options: Sequence[str]) -> tuple[str | None, Rule, int | None]:
-    """Return the letter with which a text begins, how it stands there, and where, for a text that begins at `start`."""
+    """Return the letter at the start of a text, the rule, and the position; the text begins at `start`."""
     match = LEADING_LETTER.match(text)
     if match is None:
         return None, "no_letter", None
@@ -200,7 +200,7 @@ def _leading_letter(text: str, start: int, options: Sequence[str]) -> tuple[str 
     texts = [_plain(option) for option in options]
     if _plain(rest) == texts[LETTERS.index(letter)]:
         return letter, "letter_and_text", letter_at
-    # "E. coli" looks like a letter and a text.
+    # "E. coli" looks like a letter followed by a text.
     if _plain(text) in texts and texts[LETTERS.index(letter)] != _plain(text):
         return None, "option_text", None
     following = NEXT_LETTER.match(rest)
@@ -216,7 +216,7 @@ def _plain(text: str) -> str:
 
 
 def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
-    """Return whether the text after an answer's letter goes on with other options, by letter and mark or text."""
+    """Return whether the text after an answer's letter lists other options, by letter and mark or by letter and text."""
     own = texts[LETTERS.index(letter)]
     after_own = len(own) if own and _plain(rest[: len(own)]) == own else 0
     for match in FURTHER_LETTER.finditer(rest, after_own):
@@ -224,18 +224,18 @@ def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
         if other == letter or other not in LETTERS[: len(texts)]:
             continue
         text = texts[LETTERS.index(other)]
-        # "E. coli" has the mark of a letter; a colon or a bracket has no other meaning here.
+        # "E. coli" looks like a letter and a mark, so a full stop needs the option's text as well.
         if "." not in match[2] or (text and _plain(rest[match.end() : match.end() + len(text)]) == text):
             return True
     return False
 
 
 def _untagged_letter(response: str, options: Sequence[str]) -> str | None:
-    """Return the letter that a reader would take from text without the format.
+    """Return the letter that a reader would find in text without the format.
 
-    That is the letter of a lone answer block, else the one last stated, else the one that the text opens with. A
-    mention ("option D was excluded") is no statement. Text that opens with a letter and continues with others in the
-    same way lists the options again and answers nothing.
+    This is the letter of a single answer block, else the last stated letter, else the letter at the start of the text.
+    A mention ("option D was excluded") is not a statement. Text that starts with a letter and continues with others in
+    the same way repeats the options and is no answer.
     """
     turn = NEXT_TURN.search(response)
     text = response[: turn.start()] if turn else response
@@ -279,12 +279,12 @@ def _ends_as_choice(text: str, match: re.Match[str], option: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    """Return a text with runs of white space as one, lines kept: blanks are no thought."""
+    """Return a text without empty lines and with single spaces, because white space is not reasoning."""
     return "\n".join(filter(None, (" ".join(line.split()) for line in text.splitlines())))
 
 
 def _named(think: str, options: Sequence[str]) -> dict[str, int]:
-    """Return where a think block first names each option that it names, by its letter or its text."""
+    """Return option letter -> the first position at which a think block names it, by letter or text, if it does."""
     allowed = LETTERS[: len(options)]
     named: dict[str, int] = {}
     for match in NAMED_LETTER.finditer(think):
@@ -293,7 +293,7 @@ def _named(think: str, options: Sequence[str]) -> dict[str, int]:
             named.setdefault(letter, match.start())
     for index, option in enumerate(options):
         letter, words = LETTERS[index], option.split()
-        # One sign is no name: it would be an article, or any digit.
+        # A single character is not a name: it may be an article or any digit.
         if len("".join(words)) < 2:
             continue
         text = re.compile(r"(?<!\w)" + r"\s".join(map(re.escape, words)) + r"(?!\w)", re.IGNORECASE)

@@ -1,17 +1,17 @@
-"""Regular expressions of the grader; docs/grading.md gives the reason for each."""
+"""Regular expressions of the grader; docs/grading.md explains each one."""
 
 import re
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ANSWER_FOLLOWS = re.compile(r"\s*<answer>")
-# What stands behind a letter that is an answer: the end, or a mark that closes it, perhaps behind bold's stars.
+# What follows a letter that is an answer: the end, or a closing mark, optionally after the asterisks of bold text.
 CLOSED = r"(?=\s*$|\*{0,3}(?:[.:)\r\n]|\s*$))"
-# A letter alone, perhaps in brackets or bold: "A thiazide" is not A.
+# A letter alone, optionally in brackets or bold: "A thiazide" does not answer A.
 LEADING_LETTER = re.compile(rf"\s*[(*]{{0,3}}([A-Ka-k]){CLOSED}")
 LEADING_MARKS = re.compile(r"\A[\s.:)*]+")
-# Another letter right behind the first: a choice of several, or the options told again.
+# Another letter directly after the first: a choice of several options, or a repeated list of options.
 NEXT_LETTER = re.compile(rf"(?:(?:or|and|[/,&])\s*)?[(*]{{0,3}}([A-Ka-k]){CLOSED}", re.IGNORECASE)
-# In running text a letter closes something or is something: not "D-dimer", "E. coli", "B cells" or an article.
+# In running text an answer letter ends a clause or is followed by a verb: not "D-dimer", "E. coli", "B cells", "A".
 LETTER_ENDS = (
     r"(?![\w'\u2019-])"
     r"(?=\s*$|\s*[\r\n]|[\"*]{0,3}(?:[.](?!\s?[a-z])|[,:;)!?\"*]|\s*$)|\s+(?:is|because|as|since)\b)"
@@ -57,9 +57,9 @@ OPENING_LABEL = re.compile(r"\s*[*]{0,2}(?:option|choice|letter|answer)\s+", re.
 FURTHER_LETTER = re.compile(r"(?:^|[\n.;,]\s*|\b(?:or|and)\s+)[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE)
 # A turn that the model makes up behind its own.
 NEXT_TURN = re.compile(r"\n[ \t]*(?:User|Human|Question):")
-# A line that opens with a letter and a mark: a question's options, told again.
+# A line that starts with a letter and a mark: the question's options, repeated.
 LISTED_LETTER = re.compile(r"^[ \t]*[(*]{0,3}([A-K])[.:)]", re.MULTILINE)
-# Where a think block names an option by its letter.
+# A think block names an option by its letter.
 NAMED_LETTER = re.compile(
     r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice|[Ll]etter|[Cc]hoose|[Ii]t)\b(?: is| would be| must be| should be)?"
     rf"[\s:(*\"]{{0,4}}{LETTER}"

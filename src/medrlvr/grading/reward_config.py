@@ -1,8 +1,8 @@
-"""From a configuration value to a Reward.
+"""Convert a configuration value to a Reward.
 
-The value is one term, `paper`, or several terms with weights and parameters:
-`{paper: 1, leak_penalty: {weight: 0.5, within_chars: 80}}`. A term is a function of `rewards` or of a Python file of
-yours.
+The value is one term, such as `paper`, or several terms with weights and parameters:
+`{paper: 1, leak_penalty: {weight: 0.5, within_chars: 80}}`. A term is a function in `rewards` or in your own Python
+file.
 """
 
 import inspect
@@ -18,24 +18,25 @@ from medrlvr.grading.rewards import PENALTIES, REWARDS, Reward
 from medrlvr.runtime.errors import UserError
 
 Setting = str | Mapping[str, float | Mapping[str, float]]
-"""One term's name, or for each term its weight or its weight and parameters."""
+"""The name of one term, or a mapping from each term to its weight, or to its weight and parameters."""
 
 
 def load_reward(setting: Setting, key: str = "reward") -> Reward:
-    """Return the reward that a setting names.
+    """Return the reward that a setting describes.
 
     Args:
-        setting: a term's name, or terms with weights and parameters.
-        key: the setting's place, for messages.
+        setting: the name of a term, or terms with weights and parameters.
+        key: the configuration key of the setting, for messages.
 
     Raises:
-        UserError: there is no term of that name, or it has no such parameter, or the terms are penalties only; or a
-            file is missing, broken, without the function, or cannot reward the answers that it is tried on.
+        UserError: a term or parameter is unknown; a weight or parameter is not allowed; all terms are penalties; a
+            wrong answer would earn as much as the correct one; two terms have one name; or a file is missing, broken,
+            has no reward function, or fails on the sample responses.
     """
     terms = _terms(setting)
     if not set(terms) - PENALTIES:
-        named = " and ".join(terms) or "nothing"
-        raise UserError(f"{key}: {named} alone rewards no answer; add a term such as paper: 1.")
+        named = " and ".join(terms) or "an empty setting"
+        raise UserError(f"{key}: {named} alone cannot reward an answer; add a term such as paper: 1.")
     names = [Path(name).stem if _is_file(name) else name for name in terms]
     if len(set(names)) < len(names):
         raise UserError(f"{key}: two terms are called {max(names, key=names.count)}; rename one of the files.")
@@ -45,24 +46,27 @@ def load_reward(setting: Setting, key: str = "reward") -> Reward:
     except Exception as error:
         raise UserError(f"{key}: reward(grade) of {' + '.join(terms)} fails: {type(error).__name__}: {error}") from None
     if not any(map(_is_file, terms)) and set(terms) - PENALTIES != {"format_only"} and values[0] <= values[1]:
-        raise UserError(f"{key}: with these numbers a wrong answer earns {values[1]:g}, the right one {values[0]:g}.")
+        raise UserError(
+            f"{key}: a wrong answer would earn {values[1]:g} and the correct one {values[0]:g};"
+            " change the weights or parameters."
+        )
     return reward
 
 
 def reward_to_json(setting: Setting) -> str:
-    """Return a setting as JSON for another process, which may be started elsewhere: files by their whole path."""
+    """Return a setting as JSON for another process; files have absolute paths, as that process may start elsewhere."""
     terms = _terms(setting)
     return json.dumps({str(Path(name).resolve()) if _is_file(name) else name: terms[name] for name in terms})
 
 
 @cache
 def reward_from_json(text: str) -> Reward:
-    """Return the reward of a setting that `to_text` wrote."""
+    """Return the reward of a setting that `reward_to_json` wrote."""
     return load_reward(json.loads(text))
 
 
 def reward_source(setting: Setting) -> str:
-    """Return the code of a setting's terms: what a change of the reward changes, but for weights and parameters."""
+    """Return the source code of a setting's terms, without weights and parameters."""
     return "\n".join(
         Path(name).read_text(encoding="utf-8") if _is_file(name) else inspect.getsource(REWARDS[name])
         for name in _terms(setting)
@@ -82,11 +86,12 @@ def _weighted(name: str, facts: float | Mapping[str, float], key: str) -> tuple[
         if parameter not in known:
             raise UserError(f"{key}: {name} has no parameter {parameter!r}; it has: {', '.join(['weight', *known])}.")
     if not weight > 0 or not all(map(math.isfinite, [weight, *parameters.values()])):
-        raise UserError(f"{key}: weights of {name} are positive numbers and parameters finite ones; this is {facts!r}.")
+        raise UserError(f"{key}: {name} is {facts!r}; its weight must be positive and its parameters finite.")
     return weight, partial(function, **parameters)
 
 
-# Right, wrong, unread, nothing, and text alone or before <think>: what a reward is tried on before a run.
+# Every reward is tested on these before a run: a correct, a wrong and an unreadable answer, an empty response, and
+# text without tags or before <think>.
 _TRIED = (
     "<think>a</think><answer>A</answer>",
     "<think>a</think><answer>B</answer>",
@@ -106,12 +111,14 @@ def _function(name: str, key: str) -> Callable[..., float]:
         return REWARDS[name]
     if not _is_file(name):
         raise UserError(
-            f"{key}: there is no reward called {name!r}; there are: {', '.join(sorted(REWARDS))},"
-            " or the path of a Python file with a function reward(grade)."
+            f"{key}: there is no reward called {name!r}; choose one of {', '.join(sorted(REWARDS))},"
+            " or give the path of a Python file with a function reward(grade)."
         )
     file = Path(name)
     if not file.is_file():
-        raise UserError(f"{key}: {file} is no file. Paths are taken from the folder that snakemake is started in.")
+        raise UserError(
+            f"{key}: the file {file} does not exist. Paths are relative to the folder in which snakemake is started."
+        )
     scope: dict[str, Any] = {"__name__": file.stem, "__file__": str(file)}
     try:
         exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)

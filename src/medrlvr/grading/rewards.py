@@ -1,6 +1,6 @@
 """Reward terms as pure functions of a Grade (paper, section 2.2), and weighted sums of them.
 
-Penalties are -1 where they apply and otherwise 0, so that a weight is the cost of one violation.
+A penalty is -1 if it applies and 0 otherwise, so its weight is the cost of one violation.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,19 +17,19 @@ def paper(grade: Grade) -> float:
 
 
 def binary(grade: Grade) -> float:
-    """+1 for the gold letter, else 0: a bad format costs no more than a wrong answer."""
+    """+1 for the gold letter, else 0: an invalid format costs no more than a wrong answer."""
     return 1.0 if grade.correct else 0.0
 
 
 def wrong_penalty(grade: Grade, wrong: float = -0.5) -> float:
-    """The paper's reward, but `wrong` for a wrong or unreadable answer (its ablation, section 2.2, without numbers)."""
+    """The paper's reward with `wrong` for a wrong or unreadable answer (ablation in section 2.2; no value is given)."""
     if not grade.valid_format:
         return -1.0
     return 1.0 if grade.correct else wrong
 
 
 def format_only(grade: Grade) -> float:
-    """+1 for a valid format, else -1: a control that does not look at the answer."""
+    """+1 for a valid format, else -1: a control that ignores the answer."""
     return 1.0 if grade.valid_format else -1.0
 
 
@@ -39,12 +39,12 @@ def leak_penalty(grade: Grade, within_chars: float = 100) -> float:
 
 
 def short_cot_penalty(grade: Grade, least_chars: float = 200) -> float:
-    """-1 for a think block of less than `least_chars` characters, or none (the paper's suggestion, section 4.2.2)."""
+    """-1 for no think block or one of fewer than `least_chars` characters (suggested in the paper, section 4.2.2)."""
     return -1.0 if grade.think_chars < least_chars else 0.0
 
 
 def structure_penalty(grade: Grade, most_chars: float = 0) -> float:
-    """-1 for more than `most_chars` characters before `<think>` (paper, stage 5); without one all characters count."""
+    """-1 for more than `most_chars` characters before `<think>` (paper, stage 5); all count if there is no tag."""
     return -1.0 if grade.chars_before_think > most_chars else 0.0
 
 
@@ -58,31 +58,31 @@ REWARDS: dict[str, Callable[..., float]] = {
     "structure_penalty": structure_penalty,
 }
 PENALTIES = {"leak_penalty", "short_cot_penalty", "structure_penalty"}
-"""Never more than 0: alone, a model would learn to answer nothing."""
+"""Terms that are never positive: with these alone, a model would learn not to answer."""
 
 LIMIT = 10.0
-"""The largest reward either way. OpenRLHF clips what is beyond it: recorded would be what was not learnt from."""
+"""Largest absolute reward. OpenRLHF clips larger values, so the recorded rewards would differ from those used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """A weighted sum of terms; called with a grade it returns the reward.
+    """A weighted sum of terms. Call it with a grade to get the reward.
 
     Attributes:
-        terms: name, of a file without folder and suffix -> weight and function of a grade.
+        terms: name -> weight and function of a grade. The name of a file has no folder and no suffix.
     """
 
     terms: Mapping[str, tuple[float, Callable[[Grade], float]]]
 
     def parts(self, grade: Grade) -> dict[str, float]:
-        """Return what each term contributes, its weight counted."""
+        """Return the weighted contribution of each term."""
         return {name: weight * checked(term(grade)) for name, (weight, term) in self.terms.items()}
 
     def __call__(self, grade: Grade) -> float:
         """Return the sum of the parts.
 
         Raises:
-            ValueError: it, or a term, is no number from -`LIMIT` to `LIMIT`.
+            ValueError: the sum or a term is not a number from -`LIMIT` to `LIMIT`.
         """
         return checked(sum(self.parts(grade).values()))
 
@@ -91,8 +91,8 @@ def checked(value: float) -> float:
     """Return a reward as a float.
 
     Raises:
-        ValueError: it is no number from -`LIMIT` to `LIMIT`.
+        ValueError: the value is not a number from -`LIMIT` to `LIMIT`.
     """
     if not isinstance(value, int | float) or not abs(value) <= LIMIT:
-        raise ValueError(f"a reward must be a number from {-LIMIT:g} to {LIMIT:g}, and this is {value!r}")
+        raise ValueError(f"a reward must be a number from {-LIMIT:g} to {LIMIT:g}, but this is {value!r}")
     return float(value)

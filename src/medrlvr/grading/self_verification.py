@@ -1,6 +1,7 @@
-"""Phrases with which a model turns back on its own reasoning: the "aha moment" that the paper did not see (4.2.2).
+"""Find phrases that check or retract earlier reasoning: the "aha moment" that the paper did not observe (4.2.2).
 
-A list of phrases is no understanding: it finds who says that it checks. So every rate comes with the places found.
+A list of phrases finds responses that claim to check, not those that do. Every rate is therefore reported with the
+positions found.
 """
 
 import re
@@ -28,7 +29,8 @@ _PHRASES = re.compile(
 )
 
 
-# What every phrase has, blanks as one: looking for it takes a twentieth of the time, and most responses have nothing.
+# Every phrase contains one of these texts, with single spaces. Searching for them needs a twentieth of the time, and
+# most responses contain none.
 _STARTS = (
     "let me",
     "let us",
@@ -54,7 +56,7 @@ _KEYS = (
 
 
 def find_self_verification(response: str) -> list[tuple[int, int]]:
-    """Return where a response says that it checks or takes back what it said, as places (begin, end) in characters."""
+    """Return where a response claims to check or retract its reasoning, as (start, end) positions in characters."""
     plain = " ".join(response.casefold().split())
     if not any(key in plain for key in _KEYS):
         return []

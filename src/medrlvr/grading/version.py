@@ -1,4 +1,4 @@
-"""Fingerprints of the grader and of rewards: they change when the code decides differently, not when a comment does."""
+"""Fingerprints of the grader and of rewards. They change with the code, but not with comments or docstrings."""
 
 import inspect
 import json

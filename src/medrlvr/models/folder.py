@@ -1,6 +1,6 @@
-"""Checks of a model folder before use, its digest, and the deletion of its weights.
+"""Check a model folder before use, hash its weights and delete them.
 
-Only safetensors are accepted, because a pickle can run code when it is read. Models with own code are rejected.
+Only safetensors are accepted, because a pickle can run code when it is read. Models with their own code are rejected.
 """
 
 import hashlib
@@ -13,18 +13,18 @@ from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 
 DROPPED = "weights_deleted.txt"
-"""In place of a model's weights."""
+"""File that replaces deleted weights and contains their hash."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
 def check_folder(folder: Path, key: str = "base.name") -> None:
-    """Require a complete model that loads without running anybody's code.
+    """Require a complete model that loads without running code from its folder.
 
     Args:
         key: the setting that names the folder, for the message.
 
     Raises:
-        UserError: lists all that is missing or not allowed.
+        UserError: files are missing or not allowed; the message lists all of them.
     """
     if not folder.is_dir():
         raise UserError(f"{key}: there is no folder {folder}.")
@@ -39,23 +39,25 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
         if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8"))
     ]
     if code:
-        faults.append(f"code of its own ({', '.join(code)}), which is never run here")
+        faults.append(f"its own code ({', '.join(code)}), which medrlvr never runs")
     if not has_weights(folder):
-        faults.append("its weights were deleted when it had answered; evaluation.keep_checkpoints keeps them")
+        faults.append(
+            "its weights were deleted after evaluation; set evaluation.keep_checkpoints: true to keep weights"
+        )
     elif not any(folder.glob("*.safetensors")):
         faults.append("no *.safetensors file")
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if pickles:
             faults[-1] += (
-                f", but pickled weights ({pickles[0]}), which can run code when read: use a revision with"
-                " safetensors, or convert them with a tool and on a machine you trust"
+                f", but pickled weights ({pickles[0]}), which can run code when read; use a revision with"
+                " safetensors, or convert them with a tool and on a machine that you trust"
             )
     if faults:
         raise UserError(f"{key}: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
 def tensor_sizes(folder: Path) -> dict[str, int]:
-    """Return how many numbers each tensor of a model folder has, from the heads of its safetensors files."""
+    """Return the number of elements of each tensor in a model folder, from the headers of its safetensors files."""
     sizes: dict[str, int] = {}
     for file in folder.glob("*.safetensors"):
         with file.open("rb") as stream:
@@ -65,7 +67,7 @@ def tensor_sizes(folder: Path) -> dict[str, int]:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the begin of a hash of a model's weights and settings, of weights that were dropped too."""
+    """Return the first 16 digits of a hash of a model's weights and settings, also if the weights were deleted."""
     if (folder / DROPPED).is_file():
         return (folder / DROPPED).read_text(encoding="utf-8").split()[0]
     digest = hashlib.sha256()
@@ -76,16 +78,16 @@ def weights_digest(folder: Path) -> str:
 
 
 def delete_weights(folder: Path) -> None:
-    """Delete a model's weights; the rest stays, with their hash, by which its answers are still known.
+    """Delete a model's weights and keep its other files and the hash, which still identifies its cached answers.
 
-    Stopped in between, it goes on when it is called again.
+    If it is interrupted, another call completes it.
     """
-    why = "of the weights that were here. They were deleted when the model had answered (evaluation.keep_checkpoints)."
+    why = "of the weights of this model. They were deleted after evaluation (evaluation.keep_checkpoints)."
     write_text(folder / DROPPED, f"{weights_digest(folder)} is the hash {why}\n")
     for file in folder.glob("*.safetensors"):
         file.unlink()
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a model's weights are there, and were not dropped."""
+    """Return whether a model's weights were not deleted."""
     return not (folder / DROPPED).is_file()

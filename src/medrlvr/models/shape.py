@@ -1,4 +1,4 @@
-"""A model's shape from its config.json, and how many parameters it therefore has; no weights are read."""
+"""Compute a model's shape and number of parameters from its config.json, without reading weights."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from medrlvr.runtime.errors import UserError
 
 SUPPORTED = ("llama", "mistral", "qwen2")
-"""Values of `model_type` whose tensors are known here."""
+"""Supported values of `model_type`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +18,15 @@ class Shape:
 
     Attributes:
         hidden: width of the residual stream.
-        layers: how many blocks.
-        heads: of queries.
-        kv_heads: of keys and of values; `heads` of them without grouping.
+        layers: number of blocks.
+        heads: number of query heads.
+        kv_heads: number of key and of value heads; equal to `heads` without grouping.
         head_dim: width of a head.
         intermediate: width of the MLP.
-        vocabulary: rows of the embedding, also those that no token has.
-        tied: whether the output layer is the embedding.
+        vocabulary: number of rows of the embedding, including unused ones.
+        tied: whether the output layer shares the weights of the embedding.
         qkv_bias: whether the projections to queries, keys and values have biases.
-        output_bias: whether attention's output projection has one.
+        output_bias: whether attention's output projection has a bias.
         mlp_bias: whether the MLP's three projections have biases.
     """
 
@@ -44,12 +44,12 @@ class Shape:
 
     @property
     def embedding(self) -> int:
-        """Return how many numbers the embedding has."""
+        """Return the number of parameters in the embedding."""
         return self.vocabulary * self.hidden
 
     @property
     def block(self) -> int:
-        """Return how many parameters one layer has."""
+        """Return the number of parameters in one layer."""
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = self.hidden * (2 * queries + 2 * keys)
         attention += self.qkv_bias * (queries + 2 * keys) + self.output_bias * self.hidden
@@ -58,7 +58,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Return how many parameters the model has, a tied output layer counted once."""
+        """Return the number of parameters in the model; tied weights count once."""
         return self.embedding * (1 if self.tied else 2) + self.layers * self.block + self.hidden
 
 
@@ -81,11 +81,11 @@ _KNOWN = {
         _QWEN, hidden=3584, layers=28, heads=28, kv_heads=4, intermediate=18944, vocabulary=152_064, tied=False
     ),
 }
-"""Models of the hub whose shape is needed before they are fetched, as their config.json has it."""
+"""Shapes of Hugging Face Hub models that are needed before the download, copied from their config.json."""
 
 
 def known_shape(name: str) -> Shape | None:
-    """Return the shape of a model of the hub by its id, with or without @commit; None for one not known by heart."""
+    """Return the shape of a Hugging Face Hub model in `_KNOWN` by its id, with or without @commit; else None."""
     return _KNOWN.get(name.partition("@")[0])
 
 
@@ -93,19 +93,19 @@ def read_shape(folder: Path) -> Shape:
     """Return the shape of the model in a folder.
 
     Raises:
-        UserError: there is no config.json, it lacks a key, or the model is of a type not known here.
+        UserError: config.json is missing, a key is missing or not valid, or the model type is not supported.
     """
     file = folder / "config.json"
     if not file.is_file():
-        raise UserError(f"base model: there is no {file}; it must be a model folder as transformers saves it.")
+        raise UserError(f"base model: there is no {file}; base.name must be a model folder saved by transformers.")
     config = json.loads(file.read_text(encoding="utf-8"))
     kind = config.get("model_type")
     if kind not in SUPPORTED:
         raise UserError(
-            f"base model: {file}: model_type {kind!r} is not one whose size is known: {', '.join(SUPPORTED)}."
+            f"base model: {file}: model_type {kind!r} is not supported; supported types: {', '.join(SUPPORTED)}."
         )
     hidden, heads = _number(config, "hidden_size", file), _number(config, "num_attention_heads", file)
-    # transformers' classes differ here only for Llama, whose older files lack the key where nothing is grouped.
+    # transformers' classes differ here only for Llama: its older files lack the key if nothing is grouped.
     grouped = kind != "llama" or config.get("num_key_value_heads") is not None
     biased = bool(config.get("attention_bias")) if kind == "llama" else False
     return Shape(

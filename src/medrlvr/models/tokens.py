@@ -9,12 +9,12 @@ from medrlvr.runtime.errors import UserError
 
 
 def token_counts(base: Path, texts: Sequence[str]) -> list[int]:
-    """Return how many tokens the model of folder `base` reads in each text, special ones not added."""
+    """Return the number of tokens in each text, without special tokens, for the model in folder `base`."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     counts: list[int] = []
-    # In parts: what a batch returns takes far more memory than its texts.
+    # In parts, because the encoded texts of a batch need far more memory than the texts.
     for start in range(0, len(texts), 4096):
         batch = list(texts[start : start + 4096])
         counts += [len(text) for text in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
@@ -22,14 +22,14 @@ def token_counts(base: Path, texts: Sequence[str]) -> list[int]:
 
 
 def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
-    """Require that no text has more than `limit` tokens: OpenRLHF would cut or drop it without a word.
+    """Require that no text has more than `limit` tokens: OpenRLHF would silently truncate or drop it.
 
     Args:
-        key: the setting that holds the limit, for the message.
-        source: the file whose rows `texts` are, for the message.
+        key: the setting with the limit, for the message.
+        source: the file whose rows are `texts`, for the message.
 
     Raises:
-        UserError: names the first of the rows that are too long, how many there are, and the longest.
+        UserError: rows are too long; the message contains the first of them, their number and the longest.
     """
     lengths = token_counts(base, texts)
     longest = max(lengths)
@@ -37,20 +37,20 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
         cut = [row for row, length in enumerate(lengths, start=1) if length > limit]
         more = f" and {len(cut) - 5} more" if len(cut) > 5 else ""
         raise UserError(
-            f"{source}: {len(cut)} of {len(lengths)} rows have more than {key} = {limit} tokens and would be cut: rows"
-            f" {', '.join(map(str, cut[:5]))}{more}. The longest, row {lengths.index(longest) + 1}, has {longest}:"
-            f" raise {key} to that or more."
+            f"{source}: {len(cut)} of {len(lengths)} rows have more than {key} = {limit} tokens and would be truncated:"
+            f" rows {', '.join(map(str, cut[:5]))}{more}. The longest, row {lengths.index(longest) + 1}, has {longest}."
+            f" Set {key} to this number or more."
         )
 
 
 def letter_tokens(base: Path, prompts: Sequence[str], options: Sequence[int]) -> list[list[int]]:
-    """Return for each prompt the token of every option's letter as it would follow the prompt.
+    """Return for each prompt the id of the token that each option's letter would be after the prompt.
 
     Args:
-        options: how many each question has.
+        options: number of options of each question.
 
     Raises:
-        UserError: a letter is more than one token there, so that its probability is not that of one next token.
+        UserError: a letter is not exactly one token after a prompt, so no single next token has its probability.
     """
     from tokenizers import Tokenizer
 
@@ -67,9 +67,8 @@ def letter_tokens(base: Path, prompts: Sequence[str], options: Sequence[int]) ->
         for index, text in enumerate(islice(encoded, count)):
             if text.ids[:-1] != prompt.ids:
                 raise UserError(
-                    f"base model: behind a prompt the letter {LETTERS[index]} is not one token of its tokenizer, so"
-                    " letters cannot be scored. Take the mode that does out of the modes: that name it (answer_format:"
-                    " loglikelihood)."
+                    f"base model: the letter {LETTERS[index]} is not a single token after a prompt, so letters cannot"
+                    " be scored. Remove the mode with answer_format: loglikelihood from every list of modes."
                 )
             row.append(text.ids[-1])
         found.append(row)

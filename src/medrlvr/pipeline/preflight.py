@@ -20,11 +20,12 @@ from medrlvr.training.memory.fit import check_arms
 
 
 def check_files(experiment: Experiment, sources: Mapping[str, Source], results: Path) -> None:
-    """Check everything that the configuration refers to, before the first job and in a dry run too.
+    """Check everything that the configuration refers to, before the first job; also in a dry run.
 
     Args:
         sources: the registry of data sets.
-        results: the experiment's folder, there or not.
+        experiment: the settings.
+        results: the experiment's folder, which may not exist yet.
 
     Raises:
         UserError: a template, a data set, a reward or a model folder is missing or unusable, or an arm does not fit
@@ -45,10 +46,10 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
 
 
 def check_device(machine: Machine) -> None:
-    """Require this machine's GPUs.
+    """Check that this machine has enough GPUs.
 
     Raises:
-        UserError: there are too few, or none.
+        UserError: it has too few, or none.
     """
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False).stdout
@@ -57,35 +58,35 @@ def check_device(machine: Machine) -> None:
     found = sum(line.startswith("GPU ") for line in listed.splitlines())
     if found < machine.gpus_per_node:
         raise UserError(
-            f"this experiment trains on {machine.gpus_per_node} GPU(s) of one machine; this one has {found or 'none'}."
-            "\n  on a CPU, the default experiment:  make demo"
-            "\n  on a cluster:                      medrlvr run --profile slurm"
-            "\n  on fewer GPUs, in your overlay:    machine: {gpus_per_node: 1, vllm_engines: 1}"
+            f"This experiment trains on {machine.gpus_per_node} GPU(s) of one machine; this one has {found or 'none'}."
+            "\n  On a CPU, run the miniature:         make demo"
+            "\n  On a cluster:                        medrlvr run --profile slurm"
+            "\n  For fewer GPUs, set in your overlay: machine: {gpus_per_node: 1, vllm_engines: 1}"
         )
 
 
 def check_packages(machine: Machine) -> None:
-    """Require the environment that was made for this device.
+    """Check that the installed packages are those for this device.
 
     Raises:
-        UserError: it is the other one.
+        UserError: they are those for the other device.
     """
     try:
         importlib.metadata.version(ENGINE_PACKAGE[machine.device])
     except importlib.metadata.PackageNotFoundError:
         made, other = (
-            ("make setup-gpu", "CPU") if machine.device == "gpu" else ("make setup, in a clone of its own", "GPU")
+            ("make setup-gpu", "CPU") if machine.device == "gpu" else ("make setup, in a separate clone", "GPU")
         )
         raise UserError(
-            f"machine.device is {machine.device}, and the packages installed are those for a {other}: {made}."
+            f"machine.device is {machine.device}, but the installed packages are those for a {other}. Run {made}."
         ) from None
 
 
 def check_partitions(wanted: Collection[str]) -> None:
-    """Require a Slurm that has these partitions: sbatch would refuse every job by itself.
+    """Check that Slurm has these partitions; otherwise sbatch would reject the jobs one by one.
 
     Raises:
-        UserError: there is no Slurm, it does not answer, or it lacks one of them.
+        UserError: Slurm is not installed, it does not answer, or a partition does not exist.
     """
     try:
         asked = subprocess.run(
@@ -93,28 +94,28 @@ def check_partitions(wanted: Collection[str]) -> None:
         )
     except FileNotFoundError:
         raise UserError(
-            "--profile slurm submits jobs to Slurm, and there is no `sinfo` here: start it on a cluster's login node."
+            "--profile slurm submits jobs to Slurm, but this machine has no `sinfo`. Run it on a cluster's login node."
         ) from None
     except subprocess.TimeoutExpired:
-        raise UserError("Slurm's controller does not answer (`sinfo` waited for 20 s). Try again later.") from None
+        raise UserError("Slurm's controller did not answer within 20 s (`sinfo`). Try again later.") from None
     except subprocess.CalledProcessError as error:
         raise UserError(f"Slurm's controller does not answer: {error.stderr.strip()}") from None
     there = set(asked.stdout.split())
     if missing := sorted(set(wanted) - there):
         raise UserError(
-            f"Slurm has no partition {' and no '.join(missing)}; it has {', '.join(sorted(there))}. Name one of them as"
-            " slurm_partition in the profile, slurm/config.yaml."
+            f"Slurm has no partition {' and no '.join(missing)}; it has {', '.join(sorted(there))}. Set slurm_partition"
+            " in slurm/config.yaml to one of them."
         )
 
 
 def check_nodes(machine: Machine) -> None:
-    """Require a job of Slurm where there are several nodes.
+    """Check that training on several nodes runs in a Slurm job.
 
     Raises:
-        UserError: this is none.
+        UserError: machine.nodes is above 1, and this process is not in a Slurm job.
     """
     if machine.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
         raise UserError(
-            f"machine.nodes is {machine.nodes}: only Slurm provides several nodes: medrlvr run --profile slurm."
-            "\nOn one machine:  machine: {nodes: 1}"
+            f"machine.nodes is {machine.nodes}: several nodes need Slurm. Use `medrlvr run --profile slurm`."
+            "\nFor one machine, set in your overlay: machine: {nodes: 1}"
         )

@@ -13,9 +13,9 @@ class RuleResources:
     """What jobs request on one machine, or from Slurm.
 
     Attributes:
-        machine: of the configuration.
-        local_cores: cores that Snakemake was given on this machine; None if it submits jobs to Slurm.
-        shape: of the base model, None if unknown before it is fetched.
+        machine: the machine settings.
+        local_cores: number of cores that Snakemake may use on this machine; None if it submits jobs to Slurm.
+        shape: shape of the base model; None if it is unknown until the model is fetched.
     """
 
     machine: Machine
@@ -24,7 +24,7 @@ class RuleResources:
 
     @property
     def cores(self) -> int:
-        """Cores of a job that fills a machine: all local cores, or on Slurm the threads of one process."""
+        """Cores of a job that uses a whole machine: all local cores, or on Slurm the threads of one process."""
         return self.local_cores or self.machine.threads
 
     @property
@@ -34,7 +34,7 @@ class RuleResources:
 
     @property
     def engine_cores(self) -> int:
-        """Cores of a vLLM job. On a CPU several engines run side by side, each with its threads; a GPU serves one."""
+        """Cores of a vLLM job. On a CPU engines run in parallel, each with its own threads; a GPU runs one engine."""
         return self.cores if self.machine.device == "gpu" else self.machine.threads
 
     @property
@@ -43,15 +43,15 @@ class RuleResources:
         return int(self.machine.device == "gpu")
 
     def training_gpus(self, arm: Arm) -> int:
-        """Return the GPUs that a training job holds on all its nodes."""
+        """Return the number of GPUs that a training job uses on all its nodes."""
         nodes = self.machine.nodes if isinstance(arm, RlvrArm) else 1
         return self.engine_gpus * self.machine.gpus_per_node * nodes
 
     def gres(self, gpus: int) -> str:
-        """Return Slurm's generic resources per node; one form for a single node and for several (docs/slurm.md)."""
+        """Return Slurm's generic resources per node, in the same form for one node and for several (docs/slurm.md)."""
         kind = f":{self.machine.gpu_type}" if self.machine.gpu_type else ""
         return f"gpu{kind}:{gpus}" if self.engine_gpus else ""
 
     def training_memory(self, arm: Arm, attempt: int) -> int:
-        """Return MiB of host memory of a training job at its `attempt`-th submission."""
+        """Return the host memory, in MiB, that a training job requests at its `attempt`-th submission."""
         return job_memory(self.shape, arm, self.machine, attempt)

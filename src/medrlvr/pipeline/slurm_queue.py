@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SlurmJob:
-    """A job that Slurm has not yet forgotten."""
+    """A job in Slurm's queue, or one that has ended recently."""
 
     number: str
     state: str
@@ -17,7 +17,7 @@ class SlurmJob:
 
 
 def ask_slurm() -> list[SlurmJob] | None:
-    """Return this user's jobs; None where there is no Slurm, or it does not answer within 5 seconds."""
+    """Return this user's jobs; None if Slurm is not installed or does not answer within 5 seconds."""
     form = "%A|%T|%r|%Z|%k"
     command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format", form]
     try:
@@ -28,5 +28,5 @@ def ask_slurm() -> list[SlurmJob] | None:
 
 
 def parse_queue(text: str) -> list[SlurmJob]:
-    """Return the jobs of `squeue --format "%A|%T|%r|%Z|%k"`: number, state, reason, folder and comment."""
+    """Parse the output of `squeue --format "%A|%T|%r|%Z|%k"`: number, state, reason, folder and comment."""
     return [SlurmJob(*line.split("|", 4)) for line in text.splitlines() if line.count("|") >= 4]

@@ -1,7 +1,7 @@
-"""The progress of an experiment as a text: `medrlvr status config/miniature.yaml`.
+"""The progress of an experiment as text: `medrlvr status config/miniature.yaml`.
 
-Read from the files under results/<experiment>/: what is there, and what each step's log says. Where a log has no end,
-its process or its job of Slurm is looked for. Nothing is written.
+It is read from the files in results/<experiment>/ and from the log of each step. If a log has no end, this module looks
+for the step's process or Slurm job. It writes nothing.
 """
 
 import platform
@@ -19,15 +19,15 @@ from medrlvr.runtime.progress import ALARM_PREFIX, duration, parse, run_display_
 from medrlvr.runtime.step_log import StepRecord, read_step_record
 
 SILENCE = 15 * 60
-"""Seconds without a word in the log from which on a step is called silent. Ours; at the paper's size not measured."""
+"""Seconds without log output after which a step is called silent. Our choice; not measured at the paper's scale."""
 
 WIDTH = 120
-AGAIN = "Start the same command again: it goes on."
+AGAIN = "Start the same command again to resume it."
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: what it is called, its rule and wildcards, and the tables that are there when it is done."""
+    """One training run: its display name, its rule and wildcards, its log, and the tables that it leaves when done."""
 
     display_name: str
     step: tuple[str, ...]
@@ -37,7 +37,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What a log says, and how long ago it last said anything, in seconds."""
+    """A log: its step, its lines, when it was last written (seconds since the epoch), and how long ago that is (s)."""
 
     frame: StepRecord
     lines: list[str]
@@ -47,14 +47,14 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One word, and what there is to say beside it, a paragraph each."""
+    """The state of a step: one word, and details, one paragraph each."""
 
     word: str
     details: tuple[str, ...] = ()
 
 
 def runs(experiment: Experiment, results: Path) -> list[Run]:
-    """Return every training run of an experiment, as the rules train_sft and train_rlvr lay them out."""
+    """Return every training run of an experiment, with the paths of the rules train_sft and train_rlvr."""
     found = []
     for name, arm in experiment.arms.items():
         for seed in arm.seeds:
@@ -73,7 +73,7 @@ def runs(experiment: Experiment, results: Path) -> list[Run]:
 
 
 def read_log(path: Path, now: float) -> Log | None:
-    """Return what a step's log says; None if there is none, or it was written by something else."""
+    """Read a step's log; None if it does not exist, or `step_log` did not write it."""
     try:
         text, written = path.read_text(encoding="utf-8", errors="replace"), path.stat().st_mtime
     except FileNotFoundError:
@@ -84,53 +84,57 @@ def read_log(path: Path, now: float) -> Log | None:
 
 
 def state_of(run: Run, log: Log | None, queue: Sequence[SlurmJob] | None, folder: str) -> State:
-    """Return how far a training run is.
+    """Return the state of a training run.
 
     Args:
-        log: its own.
-        queue: the user's jobs of Slurm; None: unknown.
-        folder: in which Snakemake runs.
+        run: the run.
+        log: its log; None if it has none.
+        queue: the user's Slurm jobs; None if unknown.
+        folder: the folder in which Snakemake runs.
     """
     job, made = _job_of(run, queue, folder), all(table.is_file() for table in run.tables)
     if log is None:
-        return State("done") if made else _unbegun(job)
+        return State("done") if made else _not_started(job)
     if log.frame.end is None:
         state = unended(log, queue, run.display_name)
-        # Submitted once more by Snakemake, or put back into the queue by Slurm under its old number.
+        # Snakemake has submitted it again, or Slurm has put it back into the queue under its old number.
         again = job is not None and (state.word in ("lost", "stopped") or job.state == "PENDING")
-        return _unbegun(job) if again else state
+        return _not_started(job) if again else state
     if log.frame.end != "done":
         state = failed(run.log, log, run.display_name)
         if job is None or job.number == log.frame.slurm_job:
             return state
-        waiting = _unbegun(job)
-        return State(waiting.word, (*waiting.details, f"before that it {state.word}: {log.frame.reason}"))
+        waiting = _not_started(job)
+        failure = "was stopped" if state.word == "stopped" else "failed"
+        return State(waiting.word, (*waiting.details, f"the previous attempt {failure}: {log.frame.reason}"))
     if not made:
-        return _unbegun(job)
+        return _not_started(job)
     at, _, alarms = _told(log, run.display_name)
     return State("done", (", ".join(filter(None, [at, f"in {log.frame.took}"])), *alarms))
 
 
 def _job_of(run: Run, queue: Sequence[SlurmJob] | None, folder: str) -> SlurmJob | None:
-    # As Snakemake's executor for Slurm writes it; the experiment is not in it, only the folder.
+    # Snakemake's Slurm executor writes this comment. It does not name the experiment, so the folder is compared too.
     rule, *wildcards = run.step
     comment = f"rule_{rule}_wildcards_{'_'.join(wildcards)}"
     return next((job for job in queue or () if (job.comment, job.folder) == (comment, folder)), None)
 
 
-def _unbegun(job: SlurmJob | None) -> State:
+def _not_started(job: SlurmJob | None) -> State:
     if job is None:
         return State("waiting")
     if job.state == "PENDING":
-        return State("waiting", (f"pending at Slurm ({job.reason}), job {job.number}",))
-    return State("running", (f"at Slurm ({job.state}), job {job.number}; its log has not begun",))
+        return State("waiting", (f"pending in Slurm's queue ({job.reason}), job {job.number}",))
+    return State("running", (f"in Slurm ({job.state}), job {job.number}; it has no log yet",))
 
 
 def unended(log: Log, queue: Sequence[SlurmJob] | None, display_name: str | None) -> State:
     """Return the state of a step whose log has no end: running, silent, stopped, or lost by Slurm.
 
     Args:
-        display_name: its own name in its lines; None: any.
+        log: its log.
+        queue: the user's Slurm jobs; None if unknown.
+        display_name: the name at the start of its progress lines; None for any.
     """
     at, left, alarms = _told(log, display_name)
     frame, quiet = log.frame, duration(log.age)
@@ -142,16 +146,15 @@ def unended(log: Log, queue: Sequence[SlurmJob] | None, display_name: str | None
     elif ours:
         there = _lives(frame.process, log.written)
     if there is False:
-        word, what = ("stopped", "its process") if ours else ("lost", f"Slurm's job {frame.slurm_job}")
-        return _state(word, at, f"{what} is gone; last heard of {quiet} ago. {AGAIN}")
+        word, what = ("stopped", "its process") if ours else ("lost", f"Slurm job {frame.slurm_job}")
+        return _state(word, at, f"{what} no longer exists; the last log output was {quiet} ago. {AGAIN}")
     if log.age < SILENCE:
         return _state("running", at + left, *alarms)
     where = f"process {frame.process} on {frame.host}" + (f", Slurm job {frame.slurm_job}," if frame.slurm_job else "")
     if there:
-        return _state("silent", at, f"{where} is there, but has said nothing for {quiet}; it may hang.")
-    return _state(
-        "silent", at, f"{where} has said nothing for {quiet}: it has stopped or hangs. If it is gone: {AGAIN}"
-    )
+        return _state("silent", at, f"{where} exists, but has printed nothing for {quiet}; it may hang.")
+    advice = "If it no longer exists, start the same command again to resume it."
+    return _state("silent", at, f"{where} has printed nothing for {quiet}: it has stopped or hangs. {advice}")
 
 
 def _state(word: str, *details: str) -> State:
@@ -161,37 +164,37 @@ def _state(word: str, *details: str) -> State:
 def _lives(process: int, written: float) -> bool:
     try:
         found = psutil.Process(process)
-        # What was started after the log's last word is another process of the same number.
+        # A process that was started after the log's last line is another one with the same ID.
         return bool(found.status() != psutil.STATUS_ZOMBIE and found.create_time() <= written)
     except psutil.NoSuchProcess:
         return False
 
 
 def failed(path: Path, log: Log, display_name: str | None) -> State:
-    """Return why a step failed or was stopped, how far it had come, and where to read on."""
+    """Return why a step failed or was stopped, its last position, and the path of its log."""
     at, _, _ = _told(log, display_name)
     why = f"{duration(log.age)} ago: {log.frame.reason}"
     return _state(log.frame.end or "failed", at, why, f"log: {path}")
 
 
 def _told(log: Log, display_name: str | None) -> tuple[str, str, list[str]]:
-    """Return how far the step said it was (or ""), the time left (or ""), and the alarms that sounded last."""
-    begun = at = left = ""
+    """Return the step's last position (or ""), the time left (or ""), and the alarms of the last update with any."""
+    started = at = left = ""
     alarms: list[str] = []
-    sounding = False
+    raised = False
     for line in log.lines:
         if (told := parse(line)) and display_name in (None, told[0]):
-            (_, at, left), sounding = told, False
+            (_, at, left), raised = told, False
         elif display_name and line.startswith(f"{display_name}: {ALARM_PREFIX}"):
-            alarms = [*(alarms if sounding else []), line.removeprefix(f"{display_name}: ")]
-            sounding = True
+            alarms = [*(alarms if raised else []), line.removeprefix(f"{display_name}: ")]
+            raised = True
         elif display_name and line.startswith(f"{display_name}: "):
-            begun = line.removeprefix(f"{display_name}: ")
-    return at or begun, left, alarms
+            started = line.removeprefix(f"{display_name}: ")
+    return at or started, left, alarms
 
 
 def other_steps(results: Path, known: set[Path], queue: Sequence[SlurmJob] | None, now: float) -> dict[str, State]:
-    """Return what else runs or has failed, by rule and wildcards."""
+    """Return the other steps that are running or have failed: rule and wildcards -> state."""
     found = {}
     for path in sorted((results / "logs").rglob("*.log")):
         log = read_log(path, now) if path not in known else None
@@ -201,14 +204,14 @@ def other_steps(results: Path, known: set[Path], queue: Sequence[SlurmJob] | Non
 
 
 def milestones(experiment: Experiment, results: Path) -> dict[str, str]:
-    """Return what is there of the rest: "done", "waiting", or how many of how many."""
+    """Return the progress of the other parts: "done", "waiting", or "N of M"."""
     trained = [f"{name}/seed{seed}" for name, arm in experiment.arms.items() for seed in arm.seeds]
     files = {
         "questions": ["data/train.parquet"],
         "base model": ["base.json"],
-        "choice among candidates": [f"development/{run}/selection.json" for run in trained],
+        "checkpoint selection": [f"development/{run}/selection.json" for run in trained],
         "evaluation": [f"eval/{model}/metrics.json" for model in experiment.models()],
-        "page": ["report.html"],
+        "report": ["report.html"],
     }
     counts = {name: (sum((results / file).is_file() for file in made), len(made)) for name, made in files.items()}
     return {
@@ -218,10 +221,11 @@ def milestones(experiment: Experiment, results: Path) -> dict[str, str]:
 
 
 def render(experiment: Experiment, queue: Sequence[SlurmJob] | None, now: float) -> str:
-    """Return the table for a person: training runs, what else runs or failed, and what is there.
+    """Return the table as text: training runs, other running or failed steps, and the progress of the rest.
 
     Args:
-        queue: the user's jobs of Slurm; None: unknown.
+        experiment: the settings.
+        queue: the user's Slurm jobs; None if unknown.
         now: seconds since the epoch.
     """
     results = Path("results") / experiment.experiment

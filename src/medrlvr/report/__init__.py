@@ -1,1 +1,1 @@
-"""Result files to figures and report.html."""
+"""Figures and report.html, from result files."""

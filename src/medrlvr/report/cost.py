@@ -1,4 +1,4 @@
-"""What an experiment took, from the tables that Snakemake writes beside every job."""
+"""Cost of an experiment, from the benchmark tables that Snakemake writes for every job."""
 
 import math
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ def read_jobs(
 
     Args:
         benchmarks: folder of the tables.
-        training_gpus: arm -> GPUs that a job holds that trains it, on all of its nodes.
-        asking_gpus: held by a job that generates answers.
+        training_gpus: arm -> number of GPUs of its training jobs, on all nodes.
+        asking_gpus: number of GPUs of a job that generates answers.
 
     Returns:
-        stage; job, the same for all seeds; seconds (wall time, of the last start); memory (GiB, the largest that it had
-        with its children) and cores (mean), missing where a job was too short to measure; gpu_hours.
+        phase; job, the same for all seeds; seconds (wall time since the last start); memory (peak in GiB, with child
+        processes) and cores (mean), both missing if the job was too short to measure; gpu_hours.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -58,12 +58,12 @@ def read_jobs(
 
 
 def phase_seconds(jobs: pd.DataFrame) -> "pd.Series[float]":
-    """Return the wall time in seconds of every stage with one training seed, the mean where there were several."""
+    """Return the wall time of every phase for one training seed, in seconds; with several seeds, the mean."""
     return jobs.groupby(["phase", "job"])["seconds"].mean().groupby("phase").sum()
 
 
 def phase_costs(jobs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return for each stage, the longest first: jobs, seconds, longest, gpu_hours; memory, cores (None: unmeasured)."""
+    """Return for each phase, the longest first: jobs, seconds, longest, gpu_hours, memory and cores (None: unknown)."""
     weighted = jobs.assign(work=jobs["cores"] * jobs["seconds"], measured=jobs["seconds"].where(jobs["cores"].notna()))
     groups = weighted.groupby("phase")
     table = groups.agg(

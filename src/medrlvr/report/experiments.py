@@ -28,22 +28,25 @@ def read_experiment(results: Path) -> Experiment:
     """Return the settings of a finished experiment.
 
     Raises:
-        UserError: there is none in this folder.
+        UserError: the folder contains no finished experiment.
     """
     check_version(results)
     for name in ("config.yaml", "report.html", "compare/comparisons.json"):
         if not (results / name).is_file():
-            raise UserError(f"{results}: no finished experiment: {name} is missing. Run it to its page first.")
+            raise UserError(
+                f"{results} is not a finished experiment: {name} is missing. Run the experiment to its end first."
+            )
     file = results / "config.yaml"
     return load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
 
 
 def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return one row for each benchmark, arm and mode, and under `models` one for each of its models.
+    """Return one row for each benchmark, arm and mode.
 
     Returns:
-        experiment, benchmark, title, questions (begin of their file's SHA-256), arm, mode, n, accuracy (mean over
-        seeds), low and high (95 %: over three or more training seeds, of one model over questions, else None), models.
+        experiment, benchmark, title, questions (start of their file's SHA-256), arm, mode, n, accuracy (mean over
+        seeds), low and high (95 % interval: over seeds if there are three or more, over questions if there is one,
+        otherwise None), models (name and accuracy of each model).
     """
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
@@ -77,11 +80,11 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
 
 
 def differing_settings(settings: Mapping[str, Experiment]) -> list[dict[str, Any]]:
-    """Return key and values, in the order of the experiments, of every setting that is not the same in all of them."""
+    """Return the key of every setting that differs, and its values in the order of the experiments."""
     flat = [dict(_flatten(experiment.model_dump(mode="json"))) for experiment in settings.values()]
     keys = dict.fromkeys(key for values in flat for key in values)
     return [
-        {"key": key, "values": [values.get(key, "not there") for values in flat]}
+        {"key": key, "values": [values.get(key, "not set") for values in flat]}
         for key in keys
         if len({values.get(key) for values in flat}) > 1
     ]
@@ -94,7 +97,7 @@ def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
 
 
 def stage_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return for each run of RLVR its bands, its alarms and how many responses check themselves."""
+    """Return for each RLVR run its bands, its alarms and the number of responses with self-verification."""
     found = {
         run: (results / f"dynamics/{run}/stages.json").read_text(encoding="utf-8")
         for run in Layout(experiment).rlvr_runs
@@ -103,18 +106,18 @@ def stage_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def write_page(folders: Sequence[Path], page: Path) -> None:
-    """Write the page, and beside it its figure with the table that it was drawn from.
+    """Write the report on several experiments, and next to it its figure and the figure's table.
 
     Args:
-        folders: of finished experiments.
-        page: HTML file; the others are named after it.
+        folders: results folders of finished experiments.
+        page: HTML file; the other files are named after it.
 
     Raises:
-        UserError: a folder holds no finished experiment, or two have the same name.
+        UserError: a folder contains no finished experiment, or two folders have the same name.
     """
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
-        raise UserError(f"two folders are called {max(names, key=names.count)}: one would hide the other.")
+        raise UserError(f"Two folders have the same name, {max(names, key=names.count)}. Rename one of them.")
     settings = {folder.name: read_experiment(folder) for folder in folders}
     table = panels_table(pd.concat([_dynamics(folder, settings[folder.name]) for folder in folders]), "ablations")
     figure = page.with_name(f"{page.stem}.svg")
@@ -139,6 +142,6 @@ def write_page(folders: Sequence[Path], page: Path) -> None:
 
 
 def _dynamics(folder: Path, experiment: Experiment) -> pd.DataFrame:
-    """Return the dynamics of an experiment's runs, their arms named with the experiment."""
+    """Return the dynamics of an experiment's runs; arms are named \"experiment, arm\"."""
     table = pd.concat([read_parquet(folder / f"dynamics/{run}.parquet") for run in Layout(experiment).rlvr_runs])
     return table.assign(arm=f"{folder.name}, " + table["arm"])

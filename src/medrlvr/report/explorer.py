@@ -1,7 +1,7 @@
-"""What the page's explorer shows: a sample of the rollouts, and models side by side on every test question.
+"""Data of the report's explorer: a sample of the rollouts, and models side by side on every benchmark question.
 
-Embedded as gzipped JSON in base64, one text for each run and one for the tests, which the page unpacks when it is asked
-for. The page must stay a file that one can send, so it has a limit; parquet has everything.
+The report embeds them as gzipped JSON in base64, one text for each run and one for the benchmarks, and unpacks a text
+when it is needed. Their size is limited, so that report.html is easy to send. The parquet files contain everything.
 """
 
 import base64
@@ -21,10 +21,10 @@ from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.self_verification import find_self_verification
 
 LIMIT = 12_000_000
-"""Characters of all texts together as they stand in the page; at most half of it for the tests."""
+"""Maximum characters of all embedded texts together; benchmarks may use at most half of them."""
 
 PACKED = 4
-"""A model's text is seldom packed to less than one part in so many, base64 counted: more is not tried."""
+"""Highest expected compression ratio of model text, including base64. It limits how much text is tried first."""
 
 GRADES = ("right", "wrong", "unreadable answer", "no valid format")
 
@@ -35,9 +35,10 @@ class Sample:
 
     Attributes:
         name: <arm>/seed<n>.
-        shown: how many responses; of `total`.
-        each: of every update, stage and grade so many responses, or all that there are.
-        text: as it stands in the page.
+        shown: number of responses in the sample.
+        total: number of responses of the run.
+        each: maximum number of responses of each update, stage and grade.
+        text: packed responses, as embedded in the report.
     """
 
     name: str
@@ -50,17 +51,17 @@ class Sample:
 def sample_rollouts(
     name: str, rollouts: pd.DataFrame, labels: pd.Series, questions: pd.DataFrame, examples: Iterable[Any], limit: int
 ) -> Sample:
-    """Return as many responses as fit into `limit` characters: strata of update, stage and grade fill evenly.
+    """Return as many responses as fit into `limit` characters, the same number from each update, stage and grade.
 
-    In a stratum a hash of question and sample decides the order, so nobody has chosen them.
+    Within such a stratum, a hash of question and sample determines the order, so the sample is not hand-picked.
 
     Args:
-        name: of the run.
-        rollouts: as `training.rollouts.gather` returns them.
-        labels: stage of each.
+        name: name of the run.
+        rollouts: as `training.rollouts.collect_rollouts` returns them.
+        labels: stage of each response.
         questions: question_id, stem, options, gold.
-        examples: (update, question_id, sample) of responses that are taken in any case.
-        limit: of the packed text.
+        examples: (update, question_id, sample) of responses that are always included.
+        limit: maximum characters of the packed text.
     """
     table = rollouts.assign(stage=labels.to_numpy(), grade=grades(rollouts))
     keys = zip(table["question_id"], table["sample"], strict=True)
@@ -82,11 +83,13 @@ def sample_rollouts(
 
 
 def _fit(packed: Callable[[int], str], chars: Callable[[int], int], levels: range, limit: int) -> tuple[int, str]:
-    """Return the highest level, nearly, at which a text fits into a limit, and it; the lowest where none does.
+    """Return a level close to the highest whose text fits into a limit, and its text; the lowest if none fits.
 
     Args:
-        packed: the text of a level.
-        chars: of what it is made of.
+        packed: returns the packed text of a level.
+        chars: returns the number of characters of a level before packing.
+        levels: the levels, in ascending order.
+        limit: maximum characters of the packed text.
     """
     most = PACKED * limit
     while True:
@@ -107,7 +110,7 @@ def grades(graded: pd.DataFrame) -> list[str]:
 
 
 def pack(value: Any) -> str:
-    """Return a JSON value as base64 of its gzip, the same text for the same value."""
+    """Return a JSON value, gzipped and in base64; the same value gives the same text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
@@ -138,7 +141,7 @@ def _questions(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _response(row: Mapping[Any, Any], cut: int | None = None) -> dict[str, Any]:
-    """Return a graded response, at most `cut` characters, with the places that the grader found in it."""
+    """Return a graded response, cut at `cut` characters, with the spans that the grader found in it."""
     text: str = row["response"]
     places = {
         "think": _span(row["think_start"], row["think_end"]),
@@ -166,7 +169,7 @@ def _span(start: Any, end: Any = None) -> list[int] | None:
 
 
 def _name(text: str, start: int | None, letter: str) -> list[int] | None:
-    """Return the phrase that names an option and begins there, to its letter, or else the word."""
+    """Return the span of the phrase at `start` that names an option, up to its letter; otherwise that of one word."""
     if start is None:
         return None
     phrase = (
@@ -177,7 +180,7 @@ def _name(text: str, start: int | None, letter: str) -> list[int] | None:
 
 
 def _unsqueezed(text: str, start: Any, place: Any) -> int | None:
-    """Return where in a response the sign stands that the grader counted in its think block, runs of blanks as one."""
+    """Convert an offset in the think block, where a run of whitespace counts as one, to an offset in the response."""
     if pd.isna(start) or pd.isna(place):
         return None
     inside = text[int(start) :]
@@ -189,10 +192,10 @@ def _unsqueezed(text: str, start: Any, place: Any) -> int | None:
 def pack_tests(
     scores: Sequence[tuple[str, str, pd.DataFrame]], questions: Mapping[str, pd.DataFrame]
 ) -> tuple[str, int | None]:
-    """Return every test question with some models' answers, and at how many characters responses are cut, if they are.
+    """Return every benchmark question with the models' answers, and the length at which responses are cut, if any.
 
     Args:
-        scores: model, mode, and rows of `evaluation.score.score_answers`; of several samples the first is shown.
+        scores: model, mode, and rows of `evaluation.score.score_answers`; only the first sample is shown.
         questions: benchmark -> question_id, stem, options, gold.
     """
     lengths = pd.concat([table["response"].str.len() for _, _, table in scores])

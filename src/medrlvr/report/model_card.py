@@ -1,4 +1,4 @@
-"""The card (README.md) of a trained model: what it is made of and what it must not be used for."""
+"""The card (README.md) of a trained model: how it was made, and what it must not be used for."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import yaml
 
 _RLVR = (
-    "Reinforcement learning from verifiable rewards, the option letter as its only signal (arXiv 2502.19655,\n"
-    "section 2), by PPO's clipped loss with "
+    "Reinforcement learning from verifiable rewards, with the option letter as the only signal (arXiv 2502.19655,\n"
+    "section 2), with PPO's clipped loss and "
 )
 _TRAINERS = {
     "sft": "Supervised fine-tuning on question and option letter (arXiv 2502.19655, section 3.3).",
     "gae": f"{_RLVR}a learned critic, as in the paper.",
-    "reinforce++": f"{_RLVR}REINFORCE++ (arXiv 2501.03262) in the place of the critic.",
-    "grpo": f"{_RLVR}GRPO's advantages (arXiv 2402.03300) in the place of the critic.",
-    "rloo": f"{_RLVR}RLOO's advantages (arXiv 2402.14740) in the place of the critic.",
+    "reinforce++": f"{_RLVR}REINFORCE++ (arXiv 2501.03262) instead of a critic.",
+    "grpo": f"{_RLVR}GRPO's advantages (arXiv 2402.03300) instead of a critic.",
+    "rloo": f"{_RLVR}RLOO's advantages (arXiv 2402.14740) instead of a critic.",
 }
 
 _CARD = """\
@@ -27,7 +27,7 @@ _CARD = """\
 
 {trainer}
 
-- Checkpoint: {candidate}, {reason}{accuracy}. No test question had a part in the choice.
+- Checkpoint: {candidate}, {reason}{accuracy}. No benchmark question was used for the selection.
 - Base model: {base}; licence: {base_licence}, which also binds this model.
 - Training data: {data}; licence: {data_licence}; {citation}.
 
@@ -38,9 +38,9 @@ _CARD = """\
 
 ## Use
 
-To study how training shapes answers to multiple-choice questions. It was trained for the letter of an answer and for
-nothing else: what it gives as reasons may be wrong, or no reasons at all, while the letter is right. It was not tested
-for safety, for bias, or on anything but multiple-choice questions, and must not be used for the care of anybody.
+Use it to study how training changes answers to multiple-choice questions. It was trained only on the letter of an
+answer: its reasons may be wrong or missing even if the letter is right. It was not tested for safety, for bias, or on
+tasks other than multiple-choice questions, and must not be used in patient care.
 """
 
 
@@ -59,11 +59,15 @@ def model_card(
     """Return the card's text.
 
     Args:
-        model: its name, such as rlvr_dev/seed1.
-        base: of base.json: name, and origin in words.
-        settings: of the run, as in training.yaml; `trainer` is sft, or rlvr with its `advantage_estimator`.
-        candidate: a row of `select.choose`: candidate, n, accuracy.
-        reason: why this one was taken.
+        model: name of the model, such as rlvr_dev/seed1.
+        base: contents of base.json: name and origin of the base model.
+        base_licence: licence of the base model.
+        data: name of the training data.
+        data_licence: licence of the training data.
+        citation: citation of the training data.
+        settings: settings of the run, as in training.yaml; `trainer` is sft, or rlvr with an `advantage_estimator`.
+        candidate: a row of `evaluation.selection.select_best`: candidate, n, accuracy.
+        reason: why this candidate was selected.
     """
     front = {
         "base_model": base["name"],

@@ -11,12 +11,12 @@ from medrlvr.config.design import ComparisonDesign
 def answers(
     metrics: pd.DataFrame, benchmarks: Mapping[str, Any], design: ComparisonDesign, sanity: Mapping[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return what the first screen tells of base, SFT and RLVR.
+    """Return the results of base, SFT and RLVR for the first screen.
 
     Returns:
         `tests`: title, place (in or out of distribution), n and guess (accuracy of uniform guesses) of each benchmark;
-        `rows`: arm, mode, seeds, and `cells` for each benchmark: accuracy and lenient_accuracy (means over seeds), low
-        and high (one seed: 95 % interval over questions; several: their range).
+        `rows`: arm, mode, seeds, and one of `cells` for each benchmark: accuracy and lenient_accuracy (means over
+        seeds), low and high (with one seed the 95 % interval over questions, with several seeds their range).
     """
     tests, rows = [], []
     for name, benchmark in benchmarks.items():
@@ -40,6 +40,6 @@ def answers(
 
 
 def paper_arms(design: ComparisonDesign) -> list[tuple[str, str]]:
-    """Return the arms that the paper's question is about, each with the mode by which it is judged."""
+    """Return the arms that answer the paper's question, each with its primary mode."""
     trained = [(arm, design.modes[arm][0]) for arm in (design.sft, design.rlvr) if arm]
     return [("base", mode) for _, mode in trained if mode in design.modes["base"]] + trained

@@ -1,4 +1,4 @@
-"""Render report.html: one self-contained file; every value is escaped, and only our own script may run."""
+"""Render report.html: one self-contained file. Every value is escaped, and only the report's own script may run."""
 
 import base64
 import hashlib
@@ -15,21 +15,21 @@ from markupsafe import Markup
 TEMPLATES = Path(__file__).with_name("templates")
 
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-"""Unicode categories of signs that show nothing or change how others are shown."""
+"""Unicode categories of characters that are invisible or change how other characters are shown."""
 
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
-"""Letters and marks that show nothing; variation selectors do not either."""
+"""Invisible letters and marks, in addition to variation selectors."""
 
 
 def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TEMPLATES) -> str:
-    """Fill a template; every value is escaped, model output above all, but for figures, which are our own SVG.
+    """Fill a template. Every value is escaped, model output in particular, except figures, which are our own SVG.
 
-    No script of the page runs but ours, whose hash the page's security policy holds.
+    The Content-Security-Policy contains the hash of explorer.js, so browsers run no other script.
 
     Args:
         values: as `page_values` returns them.
-        name: of the template.
-        folder: of the templates, with page.css and explorer.js.
+        name: name of the template.
+        folder: folder with the templates, page.css and explorer.js.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -52,7 +52,7 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
 
 
 def visible(text: str) -> str:
-    """Return a text in which each sign that shows nothing, or turns others around, is replaced by its number."""
+    """Replace each character that is invisible, or changes the text direction, by its code point."""
     return "".join(f"[U+{ord(sign):04X}]" if _is_unseen(sign) else sign for sign in text)
 
 
@@ -62,9 +62,9 @@ def _is_unseen(sign: str) -> bool:
 
 
 def inline_svg(path: Path) -> str:
-    """Return the `<svg>` element of a figure, without XML prologue, its ids made unique by the figure's name.
+    """Return the `<svg>` element of a figure, without the XML prologue, with the figure's name as a prefix of each id.
 
-    Two figures on one page share an id space: without the prefix one figure's clip path cuts the other's.
+    All figures of an HTML file share their ids. Without the prefix, one figure would use the clip path of another.
     """
     svg = path.read_text(encoding="utf-8")
     svg = svg[svg.index("<svg") :]

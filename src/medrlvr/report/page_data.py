@@ -1,4 +1,4 @@
-"""From result files to the values of the report's template, one builder per section."""
+"""Values of the report's template from result files, with one builder per section."""
 
 import hashlib
 import json
@@ -29,30 +29,30 @@ SECTIONS = {
     "cost": "Cost and speed",
     "provenance": "Provenance",
 }
-"""Template, which is also the place on the page -> title."""
+"""Section -> title. The section is the name of its template and the anchor in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageInputs:
-    """Everything that the report is rendered from.
+    """All inputs of the report.
 
     Attributes:
-        experiment: the resolved configuration.
+        experiment: the settings.
         metrics: as `read_metrics` returns it.
-        titles: of every benchmark and control.
-        design: of the experiment.
+        titles: benchmark or control -> title.
+        design: the experiment's comparison design.
         runs: <arm>/seed<n> of RLVR -> its files: rollouts, responses, dynamics (parquet) and stages (JSON).
-        generations: model -> metrics.json, of which `generation` is read.
-        scores: model -> scores.parquet, of models shown side by side.
-        questions: benchmark, and train -> questions' parquet.
+        generations: model -> metrics.json; only the key `generation` is read.
+        scores: model that is shown side by side -> scores.parquet.
+        questions: benchmark or "train" -> parquet file with questions.
         selections: <arm>/seed<n> -> selection.json.
         tables: name in the template -> JSON file.
         figures: SVG files.
         cost: as `cost.phase_costs` returns it.
-        records: file, rule and log of every step.
+        records: file, rule and log of every record.
         results: the experiment's folder.
         versions: package -> version.
-        created: now.
+        created: time of rendering.
     """
 
     experiment: Mapping[str, Any]
@@ -92,7 +92,7 @@ def _head(inputs: PageInputs) -> dict[str, Any]:
     return {
         **{name: experiment[name] for name in ("title", "experiment", "claims", "about")},
         "created": inputs.created.strftime("%-d %B %Y, %H:%M UTC"),
-        # With the packed texts, which are base64, the only values that are not escaped: SVG that we made from numbers.
+        # Our own SVG, made from numbers. Only figures and the packed texts, which are base64, are not escaped.
         "figures": {Path(path).stem: Markup(inline_svg(Path(path))) for path in inputs.figures},
     }
 
@@ -116,7 +116,7 @@ def _evaluation(inputs: PageInputs, sanity: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _responses(inputs: PageInputs) -> dict[str, Any]:
-    """Return what dynamics and explorer show: described runs, sampled rollouts, and answers side by side."""
+    """Return the values of the sections dynamics and explorer."""
     design, benchmarks = inputs.design, inputs.experiment["benchmarks"]
     shown = [
         (model, mode, _read(path)) for model, path in inputs.scores.items() for mode in _shown_modes(model, design)
@@ -125,7 +125,7 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
     share = (explorer.LIMIT - len(tests)) // len(inputs.runs)
     train = _read(inputs.questions["train"])
     described, samples, speed = [], [], []
-    # One run after the other: the responses of many runs together would fill the memory.
+    # Read one run at a time: the responses of many runs together would not fit in memory.
     for name, files in inputs.runs.items():
         read = {kind: _read(path) for kind, path in files.items()}
         run = describe_run(name, read)

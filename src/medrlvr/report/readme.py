@@ -1,4 +1,4 @@
-"""The block of README.md that is made from results, so that no number in it was typed by hand.
+"""Write the results of README.md from result files, so that no number is typed by hand.
 
 python -m medrlvr.report.readme results/<experiment>
 """
@@ -25,7 +25,7 @@ def summarise_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
         metrics: rows of `read_metrics`; the model is "base" or <arm>/seed<n>.
 
     Returns:
-        title, arm, mode, seeds (how many), n; and for accuracy, lenient_accuracy and strict_format, all fractions, the
+        title, arm, mode, seeds (their number), n; and for accuracy, lenient_accuracy and strict_format (fractions) the
         columns <name>, <name>_min and <name>_max.
     """
     table = metrics.assign(arm=metrics["model"].str.split("/").str[0])
@@ -43,28 +43,28 @@ def results_table(summary: pd.DataFrame, sampled: pd.Series) -> str:
 
     Args:
         summary: as `summarise_seeds` returns it.
-        sampled: of the responses of all first updates, which the base itself sampled, whether the format is strict.
+        sampled: whether the format is strict, for each response of the first updates, which the base model sampled.
     """
     titles = list(dict.fromkeys(summary["title"]))
     lines = [
-        "| model, asked | " + " | ".join(titles) + " | strict format |",
+        "| model, mode | " + " | ".join(titles) + " | strict format |",
         "|---|" + "---:|" * (len(titles) + 1),
     ]
     for (arm, mode), group in summary.groupby(["arm", "mode"], sort=False):
         cells = [_cell(group[group["title"] == title].iloc[0], "accuracy") for title in titles]
         tagged = mode == "chain_of_thought"
-        strict = _cell(group[group["title"] == titles[0]].iloc[0], "strict_format") if tagged else "no tags asked"
+        strict = _cell(group[group["title"] == titles[0]].iloc[0], "strict_format") if tagged else "no tags requested"
         lines.append(f"| {arm}, {str(mode).replace('_', ' ')} | " + " | ".join(cells) + f" | {strict} |")
     seeds, n = summary["seeds"].max(), summary["n"].min()
     reasoned = summary[(summary["arm"] == "base") & (summary["mode"] == "chain_of_thought")]
     leniently = " and ".join(f"{100 * value:.1f}" for value in reasoned["lenient_accuracy"])
     lines += [
         "",
-        f"Percent of {n} questions each, greedy; mean and range over {seeds} training seeds. `rlvr` is the last"
-        " checkpoint, as in the paper, `rlvr_dev` the one best on development. "
-        "Sampled at temperature 1, the base keeps the strict format in "
-        f"{100 * sampled.mean():.0f} % of {len(sampled)} responses (the rollouts of the first updates). "
-        f"Where tags are not insisted on, its greedy chain of thought names the right letter in {leniently} %.",
+        f"Percent of {n} questions per benchmark, greedy decoding; mean and range over {seeds} training seeds. `rlvr`"
+        " is the last checkpoint, as in the paper; `rlvr_dev` is the checkpoint with the best development accuracy."
+        " Sampled at temperature 1, the base model follows the strict format in"
+        f" {100 * sampled.mean():.0f} % of {len(sampled)} responses (the rollouts of the first updates). If letters"
+        f" outside the tags also count, its greedy chain of thought is right on {leniently} % of the questions.",
     ]
     return "\n".join(lines)
 
@@ -75,7 +75,7 @@ def _cell(row: pd.Series, name: str) -> str:
 
 
 def splice(readme: Path, name: str, block: str) -> str:
-    """Return the README's text with `block` between the two markers of that name.
+    """Return the README's text with `block` between the two markers of this name.
 
     Raises:
         UserError: a marker is missing.
@@ -83,16 +83,18 @@ def splice(readme: Path, name: str, block: str) -> str:
     text = readme.read_text(encoding="utf-8")
     begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise UserError(f"{readme}: needs the lines {begin} and {end}, each once, around the {name}.")
+        raise UserError(f"{readme} must contain the lines {begin} and {end} exactly once each, around the {name}.")
     before, rest = text.split(begin)
     return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
 
 
 def update(results: Path, readme: Path, figures: Path) -> None:
-    """Write the block into the README, and put the figure it shows, with its CSV, under `figures`.
+    """Write the block into the README, and copy its figure, with the CSV, to `figures`.
 
     Args:
         results: folder of a finished experiment.
+        readme: path of README.md.
+        figures: folder of figures.
     """
     check_version(results)
     file = results / "config.yaml"
@@ -116,7 +118,8 @@ def update(results: Path, readme: Path, figures: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m medrlvr.report.readme", description="Write README.md's table and figure from an experiment."
+        prog="python -m medrlvr.report.readme",
+        description="Write README.md's table and figure from the results of an experiment.",
     )
     parser.add_argument("results", type=Path, help="folder of a finished experiment")
     try:

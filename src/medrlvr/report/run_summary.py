@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 LEVEL = 5
-"""Updates whose responses are taken together where a level of an indicator is told."""
+"""Updates over which the level of an indicator is averaged."""
 
 
 def describe_run(name: str, files: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name, stages, levels of the reward-hacking monitor, and examples of first, middle and last update."""
+    """Return a run's name, stages, indicator levels, and examples from its first, middle and last update."""
     rollouts = files["rollouts"]
     updates = sorted(rollouts["update"].unique())
     shown = list(dict.fromkeys([updates[0], updates[len(updates) // 2], updates[-1]]))
@@ -19,14 +19,15 @@ def describe_run(name: str, files: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_levels(dynamics: pd.DataFrame, indicators: Sequence[str]) -> list[dict[str, Any]]:
-    """Return of each indicator of the reward-hacking monitor the first, highest and last mean over `LEVEL` updates.
+    """Return the first, highest and last mean over `LEVEL` updates of each reward-hacking indicator.
 
     Args:
-        dynamics: as `dynamics.table.tabulate` returns it.
+        dynamics: as `dynamics.updates.tabulate` returns it.
+        indicators: names of the indicators.
 
     Returns:
-        name, first, most, last (means weighted by the responses of valid format, 0 where there are none), and at: the
-        last update of those with the highest mean.
+        name; first, most, last (means over responses of valid format; 0 if there are none); at: the last of the updates
+        with the highest mean.
     """
     trained = dynamics[dynamics["responses"].notna()].reset_index(drop=True)
     weights = trained["responses"] * trained["valid_format"]
@@ -41,7 +42,7 @@ def describe_levels(dynamics: pd.DataFrame, indicators: Sequence[str]) -> list[d
 
 
 def pick_examples(rollouts: pd.DataFrame, updates: Sequence[int]) -> list[dict[Hashable, Any]]:
-    """Return the first sampled response of each of `updates`: by position, so that nobody has chosen them."""
+    """Return the first sampled response of each of `updates`: by position, so that the examples are not hand-picked."""
     rows = [rollouts[rollouts["update"] == update].head(1) for update in updates]
     return pd.concat(rows).to_dict("records")
 
@@ -54,10 +55,11 @@ def shown_examples(run: Mapping[str, Any]) -> list[tuple[int, str, int]]:
 
 
 def describe_speed(name: str, dynamics: pd.DataFrame) -> dict[str, Any]:
-    """Return a run's updates, responses and speed, over all updates but the first, which waits for what is loaded.
+    """Return a run's updates, responses and speed. The first update is left out: it includes start-up.
 
     Args:
-        dynamics: as `dynamics.table.tabulate` returns it.
+        name: name of the run.
+        dynamics: as `dynamics.updates.tabulate` returns it.
     """
     trained = dynamics[dynamics["responses"].notna()]
     warm = trained.iloc[1:] if len(trained) > 1 else trained
@@ -78,10 +80,10 @@ def describe_speed(name: str, dynamics: pd.DataFrame) -> dict[str, Any]:
 
 
 def describe_machine(machine: Mapping[str, Any], hardware: Sequence[str]) -> str:
-    """Return in words where an experiment ran: what generation.json calls the hardware, and how much of it."""
+    """Describe the hardware of an experiment: its kind, from generation.json, and its amount."""
     if machine["device"] == "cpu":
         return f"a CPU (threads of each process: {machine['threads']})"
-    gpus, nodes = machine["gpus_per_node"], machine.get("nodes", 1)  # results of before nodes have one
+    gpus, nodes = machine["gpus_per_node"], machine.get("nodes", 1)  # older results do not contain `nodes`
     training = (
         f"{gpus} on each of {nodes} nodes for RLVR, {gpus} for other training" if nodes > 1 else f"{gpus} for training"
     )

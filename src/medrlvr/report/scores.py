@@ -1,4 +1,4 @@
-"""The scores of a finished experiment for the console: a box on a terminal, plain lines elsewhere."""
+"""The scores of a finished experiment on the console: a box on a terminal, otherwise plain lines."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,13 @@ from medrlvr.runtime.terminal import is_terminal
 
 
 def arm_scores(experiment: Experiment, rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], list[float]]:
-    """Return arm and mode -> percent correct on each benchmark, the mean over training seeds.
+    """Return (arm, mode) -> percent correct on each benchmark, mean over training seeds.
 
-    The base is listed in each first mode of an arm, every arm in its own first mode.
+    Each arm is listed in its primary mode, and the base model in all these modes.
 
     Args:
-        rows: of compare/metrics.csv.
+        experiment: the settings.
+        rows: rows of compare/metrics.csv.
     """
     arms = list(dict.fromkeys(model.split("/")[0] for model in experiment.models()))
     first = {arm: experiment.modes_of(arm)[0] for arm in arms if arm != "base"}
@@ -36,7 +37,8 @@ def print_scores(experiment: Experiment, stream: TextIO) -> None:
     """Print the scores of a finished experiment and the path of its report.
 
     Args:
-        stream: where to; a terminal gets a box.
+        experiment: the settings.
+        stream: output stream; a terminal gets a box.
     """
     results = Layout(experiment).results
     with (results / "compare/metrics.csv").open(encoding="utf-8", newline="") as file:

@@ -1,1 +1,1 @@
-"""Ground layer: files, processes, logs, downloads. It imports no other package of ours."""
+"""Lowest layer: files, processes, logs, downloads. It imports no other package of medrlvr."""

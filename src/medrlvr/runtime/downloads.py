@@ -1,8 +1,8 @@
-"""Downloads from the hub: tried again after what passes by itself, with progress, and with the token kept out of words.
+"""Downloads from the Hugging Face Hub, with retries and progress; messages never contain the token.
 
-`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` and the other variables of huggingface_hub hold. That library resumes a
-broken transfer and waits as a 429 says; what it gives up at once, a server's error in the middle of a download, is
-tried again here. This module turns off what huggingface_hub and hf_xet send in addition to downloads.
+`HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` and the other variables of huggingface_hub apply. That library resumes an
+interrupted transfer and waits as long as a 429 response requires. It does not retry after a server error during a
+download; this module does. It also turns off the telemetry of huggingface_hub and hf_xet.
 """
 
 import os
@@ -22,14 +22,14 @@ from medrlvr.runtime.step_log import Notify
 
 ATTEMPTS = 4
 PAUSE = 1.0
-"""Seconds before the second attempt; each further pause is twice the last."""
+"""Seconds before the second attempt; each further pause is twice as long."""
 RESTARTS = 5
-"""How often a download may begin anew, because the server broke off and cannot go on from there."""
+"""Maximum number of restarts of a download whose server closes the connection and cannot resume."""
 SILENCE = 5.0
-"""Seconds between two lines of progress."""
+"""Minimum seconds between two progress lines."""
 
-# hf_xet and child processes read the variable. huggingface_hub reads it only when it is imported, which another module
-# may have done before this one.
+# hf_xet and child processes read the variable. huggingface_hub reads it only at its import, and another module may have
+# imported it before this one.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
@@ -38,22 +38,22 @@ def download(what: str, remedy: str, call: Callable[..., str], notify: Notify, *
     """Call one of huggingface_hub's download functions until it succeeds.
 
     Args:
-        what: the thing wanted, for messages.
-        remedy: what to do without network.
+        what: what is downloaded, for messages.
+        remedy: what to do without a network, for messages.
         call: `hf_hub_download` or `snapshot_download`.
-        notify: prints one line for the person who waits.
-        options: for `call`.
+        notify: prints one line on the console.
+        options: arguments of `call`.
 
     Returns:
-        The file or folder in the hub's cache.
+        The file or folder in huggingface_hub's cache.
 
     Raises:
-        UserError: it is not there, not allowed, not reachable, or broke off each time; never with the token in it.
+        UserError: it does not exist, access is denied, the server cannot be reached, or each attempt was interrupted.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return Path(call(**options, tqdm_class=_bar(what, notify)))
-        # hf_xet, by which the hub hands out large files, raises plain RuntimeErrors.
+        # hf_xet, which downloads large files from the Hub, raises plain RuntimeErrors.
         except (OSError, ValueError, httpx.HTTPError, RuntimeError) as error:
             if attempt < ATTEMPTS and _passes(error):
                 pause = PAUSE * 2 ** (attempt - 1)
@@ -72,18 +72,18 @@ def _passes(error: Exception) -> bool:
         return error.response.status_code >= 500
     if isinstance(error, httpx.TransportError) or type(error) is RuntimeError:
         return True
-    # A body of the wrong size.
+    # The file has the wrong size.
     return isinstance(error, OSError) and "Consistency check failed" in str(error)
 
 
 def _hint(error: Exception) -> str:
     if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-        return "Is HF_TOKEN set, valid, and allowed to read that repository?\n"
+        return "Check that HF_TOKEN is set, valid, and allowed to read that repository.\n"
     return ""
 
 
 def _reason(error: Exception) -> str:
-    """Return the first lines of an error and of its cause, without the token, should a server have sent it back."""
+    """Return the message of an error and of its cause, without the token, which a server may have sent back."""
     causes = [error] + ([error.__cause__] if isinstance(error.__cause__, Exception) else [])
     text = "; ".join(" ".join(str(cause).split()) or type(cause).__name__ for cause in causes)
     token = get_token()
@@ -91,20 +91,20 @@ def _reason(error: Exception) -> str:
 
 
 def _bar(what: str, notify: Notify) -> "type[tqdm[Any]]":
-    """Return a progress bar that speaks in lines, some seconds apart, and only of bytes."""
+    """Return a progress bar that prints lines, some seconds apart, and only for bytes."""
 
-    class Lines(tqdm):  # type: ignore[misc] # without type information
+    class Lines(tqdm):  # type: ignore[misc] # tqdm has no type information
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            options.pop("name", None)  # huggingface_hub's own bars have one
+            options.pop("name", None)  # huggingface_hub's bars have a name; tqdm does not
             super().__init__(*arguments, **{**options, "disable": False, "mininterval": 0.5})
             self.said = time.monotonic()
             self.restarts = 0
 
         def update(self, n: float | None = 1) -> bool | None:
-            # With a server that breaks off each time and cannot go on, huggingface_hub would begin anew without end.
+            # If a server closes the connection each time and cannot resume, huggingface_hub would restart forever.
             self.restarts += n is not None and n < 0
             if self.restarts > RESTARTS:
-                raise ConnectionError("it broke off again and again")
+                raise ConnectionError("the transfer was interrupted repeatedly")
             return bool(super().update(n))
 
         def display(self, *_: Any, **__: Any) -> None:
@@ -117,6 +117,6 @@ def _bar(what: str, notify: Notify) -> "type[tqdm[Any]]":
             notify(f"{what}: {self.n / 1e6:,.1f} of {self.total / 1e6:,.1f} MB{left}")
 
         def clear(self, *_: Any, **__: Any) -> None:
-            """There is nothing on the screen to wipe."""
+            """Do nothing: lines are not erased."""
 
     return Lines

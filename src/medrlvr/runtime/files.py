@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half-written (a temporary name, then a rename), and reading parquet."""
+"""Write files atomically, under a temporary name that is then renamed; read parquet."""
 
 import json
 import os
@@ -28,12 +28,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write indented JSON with sorted keys; NaN is refused, as no JSON reader owes us one."""
+    """Write indented JSON with sorted keys.
+
+    Raises:
+        ValueError: the value contains NaN or infinity, which JSON does not define.
+    """
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_json_lines(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """Write one JSON object a line, keys sorted."""
+    """Write one JSON object per line, with sorted keys."""
     write_text(path, "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows))
 
 
@@ -43,10 +47,14 @@ def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table, or only some of its columns.
+    """Read a table.
 
-    pandas hands pyarrow an open file, whose threads then abort the interpreter at its end, 4 times in 10 (arrow
-    issues 34314, 50482); handed a path, pyarrow ends cleanly.
+    It calls pyarrow with the path. pandas would give pyarrow an open file; its threads then abort the interpreter at
+    exit, 4 times in 10 (arrow issues 34314, 50482).
+
+    Args:
+        path: parquet file.
+        columns: names of the columns to read; None for all.
     """
     table: pd.DataFrame = pyarrow.parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
     return table

@@ -1,4 +1,4 @@
-"""What a piece of code does, as a short text that only changes when that changes."""
+"""Fingerprints of code: short texts that change if the code changes, but not if its comments or layout do."""
 
 import ast
 import hashlib
@@ -10,7 +10,7 @@ def fingerprint(*sources: str) -> str:
     """Return a hash of Python source texts without their comments, docstrings and layout.
 
     Raises:
-        SyntaxError: a text is not Python.
+        SyntaxError: a text is not valid Python.
     """
     digest = hashlib.sha256()
     for source in sources:
@@ -23,7 +23,7 @@ def fingerprint(*sources: str) -> str:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    # Docstrings, and those behind an attribute, are statements that are nothing but a text.
+    # Docstrings, also those after an attribute, are statements that consist only of a string.
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

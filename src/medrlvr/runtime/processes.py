@@ -1,4 +1,4 @@
-"""Start a long process, watch it, and leave nothing of it behind, however it ends."""
+"""Run a long process and end all its child processes, however it ends."""
 
 import ctypes
 import os
@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def write_command(path: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Write a command, with the variables it needs, as a script that one can read, change and run."""
+    """Write a command and its environment variables as a shell script that you can read, change and run."""
     lines = ["#!/bin/sh", "# From the repository's root: sh " + shlex.quote(str(path)), "set -eu"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
     words = [shlex.quote(word) for word in command]
@@ -39,20 +39,20 @@ def run_process(
     work: str = "training",
     alone: float = 0.0,
 ) -> None:
-    """Run `command` to its end, with all that it starts; every process of it is gone when this returns or raises.
+    """Run a command. When this function returns or raises, the command and all processes that it started have ended.
 
     Args:
         command: program and arguments.
-        environment: set on top of this process's own.
-        each_line: called with every line that it prints, without the line end.
-        failure_file: ends the run as soon as it exists; its text goes into the message.
-        work: what it does, for messages.
-        alone: seconds that the command has to end what it started, before its children are told to end.
+        environment: variables in addition to those of this process.
+        each_line: called with every line of its output, without the line end.
+        failure_file: as soon as this file exists, the command is ended; the error message contains its text.
+        work: name of the work, for messages.
+        alone: seconds that the command has to end its child processes; after that, they receive SIGTERM.
 
     Raises:
-        Exception: what `each_line` raised.
-        Interrupted: it was stopped by a signal (Ctrl-C, SIGTERM) to this process.
-        UserError: it failed, and the message names a known cause or quotes the last lines.
+        Exception: any exception of `each_line`.
+        Interrupted: this process received a signal (Ctrl-C, SIGTERM).
+        UserError: the command failed. The message gives advice if the cause is known, and quotes the last lines.
     """
     others = psutil.Process().children(recursive=True)
     with _noting_signals() as received, _adopting_orphans():
@@ -72,7 +72,7 @@ def run_process(
     if output.error:
         raise output.error
     if received:
-        raise Interrupted(f"{work} was stopped by {received[0]}. Start the same command again to go on with it.")
+        raise Interrupted(f"{work} was stopped by {received[0]}. Start the same command again to resume it.")
     if failure_file and failure_file.exists():
         raise UserError(f"the reward failed, so training was stopped:\n{failure_file.read_text().strip()}")
     if code:
@@ -94,11 +94,11 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
 
 
 class _Output(threading.Thread):
-    """Reads a process's output in a thread of its own.
+    """Reads a process's output in a separate thread.
 
     Attributes:
         tail: the last 400 lines.
-        error: what the callback raised, if it did.
+        error: the exception of the callback, or None.
     """
 
     def __init__(self, process: subprocess.Popen[str], each_line: Callable[[str], None]) -> None:
@@ -116,7 +116,7 @@ class _Output(threading.Thread):
                 self.tail.append(line)
                 del self.tail[:-400]
                 self._each_line(line)
-        except Exception as error:  # for the thread that can end the process
+        except Exception as error:  # run_process raises it
             self.error = error
 
 
@@ -137,7 +137,7 @@ def _noting_signals() -> Iterator[list[str]]:
 
 @contextmanager
 def _adopting_orphans() -> Iterator[None]:
-    # Ray's processes outlive their parents; adopted, they stay findable as descendants of this process.
+    # Ray's processes outlive their parents. This process adopts them, so they remain its descendants and can be found.
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
@@ -147,7 +147,7 @@ def _adopting_orphans() -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    # Should this process be killed outright, its child is too, and Ray's processes follow that.
+    # If this process is killed, the kernel also kills its child, and Ray's processes then end.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -163,7 +163,7 @@ def _end_descendants(grace: float, others: Sequence[psutil.Process]) -> None:
                 child.send_signal(number)
         told |= children
         time.sleep(0.05)
-        # Adopted processes are ours to bury; the exit status of the one we started is already known.
+        # Reap adopted processes. The exit status of the started process is already known.
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass

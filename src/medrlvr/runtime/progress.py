@@ -1,4 +1,4 @@
-"""What a person who waits is told: the display_name, how much of how much is done, and the time left."""
+"""Progress lines: display name, position, facts, and the time left."""
 
 import re
 import time
@@ -11,13 +11,13 @@ ALARM_PREFIX = "reward hacking: "
 
 @dataclass
 class Progress:
-    """Turns reports into lines.
+    """Formats progress lines.
 
     Attributes:
-        display_name: what runs, such as "rlvr, seed 1".
-        total: how many there are in all.
-        unit: what is counted.
-        clock: seconds; monotonic.
+        display_name: name of the run, such as "rlvr, seed 1".
+        total: total number of units.
+        unit: name of the unit.
+        clock: returns monotonic time in seconds.
     """
 
     display_name: str
@@ -28,7 +28,7 @@ class Progress:
     _start: int = field(default=0, init=False)
 
     def line(self, done: int, facts: str = "") -> str:
-        """Return the line for number `done` (from 1), just finished; the time left is known from the second line on."""
+        """Return the line for unit number `done` (from 1), which has just finished. The first line has no time left."""
         now = self.clock()
         if self._first is None:
             self._first, self._start = now, done
@@ -43,22 +43,23 @@ _LINE = re.compile(r"(?P<display_name>.+): (?P<at>\w+ [\d,]*\d of [\d,]*\d(?:, .
 
 
 def parse(line: str) -> tuple[str, str, str] | None:
-    """Return display name, position with facts, and time left (or "") of a line of `Progress.line`; else None.
+    """Return display name, position with facts, and time left (or "") of a line of `Progress.line`; None for others.
 
-    The last two put together are the line again: "update 9 of 110, mean reward +0.20", ", about 3 min 22 s left".
+    The last two parts, joined, are the rest of the line, such as "update 9 of 110, mean reward +0.20" and
+    ", about 3 min 22 s left".
     """
     match = _LINE.fullmatch(line)
     return (match["display_name"], match["at"], match["left"] or "") if match else None
 
 
 def run_display_name(arm: str, seed: int, learning_rate: float | None = None) -> str:
-    """Return what a training run is called: "rlvr, seed 1"; of several learning rates each has a run of its own."""
+    """Return the display name of a training run: "rlvr, seed 1". SFT has one run for each learning rate."""
     rate = "" if learning_rate is None else f", learning rate {learning_rate:g}"
     return f"{arm}{rate}, seed {seed}"
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words: 2 h 05 min, 3 min 07 s, 9 s."""
+    """Format seconds: 2 h 05 min, 3 min 07 s, 9 s."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""Where a number comes from: written into every file of numbers."""
+"""Provenance of results, written into each JSON file of results."""
 
 import hashlib
 import platform
@@ -14,11 +14,11 @@ PACKAGES = ("numpy", "pandas", "scipy", "statsmodels")
 
 
 def provenance(inputs: Iterable[str | Path], command: str) -> dict[str, Any]:
-    """Return the inputs' hashes, the versions of what computed, of medrlvr its code's hash, and the command for it.
+    """Return the inputs' hashes, the versions of code and packages (for medrlvr, a hash of its code), and the command.
 
     Args:
         inputs: files that were read.
-        command: from the repository's root.
+        command: command that computes the results again, run in the repository's root.
     """
     hashes = {}
     for path in map(Path, inputs):

@@ -1,4 +1,4 @@
-"""The frame around every workflow script: a complete log in a file, one line at a time on the console."""
+"""Logging of workflow scripts: the complete output goes to a log file, short messages go to the console."""
 
 import os
 import platform
@@ -16,21 +16,21 @@ from medrlvr.runtime.progress import duration
 from medrlvr.runtime.terminal import StepConsole
 
 Notify = Callable[[str], None]
-"""Prints one line for the person who waits."""
+"""Prints one line on the console and in the log."""
 
 
 @contextmanager
 def step_log(step: Any) -> Iterator[Notify]:
-    """Send all output of this process and its children to the step's log, and hand back a way to speak to the console.
+    """Redirect all output of this process and its children to the step's log, and yield a function for the console.
 
-    The log begins with where the step runs. At the end the console gets one line: the rule, what it was for, and how
-    long it took.
+    The first line of the log names the machine and the process. The last line, which is also printed on the console,
+    contains the rule, its wildcards and the time that it needed.
+
+    A `UserError` is shown as its message, without a traceback. Any other exception is a bug in medrlvr and is shown
+    with the log's path. Both end the process with status 1.
 
     Args:
-        step: what Snakemake gives to a script, with `rule`, `wildcards` and `log`.
-
-    A `UserError` is shown as its message alone; anything else is a fault of ours and is shown with the log's path.
-    Either ends the process with status 1.
+        step: Snakemake's object in a script, with `rule`, `wildcards` and `log`.
     """
     console = StepConsole(os.fdopen(os.dup(2), "w", buffering=1))
 
@@ -49,7 +49,7 @@ def step_log(step: Any) -> Iterator[Notify]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         slurm = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
-        print(f"{name}: begun on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
+        print(f"{name}: started on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
         try:
             yield notify
             notify(f"{name}: done in {took()}")
@@ -61,7 +61,7 @@ def step_log(step: Any) -> Iterator[Notify]:
             traceback.print_exc()
             notify(
                 f"\n{name}: failed after {took()}\n{type(error).__name__}: {error}\n"
-                f"This is a fault of the pipeline; the whole story is in {log}\n",
+                f"This is a bug in medrlvr. The full traceback is in {log}\n",
                 "red",
             )
             sys.exit(1)
@@ -69,16 +69,16 @@ def step_log(step: Any) -> Iterator[Notify]:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What a log says of the step that wrote it.
+    """What a log contains about the step that wrote it.
 
     Attributes:
         step: rule and wildcards.
         host: name of the machine.
-        process: its number there.
-        slurm_job: number of the job of Slurm, if it was one.
-        end: how it ended; None: it has not, or could not notify so.
-        took: in words; "" without an end.
-        reason: first line of why it failed or was stopped.
+        process: process ID on that machine.
+        slurm_job: ID of its Slurm job; None if it was not a Slurm job.
+        end: how it ended; None if it has not ended, or was killed before it could write its end.
+        took: duration as text; "" without an end.
+        reason: first line of the error, if it failed or was stopped.
     """
 
     step: str
@@ -90,20 +90,20 @@ class StepRecord:
     reason: str = ""
 
 
-_BEGUN = re.compile(r"(?P<step>.+): begun on (?P<host>\S+), process (?P<process>\d+)(?:, Slurm job (?P<slurm>\d+))?")
+_START = re.compile(r"(?P<step>.+): started on (?P<host>\S+), process (?P<process>\d+)(?:, Slurm job (?P<slurm>\d+))?")
 
 
 def read_step_record(lines: Sequence[str]) -> StepRecord | None:
-    """Return the frame of a log's lines; None where a log of a `job` does not begin so."""
-    match = _BEGUN.fullmatch(lines[0]) if lines else None
+    """Return the record of a step from the lines of its log; None if `step_log` did not write them."""
+    match = _START.fullmatch(lines[0]) if lines else None
     if match is None:
         return None
-    begun = (match["step"], match["host"], int(match["process"]), match["slurm"])
+    start = (match["step"], match["host"], int(match["process"]), match["slurm"])
     end = re.compile(rf"{re.escape(match['step'])}: (done in|failed after|stopped after) (.+)")
     for i in reversed(range(1, len(lines))):
         if ended := end.fullmatch(lines[i]):
             if ended[1] == "done in":
-                return StepRecord(*begun, "done", ended[2])
+                return StepRecord(*start, "done", ended[2])
             reason = next(filter(str.strip, lines[i + 1 :]), "")
-            return StepRecord(*begun, "failed" if ended[1] == "failed after" else "stopped", ended[2], reason.strip())
-    return StepRecord(*begun)
+            return StepRecord(*start, "failed" if ended[1] == "failed after" else "stopped", ended[2], reason.strip())
+    return StepRecord(*start)

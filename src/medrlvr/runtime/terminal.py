@@ -1,4 +1,4 @@
-"""What a step shows on its console: colours and one progress bar on a terminal, plain lines in pipes and logs."""
+"""Console output of a step: colours and one progress bar on a terminal, plain lines in pipes and logs."""
 
 import fcntl
 import os
@@ -24,26 +24,26 @@ class StepConsole:
     """The console of one step.
 
     The cursor stays at the start of the bar, so that any other line overwrites the bar. Several steps may share a
-    terminal: one at a time, the one that holds the terminal's lock, has the bar; the others print lines.
+    terminal. Only the step that holds the terminal's lock draws a bar; the others print lines.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take over a stream.
+        """Use a stream as the console.
 
         Args:
             stream: the console.
-            clock: seconds; monotonic.
+            clock: returns monotonic time in seconds.
         """
         self._stream, self._clock, self._terminal = stream, clock, is_terminal(stream)
         self._lock: int | None = None
         self._stage, self._started, self._first = "", 0.0, 0
 
     def print(self, line: str, style: str | None = None) -> None:
-        """Print a line; a progress line becomes the bar where one can be drawn.
+        """Print a line. A progress line is drawn as the bar if possible.
 
         Args:
             line: the text.
-            style: its colour on a terminal; None for that of an alarm or of no colour.
+            style: its colour on a terminal; None for yellow if the line is an alarm, otherwise no colour.
         """
         if not self._terminal:
             print(line, file=self._stream, flush=True)
@@ -84,7 +84,7 @@ class StepConsole:
     def _has_lock(self) -> bool:
         with suppress(OSError):
             if self._lock is None:
-                # Opened anew: all steps inherit one open file of the terminal, whose lock they would share.
+                # Open the terminal again: all steps inherit the same open file, and would share its lock.
                 self._lock = os.open(os.ttyname(self._stream.fileno()), os.O_WRONLY | os.O_NOCTTY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True

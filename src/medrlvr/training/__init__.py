@@ -1,1 +1,1 @@
-"""Supervised fine-tuning and RLVR with OpenRLHF (paper, section 2 and 3.3)."""
+"""Supervised fine-tuning and RLVR with OpenRLHF (paper, sections 2 and 3.3)."""

@@ -1,4 +1,4 @@
-"""The disk that an RLVR run takes at its fullest, told and checked before it begins."""
+"""Peak disk use of a training run, estimated and checked before the run starts."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from medrlvr.runtime.errors import UserError
 from medrlvr.training.openrlhf import CHECKPOINTS_KEPT
 
 _OPTIMISER = 12
-"""Bytes of a parameter in DeepSpeed's state: the master copy and Adam's two moments, all float32."""
+"""Bytes per parameter in DeepSpeed's state: the master copy and Adam's two moments, all float32."""
 
 _TOKEN, _GRADE = 5, 1000
-"""Bytes of a response in the rollouts: of a token's text, and of all beside the text (measured: 720)."""
+"""Bytes of a response in the rollouts: per token of its text, and for everything else (measured: 720)."""
 
 _SHOWN = 10**7
-"""Bytes below which a size would be told as nothing."""
+"""Bytes below which a size is too small to report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What a run takes at its fullest, in bytes.
+    """Peak disk use of a run, in bytes.
 
     Attributes:
-        models: of all models that are saved, the last among them.
-        trainer: of the checkpoints of actor and critic, if there is one, that are kept.
-        rollouts: of all responses, were each as long as it may be.
+        models: all saved models, including the last.
+        trainer: the trainer's checkpoints that are kept, of the actor and, if there is one, the critic.
+        rollouts: all responses, if each had the maximum length.
     """
 
     models: int
@@ -39,12 +39,12 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What of a base model decides the disk that its training takes.
+    """Properties of a base model that determine the disk use of its training.
 
     Attributes:
-        parameters: how many.
-        tied: how many of them are an embedding that is the output layer too; 0 where that has its own.
-        others: bytes of the files beside the weights.
+        parameters: number of parameters.
+        tied: number of parameters in an embedding that is also the output layer; 0 if the output layer is separate.
+        others: bytes of all files except the weights.
     """
 
     parameters: int
@@ -53,7 +53,7 @@ class Weights:
 
 
 def weights_in(base: Path) -> Weights:
-    """Return the facts of the model in a folder; the critic has no more parameters than it, but for one row."""
+    """Return the properties of the model in a folder; the critic has no more parameters, apart from one row."""
     tensors = tensor_sizes(base)
     others = sum(file.stat().st_size for file in base.iterdir() if file.suffix != ".safetensors")
     # The embedding is the largest tensor.
@@ -62,16 +62,16 @@ def weights_in(base: Path) -> Weights:
 
 
 def weights_of(shape: Shape) -> Weights:
-    """Return the facts of a model that is not fetched yet; its tokenizer, some MB, is not counted."""
+    """Return the properties of a model that is not downloaded yet; its tokenizer, some MB, is not counted."""
     return Weights(shape.parameters, shape.embedding if shape.tied else 0, 0)
 
 
 def disk_needed(weights: Weights, arm: RlvrArm, machine: Machine, sizes: Sequence[int]) -> Disk:
-    """Return what a run takes from its beginning.
+    """Return the peak disk use of a whole run.
 
     Args:
-        weights: of the base model.
-        sizes: prompts of every update, as `rollouts.update_sizes` returns them.
+        weights: properties of the base model.
+        sizes: number of prompts in each update, as `update_sizes` returns them.
     """
     saves = len(sizes) // arm.save_every
     return Disk(
@@ -82,7 +82,7 @@ def disk_needed(weights: Weights, arm: RlvrArm, machine: Machine, sizes: Sequenc
 
 
 def sft_disk_needed(weights: Weights, arm: SftArm, machine: Machine) -> Disk:
-    """Return what SFT with one learning rate takes from its beginning; its state is saved after every epoch."""
+    """Return the peak disk use of SFT with one learning rate; its state is saved after every epoch."""
     kept = min(arm.epochs, CHECKPOINTS_KEPT)
     return Disk(models=_model(weights, machine), trainer=kept * _state(weights, machine), rollouts=0)
 
@@ -92,41 +92,42 @@ def _width(machine: Machine) -> int:
 
 
 def _model(weights: Weights, machine: Machine) -> int:
-    # Below stage 3 OpenRLHF saves an embedding that is the output layer too under both names.
+    # Below ZeRO stage 3, OpenRLHF saves a tied embedding twice, under both names.
     twice = weights.tied if machine.zero_stage < 3 else 0
     return (weights.parameters + twice) * _width(machine) + weights.others
 
 
 def _state(weights: Weights, machine: Machine) -> int:
-    # In stage 3 the checkpoint holds parameters as the optimiser's copy alone.
+    # In stage 3, the checkpoint holds the parameters only as the optimiser's copy.
     return weights.parameters * (_OPTIMISER + (_width(machine) if machine.zero_stage < 3 else 0))
 
 
 def check_disk(needed: Disk, folder: Path) -> str:
-    """Return in words what the run will take and what is free.
+    """Return a line on the disk that the run will use and the disk that is free.
 
     Args:
-        folder: of the run's state; what a stopped run left there counts as taken.
+        folder: the run's state folder; files that a stopped run left there count as used.
 
     Raises:
-        UserError: less is free than will be taken.
+        UserError: less disk is free than the run will use.
     """
     there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     whole, free = needed.models + needed.trainer + needed.rollouts, shutil.disk_usage(folder).free
-    size = f"{gigabytes(whole)} of disk in {folder}{f', {gigabytes(there)} of it there' if there >= _SHOWN else ''}"
+    used = f", {gigabytes(there)} of it already used" if there >= _SHOWN else ""
+    size = f"{gigabytes(whole)} of disk in {folder}{used}"
     if free < whole - there:
         mount = next(place for place in (folder, *folder.parents) if place.is_mount())
         raise UserError(
-            f"training takes up to {size}; the file system at {mount} has {gigabytes(free)} free.\n"
-            f"  models saved on the way: {gigabytes(needed.models)}\n"
-            f"  the trainer's checkpoints: {gigabytes(needed.trainer)}\n"
+            f"training needs up to {size}; the file system at {mount} has {gigabytes(free)} free.\n"
+            f"  saved models: {gigabytes(needed.models)}\n"
+            f"  trainer checkpoints: {gigabytes(needed.trainer)}\n"
             f"  responses: {gigabytes(needed.rollouts)}\n"
-            "Raise the arm's save_every to save fewer models, or move results/ to a larger disk and put a link in its"
-            " place."
+            "Raise the arm's save_every to save fewer models, or move results/ to a larger disk and replace it with a"
+            " symbolic link."
         )
-    return f"at most {size}; {gigabytes(free)} free"
+    return f"needs at most {size}; {gigabytes(free)} free"
 
 
 def gigabytes(size: int) -> str:
-    """Return bytes in words: 173 GB, 4.20 GB."""
+    """Format a number of bytes: 173 GB, 4.20 GB."""
     return f"{size / 1e9:,.{0 if size >= 1e10 else 2}f} GB"

@@ -1,4 +1,4 @@
-"""Training rows: read, checked, and repeated until every optimiser step is full."""
+"""Read and check training rows, and repeat rows until every optimiser step is full."""
 
 import json
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from typing import TypeVar
 from medrlvr.runtime.errors import UserError
 
 Row = dict[str, str]
-"""Column -> text."""
+"""Maps column names to text."""
 
 Item = TypeVar("Item")
 
 
 def end_of_text(base: Path) -> str:
-    """Return the text of the end-of-text token.
+    """Return the text of the tokenizer's end-of-text token.
 
     Raises:
         UserError: the tokenizer has none.
@@ -24,35 +24,35 @@ def end_of_text(base: Path) -> str:
     token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
     token = token["content"] if isinstance(token, dict) else token
     if not isinstance(token, str) or not token:
-        raise UserError(f"{file}: no eos_token, so a response could never end.")
+        raise UserError(f"{file} has no eos_token, so a response could never end. Use another base model.")
     return token
 
 
 def read_rows(path: Path, keys: Sequence[str]) -> list[Row]:
-    """Read JSON lines whose objects have text under `keys`.
+    """Read JSON lines: objects with text under each of `keys`.
 
     Raises:
-        UserError: names the first line that is otherwise, or says that there is none.
+        UserError: a line is not such an object (the message names the first one), or the file is empty.
     """
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error}).") from None
+            raise UserError(f"{path}, line {number} is not valid JSON: {error}.") from None
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
-            raise UserError(f"{path}, line {number}: needs text under {' and '.join(keys)}.")
+            raise UserError(f"{path}, line {number} must be an object with text under {' and '.join(keys)}.")
         rows.append(row)
     if not rows:
-        raise UserError(f"{path}: no rows to train on.")
+        raise UserError(f"{path} contains no training rows.")
     return rows
 
 
 def fill_steps(rows: Sequence[Item], prompts_per_step: int) -> list[Item]:
-    """Return the rows, the first of them repeated at the end until they are a multiple of `prompts_per_step`.
+    """Return the rows, with the first ones repeated at the end until their number is a multiple of `prompts_per_step`.
 
-    OpenRLHF keeps the gradients of an optimiser step that is not full and adds them to the next update's first step,
-    under that one's normalisation.
+    OpenRLHF keeps the gradients of an incomplete optimiser step and adds them to the first step of the next update,
+    with that step's normalisation.
     """
     missing = -len(rows) % prompts_per_step
     return list(islice(cycle(rows), len(rows) + missing))

@@ -1,7 +1,7 @@
-"""Every option of OpenRLHF 0.11.2's command line that we pass, here and nowhere else.
+"""All command-line options of OpenRLHF 0.11.2 that medrlvr sets; no other module sets any.
 
-All values that matter are passed explicitly: defaults moved between versions without notice (lambda, value clip, loss
-aggregation). A test parses the result with the pinned version's own parser.
+All values that matter are passed explicitly, because defaults changed between versions without notice (lambda, value
+clip, loss aggregation). A test parses the result with the pinned version's own parser.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,32 +13,32 @@ from medrlvr.config.machine import Machine
 from medrlvr.grading.rewards import LIMIT
 
 HOOK = Path(__file__).with_name("reward_hook.py").resolve()
-"""The file that OpenRLHF loads its reward function from."""
+"""The file from which OpenRLHF loads the reward function."""
 
-# Not given by the paper; OpenRLHF's own values at the time, the same for every optimiser here.
+# Not given by the paper: OpenRLHF's values at the time, the same for every optimiser here.
 _ADAMW = {"adam.betas": (0.9, 0.95), "adam.eps": 1e-8, "adam.weight_decay": 0.0}
 _SCHEDULE = {"lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1}
 _ESTIMATORS = {"gae": "gae", "reinforce++": "reinforce", "grpo": "group_norm", "rloo": "rloo"}
-"""The literature's names -> OpenRLHF's."""
+"""Name in the literature -> OpenRLHF's name."""
 
 _SFT_WARMUP_RATIO = 0.03
 _SFT_MAX_NORM = 1.0
 
 CHECKPOINTS_KEPT = 2
-"""States of the trainer. The oldest is deleted before the next is written: with one, a crash then would leave none."""
+"""Number of trainer states. The oldest is deleted before the next is written, so with one, a crash could leave none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What a run reads and writes.
+    """Files and folders that a run reads and writes.
 
     Attributes:
-        base: folder of the model to start from.
+        base: folder of the base model.
         data: JSON lines; `input` and `output` for SFT, `input` and `label` for RLVR.
-        model: folder that the trained model is written to.
-        checkpoints: folder of the trainer's state; training goes on from a checkpoint in it.
+        model: folder for the trained model.
+        checkpoints: folder of the trainer's state; training resumes from a checkpoint in it.
         metrics: folder of TensorBoard event files.
-        name: of the run where it is logged; decides nothing.
+        name: the run's name in logs; it does not affect the result.
     """
 
     base: Path
@@ -56,7 +56,7 @@ class Paths:
 
 
 NOWHERE = Paths(*[Path()] * 5)
-"""For arguments that are compared and never run."""
+"""Placeholder paths for arguments that are compared but never run."""
 
 
 def sft_arguments(
@@ -65,8 +65,8 @@ def sft_arguments(
     """Return the arguments of `openrlhf.cli.train_sft`: loss on the output only, no chat template.
 
     Args:
-        learning_rate: one of the arm's.
-        save_every: optimiser steps from one checkpoint of the trainer to the next.
+        learning_rate: one of the arm's learning rates.
+        save_every: optimiser steps between two checkpoints of the trainer.
     """
     return _flatten(
         {
@@ -76,9 +76,9 @@ def sft_arguments(
             "data.dataset_split": "train",
             "data.input_key": "input",
             "data.output_key": "output",
-            # The default puts "User: " in front; empty leaves the input alone.
+            # The default adds "User: " before the input; an empty template leaves the input unchanged.
             "data.input_template": "",
-            "data.max_len": arm.max_tokens + 2,  # prompts that leave no more than two tokens are dropped in silence
+            "data.max_len": arm.max_tokens + 2,  # prompts that leave at most two tokens are dropped silently
             "data.dataloader_num_workers": 0,
             "train.max_epochs": arm.epochs,
             "train.batch_size": arm.batch_size,
@@ -95,7 +95,7 @@ def sft_arguments(
     )
 
 
-# Longer than other functions: the order of the options enters the hash of a run's state.
+# One long function, because the order of the options enters the hash of a run's state.
 def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> list[str]:
     """Return the arguments of `openrlhf.cli.train_ppo_ray`: PPO's clipped loss, per-token KL in the reward."""
     gpus = machine.gpus_per_node * machine.nodes
@@ -105,17 +105,17 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
         {
             **{f"{group}.num_nodes": machine.nodes for group in groups},
             **{f"{group}.num_gpus_per_node": machine.gpus_per_node for group in groups},
-            # On one GPU the models take turns; on one CPU actor, critic and reference compute side by side.
+            # On one GPU the models take turns; on one CPU the actor, critic and reference compute concurrently.
             "train.colocate_all": not on_cpu or machine.nodes > 1,
             "actor.model_name_or_path": paths.base,
-            # Of no effect without a critic, like all of its options.
+            # Ignored without a critic, like all options of the critic.
             "critic.model_name_or_path": paths.base,
             "reward.remote_url": HOOK,
             "data.prompt_dataset": paths.data,
             "data.prompt_split": "train",
             "data.input_key": "input",
             "data.label_key": "label",
-            "data.max_samples": 10**8,  # all: the rows were chosen before
+            "data.max_samples": 10**8,  # all rows: they were selected before
             "data.max_len": arm.prompt_max_tokens + arm.response_max_tokens,
             "data.dataloader_num_workers": 0,
             "rollout.batch_size": arm.prompts_per_update,
@@ -133,10 +133,10 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             **_optimiser("actor.", arm.actor_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
             **_optimiser("critic.", arm.critic_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
             "actor.policy_loss_type": "ppo",
-            "actor.loss_agg_mode": "seq-mean-token-mean",  # the paper's equation 1 averages over the response first
+            "actor.loss_agg_mode": "seq-mean-token-mean",  # the paper's equation 1 averages over each response first
             "actor.eps_clip": arm.clip_range,
             "actor.aux_loss_coef": 0.0,
-            "actor.entropy_coef": 0.0,  # no part of the loss; without it the entropy is not logged
+            "actor.entropy_coef": 0.0,  # adds nothing to the loss; without it the entropy is not logged
             "critic.value_clip": arm.value_clip_range,
             "critic.freezing_steps": -1,  # 0 would skip the actor in the first update
             "algo.advantage.estimator": _ESTIMATORS[arm.advantage_estimator],
@@ -145,7 +145,7 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "algo.kl.init_coef": arm.kl_coefficient,
             "algo.kl.estimator": "k1",
             "reward.clip_range": (-LIMIT, LIMIT),
-            # Logs vllm_kl. Clamping the importance weight to [1, 1] leaves the objective exactly what it is without.
+            # Logs vllm_kl (engine_kl). Clamping the importance weight to [1, 1] leaves the objective exactly unchanged.
             "algo.advantage.is_correction_level": "token",
             "algo.advantage.is_correction_mode": "clip",
             "algo.advantage.is_correction_gating": "ratio",
@@ -155,14 +155,14 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
             "vllm.sync_backend": "gloo" if on_cpu else "nccl",
             "vllm.enforce_eager": on_cpu,
-            "vllm.enable_prefix_caching": True,  # all prompts begin alike, and each is sampled several times
+            "vllm.enable_prefix_caching": True,  # all prompts start the same, and each is sampled several times
             "vllm.enable_sleep": machine.vllm_sleep,
             "ds.enable_sleep": machine.vllm_sleep,
             **_deepspeed(machine),
-            "actor.gradient_checkpointing_enable": machine.gradient_checkpointing,  # the critic's too
+            "actor.gradient_checkpointing_enable": machine.gradient_checkpointing,  # the critic's as well
             "eval.steps": -1,
             "ckpt.save_steps": arm.save_every,
-            "ckpt.save_hf": True,  # besides the trainer's own state: what is asked the development questions
+            "ckpt.save_hf": True,  # in addition to the trainer state: models to evaluate
             **_checkpoints(paths),
             **_logging(paths),
             **_wandb(machine),
@@ -186,7 +186,7 @@ def _deepspeed(machine: Machine) -> Mapping[str, object]:
     return {
         "ds.zero_stage": machine.zero_stage,
         "ds.adam_offload": machine.optimiser_offload,
-        "ds.param_dtype": "bf16",  # the CPU adapter makes this float32
+        "ds.param_dtype": "bf16",  # the CPU adapter changes this to float32
         "ds.attn_implementation": "flash_attention_2" if machine.flash_attention else "sdpa",
         "ds.packing_samples": machine.flash_attention,
         "ds.tensor_parallel_size": 1,
@@ -210,10 +210,11 @@ def _logging(paths: Paths) -> Mapping[str, object]:
 
 
 def _wandb(machine: Machine) -> Mapping[str, object]:
-    # Not for SFT: OpenRLHF's SFT then writes no TensorBoard files, from which its metrics are read.
+    # Not for SFT: with W&B, OpenRLHF's SFT writes no TensorBoard files, from which the metrics are read.
     if machine.wandb_project is None:
         return {}
-    # Any word turns it on. The key is taken from the environment; here it would be in command.sh, logs and W&B itself.
+    # Any value enables W&B, which reads the key from the environment. Passed here, the key would appear in command.sh,
+    # in logs and in W&B itself.
     return {"logger.wandb.key": "WANDB_API_KEY", "logger.wandb.project": machine.wandb_project}
 
 

@@ -1,4 +1,4 @@
-"""Free ports for processes that bind them some seconds later."""
+"""Find free ports for processes that bind them some seconds later."""
 
 import random
 import socket
@@ -7,20 +7,20 @@ from pathlib import Path
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FEWEST = 1000
-"""Ports outside the ephemeral range below which two processes would often draw the same."""
+"""Minimum number of ports outside the ephemeral range; with fewer, two processes would often draw the same port."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that no program on this machine has.
+    """Return ports that no program on this machine uses.
 
-    They are outside the ephemeral range, unless that range leaves too few. From the ephemeral range the system gives
-    ports to every program, also in the seconds until the caller's process binds its own.
+    The ports are outside the ephemeral range, unless that range leaves too few. The system may give ephemeral ports to
+    any program, even in the seconds before the caller's process binds its own.
     """
     first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="utf-8").split())
     outside = [port for port in range(10_000, 65_536) if not first <= port <= last]
     places = outside if len(outside) >= _FEWEST else range(first, last + 1)
     found: list[int] = []
-    # A process that asks at the same time draws others.
+    # The order is random, so that a concurrent process draws other ports.
     for port in random.SystemRandom().sample(places, len(places)):
         if len(found) == count:
             break

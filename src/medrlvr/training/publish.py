@@ -15,12 +15,12 @@ from medrlvr.training.openrlhf import Paths
 
 
 def exported(checkpoints: Path) -> dict[int, Path]:
-    """Return the folders of the models that OpenRLHF wrote beside its checkpoints, by update."""
+    """Return the folders of the models that OpenRLHF wrote next to its checkpoints, by update."""
     return {int(path.name[len("global_step") : -len("_hf")]): path for path in checkpoints.glob("global_step*_hf")}
 
 
 def is_model(folder: Path) -> bool:
-    """Whether all files of a model are there, the ones that OpenRLHF writes last among them."""
+    """Return whether a folder has all files of a model, including those that OpenRLHF writes last."""
     weights = (folder / "model.safetensors").is_file() or list(folder.glob("model-*.safetensors"))
     return bool(weights) and all((folder / name).is_file() for name in _FILES)
 
@@ -29,15 +29,15 @@ _FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 def save_recipe(folder: Path, paths: Paths, made: Path, arm: SftArm | RlvrArm, **run: object) -> None:
-    """Put with a model what it was made with: the settings, the rows and the command, which trains once more by hand.
+    """Save a model's settings, training rows and command next to it, so that you can repeat the training by hand.
 
-    The state that the command named will be gone, so it reads the rows beside it, wherever they are moved together, and
-    writes into a folder of its own.
+    The run's state folder is deleted later. The saved command therefore reads the rows next to it, also after both have
+    been moved together, and writes to a separate folder.
 
     Args:
-        folder: of the run's state, with its command.sh.
+        folder: the run's state folder, with its command.sh.
         made: folder of the model.
-        run: what is the run's own: seed, learning_rate.
+        run: settings of this run only: seed, learning_rate.
     """
     (made / paths.data.name).unlink(missing_ok=True)
     _link(str(paths.data), str(made / paths.data.name))
@@ -50,25 +50,26 @@ def save_recipe(folder: Path, paths: Paths, made: Path, arm: SftArm | RlvrArm, *
 
 
 def publish_model(made: Path, model: Path, card: str | None = None) -> None:
-    """Put a finished model in its place, by hard links where the file system allows: what is linked stays whole.
+    """Publish a finished model with hard links where the file system allows; the linked files stay intact.
 
     Args:
-        card: text of its README.md.
+        card: text of the model's README.md.
 
     Raises:
-        UserError: weights or tokenizer are missing, or the weights were dropped.
+        UserError: weights or tokenizer are missing, or the weights were deleted.
     """
     if not has_weights(made):
         raise UserError(
-            f"{made} would be taken, but its weights were deleted when it had answered. Set evaluation.keep_checkpoints"
-            " to true and train again (--forcerun train_rlvr), or undo the change that it would be taken for."
+            f"{made} is now the selected checkpoint, but its weights were deleted after evaluation. Undo the change"
+            " that altered the selection, or set evaluation.keep_checkpoints to true and retrain with"
+            " --forcerun train_rlvr."
         )
     if not is_model(made):
-        raise UserError(f"{made}: training wrote no complete model there (weights, {', '.join(_FILES)}).")
+        raise UserError(f"{made}: training did not write a complete model (weights, {', '.join(_FILES)}).")
     model.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(model, ignore_errors=True)
     temporary = model.with_name(f".{model.name}.{os.getpid()}.part")
-    # Not Snakemake's own mark of when a folder was made: linked, the one folder's would move with the other's.
+    # Without Snakemake's timestamp file: if it were linked, both folders would always have the same timestamp.
     shutil.copytree(made, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".snakemake*"))
     if card is not None:
         write_text(temporary / "README.md", card)
@@ -76,7 +77,7 @@ def publish_model(made: Path, model: Path, card: str | None = None) -> None:
 
 
 def publish_events(made: Path, events: Path) -> None:
-    """Put the TensorBoard files of a finished run into one folder, whose path then names the run to TensorBoard."""
+    """Put the TensorBoard files of a finished run into one folder, whose path names the run in TensorBoard."""
     shutil.rmtree(events, ignore_errors=True)
     events.mkdir(parents=True)
     for file in made.rglob("events.out.tfevents.*"):

@@ -1,7 +1,7 @@
-"""OpenRLHF loads this file by its path (`--reward.remote_url`) and calls `reward_func` once for every response.
+"""OpenRLHF loads this file by its path (`--reward.remote_url`) and calls `reward_func` once per response.
 
-It runs in vLLM's process, in several threads at once. OpenRLHF logs and swallows an exception raised here, so the first
-one is also written, with the response that it met, to a file for which the launching process looks out.
+It runs in vLLM's process, in several threads at once. OpenRLHF logs and swallows an exception raised here. The first
+one is therefore also written, with its response, to a file that the launching process watches.
 """
 
 import json
@@ -22,28 +22,29 @@ from medrlvr.runtime.files import write_text
 from medrlvr.training.rollouts import FAILURE_FILE, split_response
 
 LOGGED = ("strict_format", "correct", "lenient_correct", "chars_before_think", "think_chars")
-"""Facts of a grade whose means OpenRLHF logs, beside those that the reward-hacking monitor reads."""
+"""Fields of a grade whose means OpenRLHF logs, in addition to those that the reward-hacking monitor reads."""
 
 GRID = 2**16
-"""OpenRLHF is told rewards in multiples of 1/so many, whose sums are exact in float32.
+"""OpenRLHF receives rewards rounded to multiples of 1/GRID, whose sums are exact in float32.
 
-GRPO divides by the spread of the rewards to one prompt: of eight times 0.1 it takes the rounding of their mean for one,
-and gives each response an advantage of -0.8 in the place of 0 (measured with torch 2.13).
+GRPO divides by the standard deviation of the rewards of one prompt. With eight rewards of 0.1, the rounding error of
+their mean would count as a deviation, and each response would get an advantage of -0.8 instead of 0 (measured with
+torch 2.13).
 """
 
 _lock = threading.Lock()
 
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: object) -> dict[str, object]:
-    """Grade one response, write it down, and return its reward.
+    """Grade one response, save it with its grade, and return its reward.
 
     Args:
-        queries: prompt and response in one text, special tokens kept; OpenRLHF 0.11.2 passes one at a time.
+        queries: prompt and response in one text, with special tokens; OpenRLHF 0.11.2 passes one at a time.
         prompts: the prompt alone.
         labels: JSON objects with question_id, options and gold.
 
     Returns:
-        rewards and scores (the reward, on `GRID`), and what else OpenRLHF shall log.
+        rewards and scores (the reward, rounded to `GRID`), and extra_logs, other values that OpenRLHF logs.
     """
     folder = Path(os.environ["MEDRLVR_ROLLOUTS"])
     try:

@@ -1,9 +1,10 @@
 """Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`.
 
 One update: vLLM samples `samples_per_prompt` responses to each of `prompts_per_update` prompts; the reward hook grades
-every response; PPO's clipped objective updates the policy on them, and a critic learns the value function. A token's
-reward is minus `kl_coefficient` times its estimated KL to the base; the last token's also has the graded reward.
-Advantages are GAE, or for GRPO, RLOO and REINFORCE++ differences to other responses. New weights then go to vLLM.
+every response; PPO's clipped objective updates the policy on them, and a critic learns the value function. Each token's
+reward is -`kl_coefficient` times its estimated KL to the base; the last token also receives the graded reward.
+Advantages come from GAE, or for GRPO, RLOO and REINFORCE++ from differences to other responses. vLLM then receives the
+new weights.
 
 Command: `launchers.rlvr_launcher` with the options of `openrlhf.rlvr_arguments`; on one GPU node
 `python -m openrlhf.cli.train_ppo_ray ...`, saved as command.sh. An interrupted run resumes from its last checkpoint.
@@ -40,7 +41,7 @@ from medrlvr.training.trainer_metrics import REFERENCE_METRICS, read_metrics
 from medrlvr.training.trainer_watch import RlvrWatch
 
 CLUSTER_GRACE = 20.0
-"""Seconds that a Ray cluster has to end its nodes itself: once they are told to end, they cannot clean up."""
+"""Seconds for a Ray cluster to end its nodes itself; nodes that receive a signal directly cannot clean up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class RlvrRun:
         metrics_table: output parquet, as `read_metrics` returns it, without metrics that were not measured.
         events: output folder of TensorBoard event files.
         node_logs: folder for logs of Ray's nodes, if there are several.
-        state: folder of all runs' states; the name of this run's is a hash of everything that determines its result.
+        state: folder of all runs' states; a hash of everything that determines this run's result names its folder.
     """
 
     arm: RlvrArm
@@ -77,13 +78,13 @@ class RlvrRun:
 
     @property
     def trained_models(self) -> tuple[str, ...]:
-        """Models with an optimiser, and so with checkpoints."""
+        """Return the models that have an optimiser, and therefore checkpoints."""
         return ("actor", "critic") if self.arm.has_critic else ("actor",)
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """State folder of a run, paths in it, number of prompts of every update, updates done before, attempt's folder."""
+    """A run's state folder, its paths, number of prompts per update, number of updates done, and attempt folder."""
 
     folder: Path
     paths: Paths
@@ -139,7 +140,7 @@ def _prepare(run: RlvrRun, rows: list[Row], notify: Notify) -> _Prepared:
     notify(f"{run.display_name}: {disk}")
     write_json_lines(paths.data, rows)
     done = last_checkpoint(paths.checkpoints, [f"_{model}" for model in run.trained_models])
-    # A start that was killed while it compiled leaves a lock that the next start would wait for.
+    # An attempt that was killed during compilation leaves a lock that the next attempt would wait for.
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return _Prepared(folder, paths, sizes, done, start_attempt(folder / "rollouts", done + 1))
 
@@ -152,13 +153,13 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
         *rlvr_arguments(run.arm, machine, run.seed, prepared.paths),
     ]
     loaded = [*run.trained_models, *(["reference"] if run.arm.has_reference else [])]
-    resumed = f" from {prepared.done + 1}" if prepared.done else ""
+    resumed = f", resuming at update {prepared.done + 1}" if prepared.done else ""
     watch = RlvrWatch(run.display_name, len(prepared.sizes), prepared.printed_metrics, prepared.done, notify)
     with tempfile.TemporaryDirectory(
         prefix="ray-", dir=short_folder(len("/ray-12345678/ray")), ignore_cleanup_errors=True
     ) as ray_folder:
         variables = process_environment(machine.device, machine.threads, folder / "cache") | {
-            # On several nodes each has a folder of its own, which the cluster's launcher names.
+            # With several nodes, each has its own folder, which the cluster launcher names.
             **({"RAY_TMPDIR": ray_folder} if machine.nodes == 1 else {}),
             "MEDRLVR_ROLLOUTS": str(prepared.attempt),
             "MEDRLVR_REWARD": reward_to_json(run.arm.reward),
@@ -188,7 +189,7 @@ def _collect(run: RlvrRun, prepared: _Prepared) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _publish(run: RlvrRun, prepared: _Prepared, metrics: pd.DataFrame, rollouts: pd.DataFrame) -> None:
-    """Write all outputs, then delete the state."""
+    """Write all outputs, then delete the state folder."""
     write_parquet(run.rollouts_table, rollouts)
     write_parquet(run.metrics_table, metrics)
     publish_events(prepared.paths.metrics, run.events)

@@ -1,10 +1,12 @@
-"""Every response that training samples, written while it runs and gathered into one table afterwards.
+"""All responses sampled in training: saved during the run and gathered into one table afterwards.
 
-A run may be interrupted and resumed. Each attempt has a folder that says with which update it began, and in it one JSON
-lines file for each vLLM process. Updates are numbered from 1, as OpenRLHF's global steps are: the responses of update u
-come from the policy after u - 1 updates. The reward function is not told the update, but updates follow one another and
-their sizes are known, so the rows of an attempt in order of time divide into its updates; that every question of an
-update then has its full number of samples proves the division right.
+A run may be interrupted and resumed. Each attempt has a folder whose name contains its first update. The folder holds
+one JSON lines file for each vLLM process. Updates are numbered from 1, like OpenRLHF's global steps: the responses of
+update u come from the policy after u - 1 updates.
+
+OpenRLHF does not pass the update to the reward function. But updates run one after another and their sizes are known,
+so the rows of an attempt, sorted by time, can be divided into updates. The division is correct if every question of an
+update has its full number of samples.
 """
 
 import json
@@ -16,23 +18,24 @@ import pandas as pd
 from medrlvr.runtime.errors import UserError
 
 FAILURE_FILE = "failure.txt"
-"""Written by the reward hook into its attempt's folder when it raises."""
+"""File that the reward hook writes into its attempt's folder when it raises an exception."""
 
 
 class PromptMismatch(ValueError):
-    """The text that was graded does not begin with its prompt."""
+    """The graded text does not start with its prompt."""
 
 
 def split_response(query: str, prompt: str, end_of_text: str) -> tuple[str, str]:
-    """Return the response alone and why it ended: "stop" at the end-of-text token (removed), else "length".
+    """Return the response without its prompt, and why it ended: "stop" (at the end-of-text token, removed) or "length".
 
     Raises:
-        PromptMismatch: `query` does not begin with `prompt`, which holds a pair of tags itself and must not be graded.
+        PromptMismatch: `query` does not start with `prompt`. The prompt itself contains a pair of tags, so it must not
+            be graded.
     """
     if not query.startswith(prompt):
         raise PromptMismatch(
             "a generated text does not begin with its prompt: the prompt is longer than prompt_max_tokens and was cut,"
-            f" or the tokenizer does not give it back unchanged.\nprompt: {prompt!r}\ntext:   {query!r}"
+            f" or the tokenizer does not reproduce it exactly.\nprompt: {prompt!r}\ntext:   {query!r}"
         )
     response = query[len(prompt) :]
     if end_of_text and response.endswith(end_of_text):
@@ -41,7 +44,7 @@ def split_response(query: str, prompt: str, end_of_text: str) -> tuple[str, str]
 
 
 def start_attempt(folder: Path, first_update: int) -> Path:
-    """Make and return the folder for the rows of an attempt whose first update is `first_update`, counted from 1."""
+    """Create and return the folder for the rows of an attempt whose first update is `first_update`, counted from 1."""
     number = 1 + sum(1 for _ in folder.glob("attempt-*"))
     attempt = folder / f"attempt-{number:03d}-from-{first_update:06d}"
     attempt.mkdir(parents=True)
@@ -49,18 +52,18 @@ def start_attempt(folder: Path, first_update: int) -> Path:
 
 
 def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.DataFrame:
-    """Return the rows of all attempts as one table; of an update trained more than once, the last attempt's rows.
+    """Return the rows of all attempts as one table; for an update trained more than once, those of the last attempt.
 
     Args:
-        folder: holds the attempts' folders.
-        sizes: prompts of every update, as `update_sizes` returns them.
-        samples_per_prompt: responses to each of them.
+        folder: folder of the attempts' folders.
+        sizes: number of prompts in each update, as `update_sizes` returns them.
+        samples_per_prompt: number of responses to each prompt.
 
     Returns:
-        update (from 1), sample (from 0), then the columns that the hook writes, but for its time; in order.
+        update (from 1), sample (from 0), then the columns that the hook writes, without its time; sorted.
 
     Raises:
-        UserError: an update is missing or incomplete, or its rows are not `samples_per_prompt` for every question.
+        UserError: an update is missing or incomplete, or a question does not have `samples_per_prompt` rows in it.
     """
     updates: dict[int, pd.DataFrame] = {}
     for attempt in sorted(folder.glob("attempt-*")):
@@ -79,16 +82,16 @@ def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int
     missing = [update for update in range(1, len(sizes) + 1) if update not in updates]
     if missing:
         raise UserError(
-            f"{folder}: the responses of {len(missing)} of {len(sizes)} updates are missing or incomplete,"
-            f" the first of them update {missing[0]}. Delete {folder.parent} and train again."
+            f"{folder}: the responses of {len(missing)} of {len(sizes)} updates are missing or incomplete;"
+            f" the first is update {missing[0]}. Delete {folder.parent} and train again."
         )
     for update, rows in updates.items():
         counts = rows["question_id"].value_counts()
         uneven = counts[counts % samples_per_prompt != 0]
         if len(uneven):
             raise UserError(
-                f"{folder}: update {update} has {uneven.iloc[0]} responses to question {uneven.index[0]},"
-                f" not {samples_per_prompt}: rows were lost or added. Delete {folder.parent} and train again."
+                f"{folder}: update {update} has {uneven.iloc[0]} responses to question {uneven.index[0]}"
+                f" instead of {samples_per_prompt}: rows were lost or added. Delete {folder.parent} and train again."
             )
     table = pd.concat([updates[update] for update in sorted(updates)], ignore_index=True)
     table = table.sort_values(["update", "question_id", "time"], kind="stable", ignore_index=True)
@@ -98,7 +101,7 @@ def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int
 
 
 def read_attempt(attempt: Path) -> Iterator[dict[str, object]]:
-    """Yield the rows of every file of an attempt, each up to its end or its tear."""
+    """Yield the rows of every file of an attempt, each up to its end or its first damaged line."""
     for shard in sorted(attempt.glob("*.jsonl")):
         *lines, _ = shard.read_text(encoding="utf-8", errors="replace").split("\n")
         for line in lines:
@@ -107,7 +110,7 @@ def read_attempt(attempt: Path) -> Iterator[dict[str, object]]:
             except json.JSONDecodeError:
                 row = None
             if not isinstance(row, dict):
-                # Killed, a process leaves half a last line; with the machine, more than that. What follows a tear
-                # cannot be placed: it belongs to an update that is trained again, or else `gather` misses that update.
+                # A killed process leaves a partial last line; a machine failure may damage more. Later rows cannot be
+                # assigned to an update. That update is trained again, or `collect_rollouts` reports it as missing.
                 break
             yield row

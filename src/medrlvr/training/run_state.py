@@ -12,18 +12,18 @@ from medrlvr.training.publish import exported, is_model
 
 
 def checkpoint_layout(machine: Machine) -> Machine:
-    """Return the machine as far as a checkpoint depends on it: memory and speed may be tuned, and training goes on."""
+    """Return the machine settings on which a checkpoint depends; others may be tuned before training resumes."""
     return Machine(**machine.model_dump(include={"device", "nodes", "gpus_per_node", "zero_stage", "vllm_engines"}))
 
 
 def state_folder(root: Path, kind: str, arguments: Sequence[str], inputs: Sequence[Path]) -> Path:
-    """Return the folder, made if need be, for the state of the one run that arguments and inputs define.
+    """Return the state folder of the run that arguments and inputs define; create it if it does not exist.
 
     Args:
-        root: holds the states of all runs.
-        kind: starts the folder's name.
-        arguments: of OpenRLHF, with neutral paths and `checkpoint_layout`.
-        inputs: files, or folders of files, by content.
+        root: folder of the states of all runs.
+        kind: start of the folder's name.
+        arguments: OpenRLHF's arguments, with neutral paths and `checkpoint_layout`.
+        inputs: files, or folders of files, identified by their contents.
     """
     digest = hashlib.sha256(json.dumps([version("openrlhf"), *arguments]).encode())
     for path in inputs:
@@ -36,10 +36,10 @@ def state_folder(root: Path, kind: str, arguments: Sequence[str], inputs: Sequen
 
 
 def last_checkpoint(checkpoints: Path, parts: Sequence[str]) -> int:
-    """Return the step of the newest checkpoint that all `parts` have, 0 if none, and make every part resume from it.
+    """Return the step of the newest checkpoint that all `parts` have, or 0, and make every part resume from it.
 
-    The parts save one after another, and the model to be asked after them, so a run killed in between leaves one ahead
-    of the other; and a folder without a checkpoint stops OpenRLHF, so it is removed.
+    The parts are saved one after another, and the model to evaluate after them, so a run killed in between leaves one
+    part ahead of the other. A folder without a checkpoint makes OpenRLHF fail, so it is removed.
     """
     steps = [
         {int(path.name.removeprefix("global_step")) for path in (checkpoints / part).glob("global_step*")}

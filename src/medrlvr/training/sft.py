@@ -1,6 +1,6 @@
 """Supervised fine-tuning on the answer letter (paper, section 3.3), by OpenRLHF's `train_sft`.
 
-The input is the direct prompt, the target the gold letter and the end-of-text token; only the target has a loss.
+The input is the direct prompt; the target is the gold letter and the end-of-text token. Only the target has a loss.
 
 Command: `launchers.sft_launcher` (torchrun for several GPUs) with the options of `openrlhf.sft_arguments`, saved as
 command.sh. An interrupted run resumes from its last checkpoint, one per epoch.
@@ -35,14 +35,14 @@ class SftRun:
 
     Attributes:
         arm, machine, seed: settings.
-        learning_rate: one of the arm's grid.
+        learning_rate: one of the arm's learning rates.
         display_name: the run's name in progress lines.
         base: folder of the base model, safetensors and tokenizer.
         prompts: JSON lines with `input` and `output`.
         model: output folder.
         metrics_table: output parquet, as `read_events` returns it.
         events: output folder of TensorBoard event files.
-        state: folder of all runs' states; the name of this run's is a hash of everything that determines its result.
+        state: folder of all runs' states; a hash of everything that determines this run's result names its folder.
     """
 
     arm: SftArm
@@ -60,7 +60,7 @@ class SftRun:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """State folder of a run, paths in it, and optimiser steps of an epoch."""
+    """A run's state folder, its paths, and the number of optimiser steps per epoch."""
 
     folder: Path
     paths: Paths
@@ -68,7 +68,7 @@ class _Prepared:
 
 
 def train_sft(run: SftRun, notify: Notify) -> None:
-    """Fine-tune the base model on questions and letters, or resume the run from its last checkpoint.
+    """Fine-tune the base model on questions and answer letters, or resume the run from its last checkpoint.
 
     Args:
         run: settings, inputs and outputs.
@@ -107,7 +107,7 @@ def _prepare(run: SftRun, rows: list[Row]) -> _Prepared:
     folder = state_folder(run.state, "sft", arguments, [run.base, run.prompts])
     paths = Paths.inside(folder, run.base)
     write_json_lines(paths.data, rows)
-    # A start that was killed while it compiled leaves a lock that the next start would wait for.
+    # An attempt that was killed during compilation leaves a lock that the next attempt would wait for.
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return _Prepared(folder, paths, steps)
 
@@ -129,7 +129,7 @@ def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
 
 
 def _publish(run: SftRun, prepared: _Prepared) -> None:
-    """Check the metrics, write all outputs, then delete the state."""
+    """Check the metrics, write all outputs, then delete the state folder."""
     metrics = read_events(prepared.paths.metrics)
     health.check_finite(metrics, prepared.folder)
     write_parquet(run.metrics_table, metrics)

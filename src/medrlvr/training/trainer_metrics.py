@@ -1,7 +1,7 @@
 """The trainer's own metrics, one row per update, under OpenRLHF's names.
 
-They are read from the lines that it prints, which a killed run leaves complete, and from its TensorBoard files, which a
-finished run leaves complete while the last line printed may be lost.
+They are read from two sources: the lines that the trainer prints, which are complete after a killed run, and its
+TensorBoard files, which are complete after a finished run, when the last printed line may be lost.
 """
 
 import json
@@ -12,14 +12,14 @@ from pathlib import Path
 import pandas as pd
 
 REFERENCE_METRICS = ("kl", "logprobs_diff")
-"""OpenRLHF reports them as 0 where no reference model is there to measure them."""
+"""Metrics that OpenRLHF reports as 0 if there is no reference model to measure them."""
 
 _RLVR_LINE = re.compile(r"Global step (\d+): (\{.*\})")
 _NUMBER = re.compile(r"'([^']+)': (-?inf|nan|-?[\d.]+(?:e[+-]?\d+)?)")
 
 
 def parse_line(line: str) -> dict[str, float] | None:
-    """Return {"update": ..., and every metric} of a line that reports an update, None for any other line."""
+    """Return the update and all metrics in a line that reports an update; None for any other line."""
     match = _RLVR_LINE.search(line)
     if match is None:
         return None
@@ -27,24 +27,24 @@ def parse_line(line: str) -> dict[str, float] | None:
 
 
 def read_metrics(printed: Path, events: Path) -> pd.DataFrame:
-    """Return one row per update, in order; of an update trained more than once, the last attempt's.
+    """Return one row per update, in order; for an update trained more than once, the row of the last attempt.
 
     Args:
-        printed: JSON lines of what `parse_line` returned, in order of time.
+        printed: JSON lines of the results of `parse_line`, in order of time.
         events: folder of TensorBoard event files.
 
     Returns:
-        update (from 1) and a column for each metric; a metric not reported at an update is missing there.
+        update (from 1) and a column for each metric, with a missing value where it was not reported.
     """
     rows = _event_rows(events) | {int(row["update"]): row for row in read_lines(printed)}
     return pd.DataFrame([rows[update] for update in sorted(rows)])
 
 
 def read_lines(printed: Path, last: int | None = None) -> list[dict[str, float]]:
-    """Return the rows of printed lines, in order, of updates up to `last`; of one trained twice the last attempt's.
+    """Return the rows of printed lines up to update `last`, in order; for repeated updates, those of the last attempt.
 
     Args:
-        printed: as for `read_metrics`; it need not be there. A line torn by a crash is left out.
+        printed: as for `read_metrics`; it need not exist. A line damaged by a crash is skipped.
     """
     text = printed.read_text(encoding="utf-8", errors="replace") if printed.is_file() else ""
     rows: dict[int, dict[str, float]] = {}
@@ -56,7 +56,7 @@ def read_lines(printed: Path, last: int | None = None) -> list[dict[str, float]]
 
 
 def read_events(folder: Path) -> pd.DataFrame:
-    """Return what TensorBoard files hold, as `read_metrics` does."""
+    """Return the metrics in TensorBoard files, in the format of `read_metrics`."""
     rows = _event_rows(folder)
     return pd.DataFrame([rows[update] for update in sorted(rows)])
 
@@ -65,7 +65,7 @@ def _event_rows(folder: Path) -> dict[int, dict[str, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     rows: dict[int, dict[str, float]] = {}
-    # The name holds the time at which the file was begun: later attempts come later, and win.
+    # The name contains the time at which the file was created: later attempts come later and take precedence.
     for file in sorted(folder.rglob("events.out.tfevents.*"), key=lambda file: file.name):
         events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
         for tag in events.Tags()["scalars"]:

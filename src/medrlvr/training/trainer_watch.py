@@ -16,16 +16,16 @@ _PROGRESS_BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_lo
 
 
 class RlvrWatch:
-    """Watches `train_ppo_ray`: call it with each printed line, inside a `with` block."""
+    """Handles the output of `train_ppo_ray`: call the object with each printed line, inside a `with` block."""
 
     def __init__(self, display_name: str, updates: int, printed: Path, done: int, notify: Notify) -> None:
         """Read the metrics of earlier attempts.
 
         Args:
-            display_name: of the run, in progress lines.
-            updates: of the whole run.
-            printed: JSON lines of the metrics of every update, appended to.
-            done: updates before the checkpoint that the run resumes from.
+            display_name: the run's name in progress lines.
+            updates: number of updates in the whole run.
+            printed: JSON lines file to which the metrics of every update are appended.
+            done: number of updates before the checkpoint from which the run resumes.
             notify: prints a progress line.
         """
         self._name, self._printed, self._notify = display_name, printed, notify
@@ -34,7 +34,7 @@ class RlvrWatch:
         alarms: list[str] = []
         for row in read_lines(printed, done):
             alarms = self._add(row) or alarms
-        # They were reported before, but the step's log starts again, and `medrlvr status` reads them there.
+        # They were reported before, but this attempt has a new log, from which `medrlvr status` reads them.
         for alarm in alarms:
             print(f"{display_name}: {alarm}", flush=True)
 
@@ -64,29 +64,29 @@ class RlvrWatch:
 
 
 class SftWatch:
-    """Watches `train_sft`'s progress bar: call it with each printed line."""
+    """Handles the output of `train_sft`: call the object with each printed line."""
 
     def __init__(self, display_name: str, epochs: int, notify: Notify, interval: float = 5.0) -> None:
         """Start the clock.
 
         Args:
-            display_name: of the run, in progress lines.
-            epochs: of the whole run.
+            display_name: the run's name in progress lines.
+            epochs: number of epochs in the whole run.
             notify: prints a progress line.
-            interval: least seconds between two progress lines of one epoch.
+            interval: minimum seconds between two progress lines of one epoch.
         """
         self._name, self._epochs, self._notify, self._interval = display_name, epochs, notify, interval
         self._last_time, self._last_batch, self._drawn = time.monotonic(), 0, ("", "")
         self._progress: Progress | None = None
 
     def __call__(self, line: str) -> None:
-        """Print the line, and notify of the progress that it shows."""
+        """Print the line; if it shows progress, notify."""
         print(line, flush=True)
         match = _PROGRESS_BAR.search(line)
         if match is None:
             return
         epoch, batch, batches, loss = match.groups()
-        # A step is drawn first with the loss of the step before, then with its own; an epoch's last step once more.
+        # A step is drawn first with the loss of the previous step, then with its own; an epoch's last step once more.
         before, self._drawn = self._drawn, (epoch, batch)
         done = int(epoch) * int(batches) + int(batch)
         due = batch == batches or time.monotonic() - self._last_time > self._interval

@@ -1,1 +1,1 @@
-"""A small synthetic medical world: questions, training text, and the miniature's base model."""
+"""A small synthetic medical world: its questions, its training text and the miniature's base model."""

@@ -1,4 +1,4 @@
-"""The miniature's base model: a Qwen2 of about one million parameters, trained on text of the world."""
+"""Train the miniature's base model: a Qwen2 with about one million parameters, trained on text about the world."""
 
 import json
 import math
@@ -24,20 +24,20 @@ from medrlvr.runtime.step_log import Notify
 
 END = "<|endoftext|>"
 VOCABULARY = 1600
-"""Large enough that every fact's word is one token; the test of it names any that is not."""
+"""Large enough that every word of a fact is one token; the test lists any word that is not."""
 BATCH_TOKENS = 4096
 POOL = 1500
 MUON_LEARNING_RATE = 1e-2
 ADAM_LEARNING_RATE = 1e-3
 ELEMENTARY = 0.3
-"""Part of the steps that facts and exercises take before worked examples begin."""
+"""Fraction of the steps, at the start, with only facts and exercises and no worked examples."""
 
 
 def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
-    """Train a byte-level BPE with Qwen2's own rules of splitting.
+    """Train a byte-level BPE with Qwen2's pre-tokenizer.
 
-    A checkpoint of type qwen2 is always read back as Qwen2Tokenizer with its own splitting, whatever was saved, so that
-    splitting is what the merges are learnt on.
+    A checkpoint of type qwen2 is always loaded as Qwen2Tokenizer with its own pre-tokenizer, whatever was saved. The
+    merges are therefore learnt with the same pre-tokenizer.
     """
     trainable = Tokenizer(BPE())
     trainable.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
@@ -47,11 +47,11 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
     sample = islice(documents(renderer, seed), 20_000)
     trainable.train_from_iterator((part for document in sample for part in (document.prompt, document.text)), trainer)
     learnt = json.loads(trainable.to_str())["model"]
-    merges: Any = [tuple(merge) for merge in learnt["merges"]]  # mistyped as texts
+    merges: Any = [tuple(merge) for merge in learnt["merges"]]  # the library types these as strings
     tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=merges)
-    # The templates' fixed sentences are one token each. They are most of a prompt, the same in each, and nothing
-    # in the world is to be learnt from their words: as one token they halve the time of all that is computed. So is the
-    # letter that opens an option, next to whose token the option's text then stands: that makes binding them learnable.
+    # Each fixed sentence of the templates is one token. These sentences are most of a prompt and the same in every
+    # prompt, and the model need not learn their words; as single tokens they halve the computing time. Each letter that
+    # starts an option is also one token, next to the option's text, so that the model can learn to bind the two.
     sentences = [line for line in renderer.fixed_lines() if len(line.split()) > 3]
     pieces = sentences + [f"\n{letter}." for letter in LETTERS]
     tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in pieces])
@@ -59,7 +59,7 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
 
 
 def new_model(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
-    """Return an untrained model; heads of 32 because vLLM's CPU attention takes no smaller ones."""
+    """Return an untrained model. Its head size is 32, the smallest that vLLM's CPU attention supports."""
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(
         Qwen2Config(
@@ -82,15 +82,16 @@ def new_model(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
 
 @torch.no_grad()
 def _start_attention(model: Qwen2ForCausalLM) -> None:
-    """Give attention a start from which a look-up is learnt in a hundred steps instead of thousands.
+    """Initialise attention so that the model learns a look-up in a hundred steps instead of thousands.
 
-    To name an option's letter is to find the option's text again and read what stands before it. In the first layer two
-    heads begin by looking one and two tokens back: their query and key biases are rotated against each other by that
-    distance. In the others every head begins by looking at tokens like its own, with keys equal to queries (mimetic
-    initialisation, Trockman and Kolter 2023, arXiv 2305.09828).
+    To name an option's letter, the model must find the option's text again and read the token before it. In the first
+    layer, two heads start by attending one and two tokens back: their query and key biases are rotated against each
+    other by that distance. In the other layers, every head starts by attending to tokens like the current one, with
+    keys equal to queries (mimetic initialisation, Trockman and Kolter 2023, arXiv 2305.09828).
     """
-    # Five times the usual size, small steps: AdamW's first steps move the embeddings of all tokens alike, and at the
-    # usual 0.02 soon no head can tell them apart. So the look-up is right in 92 % after 50 steps, otherwise not in 175.
+    # Embeddings are five times the usual size and steps are small: AdamW's first steps move the embeddings of all
+    # tokens in the same way, and at the usual 0.02 soon no head can distinguish them. With this size the look-up is
+    # correct in 92 % after 50 steps; without it, not even after 175.
     model.model.embed_tokens.weight.mul_(5.0)
     frequencies = model.model.rotary_emb.inv_freq
     first, *others = (layer.self_attn for layer in model.model.layers)
@@ -107,13 +108,15 @@ def _start_attention(model: Qwen2ForCausalLM) -> None:
 
 
 def pretrain(output: Path, renderer: Renderer, steps: int, seed: int, threads: int, notify: Notify) -> list[float]:
-    """Train tokenizer and model and write both to `output`, weights in bfloat16.
+    """Train tokenizer and model and write both to `output`, with weights in bfloat16.
 
     Args:
-        output: folder; it appears when everything in it is complete.
-        steps: of one batch each; the loss is on each document's text, not on its prompt.
-        threads: of torch. Another number may round differently and so give another model.
-        notify: called with a line of progress now and then.
+        output: folder; it is created only when its content is complete.
+        renderer: the templates for prompts.
+        steps: number of optimiser steps, of one batch each; the loss is on each document's text, not on its prompt.
+        seed: seed for model, documents and batches.
+        threads: number of torch threads. Another number may round differently and give another model.
+        notify: called with a progress line every 50 steps.
 
     Returns:
         The loss of every step, in nats per token.
@@ -144,7 +147,7 @@ def pretrain(output: Path, renderer: Renderer, steps: int, seed: int, threads: i
             notify(f"base model: step {step} of {steps}, loss {mean:.3f}, {left / 60:.1f} minutes left")
     temporary = output.with_name(f".{output.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
-    halved: Any = model  # its own `to` is mistyped
+    halved: Any = model  # transformers types `to` wrongly
     halved.to(torch.bfloat16).save_pretrained(temporary)
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(output, ignore_errors=True)
@@ -153,9 +156,9 @@ def pretrain(output: Path, renderer: Renderer, steps: int, seed: int, threads: i
 
 
 def _optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for the rest.
+    """Return Muon for the layers' matrices and AdamW for the other parameters.
 
-    After 100 steps on facts alone Muon had the conditions right in 96 %, AdamW in 4 %.
+    After 100 steps on facts only, 96 % of the conditions were correct with Muon and 4 % with AdamW.
     """
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
@@ -166,12 +169,12 @@ def _optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
 
 
 def _rate(steps: int) -> Callable[[int], float]:
-    """Return the learning rate's course: 50 steps of warm-up, then linearly to zero."""
+    """Return the learning-rate schedule: the lower of a warm-up over 50 steps and a linear decay to zero."""
     return lambda step: min((step + 1) / 50, (steps - step) / steps)
 
 
 def _loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of the labelled tokens; logits are computed for these alone, a third of all."""
+    """Return the mean cross-entropy of the labelled tokens; only these, a third of all, need logits."""
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     targets = labels[:, 1:]
     learnt = targets != -100
@@ -181,7 +184,7 @@ def _loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> t
 def _batches(
     tokenizer: Qwen2Tokenizer, stream: Iterator[Document], seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield batches without end, each of documents alike in length, the more of them the shorter they are."""
+    """Yield batches endlessly, each of documents with similar lengths; batches of short documents have more of them."""
     rng = random.Random(f"batches {seed}")
     while True:
         pool = list(islice(stream, POOL))
@@ -197,7 +200,7 @@ def _batches(
 
 
 def _padded(rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and labels, both (documents, longest), padded on the right; -100 marks what is not learnt."""
+    """Return token ids and labels, both (documents, longest), padded on the right; -100 marks tokens without loss."""
     longest = max(len(prompt) + len(text) for prompt, text in rows)
     ids = torch.zeros((len(rows), longest), dtype=torch.long)
     labels = torch.full((len(rows), longest), -100)

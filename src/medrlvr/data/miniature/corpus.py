@@ -1,8 +1,8 @@
-"""The text that the miniature's base model is trained on: facts, and worked examples good and bad.
+"""Generate the training text of the miniature's base model: facts, and good and bad worked examples.
 
-Stated before any result: the base knows every fact and how to reason from findings over condition and fact to a letter,
-mostly without tags; it has seen few direct answers, most of them random, and almost none to held-out relations. No
-question with a reserved triple of findings is ever in it, so no development or test question is.
+Fixed before any result: the base sees every fact, and reasoning from findings to condition, fact and letter, mostly
+without tags. It sees few direct answers, most of them random, and almost none about held-out relations. The text never
+contains a reserved triple of findings, so it contains no development or test question.
 """
 
 import random
@@ -16,16 +16,16 @@ from medrlvr.grading.letters import LETTERS
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A prompt, empty for plain text, and the text that is learnt; the trainer adds the end-of-text token."""
+    """A prompt, empty for plain text, and the text to learn; the trainer adds the end-of-text token."""
 
     prompt: str
     text: str
 
 
 def elementary_documents(seed: int) -> Iterator[Document]:
-    """Yield facts and exercises without end, for the first part of training.
+    """Yield facts and exercises endlessly, for the first part of training.
 
-    Binding an option's text to its letter is what so small a model learns last and suddenly: it gets exercises first.
+    Such a small model learns to bind an option's text to its letter last and suddenly, so the exercises come first.
     """
     rng = random.Random(f"elementary {seed}")
     world = load_world()
@@ -40,7 +40,7 @@ def elementary_documents(seed: int) -> Iterator[Document]:
 
 
 def documents(renderer: Renderer, seed: int) -> Iterator[Document]:
-    """Yield the whole mixture without end; equal seeds give equal documents."""
+    """Yield the whole mixture endlessly; equal seeds give equal documents."""
     rng = random.Random(f"corpus {seed}")
     world = load_world()
     yield from _mixture(
@@ -76,9 +76,10 @@ def _diagnosis(world: tuple[Condition, ...], rng: random.Random) -> Document:
 
 
 def _lookup(world: tuple[Condition, ...], rng: random.Random) -> Document:
-    """Options, and the letter of one of them, which alone is learnt: what can be told without looking would drown it.
+    """Return a list of options with the letter of one of them. Only the letter is learnt.
 
-    The letter stands right behind the text, here and in worked examples: with words in between it was not learnt.
+    Other text could be predicted without a look-up and would dominate the loss. The letter comes directly after the
+    option's text, here and in worked examples; with words in between, it was not learnt.
     """
     relation = rng.choice(RELATIONS)
     options = [condition.values[relation] for condition in rng.sample(world, rng.choice((3, 4, 5)))]
@@ -132,7 +133,7 @@ def _verbose(world: tuple[Condition, ...], vignette: Vignette, rng: random.Rando
 
 
 def _sloppy(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
-    """A wrong condition, its fact, and a letter that nothing speaks for."""
+    """Return reasoning with a random condition, its fact and a random letter."""
     letter = _any_letter(vignette, rng)
     return _steps(rng.choice(world), vignette.relation, letter), letter
 

@@ -1,7 +1,7 @@
-"""The world's facts and the vignettes over them.
+"""The facts of the world, and vignettes about them.
 
-Forty conditions with five findings and a value for each of four relations (`facts.tsv`, written for this project; true
-enough to read well, and no medical reference). Any three of a condition's findings tell it from all others.
+There are forty conditions, each with five findings and one value for each of four relations (`facts.tsv`, written for
+this project; it is plausible but not a medical reference). Any three findings of a condition identify it.
 """
 
 import csv
@@ -27,7 +27,7 @@ _ASKS = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One row of the table; `values` has a value for each of RELATIONS, unique among all conditions."""
+    """One row of the table. `values` has one value for each of RELATIONS; no two conditions share a value."""
 
     name: str
     findings: tuple[str, ...]
@@ -35,19 +35,19 @@ class Condition:
     seen: tuple[str, str]
     """The two relations that training questions ask about; the other two are held out."""
     reserved: frozenset[frozenset[str]]
-    """The two triples of findings that only development and test questions show."""
+    """The two triples of findings that occur only in development and test questions."""
 
     @property
     def held_out(self) -> tuple[str, ...]:
         return tuple(relation for relation in RELATIONS if relation not in self.seen)
 
     def triples(self, reserved: bool) -> list[tuple[str, ...]]:
-        """The unordered triples of findings of one kind: two reserved, eight not."""
+        """Return the unordered triples of findings of one kind: two are reserved, eight are not."""
         return [t for t in combinations(self.findings, 3) if (frozenset(t) in self.reserved) == reserved]
 
 
 def load_world() -> tuple[Condition, ...]:
-    """Read the table; which relations are seen and which triples are reserved is fixed, not drawn anew per seed."""
+    """Read the table. The seen relations and reserved triples are fixed and do not depend on a seed."""
     rng = random.Random("the miniature's world")
     with Path(__file__).with_name("facts.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -70,7 +70,7 @@ def load_world() -> tuple[Condition, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Vignette:
-    """A question with all that an explanation of its answer needs."""
+    """A question with everything that an explanation of its answer needs."""
 
     condition: Condition
     relation: str
@@ -83,7 +83,7 @@ class Vignette:
 def draw_vignette(
     world: tuple[Condition, ...], condition: Condition, relation: str, reserved: bool, rng: random.Random
 ) -> Vignette:
-    """Draw opening, findings, four or five options, and their order; gold is uniform over the options."""
+    """Draw an opening, findings, and four or five options with their order; gold is uniform over the options."""
     findings = list(rng.choice(condition.triples(reserved)))
     rng.shuffle(findings)
     count = rng.choice((4, 5))
@@ -96,11 +96,11 @@ def draw_vignette(
 
 
 def make_questions(sizes: Mapping[str, int], seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Return raw rows in the form of MedQA's files, distinct within and across the splits.
+    """Return rows in the format of MedQA's files; all rows differ, within and across the splits.
 
     Args:
-        sizes: rows of train, dev, test (relations seen in training) and ood_test (relations held out).
-        seed: of the draw; the world itself does not depend on it.
+        sizes: number of rows of train, dev, test (relations seen in training) and ood_test (held-out relations).
+        seed: seed for the draw; the world does not depend on it.
     """
     world = load_world()
     rng = random.Random(f"questions {seed}")
@@ -109,7 +109,7 @@ def make_questions(sizes: Mapping[str, int], seed: int) -> dict[str, list[dict[s
     for split, size in sizes.items():
         rows: list[dict[str, Any]] = []
         while len(rows) < size:
-            # In turn, so that every condition is asked about equally often.
+            # Conditions take turns, so that each occurs equally often.
             condition = world[len(rows) % len(world)]
             relation = rng.choice(condition.held_out if split == "ood_test" else condition.seen)
             vignette = draw_vignette(world, condition, relation, reserved=split != "train", rng=rng)

@@ -1,1 +1,1 @@
-"""Models compared on the same questions."""
+"""Compare models on the same questions."""

@@ -1,4 +1,4 @@
-"""Compare each benchmark with its controls: the same questions with other options or in another order."""
+"""Compare each benchmark with its controls: the same questions with other options or another order of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +19,13 @@ def compare_controls(
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Return one record per control and model: its accuracy beside the benchmark's, on the same questions.
+    """Return one record per control and model: its accuracy and the benchmark's, on the same questions.
 
-    `moved` counts the questions whose answered option stands under another letter in the control, and that are answered
-    there too; `same_text` and `same_letter` are the fractions of them that stay with the content and with the letter.
+    `moved` counts the questions whose answered option has another letter in the control, and that are answered there
+    too; `same_text` and `same_letter` are the fractions of them whose answer keeps the content and the letter.
 
     Args:
-        questions: what was asked -> question_id, options.
+        questions: benchmark or control -> question_id, options.
     """
     known = clusters.set_index("question_id")["cluster"]
     records = []

@@ -9,9 +9,9 @@ from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTab
 def decompose_gain(predictions: PredictionTables, design: ComparisonDesign) -> list[dict[str, Any]]:
     """Return, per benchmark and seed, where RLVR's gain over the base comes from; nothing without the base's answers.
 
-    Both are asked in RLVR's first mode. The questions that RLVR wins are counted by whether the base's answer could be
-    parsed; if not, by whether it named the right letter all the same (`said`); else by whether the base had the right
-    letter under log-likelihood scoring (`known`, in part by luck) or showed it in neither way (`new`).
+    Both are evaluated in RLVR's first mode. The questions that RLVR gains are counted by whether the base's answer
+    could be parsed; if not, by whether it still named the right letter (`said`); otherwise by whether the base had the
+    right letter under log-likelihood scoring (`known`, partly by luck) or showed it in neither way (`new`).
     """
     arm = design.rlvr
     if arm is None or design.loglikelihood is None or design.primary(arm).mode not in design.modes["base"]:

@@ -12,7 +12,7 @@ from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTab
 from medrlvr.evaluation.statistics import Resamples, Values, compare_pair, holm, hull, seed_interval
 
 CONFIDENCES = (0.95, 0.9)
-"""Of differences, and of the parity test, whose two one-sided tests at 5 % each are one interval of 90 %."""
+"""Confidence of differences, and of the parity test: two one-sided tests at 5 % each equal one 90 % interval."""
 
 
 def compare_systems(
@@ -21,10 +21,10 @@ def compare_systems(
     """Return one record per benchmark and pair of `design.pairs`, as docs/metrics.md describes it.
 
     Args:
-        clusters: question_id; `cluster`, of questions that are duplicates of each other; `repeats`, the question that
-            one repeats, itself if it is the first.
-        resamples: of the bootstrap.
-        seed: of the resamples.
+        clusters: question_id; `cluster`, shared by questions that are duplicates of each other; `repeats`, the id of
+            the question that it repeats (its own id if it is the first).
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
     """
     known = clusters.set_index("question_id")
     records: list[dict[str, Any]] = []
@@ -87,13 +87,13 @@ def _compare(
 
 
 def _means(seeds: Sequence[Values], run: str | None) -> list[float] | float:
-    """Return an accuracy for each seed; of what was not trained, and has none, the one."""
+    """Return an accuracy for each seed; for a model that was not trained and has no seeds, its one accuracy."""
     means = [float(correct.mean()) for correct in seeds]
     return means if run else means[0]
 
 
 def _matched(first: list[Any], second: list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Pair seeds in their order, as many as both have; what has just one is paired with each of the other's."""
+    """Pair seeds in order, as many as both have; a single model is paired with each model of the other system."""
     longest = max(len(first), len(second))
     yield from zip(
         first * longest if len(first) == 1 else first, second * longest if len(second) == 1 else second, strict=False

@@ -1,4 +1,4 @@
-"""PredictionTables of all models on one benchmark, aligned by question."""
+"""Predictions of all models on one benchmark, aligned by question."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from medrlvr.config.design import ComparisonDesign, System
 from medrlvr.evaluation.statistics import Interval, Values
 
 PredictionTables = Mapping[str, pd.DataFrame]
-"""Model -> table as `decide` returns it."""
+"""Model -> table as `majority_vote` returns it."""
 
 
 class Predictions:
-    """Right and wrong of every model on one benchmark, in one order of questions."""
+    """Correct and wrong answers of every model on one benchmark, in one order of questions."""
 
     def __init__(self, predictions: PredictionTables, benchmark: str, design: ComparisonDesign) -> None:
         tables = {
@@ -28,7 +28,7 @@ class Predictions:
         self._design = design
 
     def correct(self, system: System) -> list[Values]:
-        """Return for each seed what it got right: shape (n,), 1 or 0."""
+        """Return one array per seed: shape (n,), 1 for a correct answer and 0 for a wrong one."""
         return [
             self.tables[model, system.mode]["correct"].to_numpy(dtype=float)
             for model in self._design.models[system.arm]

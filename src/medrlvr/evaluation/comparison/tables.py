@@ -12,7 +12,7 @@ from medrlvr.evaluation.statistics import seed_interval
 
 
 def summarise_arms(predictions: PredictionTables, design: ComparisonDesign) -> list[dict[str, Any]]:
-    """Return one record per benchmark and system: its accuracy over training seeds, with their t-interval."""
+    """Return one record per benchmark and system: its accuracy over training seeds, with the t-interval."""
     records = []
     for benchmark in design.benchmarks:
         answers = Predictions(predictions, benchmark, design)
@@ -37,11 +37,11 @@ def summarise_arms(predictions: PredictionTables, design: ComparisonDesign) -> l
 def metrics_table(
     metrics: Mapping[str, Sequence[Mapping[str, Any]]], sanity: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> pd.DataFrame:
-    """Return every accuracy: a row per benchmark or control, model, mode and stratum, and sanity rows last.
+    """Return every accuracy: one row per benchmark or control, model, mode and stratum; trivial baselines are last.
 
     Args:
         metrics: model -> its records, as `summarise` returns them.
-        sanity: benchmark or control -> as `sanity_rows` returns them.
+        sanity: benchmark or control -> trivial baselines, as `trivial_baselines` returns them.
     """
     rows = []
     for model, records in metrics.items():

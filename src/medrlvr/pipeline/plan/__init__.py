@@ -1,1 +1,1 @@
-"""What a run would do, before anything starts: jobs, reasons, time, GPU-hours, disk."""
+"""The plan of a run, before anything starts: jobs, reasons, time, GPU-hours, disk."""

@@ -17,10 +17,10 @@ class Facts:
     """What is known before the run.
 
     Attributes:
-        train: training questions, none removed yet; None where nobody counted them.
-        held_out: the same of the development set and the benchmarks, by name.
-        weights: of the base; None where it is not fetched and its size is not known by heart.
-        free: bytes of free disk where results are written.
+        train: number of training questions before removal; None if unknown.
+        held_out: name of the development set or a benchmark -> number of questions, None if unknown.
+        weights: size of the base model; None if it is not fetched and its shape is not listed.
+        free: free disk, in bytes, where results are written.
     """
 
     train: int | None
@@ -30,11 +30,13 @@ class Facts:
 
 
 def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results: Path, jobs: Sequence[Job]) -> Facts:
-    """Return what is known of data, model and disk; of data by the registry and the settings, not by what lies there.
+    """Return what is known about data, model and disk. Data are counted by the registry and the settings, not by files.
 
     Args:
-        results: the experiment's folder, there or not.
-        jobs: of the whole graph.
+        experiment: the settings.
+        sources: the registry of data sets.
+        results: the experiment's folder, which may not exist yet.
+        jobs: all jobs of the graph.
     """
     miniature = experiment.miniature
     generated = {
@@ -70,10 +72,12 @@ def _base_weights(experiment: Experiment, results: Path, jobs: Sequence[Job]) ->
 
 
 def absent_files(jobs: Iterable[Job], sources: Mapping[str, Source], mirror: str | None) -> list[str]:
-    """Return in words which data sets' files will be looked for in vain; what a hub has nobody asks here.
+    """Describe the data files that cannot be fetched. It does not check what the Hugging Face Hub has.
 
     Args:
-        mirror: the folder that stands in for the hub.
+        jobs: all jobs of the graph.
+        sources: the registry of data sets.
+        mirror: the folder that is used instead of the Hub; None for the Hub.
     """
     fetched = [job for job in jobs if job.rule == "fetch_dataset" and job.reason is not None]
     found = []
@@ -82,7 +86,7 @@ def absent_files(jobs: Iterable[Job], sources: Mapping[str, Source], mirror: str
             found.append(f"{source.name}: {Path(mirror) / str(source.mirror_file)}")
         elif mirror is None and source.home == "local":
             found.append(
-                f"{source.name}: {source.mirror_file} below a mirror folder; no hub has it, and neither data.mirror nor"
-                " MEDRLVR_MIRROR names one"
+                f"{source.name}: {source.mirror_file} in a mirror folder. The file is not on the Hugging Face Hub; set"
+                " data.mirror or MEDRLVR_MIRROR."
             )
     return found

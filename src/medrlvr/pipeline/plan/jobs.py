@@ -1,4 +1,4 @@
-"""The jobs of the workflow as Snakemake's dry run reports them."""
+"""The jobs of the workflow, as Snakemake's dry run reports them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,16 +8,16 @@ from typing import Any, Protocol
 from medrlvr.config.machine import Machine
 
 _CAUSES = {
-    "Missing output files": "not there yet",
+    "Missing output files": "no output yet",
     "Incomplete output files": "was interrupted",
     "Updated input files": "an input is newer",
-    "Set of input files has changed": "set of input files has changed",
+    "Set of input files has changed": "inputs were added or removed",
     "Params have changed": "settings have changed",
     "Software environment definition has changed": "packages have changed",
     "Code has changed": "code has changed",
-    "Forced execution": "asked for",
+    "Forced execution": "requested",
 }
-FOLLOWS = "a step before it runs"
+FOLLOWS = "an earlier step runs"
 
 TRAINING_RULES = ("train_sft", "train_rlvr")
 GENERATION_RULES = ("generate_answers", "generate_selected", "generate_development", "generate_checkpoint_answers")
@@ -25,15 +25,15 @@ GENERATION_RULES = ("generate_answers", "generate_selected", "generate_developme
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One step of the graph.
+    """One job of the graph.
 
     Attributes:
-        rule: whose job it is.
-        wildcards: by name.
-        inputs, outputs: files and folders, as the workflow names them.
-        benchmark: the table of its time and memory, there or not.
-        reason: why Snakemake runs it, in Snakemake's words; None: nothing has changed, it is not run.
-        limit: seconds that a profile allows it.
+        rule: name of its rule.
+        wildcards: name -> value.
+        inputs, outputs: paths of files and folders, relative to the repository's root.
+        benchmark: path of the table with its time and memory, which may not exist yet.
+        reason: Snakemake's reason for running it; None if it is up to date and does not run.
+        limit: time limit of the profile, in seconds; None for no limit.
     """
 
     rule: str
@@ -46,7 +46,7 @@ class Job:
 
 
 class Record(Protocol):
-    """What Snakemake's log plug-ins are told of a job; of `resources` only `runtime`, minutes, is looked at."""
+    """A job as Snakemake's log plug-ins receive it. Of `resources` only `runtime`, in minutes, is used."""
 
     rule_name: str
     wildcards: Mapping[str, str]
@@ -58,11 +58,11 @@ class Record(Protocol):
 
 
 def jobs_of(due: Iterable[Record], graph: Iterable[Record]) -> list[Job]:
-    """Return the steps of the whole graph, those without output left out.
+    """Return the jobs of the whole graph, without those that have no output.
 
     Args:
-        due: what Snakemake would run now.
-        graph: what it would run if nothing were there.
+        due: jobs that Snakemake would run now.
+        graph: jobs that Snakemake would run if no file existed.
     """
     reasons = {(one.rule_name, *one.output): one.reason for one in due}
     return [
@@ -81,20 +81,20 @@ def jobs_of(due: Iterable[Record], graph: Iterable[Record]) -> list[Job]:
 
 
 def refusal(printed: str) -> str:
-    """Return of what a refused dry run printed the part from its error on."""
+    """Return the output of a failed dry run, starting at the error message."""
     fault = re.search(r"^\S*(Error|Exception)\b", printed, re.MULTILINE)
     return printed[fault.start() if fault else 0 :].strip()
 
 
 def cause(reason: str) -> str:
-    """Return in words what comes first in Snakemake's reason for a job."""
+    """Describe the first cause in Snakemake's reason for a job."""
     parts = reason.split("; ")
     found = [words for begin, words in _CAUSES.items() if any(part.startswith(begin) for part in parts)]
     return found[0] if found else FOLLOWS
 
 
 def gpus_of(rule: str, machine: Machine) -> tuple[int, int]:
-    """Return how many nodes a rule's job takes, and how many GPUs on each of them."""
+    """Return the number of nodes that a rule's job uses, and the number of GPUs on each node."""
     if machine.device == "cpu":
         return 1, 0
     if rule in TRAINING_RULES:
@@ -103,7 +103,7 @@ def gpus_of(rule: str, machine: Machine) -> tuple[int, int]:
 
 
 def longest_chain(jobs: Sequence[Job], seconds: Sequence[float]) -> tuple[float, list[str]]:
-    """Return the seconds and the rules of the chain of jobs, each waiting for the one before, that takes longest."""
+    """Return the seconds and the rules of the chain of dependent jobs that needs the most time."""
     made = {file: index for index, job in enumerate(jobs) for file in job.outputs}
     ends: dict[int, float] = {}
     before: dict[int, int | None] = {}

@@ -13,14 +13,14 @@ from medrlvr.training.disk import disk_needed, sft_disk_needed
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Bytes that a job takes at its fullest, and that it leaves in the end."""
+    """Disk that a job needs at peak, and that its results keep, in bytes."""
 
     peak: int
     left: int
 
 
 def space(job: Job, experiment: Experiment, facts: Facts) -> Space | None:
-    """Return the disk that a job takes; None where it is little, or not known: `weights` of the facts says which."""
+    """Return the disk that a job needs; None if it needs little, or if `facts` does not have the sizes."""
     if facts.weights is None:
         return None
     machine, arm = experiment.machine, experiment.arms.get(job.wildcards.get("arm", ""))
@@ -32,7 +32,7 @@ def space(job: Job, experiment: Experiment, facts: Facts) -> Space | None:
         return Space(needed.models + needed.trainer, needed.models)
     if job.rule == "train_rlvr" and isinstance(arm, RlvrArm) and facts.train is not None:
         needed = disk_needed(facts.weights, arm, machine, run_update_sizes(arm, facts.train))
-        # The last and the chosen stay, hard links in models/ not counted.
+        # The last and the selected checkpoint stay. Their copies in models/ are hard links and need no disk.
         candidates = candidate_count(arm, facts.train)
         kept = candidates if experiment.evaluation.keep_checkpoints else min(2, candidates)
         left = needed.models // candidates * kept + needed.rollouts
@@ -41,7 +41,12 @@ def space(job: Job, experiment: Experiment, facts: Facts) -> Space | None:
 
 
 def peak_space(spaces: Sequence[Space], side_by_side: bool) -> int:
-    """Return the disk of several jobs at their fullest: all at once, or each beside what the others leave."""
+    """Return the peak disk of several jobs, in bytes.
+
+    Args:
+        spaces: disk of each job.
+        side_by_side: whether all jobs run at once; otherwise one runs at a time, next to what the others leave.
+    """
     if side_by_side:
         return sum(one.peak for one in spaces)
     return sum(one.left for one in spaces) + max((one.peak - one.left for one in spaces), default=0)

@@ -1,4 +1,4 @@
-"""The plan as text: what a run would do, before anything starts.
+"""The plan of a run as text, before anything starts.
 
 The time of a step that has run before is measured: its benchmark table contains it. The time of other GPU steps is
 estimated from tokens, parameters and an assumed throughput, as a range.
@@ -28,12 +28,13 @@ REGISTRY = "config/datasets.tsv"
 
 
 def plan(experiment: Experiment, jobs: Sequence[Job], overlays: Sequence[str], profile: str | None) -> str:
-    """Return the plan as a text, with what this machine and its environment add to it.
+    """Return the plan as text, with checks of this machine and its environment.
 
     Args:
-        jobs: of the whole graph, as `jobs_of` returns them.
-        overlays: files, as the person named them.
-        profile: of Snakemake, None for this machine.
+        experiment: the settings.
+        jobs: all jobs of the graph, as `jobs_of` returns them.
+        overlays: files, as the user named them.
+        profile: Snakemake's profile; None for this machine.
     """
     results, sources = Path("results", experiment.experiment), load_registry(REGISTRY)
     mirror = os.environ.get("MEDRLVR_MIRROR")
@@ -68,27 +69,30 @@ def render(
     device_problem: str | None = None,
     mirror: str | None = None,
 ) -> str:
-    """Return the plan as a text.
+    """Return the plan as text.
 
     Args:
-        jobs: of the whole graph, in an order in which they could run.
-        files: the overlays, as the person named them.
-        profile: of Snakemake, None for this machine.
+        jobs: all jobs of the graph, in an order in which they could run.
+        experiment: the settings.
+        facts: as `gather_facts` returns them.
+        results: the experiment's folder.
+        files: the overlays, as the user named them.
+        profile: Snakemake's profile; None for this machine.
         absent: as `absent_files` returns it.
-        device_problem: why this machine cannot run it.
-        mirror: MEDRLVR_MIRROR, where it is set.
+        device_problem: why this machine cannot run it; None if it can.
+        mirror: value of MEDRLVR_MIRROR; None if it is not set.
     """
     overlays = " and ".join(files)
-    head = f"{experiment.title}: {results}, from config/config.yaml{f' with {overlays} over it' if files else ''}"
+    head = f"{experiment.title}: {results}, from config/config.yaml{f' and {overlays}' if files else ''}"
     planned = [job for job in jobs if job.reason is not None]
     if not planned:
         page = results / "report.html"
-        return f"{head}\n\nNothing to do: all {len(jobs)} steps are there; {page} is there.\n"
+        return f"{head}\n\nNothing to do: all {len(jobs)} jobs are done. The report: {page}\n"
     estimates = times(jobs, experiment, facts, results)
     pairs = [(job, estimate) for job, estimate in zip(jobs, estimates, strict=True) if job.reason is not None]
     lines = [
         head,
-        "Nothing was started, nothing was written.",
+        "This is only a plan: no job was started, and no file was written.",
         "",
         *_table(jobs, estimates, experiment, facts, profile is not None),
         "",
@@ -98,12 +102,16 @@ def render(
         lines += textwrap.wrap(basis, 110, subsequent_indent="  ", break_on_hyphens=False)
     lines.append("")
     if absent:
-        lines += ["Files that are not there:", *(f"  {file}" for file in absent), ""]
+        lines += ["Files that do not exist:", *(f"  {file}" for file in absent), ""]
     late = _late(pairs)
     if late:
-        lines += ["The profile may stop:", *(f"  {line}" for line in late), ""]
+        lines += ["The profile's time limit may stop:", *(f"  {line}" for line in late), ""]
     if device_problem is not None and profile is None:
-        lines += ["This machine cannot run it:", *(f"  {line}" for line in device_problem.splitlines()), ""]
+        lines += [
+            "This machine cannot run it:",
+            *(f"  {line}" for line in device_problem.splitlines()),
+            "",
+        ]
     return "\n".join([*lines, *_commands({job.rule for job in planned}, files, profile, mirror)]) + "\n"
 
 
@@ -128,7 +136,7 @@ def _table(
                 str(len(both) - len(run)),
                 (f"{nodes} x {gpus}" if nodes > 1 else str(gpus)) if gpus else "",
                 _range(low * nodes * gpus / 3600, high * nodes * gpus / 3600) if run and gpus and whole else "",
-                _span(low, high) if run and whole else "not known yet" if run else "",
+                _span(low, high) if run and whole else "unknown" if run else "",
                 gigabytes(peak_space(counted, side_by_side)) if counted else "",
                 ", ".join(sorted({estimate.basis for estimate in known})) if whole else "",
                 first if run else "",
@@ -144,17 +152,17 @@ def _whole(
 ) -> Iterable[str]:
     known = [estimate for _, estimate in pairs if estimate is not None]
     unknown = len(pairs) - len(known)
-    but = f", and {unknown} of {len(pairs)} steps whose time is not known yet" if unknown else ""
+    but = f", plus {unknown} of {len(pairs)} jobs with unknown times" if unknown else ""
     low, high = (sum(getattr(estimate, end) for estimate in known) for end in ("low", "high"))
-    yield f"One after another: {_span(low, high)}{but}" if known else "How long it takes is not known yet."
+    yield f"One job after another: {_span(low, high)}{but}" if known else "The total time is unknown."
     if side_by_side and known:
         jobs = [job for job, _ in pairs]
         ends = [
             longest_chain(jobs, [getattr(estimate, end) if estimate else 0 for _, estimate in pairs])
             for end in ("low", "high")
         ]
-        yield f"Side by side, with no waiting for the cluster: {_span(ends[0][0], ends[1][0])}{but}"
-        yield f"  the longest chain: {', '.join(dict.fromkeys(ends[1][1]))}"
+        yield f"In parallel, without queueing time: {_span(ends[0][0], ends[1][0])}{but}"
+        yield f"  Longest chain: {', '.join(dict.fromkeys(ends[1][1]))}"
     if experiment.machine.device == "gpu" and known:
         held = [math.prod(gpus_of(job.rule, experiment.machine)) / 3600 for job, _ in pairs]
         hours = [
@@ -164,38 +172,38 @@ def _whole(
         yield f"GPU-hours: {_range(*hours)}"
     counted = [size for job, _ in pairs if (size := space(job, experiment, facts)) is not None]
     if facts.weights is None:
-        yield f"Disk: not known before the base is fetched; {gigabytes(facts.free)} free"
+        yield f"Disk: unknown until the base model is fetched; {gigabytes(facts.free)} free"
     elif counted:
         peak = peak_space(counted, side_by_side)
-        enough = "" if peak <= facts.free else ": NOT ENOUGH. Raise save_every, or move results/ to a larger disk"
-        manner = "with all runs at once" if side_by_side else "with one run after another"
+        enough = "" if peak <= facts.free else ". NOT ENOUGH: raise save_every, or move results/ to a larger disk"
+        manner = "all runs in parallel" if side_by_side else "one run after another"
         yield (
-            f"Disk at the fullest, {manner}: {gigabytes(peak)}, {gigabytes(sum(one.left for one in counted))} of it to"
-            f" stay; {gigabytes(facts.free)} free{enough}"
+            f"Peak disk, {manner}: {gigabytes(peak)}, of which {gigabytes(sum(one.left for one in counted))} remain;"
+            f" {gigabytes(facts.free)} free{enough}"
         )
 
 
 def _bases(bases: set[str], machine: Machine, facts: Facts) -> Iterable[str]:
     if any(basis.startswith("measured") for basis in bases):
-        yield "measured: what the step, or another of its rule, took when it ran last, with the settings of then."
-    if "arithmetic" in bases and facts.weights is not None:
-        again = ", once more forward for the activations" if machine.gradient_checkpointing else ""
+        yield "measured: the time of the job's last run, or of jobs of the same rule, with the settings of that run."
+    if "estimated" in bases and facts.weights is not None:
+        again = ", and 2 to recompute activations" if machine.gradient_checkpointing else ""
         yield (
-            f"arithmetic: {facts.weights.parameters:,} parameters; 2 operations a token forward, 4 backward{again};"
-            " attention, starts of engines, saving and offload are not counted. ASSUMED:"
-            f" GPUs of {PEAK_FLOPS / 1e12:.0f} TFLOP/s in bfloat16 (an A100's peak; newer kinds do more), of which"
-            f" training reaches {TRAINING_MFU:.0%} and generation {GENERATION_MFU:.0%}, or {UNCERTAINTY_FACTOR} times"
-            f" less or more; prompts of {PROMPT_TOKENS} tokens; responses of {SHORT_RESPONSE_TOKENS} (the paper's, by"
-            " their characters) up to the longest allowed. A run that was stopped goes on, and takes less than is said"
-            " here."
+            f"estimated: from {facts.weights.parameters:,} parameters, with 2 operations per parameter and token for"
+            f" the forward pass, 4 for the backward pass{again}. Attention, engine starts, saving and offload are not"
+            f" counted. ASSUMED: GPUs with {PEAK_FLOPS / 1e12:.0f} TFLOP/s in bfloat16 (an A100's peak; newer GPUs are"
+            f" faster), of which training reaches {TRAINING_MFU:.0%} and generation {GENERATION_MFU:.0%}, or"
+            f" {UNCERTAINTY_FACTOR} times less or more; prompts of {PROMPT_TOKENS} tokens; responses of"
+            f" {SHORT_RESPONSE_TOKENS} tokens (from the paper's lengths in characters) up to the longest allowed. A run"
+            " that was interrupted resumes and needs less time than shown here."
         )
     if not bases:
-        yield "A step's time is known once it has run here; before, GPUs' by arithmetic."
+        yield "The time of a step is known after it has run here. Before that, only the time of GPU steps is estimated."
     yield (
-        "disk: models, the trainer's checkpoints, all responses. Tables, answers and the page are little; the hub's own"
-        " cache, which has a downloaded base once more, lies elsewhere."
+        "disk: models, trainer states and all responses. Tables, answers and the report need little. The cache of"
+        " huggingface_hub, with another copy of a downloaded base model, is elsewhere and not counted."
     )
-    yield "cached: there, and neither settings nor inputs have changed since."
+    yield "cached: the output exists, and neither settings nor inputs have changed since."
 
 
 def _late(pairs: Iterable[tuple[Job, Time | None]]) -> list[str]:
@@ -203,8 +211,8 @@ def _late(pairs: Iterable[tuple[Job, Time | None]]) -> list[str]:
     for job, estimate in pairs:
         if estimate is not None and job.limit is not None and estimate.high > job.limit:
             found[job.rule] = (
-                f"{job.rule} may take {_span(estimate.low, estimate.high)}; set-resources allows it"
-                f" {duration(job.limit)} (runtime)"
+                f"{job.rule}, which may need {_span(estimate.low, estimate.high)}; its limit is"
+                f" {duration(job.limit)} (runtime under set-resources)"
             )
     return [*found.values()]
 
@@ -218,7 +226,7 @@ _STAGES = {
 
 
 def _commands(rules: set[str], files: Sequence[str], profile: str | None, mirror: str | None) -> Iterable[str]:
-    yield "What to type next:"
+    yield "Next commands:"
     whole = shlex.join(["medrlvr", "run", *files, *(["--profile", profile] if profile else [])])
     if mirror:
         whole = f"MEDRLVR_MIRROR={shlex.quote(mirror)} {whole}"
@@ -234,7 +242,7 @@ def _commands(rules: set[str], files: Sequence[str], profile: str | None, mirror
 
 
 def _two(number: float) -> str:
-    """Two digits, as an estimate deserves."""
+    """Format a number with two significant digits, the precision of an estimate."""
     rounded = float(f"{number:.2g}")
     return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
 

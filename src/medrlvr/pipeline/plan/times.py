@@ -18,20 +18,20 @@ from medrlvr.pipeline.plan.work import job_work
 from medrlvr.runtime.errors import UserError
 
 UNCERTAINTY_FACTOR = 2
-"""How many times faster or slower than counted a machine may be, ASSUMED."""
+"""A machine may be this many times faster or slower than estimated. ASSUMED."""
 
 
 SHORT_RESPONSE_TOKENS = 270
-"""Of a response at the lower end of a range, ASSUMED. The paper's Figure 2 shows 1,082 characters on average."""
+"""Tokens of a response at the lower end of a range. ASSUMED. The paper's Figure 2 shows 1,082 characters on average."""
 
 
 _DECIDING = ("base", "data", "benchmarks", "modes", "machine", "miniature")
-"""Settings in which experiments agree whose times can be compared; of arms their own are looked at."""
+"""Times of two experiments are comparable if these settings are equal. Arms are compared one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """Seconds from `low` to `high`, and on what basis: measured or arithmetic."""
+    """Time from `low` to `high`, in seconds, and its basis: measured or estimated."""
 
     low: float
     high: float
@@ -39,20 +39,20 @@ class Time:
 
 
 def arithmetic(job: Job, experiment: Experiment, facts: Facts) -> Time | None:
-    """Return the time of a job on GPUs, counted; None on a CPU, or where sizes are not known."""
+    """Estimate the time of a job on GPUs; None for a job on a CPU, or if a size is unknown."""
     nodes, gpus = gpus_of(job.rule, experiment.machine)
     short, long = (job_work(job, experiment, facts, tokens) for tokens in (SHORT_RESPONSE_TOKENS, math.inf))
     if not gpus or short is None or long is None:
         return None
     return Time(
-        short.seconds(nodes * gpus) / UNCERTAINTY_FACTOR, long.seconds(nodes * gpus) * UNCERTAINTY_FACTOR, "arithmetic"
+        short.seconds(nodes * gpus) / UNCERTAINTY_FACTOR, long.seconds(nodes * gpus) * UNCERTAINTY_FACTOR, "estimated"
     )
 
 
 def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[str]]:
-    """Return the folders whose times tell something of this experiment's -> the arms that are the same there.
+    """Return the results folders with comparable times -> the arms that have the same settings there.
 
-    The first is its own. Another must be finished, with the same model, data, questions and machine.
+    The experiment's own folder is first. Others must be finished, with the same model, data, questions and machine.
     """
     found = {results: frozenset(experiment.arms)}
     for file in sorted(results.parent.glob("*/config.yaml")):
@@ -61,7 +61,7 @@ def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[st
         try:
             other = load_config(yaml.safe_load(file.read_text(encoding="utf-8")))
         except (UserError, yaml.YAMLError):
-            continue  # an older version's, say; a plan needs none of it
+            continue  # for example of an older version; the plan does not need it
         if all(getattr(other, key) == getattr(experiment, key) for key in _DECIDING):
             found[file.parent] = frozenset(
                 name
@@ -72,11 +72,12 @@ def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[st
 
 
 def measured(job: Job, jobs: Sequence[Job], folders: Mapping[Path, frozenset[str]]) -> Time | None:
-    """Return the time of a job's last run, or the mean of its rule's and arm's; None where none has run.
+    """Return the time of a job's last run, or the mean over jobs of its rule and arm; None if none has run.
 
     Args:
-        jobs: of the whole graph.
-        folders: as `comparable` returns them, looked into in their order.
+        job: the job.
+        jobs: all jobs of the graph.
+        folders: as `comparable` returns them; searched in this order.
     """
     arm = job.wildcards.get("arm")
     like = [one for one in jobs if one.rule == job.rule and one.wildcards.get("arm") == arm]
@@ -97,6 +98,6 @@ def _seconds(benchmark: Path) -> float:
 
 
 def times(jobs: Sequence[Job], experiment: Experiment, facts: Facts, results: Path) -> list[Time | None]:
-    """Return for each job what it takes, None where that is not known; what was measured goes before arithmetic."""
+    """Return the time of each job, None if unknown. A measured time takes precedence over an estimate."""
     folders = comparable(experiment, results)
     return [measured(job, jobs, folders) or arithmetic(job, experiment, facts) for job in jobs]

@@ -11,36 +11,36 @@ from medrlvr.pipeline.plan.facts import Facts
 from medrlvr.pipeline.plan.jobs import TRAINING_RULES, Job
 
 PEAK_FLOPS = 312e12
-"""FLOP a second of a GPU in bfloat16, ASSUMED: an A100's by its maker's data sheet. Newer kinds do more."""
+"""FLOP per second of a GPU in bfloat16. ASSUMED: an A100, from its data sheet. Newer GPUs are faster."""
 
 TRAINING_MFU, GENERATION_MFU = 0.3, 0.1
-"""Share of the peak that is reached, ASSUMED: in training, and in generation, which memory bounds."""
+"""Fraction of the peak that training reaches, and that generation reaches, which is bound by memory. ASSUMED."""
 
 
 PROMPT_TOKENS = 340
-"""Of a prompt, ASSUMED. MedQA's development questions with the paper's instruction have 1,363 characters on average."""
+"""Tokens of a prompt. ASSUMED. MedQA's development questions, with the paper's instruction, have 1,363 characters on
+average."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Floating-point operations of a step: of generating, and of passes with and without gradients."""
+    """Floating-point operations of a job: of generation, and of all other forward and backward passes."""
 
     generation: float
     training: float
 
     def seconds(self, gpus: int) -> float:
-        """Return how long it takes on so many GPUs as assumed."""
+        """Return the time in seconds on a number of GPUs, with the assumed utilisation."""
         return (self.generation / GENERATION_MFU + self.training / TRAINING_MFU) / (PEAK_FLOPS * gpus)
 
 
 def rlvr_work(
     arm: RlvrArm, checkpointing: bool, parameters: int, questions: int, prompt_tokens: int, response_tokens: float
 ) -> Work:
-    """Return the work of a whole run; a token costs 2 operations for each parameter forward, 4 backward.
+    """Return the work of a whole run, with 2 operations per parameter and token forward, and 4 backward.
 
-    Every response passes once through the policy, through the reference where there is a penalty to it, and through
-    the critic where there is one; and policy and critic are trained on it, with one more pass forward where activations
-    are not kept.
+    Every response passes once through the policy, the reference model and the critic, as far as the arm has them. Then
+    the policy and the critic are trained on it. Gradient checkpointing adds one forward pass to each training pass.
     """
     responses = sum(run_update_sizes(arm, questions)) * arm.samples_per_prompt
     tokens = responses * (prompt_tokens + response_tokens)
@@ -54,18 +54,21 @@ def rlvr_work(
 
 
 def sft_work(arm: SftArm, checkpointing: bool, parameters: int, questions: int, tokens: int) -> Work:
-    """Return the work of one learning rate; `tokens` are those of question and letter."""
+    """Return the work of one learning rate; `tokens` counts the question and the letter."""
     return Work(generation=0, training=_trained(checkpointing) * parameters * arm.epochs * questions * tokens)
 
 
 def eval_work(
     asked: Iterable[tuple[int, Mode]], models: int, parameters: int, prompt_tokens: int, longest: float
 ) -> Work:
-    """Return the work of asking several models the same.
+    """Return the work of evaluating several models on the same requests.
 
     Args:
-        asked: questions and the mode in which they are asked.
-        longest: tokens at which responses end, if their mode does not end them before.
+        asked: number of questions, and the evaluation mode.
+        models: number of models.
+        parameters: number of parameters of a model.
+        prompt_tokens: tokens of a prompt.
+        longest: tokens of a response, if its mode does not allow fewer.
     """
     tokens = 0.0
     for questions, mode in asked:
@@ -80,13 +83,13 @@ def _trained(checkpointing: bool) -> int:
 
 def run_update_sizes(arm: RlvrArm, questions: int) -> list[int]:
     questions = min(questions, arm.rows or questions)
-    # Rows are repeated until every optimiser step is full, as `preparation.fill_steps` does it.
+    # Rows are repeated until every optimiser step is full, as in `training.inputs.fill_steps`.
     step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
     return update_sizes(questions + -questions % step, arm.prompts_per_update, arm.episodes)
 
 
 def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: float) -> Work | None:
-    """Return the work of a job whose responses end at `response_tokens` at the latest; None: not known."""
+    """Return the work of a job with responses of at most `response_tokens` tokens; None if unknown."""
     if facts.weights is None:
         return None
     parameters, checkpointing = facts.weights.parameters, experiment.machine.gradient_checkpointing

@@ -1,1 +1,1 @@
-"""Figures, each drawn from a CSV table of its own."""
+"""Figures, each drawn from its own CSV table."""

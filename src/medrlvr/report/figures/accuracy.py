@@ -16,17 +16,19 @@ from medrlvr.report.figures.style import COLOURS, PAGE, STYLE, grid
 def accuracy_table(
     metrics: pd.DataFrame, sanity: Mapping[str, Any], paper: pd.DataFrame, design: ComparisonDesign
 ) -> pd.DataFrame:
-    """Return the bars of the paper's Figure 3, ours beside its own: one row per benchmark and bar.
+    """Return the bars of the paper's Figure 3, ours next to the paper's: one row per benchmark and bar.
+
+    The rows are random guessing, the base model in each mode that generates text, and every arm in its primary mode.
 
     Args:
         metrics: rows of `read_metrics`.
-        sanity: of comparisons.json.
+        sanity: the key `sanity` of comparisons.json.
         paper: assets/paper/figure3.csv, in percent.
-        design: of the experiment.
+        design: the experiment's comparison design.
 
     Returns:
-        title, system, mode, seeds, accuracy and sd (means over seeds), low_seed, high_seed, paper_accuracy, paper_sd:
-        fractions. Random guessing, the base in each mode that writes, every arm in the mode by which it is judged.
+        title, system, mode, seeds; fractions: accuracy and sd (means over seeds), low_seed, high_seed, paper_accuracy,
+        paper_sd.
     """
     theirs = {(row["distribution"], row["system"], row["mode"]): row for row in paper.to_dict("records")}
     rows = []
@@ -60,7 +62,7 @@ def accuracy_table(
 
 
 def draw_accuracy(table: pd.DataFrame, width: float = PAGE) -> Figure:
-    """The paper's Figure 3, ours beside its own; error bars are the bootstrap's standard deviation, dots are seeds.
+    """Draw the paper's Figure 3, ours next to the paper's. Error bars: bootstrap standard deviation; marks: seeds.
 
     Args:
         table: as `accuracy_table` returns it.

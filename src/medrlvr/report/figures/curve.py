@@ -25,7 +25,7 @@ from medrlvr.report.figures.style import (
 
 PAPERS = "the paper: Qwen2.5-3B, MedQA test"
 PAPERS_GRID = 4
-"""Updates from one point of its Figure 2 to the next."""
+"""Updates between two points of the paper's Figure 2."""
 
 
 def curve_table(
@@ -35,19 +35,19 @@ def curve_table(
     papers_bands: pd.DataFrame,
     titles: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return the lines and bands of the paper's Figure 2, ours beside its own.
+    """Return the lines and bands of the paper's Figure 2, ours next to the paper's.
 
     Args:
-        dynamics: of one arm, all its seeds: rows of `tabulate` with the column seed.
-        bands: seed, stage, first, last: the stages of its runs.
+        dynamics: rows of `tabulate` for all seeds of one arm, with the column seed.
+        bands: stages of these runs: seed, stage, first, last.
         paper: assets/paper/figure2.csv: update, chars, accuracy in percent.
         papers_bands: assets/paper/stages.csv: stage, first, last.
-        titles: benchmark or control -> title. Drawn is what checkpoints were asked.
+        titles: benchmark or control -> title; those on which no checkpoint was evaluated are left out.
 
     Returns:
-        source (paper or ours), panel (accuracy, length or stage), series, seed, update and value: an accuracy as a
-        fraction, a mean length in characters; of a stage its first update, and its last in `until`. `update` counts the
-        updates that made the model.
+        source (paper or ours), panel (accuracy, length or stage), series, seed, update, value, until. `update` is the
+        number of updates of the model. `value` is an accuracy (fraction) or a mean length (characters). A stage lasts
+        from `update` to `until`.
     """
     parts = [
         _series(paper, "paper", "accuracy", "test, strict format", "update", paper["accuracy"] / 100),
@@ -63,7 +63,7 @@ def curve_table(
         parts.append(_series(asked, "ours", "accuracy", title, "update", asked[f"accuracy_{name}"]))
         parts.append(_series(asked, "ours", "length", title, "update", asked[f"chars_{name}"]))
     for source, stages, shift in (("paper", papers_bands, 0), ("ours", bands, 1)):
-        # A band of ours holds the responses sampled before its updates.
+        # Our bands contain the responses of an update, which the model of the previous update sampled.
         rows = stages.assign(source=source, panel="stage", series=stages["stage"])
         parts.append(rows.assign(update=rows["first"] - shift, until=rows["last"] - shift))
     columns = ["source", "panel", "series", "seed", "update", "value", "until"]
@@ -92,13 +92,13 @@ def _series(
 
 
 def draw_curve(table: pd.DataFrame, title: str, width: float = PAGE) -> Figure:
-    """The paper's Figure 2, ours beside its own: stages, accuracy and length of responses against the update.
+    """Draw the paper's Figure 2, ours next to the paper's: stages, accuracy and response length over updates.
 
-    Lines are means over seeds with their range; the strip above has a row of stages for each seed.
+    Lines are means over seeds with their range. The strip above has a row of stages for each seed.
 
     Args:
         table: as `curve_table` returns it.
-        title: of our side.
+        title: title of our half.
         width: `PAGE` or `COLUMN`.
     """
     with mpl.rc_context(STYLE):

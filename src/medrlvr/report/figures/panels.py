@@ -20,7 +20,7 @@ PANELS = {
         "gradient norm": {"gradient_norm": "actor", "critic_gradient_norm": "critic"},
     },
     "hacking": {
-        "share of valid formats": {
+        "share of valid format": {
             "early_answer": "answer given away early",
             "empty_think": "empty think block",
             "pre_think": "reasoning before <think>",
@@ -28,8 +28,8 @@ PANELS = {
         },
         "share of responses": {f"stage_{name}": title for name, title in list(STAGE_NAMES.items())[:-1]},
         "characters": {"think_chars": "think block", "chars_before_think": "before <think>"},
-        "distance of letters": {"position_bias": "answered from right letters"},
-        "self-verification, share": {"self_verification": "a phrase of it"},
+        "position bias": {"position_bias": "answered vs right letters"},
+        "self-verification, share": {"self_verification": "has such a phrase"},
         "share of all responses": {"truncated": "cut at the limit", "unparsed": "no readable letter"},
     },
     "ablations": {
@@ -43,14 +43,15 @@ PANELS = {
 
 
 def panels_table(dynamics: pd.DataFrame, figure: str) -> pd.DataFrame:
-    """Return the columns that a figure of `PANELS` draws, with arm, seed and update; the parts of the reward too.
+    """Return the columns of a figure of `PANELS`, with arm, seed and update, and for "training" the reward's parts.
 
-    What none of the rows has is left out.
+    Columns without any value are left out.
 
     Args:
         dynamics: rows of `tabulate` with the columns arm and seed.
+        figure: a key of `PANELS`.
     """
-    # Beside an arm with a critic, one without has its columns too, empty.
+    # If another arm has a critic, an arm without one has the critic's columns too, but they are empty.
     known = [str(name) for name in dynamics.dropna(axis="columns", how="all")]
     columns = [column for lines in PANELS[figure].values() for column in lines if column in known]
     columns += [name for name in known if figure == "training" and _is_part(name)]
@@ -62,10 +63,11 @@ def _is_part(name: str) -> bool:
 
 
 def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure:
-    """Draw a figure of `PANELS`: means over seeds with their range, a colour for each line, a style for each arm.
+    """Draw a figure of `PANELS`: means over seeds with their range, one colour per line, one line style per arm.
 
     Args:
         table: as `panels_table` returns it.
+        figure: a key of `PANELS`.
         width: `PAGE` or `COLUMN`.
     """
     panels = {
@@ -92,13 +94,13 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
             if "share" in label:
                 axis.set_ylim(0, max(0.05, axis.get_ylim()[1]))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            # All panels of ablations have the same lines, and a legend inside would lie on them.
+            # All panels of ablations have the same lines, and a legend inside a panel would cover them.
             if len(lines) * len(arms) > 1 and figure != "ablations":
                 axis.legend(loc="best", fontsize=7)
         if figure == "ablations":
             drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(arms), 2))
         shown = list(axes.flat)[: len(panels)]
-        # The lowest of each column; with an odd number one of them stands a row above.
+        # The lowest panel of each column; with an odd number of panels, one of them is a row higher.
         lowest = shown[-2:] if width == PAGE else [axis for axis in axes.T.flat if axis in shown][-1:]
         for axis in lowest:
             axis.set_xlabel("update")

@@ -29,13 +29,13 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
-    # A fixed salt keeps the ids in the file, and so its bytes, the same from run to run.
+    # A fixed salt gives the same ids, and so the same bytes, in every run.
     "svg.hashsalt": "medrlvr",
 }
 
 
 PAGE, COLUMN = 7.0, 3.4
-"""Inches: the width of a page's text, and of one of its two columns, where panels stand below each other."""
+"""Width in inches of a full page of text, and of one of two columns, in which panels are below each other."""
 
 STAGE_NAMES = {
     "format_failure": "Format failure",
@@ -45,17 +45,20 @@ STAGE_NAMES = {
     "step_by_step_exploit": "Step-by-step exploit",
     "reintegrated_reasoning": "Reintegrated reasoning",
 }
-"""As the paper calls them (Figure 2; of its three names for the first that of section 4.2.1)."""
+"""The paper's names (Figure 2). The paper has three names for the first stage; this one is from section 4.2.1."""
 
 STAGE_COLOURS = dict(zip(STAGE_NAMES, ("#999999", "#E69F00", "#56B4E9", "#D55E00", "#CC79A7", "#009E73"), strict=True))
 
 
 def grid(rows: int, columns: int, width: float, heights: tuple[float, float], **shared: Any) -> tuple[Figure, Any]:
-    """Return a figure and its axes, rows by columns, which in a figure of `COLUMN` width stand below each other.
+    """Return a figure and its axes, rows by columns. In a figure of `COLUMN` width, all axes are below each other.
 
     Args:
-        heights: in inches, of `PAGE` and of `COLUMN`.
-        shared: as for `plt.subplots`, of the first.
+        rows: number of rows.
+        columns: number of columns.
+        width: `PAGE` or `COLUMN`.
+        heights: heights in inches, for `PAGE` and for `COLUMN`.
+        shared: further arguments of `plt.subplots`; with `COLUMN`, only height_ratios is used.
     """
     if width == PAGE:
         return plt.subplots(rows, columns, figsize=(width, heights[0]), layout="constrained", squeeze=False, **shared)
@@ -69,7 +72,7 @@ def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
     seeds = bands["seed"].fillna(0).astype(int)
     for row, (_, own) in enumerate(bands.groupby(seeds)):
         for band in own.to_dict("records"):
-            # Half a step of the grid to either side, so that neighbours meet.
+            # Extend each band by half a grid step on both sides, so that neighbours touch.
             first, length = band["update"] - grid / 2, band["until"] - band["update"] + grid
             axis.barh(-row, length, left=first, height=0.8, color=STAGE_COLOURS[band["series"]])
     axis.set_yticks(
@@ -80,10 +83,10 @@ def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
 
 
 def draw_band(axis: Axes, lines: pd.DataFrame, colour: str, style: str, label: str, marker: str = "") -> None:
-    """A line for the mean over seeds, and where there are several a band from the lowest to the highest."""
+    """Draw the mean over seeds as a line and, with several seeds, their range as a band."""
     groups = lines.groupby("update")["value"]
     if "seed" in lines:
-        # Where some seeds have no value, the mean would jump to those that have.
+        # Leave out updates at which some seeds have no value: the mean would jump to the other seeds.
         groups = lines[groups.transform("size") == lines["seed"].fillna(0).nunique()].groupby("update")["value"]
     mean = groups.mean()
     axis.plot(mean.index, mean, color=colour, linestyle=style, marker=marker, markersize=2.5, label=label)
@@ -92,7 +95,7 @@ def draw_band(axis: Axes, lines: pd.DataFrame, colour: str, style: str, label: s
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write SVG and, beside it, PDF with its fonts, without a date in them, so that equal figures are equal files."""
+    """Write SVG and PDF (with fonts) without a date, so that equal figures give equal files."""
     with mpl.rc_context(STYLE):
         for suffix, date in (("svg", "Date"), ("pdf", "CreationDate")):
             drawn = partial(figure.savefig, format=suffix, metadata={date: None})

@@ -1,8 +1,8 @@
 "use strict";
-// The explorer of responses. Model output reaches the page as text nodes only; what is packed is unpacked when asked for.
+// The explorer of responses. Model output is inserted only as text nodes. Packed data are unpacked when they are needed.
 (() => {
   const PAGE = 20;
-  // As in report/page.py.
+  // The same set as UNSEEN and BLANK in report/page.py.
   const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/u;
   const $ = (id) => document.getElementById(id);
   const packed = new Map([...document.querySelectorAll("[data-payload]")].map((node) => [node.dataset.payload, node]));
@@ -33,7 +33,7 @@
     return node;
   }
 
-  // A text, each sign of it that shows nothing or turns others around replaced by its number.
+  // Replace each character that is invisible, or changes the text direction, by its code point.
   function visible(text) {
     const parts = [];
     let plain = "";
@@ -89,7 +89,7 @@
 
   const address = (...parts) => "#" + parts.map((part) => encodeURIComponent(part)).join("/");
   const found = (text, words) => !words || text.toLowerCase().includes(words);
-  // A whole id means that question; other words are looked for everywhere.
+  // A complete ID selects that question. Other words are searched in ID, stem and options.
   function wanted(questions, words) {
     const whole = Object.keys(questions).find((id) => id.toLowerCase() === words);
     return (id) => {
@@ -99,7 +99,7 @@
     };
   }
 
-  // What was asked for last is shown, however long unpacking took for what was asked before.
+  // Show only the latest request, even if an earlier one needs longer to unpack.
   function latest(action) {
     let asked = 0;
     return async (...values) => {
@@ -114,7 +114,7 @@
     return () => { clearTimeout(timer); timer = setTimeout(action, 150); };
   }
 
-  // ------------------------------------------------------------------ in training
+  // ------------------------------------------------------------------ training responses
   const rollouts = $("rollout-filters");
   let shown = PAGE;
   let linked = null;
@@ -164,7 +164,7 @@
     return showRollouts();
   }
 
-  // ------------------------------------------------------------------ on the tests
+  // ------------------------------------------------------------------ benchmark answers
   const tests = $("test-filters");
   let place = 0;
   let questions = [];
@@ -200,7 +200,7 @@
     tests.elements.before.disabled = place <= 0;
     tests.elements.after.disabled = place >= questions.length - 1;
     const id = questions[place];
-    $("test-count").textContent = id === undefined ? "No such question" : `Question ${place + 1} of ${questions.length}`;
+    $("test-count").textContent = id === undefined ? "No question matches" : `Question ${place + 1} of ${questions.length}`;
     if (id === undefined) return $("test-item").replaceChildren();
     const link = element("a", "", "Link to this question");
     link.href = address("test", name, id);
@@ -227,7 +227,7 @@
     try {
       [kind, ...parts] = location.hash.slice(1).split("/").map((part) => decodeURIComponent(part));
     } catch {
-      return; // no address of ours
+      return; // not an address of the explorer
     }
     if (kind === "rollout" && packed.has(parts[0])) {
       const [run, update, id, sample] = parts;
@@ -242,7 +242,7 @@
       await showRollouts();
       const target = document.querySelector("article.linked");
       if (target) target.scrollIntoView();
-      else $("rollout-count").textContent = "That response is not among the embedded ones; the parquet file has it.";
+      else $("rollout-count").textContent = "That response is not embedded in the report; the parquet file contains it.";
     } else if (kind === "test" && [...tests.elements.benchmark.options].some((option) => option.value === parts[0])) {
       clear(tests);
       tests.elements.benchmark.value = parts[0];
@@ -258,10 +258,10 @@
   }
 
   if (!("DecompressionStream" in window)) {
-    say("This browser cannot unpack the embedded responses: it has no DecompressionStream. The parquet files have them all.");
+    say("This browser cannot unpack the embedded responses: it has no DecompressionStream. The parquet files contain all responses.");
     return;
   }
-  // Lists scroll in themselves: what stands below does not move when they are filled.
+  // Lists scroll on their own, so that the content below does not move when they are filled.
   for (const id of ["rollout-list", "test-item"]) Object.assign($(id), { className: "list", tabIndex: 0 });
   rollouts.hidden = tests.hidden = document.querySelector(".legend").hidden = false;
   rollouts.addEventListener("submit", (event) => event.preventDefault());
@@ -275,7 +275,7 @@
   $("rollout-more").addEventListener("click", guard(() => { shown += PAGE; return showRollouts(); }));
   window.addEventListener("hashchange", guard(follow));
 
-  // Unpacked when it comes near the screen: the page opens without waiting for it.
+  // Unpack a section when it comes near the screen, so that the report opens without waiting for it.
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;

@@ -1,1 +1,1 @@
-"""A Ray cluster over the nodes of one Slurm job."""
+"""A Ray cluster on the nodes of one Slurm job."""

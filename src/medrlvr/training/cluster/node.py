@@ -1,4 +1,4 @@
-"""One node of a Ray cluster: started, watched, and swept when it ends. `launcher` runs this on each node."""
+"""Start and watch one node of a Ray cluster, and clean up when it ends. `launcher` runs this on each node."""
 
 import argparse
 import logging
@@ -20,48 +20,48 @@ import psutil
 from medrlvr.training.ports import free_ports
 
 _MARK = "MEDRLVR_RAY_NODE"
-"""In the environment of every process of a Ray node, whoever its parent has become; its value is the node's folder."""
+"""Environment variable of every process of a Ray node, whatever its parent; its value is the node's folder."""
 
 _LARGEST_STORE = 16 << 30
-"""Bytes of memory for what Ray's processes hand each other; an update of the paper's size has less than one GiB."""
+"""Maximum bytes of Ray's object store; an update of the paper's size needs less than one GiB."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be a node until it is told to end, or wait for all nodes; return the exit status."""
+    """Run a node until a signal ends it, or wait for all nodes; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m medrlvr.training.cluster.node")
-    parser.add_argument("--address", required=True, help="of the head")
+    parser.add_argument("--address", required=True, help="address of the head, host:port")
     parser.add_argument("--gpus", type=int, required=True)
     parser.add_argument("--head", action="store_true")
-    parser.add_argument("--folder", type=Path, help="for the node's files, less the number of the node")
-    parser.add_argument("--logs", type=Path, help="folder for what it says")
-    parser.add_argument("--await-nodes", type=int, help="be no node: wait for as many, with --gpus in all")
+    parser.add_argument("--folder", type=Path, help="folder for the node's files; the node's number is appended")
+    parser.add_argument("--logs", type=Path, help="folder for the node's log")
+    parser.add_argument("--await-nodes", type=int, help="start no node; wait for N nodes with --gpus GPUs in total")
     parser.add_argument("--seconds", type=float)
     options = parser.parse_args(arguments)
     if options.await_nodes:
         return _await_nodes(options.address, options.await_nodes, options.gpus, options.seconds)
-    # Both names of a node may differ, and Slurm's is the one that its user knows.
+    # A node's two names may differ; users know the name in Slurm.
     name = os.environ.get("SLURMD_NODENAME", socket.gethostname())
     with log_path(options.logs, os.environ["SLURM_JOB_ID"], name).open("wb", buffering=0) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    # Two nodes may be on one machine; a number is short, as the folder's path must be.
+    # Two nodes may run on one machine. A number is short, as the folder's path must be.
     number = 0 if options.head else int(os.environ["SLURM_PROCID"]) + 1
     folder = options.folder.with_name(f"{options.folder.name}-{number}")
     return _be_node(options.address, options.gpus, options.head, folder)
 
 
 def log_path(folder: Path, job: str, node: str) -> Path:
-    """Return the file for what a node of a job says."""
+    """Return the log file of a job's node."""
     return folder / f"job{job}-{node}.log"
 
 
 def start_command(address: str, gpus: int, head: bool, folder: Path, ports: Sequence[int]) -> list[str]:
-    """Return the words that start a node; no port is left to its default, which another job's node may have.
+    """Return the command that starts a node; no port keeps its default, which another job's node may use.
 
     Args:
-        address: the head's, "host:port".
-        folder: for sockets and logs.
-        ports: seven free ones.
+        address: the head's address, "host:port".
+        folder: folder for sockets and logs.
+        ports: seven free ports.
     """
     host, _, port = address.rpartition(":")
     place = ["--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"]
@@ -79,7 +79,7 @@ def start_command(address: str, gpus: int, head: bool, folder: Path, ports: Sequ
 
 
 def _be_node(address: str, gpus: int, head: bool, folder: Path) -> int:
-    # The launcher ends the step by its number; nothing else tells it.
+    # The launcher needs the step's number to end it, and can read it only here.
     print(f"step {os.environ.get('SLURM_JOB_ID')}.{os.environ.get('SLURM_STEP_ID')}", flush=True)
     told: list[int] = []
 
@@ -90,7 +90,7 @@ def _be_node(address: str, gpus: int, head: bool, folder: Path) -> int:
         signal.signal(number, note)
     command = start_command(address, gpus, head, folder, free_ports(7))
     environment = os.environ | {_MARK: str(folder)}
-    # What starts it names no cluster yet.
+    # A node must not start with the address of a cluster in its environment.
     environment.pop("RAY_ADDRESS", None)
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -103,8 +103,8 @@ def _be_node(address: str, gpus: int, head: bool, folder: Path) -> int:
 
 
 def _sweep(folder: Path) -> None:
-    """End the raylet, which ends its workers, then all that is left, and remove the folder."""
-    # Never `ray start` itself: told twice, it hangs for ever.
+    """End the raylet, which ends its workers, then all other processes of the node, and remove the folder."""
+    # Do not signal `ray start` itself: after two signals it hangs forever.
     for raylet in [process for process in _marked(folder) if "raylet" in Path(process.name()).name]:
         with suppress(psutil.Error):
             raylet.terminate()
@@ -113,7 +113,7 @@ def _sweep(folder: Path) -> None:
         for process in left:
             with suppress(psutil.Error):
                 process.kill()
-        # What has pinned much memory takes long to end; the files need not wait for it.
+        # A process that has pinned much memory takes long to end; the files are removed without waiting for it.
         shutil.rmtree(folder, ignore_errors=True)
         psutil.wait_procs(left, timeout=1.0)
     shutil.rmtree(folder, ignore_errors=True)

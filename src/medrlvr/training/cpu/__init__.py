@@ -1,1 +1,1 @@
-"""OpenRLHF on a machine without GPU: version-guarded patches, used only by its processes."""
+"""Run OpenRLHF on a machine without a GPU: patches of the pinned versions, applied only in OpenRLHF's processes."""

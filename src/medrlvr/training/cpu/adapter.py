@@ -1,9 +1,9 @@
-"""Run unmodified OpenRLHF, with DeepSpeed, Ray and vLLM, on a machine without GPU, in float32.
+"""Run unmodified OpenRLHF, with DeepSpeed, Ray and vLLM, in float32 on a machine without a GPU.
 
-OpenRLHF names the CUDA device in a few places, vLLM's CPU build rearranges weights so that they cannot be updated in
-place, and both offer only half precision, which a processor without bf16 instructions runs 2.5 times slower than
-float32 (measured on AVX-512 without avx512_bf16). Each patch below is one such place, in the versions of envs/cpu.lock.
-Some patches change only how fast a small model runs, never what it computes; their comments give the measurements.
+OpenRLHF names the CUDA device in a few places. vLLM's CPU build rearranges weights so that they cannot be updated in
+place. Both offer only half precision, which is 2.5 times slower than float32 on a processor without bf16 instructions
+(measured on AVX-512 without avx512_bf16). Each patch below changes one such place, in the versions of envs/cpu.lock.
+Some patches change only how fast a small model runs, not what it computes; their comments give the measurements.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def install(cpu: bool = True) -> None:
-    """Patch modules imported from now on: all patches with `cpu`, else only the stand-in for flash_attn."""
+    """Patch modules imported from now on: all patches if `cpu`, otherwise only the stand-in for flash_attn."""
     install_patches(CPU_PATCHES if cpu else FLASH_ATTN_PATCH)
 
 
@@ -38,7 +38,7 @@ def _without_cuda(_openrlhf: ModuleType) -> None:
 
 
 class GlooCommunicator:
-    """Weights from the trainer to vLLM, over gloo; has the one method of PyNcclCommunicator that OpenRLHF uses."""
+    """Sends weights from the trainer to vLLM over gloo; has the one method of PyNcclCommunicator that OpenRLHF uses."""
 
     def __init__(self, host: str, port: int, rank: int, world_size: int) -> None:
         from vllm.distributed.utils import stateless_init_torch_distributed_process_group
@@ -55,7 +55,7 @@ class GlooCommunicator:
 
 
 class PickledOnce:
-    """Wrap a value that Ray sends with many calls: it is serialised once, and each process restores it once."""
+    """Wraps a value that Ray sends with many calls: it is serialised once, and each process restores it once."""
 
     def __init__(self, value: object) -> None:
         from ray import cloudpickle
@@ -89,7 +89,8 @@ def _sync_weights_over_gloo(module: ModuleType) -> None:
 
 
 def _keep_weights_plain(module: ModuleType) -> None:
-    # vLLM packs Linear weights at load for its own kernels: an update would crash, or for lm_head be ignored silently.
+    # vLLM packs Linear weights for its own kernels when it loads them. An update would then crash or, for lm_head, be
+    # ignored silently.
     def dispatch_cpu_unquantized_gemm(layer: Any, remove_weight: bool) -> None:
         import torch
 
@@ -99,7 +100,7 @@ def _keep_weights_plain(module: ModuleType) -> None:
 
 
 def _fork_the_engine(module: ModuleType) -> None:
-    # vLLM would start its engine from nothing and import everything again, to preload a memory allocator: 10 s.
+    # To preload a memory allocator, vLLM would start its engine in a fresh process that imports everything again: 10 s.
     def get_mp_context() -> BaseContext:
         return multiprocessing.get_context("fork")
 
@@ -107,13 +108,13 @@ def _fork_the_engine(module: ModuleType) -> None:
 
 
 def _no_compiled_all_reduce(module: ModuleType) -> None:
-    # 51 s of g++ on a fresh machine for a shared-memory all-reduce that gloo does as well.
+    # On a fresh machine, g++ takes 51 s to compile a shared-memory all-reduce, which gloo can replace.
     replace_function(module, "build_shm_op", lambda: None)
 
 
 def _flash_attn_stand_ins() -> Mapping[str, ModuleType]:
     def missing(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("flash_attn is not installed: packing and ring attention need it.")
+        raise RuntimeError("flash_attn is not installed, but packing and ring attention need it.")
 
     names = ("flash_attn", "flash_attn.bert_padding", "flash_attn.utils", "flash_attn.utils.distributed")
     modules = {name: ModuleType(name) for name in names}
@@ -169,14 +170,14 @@ _RECEIVE_ALL_WEIGHTS = """\
 
 
 def _free_port(name: str, count: int = 1) -> list[Replacement]:
-    # Ray's processes start next to these modules and take ports of the ephemeral range.
+    # Ray's processes start at the same time and take ports from the ephemeral range.
     return [
         Replacement("import socket\n", "import socket\nfrom medrlvr.training.ports import free_ports\n"),
         Replacement(f'{name}.bind(("", 0))', f'{name}.bind(("", free_ports(1)[0]))', count),
     ]
 
 
-# Only while this one module is imported, so that transformers and vLLM do not take flash-attn to be installed.
+# Present only while this module is imported, so that transformers and vLLM do not detect flash-attn as installed.
 FLASH_ATTN_PATCH = {"openrlhf.models.ring_attn_utils": Patch(stand_ins=_flash_attn_stand_ins)}
 
 CPU_PATCHES = FLASH_ATTN_PATCH | {
@@ -186,12 +187,13 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
     ),
     "openrlhf.trainer.ray.launcher": Patch(_free_port("sock")),
     "vllm.utils.network_utils": Patch(_free_port("s", 2)),
-    # One remote call for all weights, because each call costs about 5 ms. The miniature sends 50 weights an update:
-    # 0.03 to 0.08 s in place of 0.29 s.
+    # One remote call for all weights, because each call costs about 5 ms. The miniature sends 50 weights per
+    # update: 0.03 to 0.08 s instead of 0.29 s.
     "openrlhf.trainer.ray.ppo_actor": Patch([Replacement(_SEND_EACH_WEIGHT, _SEND_ALL_WEIGHTS), *_free_port("sock")]),
     "openrlhf.trainer.ray.vllm_worker_wrap": Patch([Replacement(_RECEIVE_ONE_WEIGHT, _RECEIVE_ALL_WEIGHTS)]),
-    # OpenRLHF reads only the finished response, but vLLM builds an output at every token. It also sends the tokenizer
-    # with every prompt, and restoring it takes 3 ms. Without both, vLLM's Ray actor needs 0.2 s an update, not 0.45 s.
+    # OpenRLHF reads only the finished response, but vLLM builds an output at every token. OpenRLHF also sends the
+    # tokenizer with every prompt, and restoring it takes 3 ms. Without both, vLLM's Ray actor needs 0.2 s per update
+    # instead of 0.45 s.
     "openrlhf.trainer.ppo_utils.samples_generator": Patch(
         [
             Replacement(
@@ -203,7 +205,7 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
             Replacement("hf_tokenizer=self.tokenizer", "hf_tokenizer=pickled_once(self.tokenizer)"),
         ]
     ),
-    # Blocks of 32 tokens, the fewest that the CPU kernels take, so that a short prompt has some to share.
+    # Cache blocks of 32 tokens, the minimum of the CPU kernels, so that even a short prompt has blocks to share.
     "openrlhf.trainer.ray.vllm_engine": Patch(
         [Replacement('"dtype": "bfloat16"', '"dtype": "float32", "block_size": 32')]
     ),
@@ -221,15 +223,15 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
     "openrlhf.utils.deepspeed.deepspeed": Patch(
         [
             Replacement('"cuda", (dp_size,', '"cpu", (dp_size,'),
-            # torch's AdamW: DeepSpeed's own would be compiled for 93 s on a fresh machine.
+            # Uses torch's AdamW: compiling DeepSpeed's own takes 93 s on a fresh machine.
             Replacement(
                 '"type": "AdamW",\n                "params": {',
                 '"type": "AdamW",\n                "params": {"torch_adam": True,',
             ),
         ]
     ),
-    # A cluster of one machine needs no autoscaler. Workers started ahead lack the adapter's py_executable, so Ray
-    # never uses them. Together they cost 1 s of processor time at the start.
+    # A cluster of one machine needs no autoscaler. Prestarted workers lack the adapter's py_executable, so Ray
+    # never uses them. The autoscaler and these workers together cost 1 s of processor time at the start.
     "ray._private.parameter": Patch(
         [Replacement("no_monitor: Optional[bool] = False", "no_monitor: Optional[bool] = True")]
     ),
@@ -241,10 +243,10 @@ CPU_PATCHES = FLASH_ATTN_PATCH | {
             )
         ]
     ),
-    # On a busy laptop half a minute is soon over.
+    # On a busy laptop, the raylet may need more than 30 s to start.
     "ray._private.node": Patch([Replacement("raylet_start_wait_time_s = 30", "raylet_start_wait_time_s = 300")]),
     "openrlhf.utils.distributed_util": Patch(after=_sync_weights_over_gloo),
-    # torch.zeros writes the whole cache: 0.4 s and 1 GiB of memory. The system zeroes a page at its first use.
+    # torch.zeros writes the whole cache: 0.4 s and 1 GiB of memory. The system zeroes each page on first use instead.
     "vllm.v1.worker.utils": Patch(
         [
             Replacement(

@@ -1,6 +1,6 @@
-"""`python client.py SOCKET SCRIPT ARGS...`: have a fork of the server in `prefork.py` run a script in our place.
+"""`python client.py SOCKET SCRIPT ARGS...`: make a fork of the server in `prefork.py` run a script.
 
-Ray starts this once for every worker, so it imports little. It does not wait: a worker makes itself known to Ray.
+Ray starts this client once per worker, so it imports little. It does not wait for the worker, which registers with Ray.
 """
 
 import json

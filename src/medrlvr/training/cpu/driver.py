@@ -1,4 +1,4 @@
-"""`python driver.py ARGS...`: OpenRLHF's `train_ppo_ray` in a Ray whose workers start as MEDRLVR_PYTHON says."""
+"""`python driver.py ARGS...`: run OpenRLHF's `train_ppo_ray`; MEDRLVR_PYTHON is Ray's command for its workers."""
 
 import logging
 import os

@@ -1,7 +1,7 @@
-"""Change pinned third-party modules while they are imported, and refuse loudly when they are not as expected.
+"""Patch pinned third-party modules during import, and raise an error if their source is not as expected.
 
-A patch is applied right after its module's code has run, or to its source before; nothing is imported early, so a
-process pays only for what it uses.
+A patch is applied to its module's source before the code runs, or to the module right after. No module is imported
+early, so a process imports only what it uses.
 """
 
 import difflib
@@ -22,7 +22,7 @@ class PinnedSourceError(ImportError):
 
 @dataclass(frozen=True)
 class Replacement:
-    """Exact text of a module's source and what takes its place, `count` times."""
+    """Exact text that a module's source contains `count` times, and the text that replaces it."""
 
     old: str
     new: str
@@ -31,12 +31,12 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Patch:
-    """What is done to one module.
+    """Changes to one module.
 
     Attributes:
-        replacements: made in the source before it is compiled.
-        after: called with the module once its code has run.
-        stand_ins: makes modules that exist only while this module is imported.
+        replacements: replacements in the source, made before it is compiled.
+        after: function called with the module after its code has run.
+        stand_ins: function that creates modules that exist only while this module is imported.
     """
 
     replacements: Sequence[Replacement] = ()
@@ -45,16 +45,17 @@ class Patch:
 
 
 def replace_text(source: str, replacements: Sequence[Replacement], filename: str) -> str:
-    """Return `source` with every replacement made.
+    """Return `source` with all replacements made.
 
     Raises:
-        PinnedSourceError: a text does not occur as often as expected; names the file, the closest line and the text.
+        PinnedSourceError: a text does not occur as often as expected; the message names the file, the text and the
+            closest line.
     """
     for item in replacements:
         found = source.count(item.old)
         if found != item.count:
             raise PinnedSourceError(
-                f"CPU adapter: {filename}: expected {item.count} time(s), found {found}: {item.old!r}."
+                f"CPU adapter: {filename}: expected {item.count} occurrence(s), found {found}, of {item.old!r}."
                 f" {_closest_line(source, item.old)} Install the versions in envs/cpu.lock, or adapt"
                 " src/medrlvr/training/cpu/adapter.py to the new text."
             )
@@ -63,21 +64,21 @@ def replace_text(source: str, replacements: Sequence[Replacement], filename: str
 
 
 def replace_function(module: ModuleType, name: str, new: Callable[..., object]) -> None:
-    """Put `new` in the place of a module's function of the same parameters.
+    """Replace a module's function with `new`, which must have the same parameters.
 
     Raises:
-        PinnedSourceError: there is no such function, or its parameters differ; names the file and its line.
+        PinnedSourceError: the function does not exist, or its parameters differ; the message names the file and line.
     """
     old = getattr(module, name, None)
     if old is None:
         raise PinnedSourceError(
-            f"CPU adapter: {module.__file__}: there is no {name} any more. Install the versions in envs/cpu.lock."
+            f"CPU adapter: {module.__file__}: there is no function {name}. Install the versions in envs/cpu.lock."
         )
     expected, actual = list(inspect.signature(new).parameters), list(inspect.signature(old).parameters)
     if expected != actual:
         line = inspect.getsourcelines(old)[1]
         raise PinnedSourceError(
-            f"CPU adapter: {module.__file__}, line {line}: {name}({', '.join(actual)}) was expected to be"
+            f"CPU adapter: {module.__file__}, line {line}: found {name}({', '.join(actual)}), expected"
             f" {name}({', '.join(expected)}). Install the versions in envs/cpu.lock."
         )
     setattr(module, name, new)
@@ -93,9 +94,9 @@ def _closest_line(source: str, wanted: str) -> str:
     first = wanted.splitlines()[0]
     close = difflib.get_close_matches(first.strip(), [line.strip() for line in lines], n=1, cutoff=0.5)
     if not close:
-        return "No line resembles it."
+        return "No line is similar."
     number = next(i for i, line in enumerate(lines, 1) if line.strip() == close[0])
-    return f"Closest is line {number}: {close[0]!r}."
+    return f"The closest line is line {number}: {close[0]!r}."
 
 
 @contextmanager

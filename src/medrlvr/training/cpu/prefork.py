@@ -1,7 +1,8 @@
-"""Import the stack once, then fork: otherwise Ray's six Python processes each import the same 8,000 modules.
+"""Import all libraries once, then fork: otherwise Ray's six Python processes each import the same 8,000 modules.
 
-A server process that has imported everything waits on a socket. Whoever wants a Python process sends its command line,
-environment and standard streams there, as `client.py` does for Ray's workers, and a fork of the server becomes it.
+A server process imports everything and then waits on a socket. To start a Python process, a client such as `client.py`,
+which Ray starts for each worker, sends the command line, environment and standard streams there. A fork of the server
+then becomes that process.
 """
 
 import ctypes
@@ -30,12 +31,12 @@ MODULES = (
     "vllm.v1.engine.core",
     "vllm.v1.worker.cpu_worker",
 )
-"""What the driver and Ray's workers will need."""
+"""Modules that the driver and Ray's workers need."""
 
 _PR_SET_PDEATHSIG = 1
 
 _DRAWS = 1000
-"""Random numbers of Ray that lie between those of one fork and the next. A worker takes a few."""
+"""Number of Ray's random numbers reserved for each fork. A worker draws only a few."""
 
 
 def start(address: Path, environment: Mapping[str, str]) -> None:
@@ -44,8 +45,8 @@ def start(address: Path, environment: Mapping[str, str]) -> None:
     Must be called before any thread is started.
 
     Args:
-        address: path of the socket to be made.
-        environment: set while the server imports, for libraries that read it then and never again.
+        address: path of the socket to create.
+        environment: variables set while the server imports, for libraries that read them only at import.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(address))
@@ -54,7 +55,7 @@ def start(address: Path, environment: Mapping[str, str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         try:
             os.environ.update(environment)
-            # Nothing imported is ever garbage: looking for it takes a sixth of the time, and later unshares the pages.
+            # Imported objects are never garbage. Collecting would take a sixth of the time and later unshare pages.
             gc.disable()
             for name in MODULES:
                 import_module(name)
@@ -62,24 +63,24 @@ def start(address: Path, environment: Mapping[str, str]) -> None:
             _serve(listener)
         except BaseException:
             traceback.print_exc()
-        # This is a copy of the caller, which must not go on twice.
+        # This process is a copy of the caller and must not continue the caller's work.
         os._exit(1)
     listener.close()
 
 
 def run(address: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Have the server run a Python script with our standard streams, and return its exit status.
+    """Run a Python script in a fork of the server, with this process's standard streams, and return its exit status.
 
     Args:
-        arguments: path of the script, and what it finds behind it in `sys.argv`.
-        environment: all of it.
+        arguments: path of the script, then its arguments.
+        environment: the script's complete environment.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(str(address))
         request = {"arguments": list(arguments), "environment": dict(environment), "folder": os.getcwd()}
         socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [0, 1, 2])
         status = connection.recv(16)
-    # Nothing comes from a process that was killed.
+    # A killed process sends no status.
     return int(status) if status else 1
 
 
@@ -90,7 +91,7 @@ def _serve(listener: socket.socket) -> None:
         text, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
         while not text.endswith(b"\n") and (more := connection.recv(1 << 16)):
             text += more
-        # Without a line end it was sent by a process that was killed.
+        # A request without a line end comes from a killed process.
         if text.endswith(b"\n") and os.fork() == 0:
             listener.close()
             _become(json.loads(text), streams, connection, fork)
@@ -121,20 +122,20 @@ def _become(request: Mapping[str, Any], streams: Sequence[int], connection: sock
         status = 1
     import atexit
 
-    # Ray says goodbye in an exit function, but the server's own must not run here.
+    # Ray disconnects in an exit function, so these run here. The rest of the server's own exit must not run in a fork.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    with suppress(OSError):  # Ray's workers are started by a process that does not wait for them
+    with suppress(OSError):  # the client that starts a Ray worker does not wait for it
         connection.send(str(status).encode())
     os._exit(status)
 
 
 def _draw(numbers: int) -> None:
-    """Move on in Ray's random numbers, which after the imports are at one place in all forks.
+    """Advance Ray's random number generator, which has the same state in all forks after the imports.
 
-    Two workers that warm up at the same moment would name an object alike: one of them dies of it ("Seal() called on an
-    object without a reference to it"), and the training waits for it for ever.
+    Otherwise two workers that warm up at the same moment give an object the same name. One of them then fails ("Seal()
+    called on an object without a reference to it"), and training waits for it forever.
     """
     from ray import ObjectRef
 

@@ -1,7 +1,7 @@
-"""`python -m medrlvr.training.cpu.run ARGS...`: OpenRLHF's `train_ppo_ray` with a Ray of its own, without GPU.
+"""`python -m medrlvr.training.cpu.run ARGS...`: run OpenRLHF's `train_ppo_ray` with its own Ray, without a GPU.
 
-This process starts Ray (no dashboard, with a make-believe GPU for each model) while the server of
-`prefork.py` imports the stack; a fork of the server then is the driver.
+This process starts Ray (no dashboard, one simulated GPU per model) while the server of `prefork.py` imports the
+libraries. A fork of the server then runs the driver.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Any
 from medrlvr.training.cpu import prefork
 
 _PLACES = 4
-"""Actor, critic, reference and vLLM, each of which asks Ray for a processor and a GPU."""
+"""Actor, critic, reference and vLLM, each of which requests a CPU and a GPU from Ray."""
 
 
 def main() -> int:
@@ -21,8 +21,8 @@ def main() -> int:
     folder = Path(os.environ["MEDRLVR_RAY_FOLDER"])
     folder.mkdir(parents=True, exist_ok=True)
     server = folder / "prefork"
-    # Ray's C++ library reads these at import. A worker must end with its raylet, which ends with this process; and
-    # its job is a new cluster's second, after this process's own. Ray would print progress bars as 100 lines an update.
+    # Ray's C++ library reads these at import. A worker must end with its raylet, which ends with this process. Its
+    # job is a new cluster's second, after this process's own. Ray would print progress bars as 100 lines per update.
     at_import = {"RAY_RAYLET_PID": str(os.getpid()), "RAY_JOB_ID": "02000000", "TQDM_DISABLE": "1"}
     prefork.start(server, at_import)
     import ray

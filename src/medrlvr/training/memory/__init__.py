@@ -1,1 +1,1 @@
-"""Estimated memory of training, checked before a job is submitted."""
+"""Estimate the memory of training, and check it before a job is submitted."""

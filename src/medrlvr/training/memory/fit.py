@@ -1,4 +1,4 @@
-"""Does a training arm fit into GPU memory, and if not, which settings would fit?"""
+"""Check whether a training arm fits into GPU memory, and if not, suggest settings that fit."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,23 +17,23 @@ from medrlvr.training.memory.host import host_bytes
 from medrlvr.training.memory.phases import GIB, kv_cache_sequences, peak
 
 UTILISATIONS = tuple(step / 20 for step in range(19, 1, -1))
-"""Values of vllm_memory_utilization that are tried."""
+"""Values of vllm_memory_utilization that `suggest_fix` tries."""
 
 NODES = (1, 2, 4, 8, 16)
-"""Values of nodes that are tried."""
+"""Values of nodes that `suggest_fix` tries."""
 
 
 def fits(shape: Shape, arm: Arm, machine: Machine) -> bool:
-    """Whether each phase is within machine.gpu_gib, and an engine can write one text."""
+    """Return whether each phase fits into machine.gpu_gib, and one sequence fits into an engine."""
     written = not isinstance(arm, RlvrArm) or kv_cache_sequences(shape, arm, machine) >= 1
     return written and peak(shape, arm, machine).total <= machine.gpu_gib * GIB
 
 
 def suggest_fix(shape: Shape, arm: Arm, machine: Machine) -> dict[str, Any]:
-    """Return the settings to change so that the arm fits, the least intrusive; none when nothing does.
+    """Return the least intrusive change of settings that makes the arm fit; empty if none does.
 
-    In this order: the engine's share, micro-batches down to 1, gradient checkpointing, sleep, ZeRO 3, the optimiser on
-    the host, more nodes. What turns out not to be needed stays as it was.
+    Changes are tried in this order: the engine's share, micro-batches down to 1, gradient checkpointing, sleep, ZeRO 3,
+    the optimiser on the host, more nodes. Settings that need no change keep their value.
     """
     changed: dict[str, Any] = {}
     for change in _changes(arm, machine):
@@ -45,65 +45,66 @@ def suggest_fix(shape: Shape, arm: Arm, machine: Machine) -> dict[str, Any]:
 
 
 def check(what: str, shape: Shape, arm: Arm, machine: Machine) -> str:
-    """Return in one line what training takes of a GPU at its fullest.
+    """Return a line on the peak memory of a GPU in training.
 
     Args:
-        what: is trained, for messages.
+        what: name of the arm or run, for messages.
 
     Raises:
-        UserError: it is more than the GPU has, or the engine has no room for one text; with the figures, and the
-            nearest setting that fits.
+        UserError: the peak exceeds the GPU's memory, or not even one sequence fits into the engine; the message gives
+            the figures and the nearest settings that fit.
     """
     fullest = peak(shape, arm, machine)
     if fits(shape, arm, machine):
         parts = ", ".join(f"{part} {size / GIB:.1f}" for part, size in fullest.parts.items())
-        line = (
-            f"a GPU takes {fullest.total / GIB:.1f} of {machine.gpu_gib:g} GiB at its fullest ({fullest.name}): {parts}"
-        )
-        texts = (
-            f"; an engine holds {kv_cache_sequences(shape, arm, machine)} texts at once"
+        line = f"{fullest.total / GIB:.1f} of {machine.gpu_gib:g} GiB ({fullest.name}): {parts}"
+        sequences = (
+            f"; {kv_cache_sequences(shape, arm, machine)} concurrent sequences per engine"
             if isinstance(arm, RlvrArm)
             else ""
         )
-        return f"by arithmetic {line}{texts}; host {host_bytes(shape, arm, machine) / GIB:.0f} GiB a node"
+        host = host_bytes(shape, arm, machine) / GIB
+        return f"estimated peak GPU memory: {line}{sequences}; host memory: {host:.0f} GiB per node"
     if fullest.total > machine.gpu_gib * GIB:
-        rows = [*fullest.parts.items(), ("together", fullest.total), ("machine.gpu_gib", machine.gpu_gib * GIB)]
-        why = f"needs more memory than a GPU has, by arithmetic (docs/memory.md). Fullest: {fullest.name}, in GiB:\n"
+        rows = [*fullest.parts.items(), ("total", fullest.total), ("machine.gpu_gib", machine.gpu_gib * GIB)]
+        why = f"needs more memory than a GPU has (estimated, see docs/memory.md). Peak: {fullest.name}, in GiB:\n"
         why += "\n".join(f"  {part:<16}{size / GIB:6.1f}" for part, size in rows)
     else:
         share = machine.vllm_memory_utilization * machine.gpu_gib
         why = (
-            f"leaves vLLM no room for one text, by arithmetic (docs/memory.md): of its {share:.1f} GiB weights and"
-            " workspace take all but what keys and values of one text need."
+            "leaves vLLM too little memory for one sequence (estimated, see docs/memory.md): weights and workspace"
+            f" leave less of its {share:.1f} GiB than the keys and values of one sequence need."
         )
     change = suggest_fix(shape, arm, machine)
     values = yaml.safe_dump(change, default_flow_style=True, width=10**6, sort_keys=False).strip()
     advice = (
-        f"This fits:\nmachine: {values}" if change else "No setting fits: take larger GPUs or a smaller base model."
+        f"This change fits:\nmachine: {values}"
+        if change
+        else "No setting fits. Use larger GPUs or a smaller base model."
     )
     raise UserError(f"{what}: training {why}\n{advice}")
 
 
 def shape_of(source: BaseModelSource, fetched: Path) -> Shape | None:
-    """Return the base model's shape; None where it is known only once the model is there, or not at all.
+    """Return the base model's shape; None if it is unknown, or not known before the model is downloaded.
 
     Args:
-        fetched: the folder that the model is put into, there or not.
+        fetched: folder for the downloaded model; it need not exist.
     """
     given = [Path(source.name)] if source.source in ("path", "embedded") else []
     for folder in (fetched, *given):
         if (folder / "config.json").is_file():
-            # A model of another type may train all the same; `check_training` says that it was not checked.
+            # A model of another type may still train; `check_training` reports that it was not checked.
             with suppress(UserError):
                 return read_shape(folder)
     return known_shape(source.name) if source.source == "hub" else None
 
 
 def check_arms(experiment: Experiment, fetched: Path) -> None:
-    """Check every arm as far as the base model is known before it is fetched; a CPU is not checked.
+    """Check every arm if the base model's shape is known before the download; CPU machines are not checked.
 
     Raises:
-        UserError: of the first arm that does not fit.
+        UserError: an arm does not fit; the message is about the first one.
     """
     shape = shape_of(experiment.base, fetched)
     if experiment.machine.device == "gpu" and shape is not None:
@@ -112,10 +113,10 @@ def check_arms(experiment: Experiment, fetched: Path) -> None:
 
 
 def check_training(what: str, base: Path, arm: Arm, machine: Machine) -> str:
-    """Return a line on what training will take of a GPU, or why that is not known.
+    """Return a line on the peak memory of a GPU in training, or on why it is unknown.
 
     Args:
-        what: is trained, for messages.
+        what: name of the run, for messages.
         base: folder of the base model.
 
     Raises:
@@ -148,7 +149,7 @@ def _changes(arm: Arm, machine: Machine) -> Iterator[dict[str, Any]]:
 
 
 def _with_share(shape: Shape, arm: Arm, machine: Machine, changed: dict[str, Any]) -> dict[str, Any] | None:
-    """Return `changed`, with the engine's share nearest to what it is where it must be another; None: none fits."""
+    """Return `changed`, with the nearest engine share that fits if the current one does not; None if no share fits."""
     now, key = machine.vllm_memory_utilization, "vllm_memory_utilization"
     shares = sorted(UTILISATIONS, key=lambda share: abs(share - now)) if isinstance(arm, RlvrArm) else []
     for share in ({}, *({key: share} for share in shares)):

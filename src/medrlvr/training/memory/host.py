@@ -1,4 +1,4 @@
-"""Host memory that a training job needs: offloaded optimiser states and sleeping models."""
+"""Estimate the host memory of a training job: offloaded optimiser states and sleeping models."""
 
 from medrlvr.config.arms import Arm, RlvrArm
 from medrlvr.config.machine import Machine
@@ -6,21 +6,22 @@ from medrlvr.models.shape import Shape
 from medrlvr.training.memory.phases import GIB, GRADIENT, OPTIMISER, WEIGHT, offloads, sleeps
 
 OFFLOADED = 20
-"""Bytes of a parameter on the host with the optimiser there: its state, the gradients as they add up and as float32,
-and the pinned copy that new weights are sent from."""
+"""Bytes per parameter on the host if the optimiser is offloaded: its state, the accumulated gradients, the gradients in
+float32, and the pinned copy from which new weights are sent."""
 
 
 PINNED, JOB, JOB_OF_GPU = 1.25, 16 * GIB, 6 * GIB
-"""Assumed, of a job on GPUs: what rounding adds to pinned memory; Ray, its store and the data; each GPU's processes."""
+"""Assumed for a GPU job: factor for the rounding of pinned memory; bytes of Ray, its store and the data; bytes of each
+GPU's processes."""
 
 CPU_JOB, UNKNOWN_JOB = 24 * GIB, 240 * GIB
-"""Of a job on a CPU, where the largest that we run took 16 GB; and, assumed, of one whose base is not known yet."""
+"""Bytes of a CPU job, the largest of which needed 16 GB; and, assumed, of a job whose base model is not known yet."""
 
 
 def host_bytes(shape: Shape, arm: Arm, machine: Machine) -> float:
-    """Return the bytes of a node's own memory for what is off its GPUs: optimisers, and sleeping models.
+    """Return the bytes of a node's host memory for data that is not on its GPUs: optimisers and sleeping models.
 
-    Pinned memory is counted as asked for; torch may round each piece of it up to the next power of two.
+    Pinned memory is counted as requested; torch may round each allocation up to the next power of two.
     """
     rlvr = isinstance(arm, RlvrArm)
     nodes = machine.nodes if rlvr else 1
@@ -37,10 +38,10 @@ def host_bytes(shape: Shape, arm: Arm, machine: Machine) -> float:
 
 
 def job_memory(shape: Shape | None, arm: Arm, machine: Machine, attempt: int = 1) -> int:
-    """Return the MiB of a node's own memory that a training job asks Slurm for; half as much more at each new attempt.
+    """Return the MiB of host memory per node that a training job requests from Slurm; each new attempt adds half.
 
     Args:
-        shape: of the base; None where it is not known before it is fetched.
+        shape: shape of the base model; None if it is not known before the download.
     """
     needed: float
     if machine.device == "cpu":

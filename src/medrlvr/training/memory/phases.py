@@ -2,7 +2,7 @@
 
 The formulas follow the pinned versions: OpenRLHF 0.11.2 (its phases and what sleeps in each), DeepSpeed 0.19.6 (what
 each ZeRO stage partitions, in which number format) and transformers 5.15 (what a layer keeps for its backward pass).
-docs/memory.md explains them. No figure here has been compared with a GPU yet.
+docs/memory.md explains them. No figure here has been compared with a measurement on a GPU yet.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,43 +15,43 @@ from medrlvr.models.shape import Shape
 GIB = 2**30
 
 WEIGHT, GRADIENT = 2, 2
-"""Bytes of a parameter. DeepSpeed accumulates gradients in the weights' format, bfloat16, as no other is asked for."""
+"""Bytes per parameter. DeepSpeed accumulates gradients in the weights' format, bfloat16, as no other is requested."""
 
 OPTIMISER = 12
-"""Bytes of a parameter: the master copy and Adam's two moments, all float32."""
+"""Bytes per parameter: the master copy and Adam's two moments, all float32."""
 
 STEP = 6
-"""Bytes of a parameter of a GPU's share in the optimiser step: its gradients once more, flat and as float32."""
+"""Bytes per parameter of a GPU's share in the optimiser step: a second copy of its gradients, flat and in float32."""
 
 
 BUCKET = 500_000_000
-"""Gradients that DeepSpeed gathers before it sends them; its default, which OpenRLHF leaves."""
+"""Number of gradients that DeepSpeed gathers before it sends them; its default, which OpenRLHF keeps."""
 
 LIVE = 1_000_000_000
-"""Parameters that ZeRO 3 holds whole at once; its default, which OpenRLHF leaves."""
+"""Number of parameters that ZeRO 3 keeps gathered at once; its default, which OpenRLHF keeps."""
 
 SCORED, TRAINED, TRAINED_FUSED, KEPT = 6, 16, 8, 4
-"""Bytes of a logit at the fullest moment: without gradients; with gradients; the same with flash-attn's loss; and what
-OpenRLHF still holds in the optimiser step. Counted from torch's own allocations (tests/test_memory.py), but for the
-third, which is read from its source."""
+"""Bytes per logit at peak: without gradients; with gradients; with gradients and flash-attn's loss; and what OpenRLHF
+still holds in the optimiser step. Counted from torch's own allocations (tests/test_memory.py), except for the third,
+which is read from flash-attn's source."""
 
 ENTROPY = 4
-"""Bytes of a logit for the softmax of the entropy that is logged."""
+"""Bytes per logit for the softmax of the logged entropy."""
 
 CONTEXT = 0.75 * GIB
-"""Assumed, of each process on a GPU: CUDA's context, NCCL, cuBLAS, CUDA graphs, and gaps in torch's cache."""
+"""Assumed bytes of each process on a GPU: CUDA's context, NCCL, cuBLAS, CUDA graphs, and gaps in torch's cache."""
 
 ENGINE_WORKSPACE = 2 * GIB
-"""Assumed: what vLLM takes of its share for activations, sampling and CUDA graphs."""
+"""Assumed bytes that vLLM uses of its share for activations, sampling and CUDA graphs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What stands on one GPU at the fullest moment of one phase.
+    """Peak memory of one GPU in one phase.
 
     Attributes:
-        name: what is done, such as "actor, backward".
-        parts: bytes by what they are for; none is 0.
+        name: name of the phase, such as "actor, backward".
+        parts: bytes by purpose; none is 0.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Phase:
 
     @property
     def total(self) -> float:
-        """Return all bytes."""
+        """Return the sum of all parts in bytes."""
         return sum(self.parts.values())
 
 
 def phases(shape: Shape, arm: Arm, machine: Machine) -> list[Phase]:
-    """Return the phases of an arm's training in their order, each with its bytes on the fullest GPU.
+    """Return the phases of an arm's training in order, each with its bytes on the GPU that needs the most.
 
-    Every text is taken to be as long as the arm allows.
+    Every sequence is assumed to have the maximum length that the arm allows.
     """
     if isinstance(arm, RlvrArm):
         return list(_rlvr(shape, arm, machine))
@@ -82,12 +82,12 @@ def phases(shape: Shape, arm: Arm, machine: Machine) -> list[Phase]:
 
 
 def peak(shape: Shape, arm: Arm, machine: Machine) -> Phase:
-    """Return the fullest phase."""
+    """Return the phase with the highest memory use."""
     return max(phases(shape, arm, machine), key=lambda phase: phase.total)
 
 
 def kv_cache_sequences(shape: Shape, arm: RlvrArm, machine: Machine) -> int:
-    """Return how many texts of the arm's full length an engine holds at once: the room for keys and values decides."""
+    """Return how many sequences of the arm's maximum length fit into an engine's KV cache at once."""
     split = machine.gpus_per_node // machine.vllm_engines
     room = machine.vllm_memory_utilization * machine.gpu_gib * GIB
     room -= shape.parameters * WEIGHT / split + ENGINE_WORKSPACE
@@ -103,7 +103,7 @@ def _rlvr(shape: Shape, arm: RlvrArm, machine: Machine) -> Iterator[Phase]:
     trained = min(machine.train_micro_batch, share) * length
     state, working = _state(shape, machine, gpus), _working(shape, machine)
     critic, reference = arm.has_critic, arm.has_reference
-    # Beside the model at work stand the others: their weights, and what they do not put to sleep.
+    # In addition to the active model, the GPU holds the others: their weights, and states that do not sleep.
     resting = {"weights": state["weights"]} if sleeps(machine) else state
     if offloads(machine) and machine.zero_stage == 3:
         resting = resting | {"buckets": BUCKET * GRADIENT}
@@ -134,14 +134,14 @@ def _rlvr(shape: Shape, arm: RlvrArm, machine: Machine) -> Iterator[Phase]:
         yield _phase(
             "training, optimiser step", at_work, beside, stepping, _step(shape, machine, gpus) if critic else {}
         )
-    # One tensor at a time is gathered and copied for the engine, which is awake with its weights alone.
+    # One tensor at a time is gathered and copied for the engine, which is awake with only its weights.
     split = machine.gpus_per_node // machine.vllm_engines
     awake = {"engine": shape.parameters * WEIGHT / split} if machine.vllm_sleep else {}
     yield _phase("weights to the engine", models, beside, awake, {"buckets": 2 * shape.embedding * WEIGHT})
 
 
 def _state(shape: Shape, machine: Machine, gpus: int) -> dict[str, float]:
-    """What a trained model holds on each of `gpus` GPUs, at work or not."""
+    """Return the bytes that a trained model holds on each of `gpus` GPUs, whether it is active or not."""
     stage, size = machine.zero_stage, shape.parameters
     state = {
         "weights": size * WEIGHT / (gpus if stage == 3 else 1),
@@ -152,8 +152,8 @@ def _state(shape: Shape, machine: Machine, gpus: int) -> dict[str, float]:
 
 
 def _working(shape: Shape, machine: Machine) -> dict[str, float]:
-    """What a model holds while it is trained, beside state and activations."""
-    # The embedding's gradient is whole until the backward pass ends: where it is the output layer, from its begin.
+    """Return the bytes that a model holds while it is trained, in addition to its state and activations."""
+    # The embedding's whole gradient exists until the backward pass ends; if the embedding is tied, from its start.
     buckets = (2 if machine.zero_stage == 3 else 1) * BUCKET * GRADIENT + shape.embedding * GRADIENT
     return _gathered(shape, machine) | {"buckets": buckets if machine.zero_stage else 0}
 
@@ -169,7 +169,10 @@ def _step(shape: Shape, machine: Machine, gpus: int) -> dict[str, float]:
 
 
 def _activations(shape: Shape, machine: Machine, tokens: int) -> dict[str, float]:
-    """Of all layers for the backward pass, and of the layer at work. Counted as the logits are; rounded up."""
+    """Return the bytes that all layers keep for the backward pass, and those of the active layer.
+
+    They are counted like the logits, and rounded up.
+    """
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     attention = 6 * queries + 12 * keys
     if machine.gradient_checkpointing:
@@ -181,12 +184,12 @@ def _activations(shape: Shape, machine: Machine, tokens: int) -> dict[str, float
 
 
 def offloads(machine: Machine) -> bool:
-    # Without ZeRO DeepSpeed has no optimiser on the host.
+    # Without ZeRO, DeepSpeed cannot offload the optimiser to the host.
     return machine.optimiser_offload and machine.zero_stage > 0
 
 
 def sleeps(machine: Machine) -> bool:
-    """Whether a trained model's optimiser state leaves the GPU while another works."""
+    """Return whether a trained model's optimiser state leaves the GPU while another model is active."""
     return machine.vllm_sleep and machine.zero_stage > 0 and not offloads(machine)
 
 

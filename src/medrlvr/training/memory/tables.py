@@ -1,4 +1,4 @@
-"""The tables of docs/memory.md: `python -m medrlvr.training.memory.tables` prints them."""
+"""Print the tables of docs/memory.md: `python -m medrlvr.training.memory.tables`."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ PRESETS = Path("config/presets")
 
 
 def render_tables() -> str:
-    """Return the figures of docs/memory.md: the paper's arms on config.yaml's machine and on each preset's."""
+    """Return the tables of docs/memory.md: the paper's arms on config.yaml's machine and on each preset's."""
     experiment = Experiment()
     shape = shape_of(experiment.base, Path("absent"))
     assert shape is not None
@@ -25,7 +25,7 @@ def render_tables() -> str:
         overlay = yaml.safe_load(file.read_text(encoding="utf-8"))["machine"]
         machines[file.stem] = Machine.model_validate(experiment.machine.model_dump() | overlay)
     lines = [
-        "| machine | GPUs | GiB each | SFT, fullest | RLVR, fullest | its phase | texts at once | host, GiB a node |",
+        "| machine | GPUs | GiB each | SFT, peak | RLVR, peak | peak phase | concurrent sequences | host, GiB/node |",
         "|---|---|---|---|---|---|---|---|",
     ]
     sft, rlvr = experiment.arms["sft"], experiment.arms["rlvr"]
@@ -40,7 +40,7 @@ def render_tables() -> str:
     for name, machine in machines.items():
         rows = phases(shape, rlvr, machine)
         parts = list(dict.fromkeys(part for row in rows for part in row.parts))
-        lines += ["", f"RLVR, {name}, GiB of a GPU:", "", f"| phase | {' | '.join(parts)} | together |"]
+        lines += ["", f"RLVR, {name}, GiB per GPU:", "", f"| phase | {' | '.join(parts)} | total |"]
         lines.append("|---" * (len(parts) + 2) + "|")
         for row in rows:
             cells = [f"{row.parts[part] / GIB:.1f}" if part in row.parts else "" for part in parts]

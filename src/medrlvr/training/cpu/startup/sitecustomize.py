@@ -1,6 +1,6 @@
-"""Python imports this at start-up where this folder is on PYTHONPATH: in the driver, Ray's workers, vLLM's engine.
+"""Python imports this at start-up if this folder is on PYTHONPATH: in the driver, Ray's workers and vLLM's engine.
 
-Does nothing unless a switch is set: MEDRLVR_CPU=1 installs every patch for a machine without GPU,
+It does nothing unless a variable is set: MEDRLVR_CPU=1 installs all patches for a machine without a GPU,
 MEDRLVR_NO_FLASH_ATTN=1 only the stand-in for the flash_attn package.
 """
 
