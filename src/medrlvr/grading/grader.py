@@ -216,7 +216,7 @@ def _plain(text: str) -> str:
 
 
 def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
-    """Return whether the text after an answer's letter lists other options, by letter and mark or by letter and text."""
+    """Return whether the text after an answer's letter lists other options, by mark or by text."""
     own = texts[LETTERS.index(letter)]
     after_own = len(own) if own and _plain(rest[: len(own)]) == own else 0
     for match in FURTHER_LETTER.finditer(rest, after_own):
