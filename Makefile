@@ -148,13 +148,29 @@ style: $(STAMP)
 	@.venv/bin/mypy
 	@.venv/bin/snakefmt --check Snakefile workflow/rules
 	@$(RUN) tests/lint.py
+	@$(RUN) tests/words.py
 	@said="$$(PYTHONPATH=src .venv/bin/lint-imports --no-cache)" || { echo "$$said"; exit 1; }
+
+DOCS := .docs/installed-$(shell (pwd -P; cat envs/docs.txt) | sha256sum | cut -c1-16)
+
+$(DOCS):
+	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=..." >&2; exit 1; }
+	@rm -rf .docs && "$(PYTHON)" -m venv .docs
+	@.docs/bin/pip install --quiet --no-deps --require-hashes -r envs/docs.txt && touch $@
+
+.PHONY: docs
+docs: $(DOCS) ## build the documents as a site, in an environment of its own, and check their links: site/index.html
+	@# Not --quiet: with it, mkdocs does not count warnings, and a broken link passes.
+	@printed="$$(NO_MKDOCS_2_WARNING=1 .docs/bin/python -m mkdocs build --strict 2>&1)" || { echo "$$printed"; exit 1; }
+	@echo "site/index.html"
 
 .PHONY: lock
 lock: ## resolve envs/*.in again (needs uv); versions that still fit are kept
 	@for kind in cpu gpu peer; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
 	  --overrides overrides.in --excludes excludes-$${kind/peer/cpu}.in --generate-hashes --no-emit-package torch --no-header \
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done
+	@echo "envs/docs.txt" && cd envs && $(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_35 --output-file docs.txt docs.in
 
 .PHONY: clean
 clean: ## remove caches; keep .venv and all results

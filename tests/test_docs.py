@@ -1,10 +1,12 @@
 """What the documents say can be followed: links, paths, commands and examples."""
 
+import hashlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import yaml
 from evaluated import evaluate
 from pipeline import jobs, snakemake
 
+from medrlvr import __version__
 from medrlvr.cli.commands import COMMANDS
 from medrlvr.cli.run import MINIATURE
 from medrlvr.cli.snakemake import snakemake_arguments
@@ -22,8 +25,9 @@ from medrlvr.evaluation.claims import LEAST_QUESTIONS, MARGIN, RARE, REASONED_CH
 
 DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), Path("results/README.md")]
 DOCUMENTS += sorted(Path("docs").glob("*.md"))
-# Files that the examples of docs/configuration.md let a reader write.
-WRITTEN_BY_THE_READER = {"config/mine.yaml", "prompts/mine.txt", "config/harsh.py"}
+# Files that a reader writes by the examples of docs/configuration.md and docs/tutorial.md.
+WRITTEN_BY_THE_READER = {"config/mine.yaml", "prompts/mine.txt", "config/harsh.py", "config/my_reward.py"}
+WRITTEN_BY_THE_READER |= {f"config/my_{name}.yaml" for name in ("reward", "benchmark", "base")}
 
 
 def commands() -> list[str]:
@@ -82,7 +86,8 @@ def handed_over(words: list[str]) -> list[list[str]]:
 @pytest.mark.parametrize("command", commands())
 def test_a_shown_command_would_run(command: str) -> None:
     """Snakemake runs dry. The arguments of other commands are only parsed."""
-    replaced = command.split(" | ")[0].replace("<folder>", "mirror").replace("config/mine.yaml", MINIATURE)
+    replaced = command.split(" | ")[0].replace("<folder>", "mirror")
+    replaced = re.sub(r"config/(mine|my_\w+)\.yaml", MINIATURE, replaced)
     words = shlex.split(re.sub(r"^\w+=\S+ ", "", replaced))
     program = Path(words[0]).name
     if program == "make":
@@ -95,7 +100,7 @@ def test_a_shown_command_would_run(command: str) -> None:
         assert program == "snakemake", f"no way is known to try this: {command}"
         runs = [words[1:]]
     for run in runs:
-        # A report is of what is there; test_experiment.py writes one.
+        # A report needs finished results; test_experiment.py writes one.
         run = run[: run.index("--report")] if "--report" in run else run
         result = snakemake("--dry-run", *(word for word in run if word != "--unlock"), cores=False)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
@@ -143,6 +148,69 @@ def test_an_example_is_planned_as_it_stands(clone: Path, tmp_path: Path, heading
         (here / needed).unlink()
         assert snakemake("--dry-run", "--configfile", "config/mine.yaml", cwd=here).returncode != 0
     assert not os.path.exists(here / "results" / name)
+
+
+def steps() -> dict[str, str]:
+    """Heading -> the text under it, of the steps of docs/tutorial.md that change the experiment."""
+    sections = Path("docs/tutorial.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    return {section.split("\n")[0]: section for section in sections if "```yaml" in section}
+
+
+PLANNED = {
+    "4. Change the reward": ("my_reward", {"train_rlvr": 1, "train_sft": 1}),
+    "5. Add a benchmark": ("miniature", {"fetch_dataset": 1, "train_rlvr": 1}),
+    "6. Start from another base": ("my_base", {"fetch_model": 1, "train_rlvr": 1}),
+}
+
+
+def test_every_step_of_the_tutorial_is_tried() -> None:
+    assert set(steps()) == set(PLANNED)
+
+
+@pytest.mark.parametrize("heading", PLANNED)
+def test_a_step_of_the_tutorial_is_planned_as_it_is_shown(clone: Path, tmp_path: Path, heading: str) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    text = steps()[heading]
+    for model in re.findall(r"name: (results/\S+)", text):  # as the demo leaves it
+        shutil.copytree(here / "assets/miniature_base", here / model)
+    for name, block in re.findall(r"rite `([\w./]+)`:\n\n```\w+\n(.*?)```", text, re.DOTALL):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text(block, encoding="utf-8")
+    for row in re.findall(r"```tsv\n(.*?)```", text, re.DOTALL):
+        file = here / "my_data" / row.split("\t")[8]
+        assert f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" == row.split("\t")[9]
+        assert len(file.read_text(encoding="utf-8").splitlines()) == int(row.split("\t")[10])
+        with (here / "config/datasets.tsv").open("a", encoding="utf-8") as registry:
+            registry.write(row)
+    (shown,) = set(re.findall(r"medrlvr run (config/miniature\.yaml config/my_\w+\.yaml)$", text, re.MULTILINE))
+    given = ["--config", "data={mirror: my_data}"] if "MEDRLVR_MIRROR=my_data" in text else []
+    planned = snakemake("--dry-run", "--configfile", *shown.split(), *given, cwd=here)
+    name, expected = PLANNED[heading]
+    assert expected.items() <= jobs(planned).items()
+    assert f"results/{name}/report.html" in planned.stdout
+
+
+def test_the_example_for_other_trainers_runs_with_the_standard_library_alone(tmp_path: Path) -> None:
+    text = Path("docs/grader_in_your_trainer.md").read_text(encoding="utf-8")
+    program = tmp_path / "program.py"
+    program.write_text("".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), encoding="utf-8")
+    # -S: without the packages of .venv. The variable replaces the installation.
+    given = {"PYTHONPATH": str(Path("src").resolve())}
+    ran = subprocess.run([sys.executable, "-S", str(program)], env=given, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_citations_have_the_version() -> None:
+    assert yaml.safe_load(Path("CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
+    assert f"version = {{{__version__}}}" in Path("README.md").read_text(encoding="utf-8")
+
+
+def test_the_site_has_every_document_and_package() -> None:
+    shown = Path("mkdocs.yml").read_text(encoding="utf-8")
+    assert {path.name for path in Path("docs").glob("*.md")} - set(re.findall(r"[\w]+\.md", shown)) == set()
+    packages = {path.parent.name for path in Path("src/medrlvr").glob("*/__init__.py")}
+    assert packages == set(re.findall(r"api/(\w+)\.md", shown))
 
 
 def test_every_field_of_the_files_of_numbers_is_documented() -> None:

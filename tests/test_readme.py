@@ -1,32 +1,101 @@
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from medrlvr.data.miniature import corpus
 from medrlvr.report.cost import phase_seconds, read_jobs
-from medrlvr.report.readme import results_table, splice, summarise_seeds
+from medrlvr.report.readme import choose_example, example_text, results_table, shorten, splice
 from medrlvr.runtime.errors import UserError
 
-METRICS = pd.DataFrame(
-    [
-        {"title": "Toy", "model": "base", "mode": "direct", "n": 4, "accuracy": 0.25},
-        {"title": "Toy", "model": "base", "mode": "chain_of_thought", "n": 4, "accuracy": 0.0},
-        {"title": "Toy", "model": "rlvr/seed1", "mode": "chain_of_thought", "n": 4, "accuracy": 0.5},
-        {"title": "Toy", "model": "rlvr/seed2", "mode": "chain_of_thought", "n": 4, "accuracy": 1.0},
-    ]
-).assign(lenient_accuracy=0.5, strict_format=0.75)
+CELL = {"accuracy": 0.0, "lenient_accuracy": 0.5, "low": 0.0, "high": 0.25}
+TRAINED = {"accuracy": 0.75, "lenient_accuracy": 0.75, "low": 0.5, "high": 1.0}
+SHOWN = {
+    "tests": [{"title": "Toy", "place": "in distribution", "n": 4, "guess": 0.2}],
+    "rows": [
+        {"arm": "base", "mode": "direct", "seeds": 1, "cells": [{**CELL, "accuracy": 0.25}]},
+        {"arm": "base", "mode": "chain_of_thought", "seeds": 1, "cells": [CELL]},
+        {"arm": "sft", "mode": "direct", "seeds": 2, "cells": [CELL]},
+        {"arm": "ppo", "mode": "chain_of_thought", "seeds": 2, "cells": [TRAINED]},
+    ],
+}
+LABELS = {"base": "base", "sft": "SFT", "ppo": "RLVR"}
+SAMPLED = [True, False, False, False]
 
 
 def test_the_table_shows_mean_and_range_over_seeds() -> None:
-    block = results_table(summarise_seeds(METRICS), pd.Series([True, False, False, False]))
-    assert "| base, direct | 25.0 | no tags requested |" in block
-    assert "| rlvr, chain of thought | 75.0 (50.0 to 100.0) | 75.0 (75.0 to 75.0) |" in block
-    assert "2 training seeds" in block
-    assert "`rlvr_dev` is the checkpoint with the best development accuracy" in block
-    assert "the strict format in 25 % of 4 responses" in block
-    assert "its greedy chain of thought is right on 50.0 % of the questions" in block
+    block = results_table(SHOWN, LABELS, SAMPLED)
+    assert "| RLVR, chain of thought | 75.0 (50.0 to 100.0) | 75.0 |" in block
+    assert "mean of 2 seeds; in brackets their range" in block
+    assert "25 % of the 4 responses that the base samples keep the strict format" in block
+
+
+def test_the_table_has_four_rows_by_required_format_and_by_any_letter() -> None:
+    header, _, *rows = results_table(SHOWN, LABELS, SAMPLED).partition("\n\n")[0].splitlines()
+    assert header == "|  | Toy: required format | any readable letter |"
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| guessing",
+        "| base, chain of thought",
+        "| SFT, direct",
+        "| RLVR, chain of thought",
+    ]
+    assert rows[0] == "| guessing | 20.0 | 20.0 |"
+    assert rows[1] == "| base, chain of thought | 0.0 (0.0 to 25.0) | 50.0 |"
+
+
+def test_the_reading_divides_the_gain_into_format_and_the_rest() -> None:
+    block = results_table(SHOWN, LABELS, SAMPLED)
+    assert "RLVR minus base is +75.0 points with the required format, but +25.0 points" in block
+    assert "The base in SFT's mode (direct) is at 25.0 %." in block
+
+
+def test_one_seed_is_named_as_one() -> None:
+    rows = [{**row, "seeds": 1} for row in SHOWN["rows"]]  # type: ignore[attr-defined]
+    assert "Percent of 4 questions each, one training seed;" in results_table({**SHOWN, "rows": rows}, LABELS, SAMPLED)
+
+
+def scores(*rows: tuple[bool, bool, str]) -> pd.DataFrame:
+    """Return scores of one model: correct, lenient_correct and response of each question."""
+    table = pd.DataFrame(rows, columns=["correct", "lenient_correct", "response"])
+    table["question_id"] = [f"q/{row}" for row in range(len(rows))]
+    table["letter"] = ["B" if correct else None for correct in table["correct"]]
+    return table.assign(lenient_letter="B", gold_named_at=None)
+
+
+def test_the_example_is_the_first_question_with_the_most_frequent_outcome() -> None:
+    before = scores((True, True, "a"), (False, True, "b"), (False, True, "c"))
+    after = scores((True, True, "d"), (True, True, "e"), (True, True, "f")).iloc[::-1]
+    example = choose_example(before, after)
+    assert (example.question_id, example.same, example.n) == ("q/1", 2, 3)
+    assert (example.before["response"], example.after["response"]) == ("b", "e")
+
+
+def test_an_example_has_response_and_verdicts_and_its_fence_holds() -> None:
+    example = choose_example(scores((False, True, "It is\n B. ```")), scores((True, True, "<answer>B</answer>")))
+    question = {"stem": "Which?", "options": ["iron", "zinc"], "gold": 1}
+    assert example_text(example, question).splitlines() == [
+        "````text",
+        "Question  Which?",
+        "          A. iron  B. zinc",
+        "          correct: B",
+        "",
+        "Before    It is B. ```",
+        "          required format: no letter, wrong",
+        "          any readable letter: B, correct",
+        "",
+        "After     <answer>B</answer>",
+        "          required format: B, correct",
+        "          any readable letter: B, correct",
+        "````",
+    ]
+
+
+def test_of_a_long_response_the_example_shows_start_and_end() -> None:
+    assert shorten("a" * 1000 + "b" * 1012, 20) == "aaaaaaaaaa [... 1,992 characters ...] bbbbbbbbbb"
+    assert shorten(" a\n b ", 20) == "a b"
 
 
 def test_stage_times_are_of_one_seed(tmp_path: Path) -> None:
@@ -63,6 +132,29 @@ def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["results", "times"])
 def test_the_readme_has_a_place_for_each_block(name: str) -> None:
     assert splice(Path("README.md"), name, "new")
+
+
+def test_the_readme_states_how_the_base_was_pretrained_as_the_code_does_it() -> None:
+    readme = " ".join(Path("README.md").read_text(encoding="utf-8").split())
+    random_letter = ("_sloppy", "_hasty", "_empty")
+
+    def share(styles: list[tuple[Any, float]]) -> int:
+        reasonings = [
+            (inspect.getclosurevars(style).nonlocals.get("reasoning", style), weight) for style, weight in styles
+        ]
+        return round(100 * sum(weight for reasoning, weight in reasonings if reasoning.__name__ in random_letter))
+
+    assert f"random in {share(corpus._UNTAGGED)} % of the examples without tags" in readme
+    assert f"in {share(corpus._TAGGED)} % of those with tags" in readme
+    code = inspect.getsource(corpus) + Path("src/medrlvr/data/miniature/base_model.py").read_text(encoding="utf-8")
+    for number, words in (
+        ("\nELEMENTARY = 0.3\n", "The first 30 % of the steps"),
+        ("(0.60, lambda: _worked(", "60 % are worked examples"),
+        ("(0.05, lambda: _direct(", "5 % are direct answers"),
+        ("_TAGGED if rng.random() < 0.2 ", "Only 20 % of these use the required tags"),
+        ("LETTERS[vignette.gold] if rng.random() < 0.4 ", "only 40 % are written with the correct letter"),
+    ):
+        assert number in code and words in readme, words
 
 
 @pytest.mark.parametrize("program", sorted([*Path("benchmarks").glob("*.py"), Path("tests/peer/compare.py")]), ids=str)
