@@ -63,10 +63,22 @@ def read_keys(file: Path) -> dict[str, Any]:
     """Return the keys of a YAML file.
 
     Raises:
-        UserError: the file is missing, is not UTF-8 or not YAML, or has no keys; the message contains the line.
+        UserError: the errors of `parse_yaml`, or the file has no keys.
+    """
+    values = parse_yaml(file)
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: is not a configuration: it must contain keys, such as `experiment: mine`.")
+    return values
+
+
+def parse_yaml(file: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        UserError: the file is missing, is not UTF-8 or not YAML; the message contains the line.
     """
     try:
-        values = yaml.safe_load(read_text(file))
+        return yaml.safe_load(read_text(file))
     except OSError as error:
         raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
     except yaml.MarkedYAMLError as error:
@@ -75,9 +87,6 @@ def read_keys(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}{line}: not YAML: {error.problem}. Indent with spaces, not tabs.") from None
     except yaml.YAMLError as error:
         raise UserError(f"{file}: not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: is not a configuration: it must contain keys, such as `experiment: mine`.")
-    return values
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def read_rows(path: Path, keys: Sequence[str]) -> list[Row]:
     """
     rows = []
     # Only a line feed ends a line: str.splitlines() also splits at U+2028 and others, which JSON text may contain.
-    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), 1):
+    text = path.read_text(encoding="utf-8").removesuffix("\n")
+    for number, line in enumerate(text.split("\n") if text else [], 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
