@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# A personal profile of Snakemake may send every job to a cluster.
+unexport SNAKEMAKE_PROFILE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CORES ?= $(shell nproc)

@@ -4,9 +4,16 @@ The rules are in workflow/rules/; the files are included below in the order in w
 the commands that start this workflow.
 """
 
+import shlex
 import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/src")
+
+if not Path("config/config.yaml").is_file():
+    raise WorkflowError(f"Start Snakemake in the repository's root:  cd {shlex.quote(workflow.basedir)}")
 
 
 configfile: "config/config.yaml"

@@ -12,6 +12,7 @@ import collections
 import ctypes
 import os
 import platform
+import re
 import sys
 
 GB = 10**9
@@ -19,6 +20,7 @@ PYTHON = (3, 11)  # envs/*.lock are resolved only for this version
 GLIBC = (2, 35)  # envs/*.lock are resolved for manylinux_2_35: Ubuntu 22.04, Debian 12 and newer
 DISK = 6 * GB  # measured: 3.2 GB installed and 1.4 GB of temporary wheels; the rest is for results
 MEMORY = 8 * GB
+UNSAFE = r"""[\s'"$`&(){}\[\];<>|*?!#~^\\]"""  # as in src/medrlvr/pipeline/preflight.py
 
 Facts = collections.namedtuple(
     "Facts",
@@ -35,6 +37,7 @@ Facts = collections.namedtuple(
         "free_disk",  # bytes that a user may still write to the folder
         "installed",  # bytes in .venv from an earlier, unfinished set-up
         "free_memory",  # bytes; None if unknown
+        "folder",  # absolute path of the repository
     ],
 )
 
@@ -97,6 +100,14 @@ def problems(facts):
                 facts.free_disk / float(GB), needed / float(GB)
             )
         )
+    unsafe = re.search(UNSAFE, facts.folder)
+    if unsafe:
+        found.append(
+            "The folder {} has {!r} in its path. Snakemake does not quote paths in shell commands, so every run would "
+            "fail. Clone into a folder whose path has only letters, digits and . _ - /".format(
+                facts.folder, str(unsafe.group(0))
+            )
+        )
     return found
 
 
@@ -140,6 +151,7 @@ def gather(folder):
         free_disk=free_disk(folder),
         installed=size_of(os.path.join(folder, ".venv")),
         free_memory=parse_free_memory(read("/proc/meminfo"), read("/sys/fs/cgroup/memory.max")),
+        folder=os.path.abspath(folder),
     )
 
 

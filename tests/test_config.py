@@ -13,7 +13,7 @@ from medrlvr.config.data import BaseModelSource, Benchmark, Data, Miniature
 from medrlvr.config.design import comparison_design, matches_paper
 from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.experiment import Experiment
-from medrlvr.config.load import load_config
+from medrlvr.config.load import load_config, read_overlays
 from medrlvr.config.machine import Machine
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.inputs import fill_steps
@@ -445,3 +445,46 @@ def test_a_name_from_before_is_refused_with_the_name_now(values: dict[str, Any],
     with pytest.raises(UserError) as error:
         experiment(values)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"arms": {"rlvr": {"actor_learning_rate": True}}}, "arms.rlvr.actor_learning_rate"),
+        ({"data": {"train_rows": True}}, "data.train_rows"),
+        ({"arms": {"rlvr": {"seeds": [True]}}}, "arms.rlvr.seeds"),
+        ({"machine": {"gpu_gib": False}}, "machine.gpu_gib"),
+        ({"modes": {"direct": {"temperature": True}}}, "modes.direct.temperature"),
+    ],
+)
+def test_a_boolean_is_no_number(values: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError) as error:
+        experiment(values)
+    assert f"{key}: must be a number; YAML reads yes, no, on and off as true and false" in str(error.value)
+
+
+def test_a_boolean_is_no_weight_of_a_reward() -> None:
+    with pytest.raises(UserError, match=r"arms\.rlvr\.reward: must be a number"):
+        experiment({"arms": {"rlvr": {"reward": {"paper": True}}}})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"experiment: x\n\ttitle: y\n", "line 2: not YAML"),
+        ("title: \u00fcber\n".encode("latin-1"), "line 1: not UTF-8: byte 0xfc"),
+        ("experiment: x\n".encode("utf-16"), "this file is UTF-16. Save it as UTF-8."),
+    ],
+)
+def test_an_overlay_that_cannot_be_read_is_named_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_overlays([file])
+    assert str(error.value).startswith(str(file)) and message in str(error.value)
+
+
+def test_an_overlay_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(b"\xef\xbb\xbfexperiment: mine\r\n")
+    assert read_overlays([file]).experiment == "mine"

@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import install
+import preflight
 import pytest
 from packaging.version import Version
+
+from medrlvr.pipeline.preflight import UNSAFE, check_path
+from medrlvr.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 ENVS = ROOT / "envs"
@@ -230,3 +234,15 @@ def test_ci_names_the_target_that_failed(tmp_path: Path, failing: str, asked: li
     )
     assert ran.returncode == 1
     assert ran.stdout.splitlines() == [*(f"target {name}" for name in asked), f".ci/run: make {failing} failed"]
+
+
+@pytest.mark.parametrize("folder", ["/a/my proj", "/a/it's", "/a/a&b (1)", "/a/$HOME", "/a/b\\c", "/a/{x}", "/a/b;c"])
+def test_a_path_that_a_shell_would_split_is_refused_here_and_before_set_up(folder: str) -> None:
+    with pytest.raises(UserError, match="only letters, digits"):
+        check_path(folder)
+    assert UNSAFE.pattern == preflight.UNSAFE
+
+
+@pytest.mark.parametrize("folder", ["/home/me/med-rlvr_2.0", "/data/\u00fcber/x", "/a+b/c@d"])
+def test_other_paths_are_accepted(folder: str) -> None:
+    check_path(folder)

@@ -22,6 +22,7 @@ GOOD = preflight.Facts(
     free_disk=20 * preflight.GB,
     installed=0,
     free_memory=16 * preflight.GB,
+    folder="/home/user/med-rlvr_2.0",
 )
 
 
@@ -45,6 +46,9 @@ def test_a_good_machine_is_accepted():
         ({"implementation": "PyPy"}, "PyPy 3.11.2", "PYTHON="),
         ({"has_venv": False}, "cannot create virtual environments", "apt install python3.11-venv"),
         ({"writable": False}, "cannot be written to", "Clone into"),
+        ({"folder": "/home/me/my proj"}, "' ' in its path", "only letters, digits"),
+        ({"folder": "/home/me/a&b"}, "'&' in its path", "only letters, digits"),
+        ({"folder": "/home/me/{x}"}, "'{' in its path", "only letters, digits"),
         ({"free_disk": 5 * preflight.GB}, "5.0 GB of disk is free", "still need 6.0 GB"),
     ],
 )

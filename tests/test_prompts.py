@@ -93,3 +93,28 @@ def test_chatml_is_what_a_chat_template_writes() -> None:
         jinja2.Template(template, keep_trailing_newline=True).render(messages=messages, add_generation_prompt=True)
         == prompt
     )
+
+
+def test_a_template_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_bytes(b"\xef\xbb\xbfRead.\r\n{input}\r\n")
+    assert load_template(file, ["input"]) == "Read.\n{input}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{input!r}", "write {input} without a conversion or format"),
+        (b"{input:>200}", "write {input} without a conversion or format"),
+        ("{input}".encode("utf-16"), "this file is UTF-16"),
+        ("line\n\u00fc {input}".encode("latin-1"), "line 2: not UTF-8: byte 0xfc"),
+    ],
+)
+def test_a_template_that_would_change_the_prompt_or_cannot_be_read_is_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_template(file, ["input"])
+    assert str(error.value).startswith(str(file)) and message in str(error.value)

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from medrlvr.data import readers
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA, read_questions, sample, write_table
-from medrlvr.data.registry import Source, load_registry
+from medrlvr.data.registry import AnswerColumn, Source, load_registry
 from medrlvr.runtime.errors import UserError
+from medrlvr.training.inputs import read_rows
 
 ROOT = Path(__file__).parents[1]
 SOURCES = load_registry(ROOT / "config" / "datasets.tsv")
@@ -33,6 +35,10 @@ GOOD = {
 def row_of(split: str, rows: int) -> Source:
     """The registry's row of original MedQA, for a file of `rows` rows."""
     return SOURCES[f"medqa/{split}"].model_copy(update={"rows": rows, "faults": {}})
+
+
+def counted(form: str, rows: int) -> Source:
+    return row_of("test", rows).model_copy(update={"answer": AnswerColumn(column="cop", form=form), "check": None})
 
 
 def json_lines(path: Path, *rows: dict[str, Any]) -> Path:
@@ -66,7 +72,7 @@ def test_none_of_the_above_is_the_last_option(tmp_path: Path) -> None:
 UNUSABLE = [
     ({"answer_idx": "C"}, "answer 'C' is not among the options"),
     ({"answer_idx": "A"}, "answer_idx and answer disagree"),
-    ({"options": {"A": "that ", "B": "That"}, "answer": "That"}, "duplicate options"),
+    ({"options": {"A": "that ", "B": "that"}}, "duplicate options"),
     ({"options": {"A": " ", "B": "that"}}, "empty option"),
     ({"options": {"B": "that"}}, "neither a list of texts"),
     ({"options": {"A": "that"}, "answer_idx": "A"}, "1 options"),
@@ -138,7 +144,7 @@ def test_a_row_that_is_scored_needs_an_answer(tmp_path: Path) -> None:
     ("line", "message"),
     [
         (b"{not json}", "line 2: not JSON"),
-        (b"", "line 2: not JSON"),
+        (b"null", "line 2: this JSON object does not contain question"),
         (b"[1]", "line 2: this JSON object does not contain question"),
         (b'{"question": "caf\xe9"}', "line 2: not UTF-8"),
         (
@@ -220,7 +226,7 @@ def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
         ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,\xff\n", r"line 2: not UTF-8"),
         ("raw.csv", b'question,options,answer_idx,answer,meta_info\na,b,c,d,"e\n', r"line 2: not CSV: unexpected end"),
         ("raw.json", b'[\n{},\n{"a"}\n]', r"raw.json, line 3: not JSON"),
-        ("raw.json", b'{"data": []}', r"raw.json: must be a list"),
+        ("raw.json", b'{"data": []}', r"raw.json, line 1: this JSON object does not contain question"),
         ("raw.csv", b"question,question\n", r"line 1: two columns have the same name"),
         ("raw.jsonl", b"[" * 100_000, r"line 1: the JSON is nested too deeply"),
         ("raw.json", b"[" * 100_000, r"raw.json: the JSON is nested too deeply"),
@@ -357,3 +363,55 @@ def test_the_real_mmlu_pro(tmp_path: Path) -> None:
     everything, _ = read_questions(tmp_path / "raw.parquet", whole, none_of_the_above=False)
     odd = [json.loads(meta)["question_id"] for meta in everything.meta if "disagree" in meta]
     assert odd == [3983]
+
+
+def test_only_a_line_feed_ends_a_line_and_blank_lines_are_skipped(tmp_path: Path) -> None:
+    """U+2028, U+2029 and U+0085 are allowed in JSON text; one question of MMLU-Pro contains such a character."""
+    stem = "one\u2028two\u2029three\u0085four"
+    path = tmp_path / "raw.jsonl"
+    text = json.dumps({**GOOD, "question": stem}, ensure_ascii=False)
+    path.write_text(f"{text}\n\n{text}\n\n", encoding="utf-8")
+    table, rejected = read_questions(path, row_of("train", 2), False)
+    assert table["stem"].tolist() == [stem, stem] and table["source_line"].tolist() == [1, 3]
+    assert rejected.empty
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"input": stem}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_rows(rows, ["input"]) == [{"input": stem}]
+
+
+def test_blank_lines_of_csv_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "raw.csv"
+    path.write_text('a,b\n1,2\n\n"3\n3",4\n\n', encoding="utf-8")
+    assert list(readers.read_rows(path, ["a"])) == [(2, {"a": "1", "b": "2"}), (4, {"a": "3\n3", "b": "4"})]
+
+
+def test_json_lines_may_be_called_json(tmp_path: Path) -> None:
+    path = tmp_path / "raw.json"
+    path.write_text('{"a": 1}\n{"a": 2}\n', encoding="utf-8")
+    assert [row for _, row in readers.read_rows(path, ["a"])] == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("options", [["AA", "Aa", "aa"], ["5 mg", "5 Mg"], ["10\u2074", "104"], ["\u00bd", "1\u20442"]])
+def test_options_that_differ_in_case_or_form_are_not_duplicates(tmp_path: Path, options: list[str]) -> None:
+    cells = dict(zip("ABC", options, strict=False))
+    path = json_lines(tmp_path / "raw.jsonl", {**GOOD, "options": cells, "answer_idx": "A", "answer": options[0]})
+    table, rejected = read_questions(path, row_of("train", 1), False)
+    assert len(table) == 1 and rejected.empty
+
+
+@pytest.mark.parametrize("cells", [[1, 2, 4, 3], ["1", "2", "4"], [1, 2, 3] * 20])
+def test_an_index_that_counts_from_1_is_refused_and_can_be_registered(tmp_path: Path, cells: list[Any]) -> None:
+    rows = [{**GOOD, "options": dict(zip("ABCD", "wxyz", strict=True)), "cop": cell} for cell in cells]
+    path = json_lines(tmp_path / "raw.jsonl", *rows)
+    with pytest.raises(UserError, match=r"write cop:index_from_1 as answer"):
+        read_questions(path, counted("index", len(cells)), False)
+    table, _ = read_questions(path, counted("index_from_1", len(cells)), False)
+    assert table["gold"].tolist() == [int(cell) - 1 for cell in cells]
+
+
+@pytest.mark.parametrize("cells", [[0, 3, 1], ["0", "1"], [1, 2, 3]])
+def test_an_index_that_counts_from_0_is_read(tmp_path: Path, cells: list[Any]) -> None:
+    rows = [{**GOOD, "options": dict(zip("ABCD", "wxyz", strict=True)), "cop": cell} for cell in cells]
+    path = json_lines(tmp_path / "raw.jsonl", *rows)
+    table, _ = read_questions(path, counted("index", len(cells)), False)
+    assert table["gold"].tolist() == [int(cell) for cell in cells]

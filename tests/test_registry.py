@@ -79,3 +79,10 @@ def test_verified_is_a_commit_and_no_branch(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"verified requires a commit"):
         load_registry(edited(tmp_path, "mmlu_pro_health", "status", "verified"))
     assert load_registry(edited(tmp_path, "medqa", "status", "verified"))["medqa/train"].status == "verified"
+
+
+def test_a_byte_order_mark_and_blank_lines_are_skipped(tmp_path: Path) -> None:
+    text = Path("config/datasets.tsv").read_text(encoding="utf-8")
+    file = tmp_path / "datasets.tsv"
+    file.write_text("\ufeff" + text.replace("\n", "\n\n", 2) + "\n\n", encoding="utf-8")
+    assert load_registry(file) == load_registry("config/datasets.tsv")

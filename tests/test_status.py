@@ -348,7 +348,7 @@ def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:
     wrong.write_text("arms: {rlvr: {episods: 2}}\n", encoding="utf-8")
     for text, said in (
         ("arms: {rlvr: {episods: 2}}", "arms.rlvr.episods: unknown key; did you mean episodes?"),
-        ("arms: [", "cannot be read as a configuration"),
+        ("arms: [", "not YAML"),
         ("- a", "is not a configuration"),
     ):
         wrong.write_text(f"{text}\n", encoding="utf-8")

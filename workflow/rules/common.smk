@@ -20,7 +20,7 @@ from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.pipeline.plan.jobs import GENERATION_RULES
-from medrlvr.pipeline.preflight import check_device, check_files, check_nodes, check_packages, check_partitions
+from medrlvr.pipeline.preflight import check_device, check_files, check_path, check_nodes, check_packages, check_partitions
 from medrlvr.pipeline.resources import RuleResources
 from medrlvr.report.scores import print_scores
 from medrlvr.runtime.environment import export_source
@@ -55,6 +55,7 @@ REGISTRY = "config/datasets.tsv"
 SOURCES = or_stop(load_registry, REGISTRY)
 LAYOUT = Layout(EXPERIMENT)
 RESULTS = str(LAYOUT.results)
+or_stop(check_path, workflow.basedir)
 or_stop(check_version, LAYOUT.results)
 or_stop(check_files, EXPERIMENT, SOURCES, LAYOUT.results)
 

@@ -46,7 +46,7 @@ rule fetch_dataset:
     benchmark:
         benchmark_of("data/raw/{dataset}/{split}.{suffix}")
     wildcard_constraints:
-        dataset="(?!miniature)[a-z0-9_]+",
+        dataset="|".join({source.dataset for source in SOURCES.values() if not source.generated}),
         split="[a-z0-9_]+",
         suffix="jsonl|json|csv|parquet",
     params:

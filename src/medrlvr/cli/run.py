@@ -42,12 +42,15 @@ def _demo(options: Namespace) -> None:
 def _run(options: Namespace) -> None:
     from medrlvr.cli.root import enter_root, profile_from
     from medrlvr.cli.snakemake import become_snakemake, snakemake_arguments
+    from medrlvr.config.load import parse_yaml
 
     for overlay in options.overlays:
         if not Path(overlay).is_file():
             raise UserError(
                 f"{overlay} does not exist. An overlay is a YAML file; its path is relative to your working directory."
             )
+        # Snakemake would show a traceback for a file that is not YAML.
+        parse_yaml(Path(overlay))
     from_root = enter_root()
     chosen = {name: getattr(options, name) for name in ("cores", "until", "dry_run")}
     become_snakemake(

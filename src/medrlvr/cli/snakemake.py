@@ -55,8 +55,14 @@ def become_snakemake(arguments: Sequence[str]) -> NoReturn:
         raise UserError(f"{sys.executable} has no Snakemake. Run `make setup` and use .venv/bin/medrlvr.")
     command = [sys.executable, "-m", "snakemake", *arguments]
     print(shlex.join(command), file=sys.stderr, flush=True)
+    _forget_personal_profile()
     export_source()
     os.execv(sys.executable, command)
+
+
+def _forget_personal_profile() -> None:
+    # SNAKEMAKE_PROFILE may send every job to a cluster. A profile for these commands is given with --profile.
+    os.environ.pop("SNAKEMAKE_PROFILE", None)
 
 
 def dry_run(*arguments: str) -> list[Any]:
@@ -69,6 +75,7 @@ def dry_run(*arguments: str) -> list[Any]:
     from snakemake.logging import logger
     from snakemake_interface_logger_plugins.common import LogEvent
 
+    _forget_personal_profile()
     records, printed = [], io.StringIO()
 
     def collect(record: Any) -> bool:

@@ -11,6 +11,7 @@ from medrlvr.config.consistency import inconsistencies
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.messages import explain, key_lines, shown, source_of, value_at
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.text import read_text
 
 YAML = Path("config/config.yaml")
 """The file with the paper's experiment. Overlays are merged over it."""
@@ -54,18 +55,38 @@ def read_overlays(overlays: Sequence[str | Path]) -> Experiment:
     # entry has config.yaml's other keys.
     changes: dict[str, Any] = {}
     for file in overlays:
-        changes = _merged(changes, _keys(Path(file)))
-    return load_config(_merged(_keys(YAML), changes), [YAML, *overlays])
+        changes = _merged(changes, read_keys(Path(file)))
+    return load_config(_merged(read_keys(YAML), changes), [YAML, *overlays])
 
 
-def _keys(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
+def read_keys(file: Path) -> dict[str, Any]:
+    """Return the keys of a YAML file.
+
+    Raises:
+        UserError: the errors of `parse_yaml`, or the file has no keys.
+    """
+    values = parse_yaml(file)
     if not isinstance(values, dict):
         raise UserError(f"{file}: is not a configuration: it must contain keys, such as `experiment: mine`.")
     return values
+
+
+def parse_yaml(file: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        UserError: the file is missing, is not UTF-8 or not YAML; the message contains the line.
+    """
+    try:
+        return yaml.safe_load(read_text(file))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file}{line}: not YAML: {error.problem}. Indent with spaces, not tabs.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not YAML: {error}") from None
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from medrlvr.config.data import Benchmark
 from medrlvr.config.evaluation import ExternalModel, Mode
 from medrlvr.config.experiment import Experiment
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.text import read_text
 
 RENAMED_KEYS = {
     "estimator": "advantage_estimator",
@@ -44,6 +45,9 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
             nearest = difflib.get_close_matches(key[-1], known, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
             return key, f"unknown key; {hint}"
+        case "boolean":
+            name = problem["ctx"]["key"]
+            return (*key, name), problem["msg"] + shown(problem["input"][name])
         case "missing":
             explanation = _settings_at(location).model_fields[key[-1]].description or ""
             return key, f"is missing. {' '.join(explanation.split())}"
@@ -63,7 +67,7 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         # pydantic reports one problem for each form that the value could have.
         why = "must be a reward, or several with weights, such as paper or {paper: 1, leak_penalty: 0.5}"
         return key[:3], why + shown(problem["input"])
-    return key, problem["msg"] + shown(problem["input"])
+    return key, problem["msg"].removeprefix("Value error, ") + shown(problem["input"])
 
 
 def shown(value: object) -> str:
@@ -126,5 +130,5 @@ def key_lines(file: Path) -> dict[tuple[str, ...], int]:
             lines[key] = line
             walk(value, key)
 
-    walk(yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ())
+    walk(yaml.compose(read_text(file), Loader=yaml.SafeLoader), ())
     return lines

@@ -13,6 +13,7 @@ from typing import Any
 
 from medrlvr.grading.letters import LETTERS, letter_continuation
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.text import read_text
 
 
 def load_template(path: str | Path, fields: Sequence[str]) -> str:
@@ -24,11 +25,15 @@ def load_template(path: str | Path, fields: Sequence[str]) -> str:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"prompt template {path} does not exist. Check `prompts:` and `modes:` in the configuration.")
-    template = path.read_text(encoding="utf-8").removesuffix("\n")
+    template = read_text(path).removesuffix("\n")
     try:
-        found = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        parts = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
         raise UserError(f"{path}: {error}. Use braces only around a field name.") from None
+    found = [name for name, _, _ in parts]
+    formatted = [name for name, spec, conversion in parts if spec or conversion]
+    if formatted:
+        raise UserError(f"{path}: write {{{formatted[0]}}} without a conversion or format after the name.")
     if sorted(found) != sorted(fields):
         expected = ", ".join(f"{{{name}}}" for name in fields)
         raise UserError(f"{path}: must contain {expected}, each exactly once; found {found or 'none'}.")

@@ -6,6 +6,7 @@ whose hash is in the registry. A question therefore has the same id in every run
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from medrlvr.data.readers import read_rows
 from medrlvr.data.registry import Source
-from medrlvr.data.row_parsing import _ARROW, parse_row, plain_value
+from medrlvr.data.row_parsing import _ARROW, counts_from_1, parse_row, plain_value, row_options
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_atomically
@@ -76,9 +77,13 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             registered one. The message contains file and line.
     """
     questions, rejected, lines = [], [], set()
-    for line, row in read_rows(Path(path), source.columns):
-        if source.filter is not None and str(row[source.filter[0]]) != source.filter[1]:
-            continue
+    rows = [
+        (line, row)
+        for line, row in read_rows(Path(path), source.columns)
+        if source.filter is None or str(row[source.filter[0]]) == source.filter[1]
+    ]
+    _check_counting(path, [row for _, row in rows], source)
+    for line, row in rows:
         lines.add(line)
         place: dict[str, Any] = {
             "question_id": f"{source.name}/{line}",
@@ -109,11 +114,23 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             f"{path}: none of the {len(rejected)} rows can be used. The first is line {rejected[0]['source_line']}:"
             f" {rejected[0]['reason']}. Check the columns of {source.name} in the registry."
         )
-    rows = len(questions) + len(rejected)
-    if source.rows is not None and rows != source.rows:
-        raise UserError(f"{path}: has {rows} rows, but config/datasets.tsv expects {source.rows} for {source.name}.")
+    if source.rows is not None and len(rows) != source.rows:
+        raise UserError(
+            f"{path}: has {len(rows)} rows, but config/datasets.tsv expects {source.rows} for {source.name}."
+        )
     table = pd.DataFrame(map(asdict, questions), columns=QUESTION_SCHEMA.names)
     return table, pd.DataFrame(rejected, columns=REJECTED_SCHEMA.names)
+
+
+def _check_counting(path: str | Path, rows: Sequence[Mapping[str, Any]], source: Source) -> None:
+    """Reject an index that counts from 1 but is registered as counting from 0: every answer would move by one."""
+    column = source.answer.column
+    counts = [len(row_options(row, source.options) or ()) for row in rows]
+    if source.answer.form == "index" and counts_from_1([row[column] for row in rows], counts):
+        raise UserError(
+            f"{path}: the column {column} seems to count options from 1: it contains the number of options, or never 0."
+            f" In config/datasets.tsv, write {column}:index_from_1 as answer of {source.name}."
+        )
 
 
 def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema) -> None:

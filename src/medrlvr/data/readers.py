@@ -18,7 +18,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Rows:
     """Yield every row with its position, from 1: the line in .jsonl and .csv, the row number in .json and .parquet.
 
     Args:
-        path: .jsonl, .json (a list of objects), .csv (with a header) or .parquet.
+        path: .jsonl, .json (a list of objects, or JSON lines), .csv (with a header) or .parquet.
         columns: names that every row must have.
 
     Raises:
@@ -39,6 +39,8 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
     for line, text in enumerate(_lines(path), start=1):
+        if not text.strip():
+            continue
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
@@ -49,14 +51,19 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
 
 
 def _json(path: Path, columns: Sequence[str]) -> Rows:
+    text = "".join(_lines(path))
+    if text.lstrip().startswith("{"):
+        # Some data sets, such as MedMCQA, name files of JSON lines .json.
+        yield from _json_lines(path, columns)
+        return
     try:
-        rows = json.loads("".join(_lines(path)))
+        rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at column {error.colno}.") from None
     except RecursionError:
         raise UserError(f"{path}: the JSON is nested too deeply.") from None
     if not isinstance(rows, list):
-        raise UserError(f"{path}: must be a list of JSON objects.")
+        raise UserError(f"{path}: must be a list of JSON objects, or one object per line.")
     for number, row in enumerate(rows, start=1):
         yield number, _complete(row, columns, f"{path}, object {number}")
 
@@ -80,6 +87,9 @@ def _csv(path: Path, columns: Sequence[str]) -> Rows:
             raise UserError(f"{path}, line 1: no column {', '.join(missing)}; existing columns: {', '.join(header)}.")
         line = reader.line_num + 1
         for cells in reader:
+            if not cells:
+                line = reader.line_num + 1
+                continue
             if len(cells) != len(header):
                 raise UserError(f"{path}, line {line}: has {len(cells)} cells, but there are {len(header)} columns.")
             yield line, dict(zip(header, cells, strict=True))

@@ -11,10 +11,11 @@ Columns:
     mirror_file: path in a local mirror folder.
     hash: `sha256:` of the content, or `git:` with its git blob id if only that is known.
     rows: number of questions after the filter.
-    stem: the column of the stem. The file is .jsonl, .json (a list of objects), .csv or .parquet.
+    stem: the column of the stem. The file is .jsonl, .json (a list of objects, or JSON lines), .csv or .parquet.
     options: a column with a list, or with an object keyed by letters; or several columns separated by commas, one per
         option, the last of which may be empty in a row.
-    answer, check: `column:form`, where form is letter, index (from 0) or text; check is a second record of the answer.
+    answer, check: `column:form`, where form is letter, index (from 0), index_from_1 or text; check is a second record
+        of the answer.
     filter: `column=value`; other rows are ignored.
     faults: known faults that no check can detect, `line:reason`, separated by semicolons. Training omits these rows.
     meta: columns to keep unchanged, separated by commas.
@@ -31,9 +32,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.text import read_text
 
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
-AnswerForm = Literal["letter", "index", "text"]
+AnswerForm = Literal["letter", "index", "index_from_1", "text"]
 
 
 class AnswerColumn(BaseModel):
@@ -162,11 +164,7 @@ def load_registry(path: str | Path) -> dict[str, Source]:
         raise UserError(
             f"the data registry {path} does not exist. It is part of the repository; restore it from there."
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8: {error.reason} at byte {error.start}.") from None
-    with io.StringIO(text) as file:
+    with io.StringIO(read_text(path)) as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         header = next(rows, [])
         if sorted(header) != sorted(Source.model_fields):
@@ -175,6 +173,8 @@ def load_registry(path: str | Path) -> dict[str, Source]:
             raise UserError(f"{path}, line 1: missing columns {missing}, unknown or repeated columns {unknown}.")
         sources: dict[str, Source] = {}
         for line, cells in enumerate(rows, start=2):
+            if not cells:
+                continue
             if len(cells) != len(header):
                 raise UserError(
                     f"{path}, line {line}: has {len(cells)} cells, but there are {len(header)} columns;"

@@ -10,6 +10,9 @@ import pyarrow as pa
 from medrlvr.data.registry import AnswerColumn, AnswerForm, Source
 from medrlvr.grading.letters import LETTERS
 
+MANY_ROWS = 50
+"""Rows in which the first of four options is right at least once, except with a probability below 10^-6."""
+
 NONE_OF_THE_ABOVE = "None of the above"
 _ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: pa.list_(pa.string())}
 
@@ -24,7 +27,7 @@ def parse_row(
 ) -> tuple[str | None, list[str], int | None, list[str]]:
     """Return the stem (None if it is not text), options, gold index (None if unreadable) and all problems of a row."""
     stem = "" if row[source.stem] is None else _text(row[source.stem])
-    options = _options(row, source.options)
+    options = row_options(row, source.options)
     if options is None:
         return stem, [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
     if none_of_the_above:
@@ -36,10 +39,11 @@ def parse_row(
         problems.append("empty stem")
     if not 2 <= len(options) <= len(LETTERS):
         problems.append(f"{len(options)} options; 2 to {len(LETTERS)} are allowed")
-    normalised = [normalise_text(option) for option in options]
-    if "" in normalised:
+    # Case and exponents can be the only difference: the genotypes AA and Aa, 10\u2074 and 104.
+    texts = [" ".join(option.split()) for option in options]
+    if "" in texts:
         problems.append("empty option")
-    if len(set(normalised)) < len(normalised):
+    if len(set(texts)) < len(texts):
         problems.append("duplicate options")
     gold = _answer(row, source.answer, options)
     if gold is None:
@@ -49,7 +53,8 @@ def parse_row(
     return stem, options, gold, problems
 
 
-def _options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
+def row_options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
+    """Return the option texts of a row, or None if they are not texts in order."""
     if len(columns) > 1:
         texts = [row[column] for column in columns]
         while texts and texts[-1] in (None, ""):
@@ -94,7 +99,26 @@ def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> b
         case "letter":
             return cell == LETTERS[index : index + 1]
         case "index":
-            # In CSV every cell is text.
-            return (type(cell) in (int, float) and cell == index) or cell == str(index)
+            return _is_number(cell, index)
+        case "index_from_1":
+            return _is_number(cell, index + 1)
         case "text":
             return cell == options[index]
+
+
+def _is_number(cell: object, number: int) -> bool:
+    # In CSV every cell is text.
+    return (type(cell) in (int, float) and cell == number) or cell == str(number)
+
+
+def counts_from_1(cells: Sequence[object], options: Sequence[int]) -> bool:
+    """Return whether a column of indices, read as counting from 0, in fact counts from 1.
+
+    It does if a cell equals the number of options, or if 0 never occurs in many rows.
+
+    Args:
+        cells: the column.
+        options: the number of options in each row.
+    """
+    beyond = any(_is_number(cell, count) for cell, count in zip(cells, options, strict=True))
+    return beyond or (len(cells) >= MANY_ROWS and not any(_is_number(cell, 0) for cell in cells))

@@ -26,6 +26,7 @@ from medrlvr.grading.grader import grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.text import read_text
 
 
 class OwnQuestion(BaseModel):
@@ -78,7 +79,7 @@ def find_question(name: str | None, results: Path, experiment: Experiment) -> di
 
 def _own_question(file: Path) -> dict[str, Any]:
     try:
-        question = OwnQuestion.model_validate_json(file.read_text(encoding="utf-8"))
+        question = OwnQuestion.model_validate_json(read_text(file))
     except (OSError, ValidationError) as error:
         raise UserError(f"{file} must contain stem, options (a list) and answer (the letter): {error}") from None
     if question.answer not in LETTERS[: len(question.options)]:

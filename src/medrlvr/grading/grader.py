@@ -7,22 +7,30 @@ two blocks, with each tag exactly once. If no letter can be read, the letter is 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.patterns import (
     ANSWER_FOLLOWS,
+    BOXED,
     CALLED_RIGHT,
+    ENDS_LABELLED_LETTER,
+    ENDS_LETTER,
+    ENDS_SMALL_LETTER,
+    FURTHER_LETTER,
     LEADING_LETTER,
     LEADING_MARKS,
     LISTED_LETTER,
     NAMED_LETTER,
     NEXT_LETTER,
     NEXT_TURN,
-    STATED_LABEL,
-    STATED_LETTER,
+    OPENING_LABEL,
+    REFUSED,
+    SECOND_LETTER,
+    SEPARATOR,
+    STATEMENTS,
     TAGS,
 )
 
@@ -198,6 +206,8 @@ def _leading_letter(text: str, start: int, options: Sequence[str]) -> tuple[str 
     following = NEXT_LETTER.match(rest)
     if following and following.group(1).upper() != letter:
         return None, "several_letters", None
+    if _lists_others(rest, letter, texts):
+        return None, "several_letters", None
     return letter, "letter_and_text", letter_at
 
 
@@ -205,24 +215,67 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .*()")
 
 
+def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
+    """Return whether the text after an answer's letter lists other options, by mark or by text."""
+    own = texts[LETTERS.index(letter)]
+    after_own = len(own) if own and _plain(rest[: len(own)]) == own else 0
+    for match in FURTHER_LETTER.finditer(rest, after_own):
+        other = match[1]
+        if other == letter or other not in LETTERS[: len(texts)]:
+            continue
+        text = texts[LETTERS.index(other)]
+        # "E. coli" looks like a letter and a mark, so a full stop needs the option's text as well.
+        if "." not in match[2] or (text and _plain(rest[match.end() : match.end() + len(text)]) == text):
+            return True
+    return False
+
+
 def _untagged_letter(response: str, options: Sequence[str]) -> str | None:
     """Return the letter that a reader would find in text without the format.
 
     This is the letter of a single answer block, else the last stated letter, else the letter at the start of the text.
-    Text that starts with a letter and continues with others in the same way repeats the options and is no answer.
+    A mention ("option D was excluded") is not a statement. Text that starts with a letter and continues with others in
+    the same way repeats the options and is no answer.
     """
     turn = NEXT_TURN.search(response)
     text = response[: turn.start()] if turn else response
     parts = text.split("<answer>")
     if len(parts) == 2:
         return _leading_letter(parts[1].partition("</answer>")[0], 0, options)[0]
-    patterns = (STATED_LETTER, STATED_LABEL, CALLED_RIGHT)
-    stated = [(match.start(), match[1]) for pattern in patterns for match in pattern.finditer(text)]
-    known = [letter for _, letter in sorted(stated) if letter in LETTERS[: len(options)]]
-    if known:
-        return known[-1]
-    letter, _, _ = _leading_letter(text, 0, options)
+    stated = sorted(_statements(text, options))
+    if stated:
+        return stated[-1][1]
+    label = OPENING_LABEL.match(text)
+    letter, _, _ = _leading_letter(text[label.end() :] if label else text, 0, options)
     return letter if not set(LISTED_LETTER.findall(text)) - {letter} else None
+
+
+def _statements(text: str, options: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield place and letter of every statement of a choice."""
+    allowed = LETTERS[: len(options)]
+    for pattern in STATEMENTS:
+        for match in pattern.finditer(text):
+            letter = match[2].upper()
+            if letter in allowed and _ends_as_choice(text, match, options[LETTERS.index(letter)]):
+                yield match.start(2), letter
+    for pattern in (BOXED, CALLED_RIGHT):
+        yield from (
+            (match.start(1), match[1].upper()) for match in pattern.finditer(text) if match[1].upper() in allowed
+        )
+
+
+def _ends_as_choice(text: str, match: re.Match[str], option: str) -> bool:
+    """Return whether a statement's letter ends as a choice does: by a mark, the option's own text, or after a label."""
+    letter, end = match[2], match.end(2)
+    if SECOND_LETTER.match(text, end) or REFUSED.match(text, end):
+        return False
+    if letter.islower():
+        return ENDS_SMALL_LETTER.match(text, end) is not None
+    if ENDS_LETTER.match(text, end) or (match[1] and letter not in "AI" and ENDS_LABELLED_LETTER.match(text, end)):
+        return True
+    opening = SEPARATOR.match(text, end)
+    start = opening.end() if opening else end
+    return bool(opening) and text[start : start + len(option)].casefold() == option.casefold() != ""
 
 
 def _squeezed(text: str) -> str:

@@ -12,22 +12,50 @@ LEADING_MARKS = re.compile(r"\A[\s.:)*]+")
 # Another letter directly after the first: a choice of several options, or a repeated list of options.
 NEXT_LETTER = re.compile(rf"(?:(?:or|and|[/,&])\s*)?[(*]{{0,3}}([A-Ka-k]){CLOSED}", re.IGNORECASE)
 # In running text an answer letter ends a clause or is followed by a verb: not "D-dimer", "E. coli", "B cells", "A".
-LETTER = (
-    r"([A-K])(?![\w'\u2019-])"
+LETTER_ENDS = (
+    r"(?![\w'\u2019-])"
     r"(?=\s*$|\s*[\r\n]|[\"*]{0,3}(?:[.](?!\s?[a-z])|[,:;)!?\"*]|\s*$)|\s+(?:is|because|as|since)\b)"
     r"(?![\s,*)]*(?:or|and|/|,)\s*[(*]*[A-K]\b)"
 )
-REFUSED = r"(?![\s*).]{0,4}(?:is|was)\s+(?:not|wrong|incorrect|false|unlikely)\b)"
-# Untagged text that states a choice; upper case only, because "a" is an article.
-STATED_LETTER = re.compile(
-    r"(?<!not )(?<!not the )\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b(?: is| would be| must be| should be)?:?"
-    rf"[\s(*\"]{{0,4}}{LETTER}{REFUSED}"
-)
-# After "option" a letter needs no mark; the A of "option A patient" is still an article.
+LETTER = rf"([A-K]){LETTER_ENDS}"
+ENDS_LETTER = re.compile(LETTER_ENDS)
+# A lower-case letter needs a mark or the end, because "a" is an article.
+ENDS_SMALL_LETTER = re.compile(r"(?=\s*$|\s*[\r\n]|[\"*]{0,3}(?:[.](?!\s?[a-z])|[,;)!?\"*]|\s*$))")
+# After its own name ("option C") a letter needs no mark, except A and I, which are words: "option A patient".
+ENDS_LABELLED_LETTER = re.compile(r"(?![\w'\u2019-])")
+SECOND_LETTER = re.compile(r"[\s,*)]*(?:or|and|/|,)\s*[(*]*[A-K]\b")
+REFUSED = re.compile(r"[\s*).]{0,4}(?:is|was)\s+(?:not|wrong|incorrect|false|unlikely)\b")
 LABELLED = r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter) [(*]{0,3}([B-HJK])\b(?![-'\u2019])"
-STATED_LABEL = re.compile(rf"(?<!not )(?<!not the ){LABELLED}{REFUSED}")
+_NOT_NEGATED = r"(?<!not )(?<!not the )(?<!n't )(?<!n't the )(?<!never )(?<!rather than )"
+_VERB = r"(?: is| would be| must be| should be| =)"
+_ADVERB = r"(?: (?:most )?(?:likely|probably|clearly|definitely|certainly|therefore|thus|indeed|simply))?"
+_LABEL = r"(?: (?:the )?(option|choice|letter|answer))?"
+_OPENING = r"[\s:\uff1a(*\"]{0,8}"
+# Statements of a choice in untagged text. Group 1 is a label before the letter, or absent; group 2 is the letter.
+STATEMENTS = (
+    re.compile(
+        rf"{_NOT_NEGATED}\banswer(?: to (?:this|the)(?: \w+)? question)?\b\**{_VERB}?{_ADVERB}{_LABEL}{_OPENING}"
+        r"([A-K])",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"{_NOT_NEGATED}\b(?:option|choice|pick)\**(?:{_VERB}|[:\uff1a]){_ADVERB}{_LABEL}{_OPENING}([A-K])",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"{_NOT_NEGATED}\b(?:say|choose|pick|select|take|favou?r|prefer|go(?:ing)? with){_LABEL}{_OPENING}([A-K])",
+        re.IGNORECASE,
+    ),
+)
+BOXED = re.compile(r"\\boxed\{\s*(?:\\(?:text|textbf|mathrm|mathbf)\{\s*)?[(]?([A-Ka-k])[).]?\s*\}")
 CALLED_RIGHT = re.compile(r"(?<![\w'-])([A-K])\)? is (?:the )?(?:correct|right|best)\b")
-# A further turn that the model invents after its own.
+# Between an answer's letter and the option's text.
+SEPARATOR = re.compile(r"[\s.:)*]+")
+# A label that opens the text: "Option C".
+OPENING_LABEL = re.compile(r"\s*[*]{0,2}(?:option|choice|letter|answer)\s+", re.IGNORECASE)
+# Another option's letter with a mark, at the start of a line or after a mark or a conjunction.
+FURTHER_LETTER = re.compile(r"(?:^|[\n.;,]\s*|\b(?:or|and)\s+)[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE)
+# A turn that the model makes up behind its own.
 NEXT_TURN = re.compile(r"\n[ \t]*(?:User|Human|Question):")
 # A line that starts with a letter and a mark: the question's options, repeated.
 LISTED_LETTER = re.compile(r"^[ \t]*[(*]{0,3}([A-K])[.:)]", re.MULTILINE)

@@ -16,6 +16,7 @@ from typing import Any
 from medrlvr.grading.grader import Grade, grade
 from medrlvr.grading.rewards import PENALTIES, REWARDS, Reward
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.text import read_text
 
 Setting = str | Mapping[str, float | Mapping[str, float]]
 """The name of one term, or a mapping from each term to its weight, or to its weight and parameters."""
@@ -68,8 +69,7 @@ def reward_from_json(text: str) -> Reward:
 def reward_source(setting: Setting) -> str:
     """Return the source code of a setting's terms, without weights and parameters."""
     return "\n".join(
-        Path(name).read_text(encoding="utf-8") if _is_file(name) else inspect.getsource(REWARDS[name])
-        for name in _terms(setting)
+        read_text(name) if _is_file(name) else inspect.getsource(REWARDS[name]) for name in _terms(setting)
     )
 
 
@@ -121,7 +121,7 @@ def _function(name: str, key: str) -> Callable[..., float]:
         )
     scope: dict[str, Any] = {"__name__": file.stem, "__file__": str(file)}
     try:
-        exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
+        exec(compile(read_text(file), str(file), "exec"), scope)
     except Exception as error:
         raise UserError(f"{key}: {file} cannot be loaded: {type(error).__name__}: {error}") from None
     if not callable(scope.get("reward")):

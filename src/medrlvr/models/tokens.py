@@ -43,6 +43,35 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
         )
 
 
+def as_decoded(base: Path, texts: Sequence[str], source: Path) -> list[str]:
+    """Return texts as the tokenizer gives them back: some normalise, for example the angstrom sign to a letter.
+
+    The tokens are the same. The reward hook compares the prompt with decoded text, so it must get the decoded prompt.
+
+    Args:
+        source: the file whose rows are `texts`, for the message.
+
+    Raises:
+        UserError: a decoded text has other tokens than the text.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+
+    def ids(batch: Sequence[str]) -> list[list[int]]:
+        return [text.ids for text in tokenizer.encode_batch(list(batch), add_special_tokens=False)]
+
+    tokens = ids(texts)
+    decoded: list[str] = tokenizer.decode_batch(tokens, skip_special_tokens=False)
+    for row, (before, after) in enumerate(zip(tokens, ids(decoded), strict=True), start=1):
+        if before != after:
+            raise UserError(
+                f"{source}, row {row}: the tokenizer does not give this text back, so responses could not be separated"
+                f" from the prompt. Remove the question, or replace its unusual characters: {texts[row - 1]!r}"
+            )
+    return decoded
+
+
 def letter_tokens(base: Path, prompts: Sequence[str], options: Sequence[int]) -> list[list[int]]:
     """Return for each prompt the id of the token that each option's letter would be after the prompt.
 

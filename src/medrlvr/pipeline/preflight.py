@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,6 +18,23 @@ from medrlvr.models.folder import check_folder
 from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.memory.fit import check_arms
+
+UNSAFE = re.compile(r"""[\s'"$`&(){}\[\];<>|*?!#~^\\]""")
+"""Characters of a path that a shell or Snakemake interprets; envs/preflight.py has the same."""
+
+
+def check_path(folder: str) -> None:
+    """Check that the repository's path can be used in shell commands: Snakemake does not quote it.
+
+    Raises:
+        UserError: it contains a space or another character with a meaning.
+    """
+    found = UNSAFE.search(folder)
+    if found:
+        raise UserError(
+            f"{folder}: the path contains {found[0]!r}. Snakemake does not quote paths in shell commands, so its jobs"
+            " would fail. Move or clone the repository into a folder whose path has only letters, digits and . _ - /"
+        )
 
 
 def check_files(experiment: Experiment, sources: Mapping[str, Source], results: Path) -> None:

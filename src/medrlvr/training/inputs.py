@@ -35,7 +35,9 @@ def read_rows(path: Path, keys: Sequence[str]) -> list[Row]:
         UserError: a line is not such an object (the message names the first one), or the file is empty.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Only a line feed ends a line: str.splitlines() also splits at U+2028 and others, which JSON text may contain.
+    text = path.read_text(encoding="utf-8").removesuffix("\n")
+    for number, line in enumerate(text.split("\n") if text else [], 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:

@@ -23,7 +23,7 @@ from medrlvr.config.machine import Machine
 from medrlvr.grading.reward_config import load_reward, reward_to_json
 from medrlvr.grading.version import reward_version
 from medrlvr.models.folder import check_folder
-from medrlvr.models.tokens import check_lengths
+from medrlvr.models.tokens import as_decoded, check_lengths
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import write_json_lines, write_parquet
 from medrlvr.runtime.processes import run_process, write_command
@@ -125,6 +125,8 @@ def _check(run: RlvrRun, notify: Notify) -> list[Row]:
         notify(f"{run.display_name}: {check_attention(machine)}")
     rows = read_rows(run.prompts, ("input", "label"))[: arm.rows]
     check_lengths(run.base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", run.prompts)
+    decoded = as_decoded(run.base, [row["input"] for row in rows], run.prompts)
+    rows = [row | {"input": text} for row, text in zip(rows, decoded, strict=True)]
     prompts_per_step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
     return fill_steps(rows, prompts_per_step)
 

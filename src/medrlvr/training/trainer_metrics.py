@@ -48,7 +48,7 @@ def read_lines(printed: Path, last: int | None = None) -> list[dict[str, float]]
     """
     text = printed.read_text(encoding="utf-8", errors="replace") if printed.is_file() else ""
     rows: dict[int, dict[str, float]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         with suppress(json.JSONDecodeError):
             row = json.loads(line)
             rows[int(row["update"])] = row
