@@ -214,6 +214,16 @@ def test_signals_and_exit_status_are_snakemakes(project: Path) -> None:
     assert command_line == f"{sys.executable} -m snakemake --configfile inside/a.yaml --profile slurm wait\n"
 
 
+@pytest.mark.parametrize("command", [["demo"], ["run"], ["run", "-n"]])
+def test_a_personal_profile_of_snakemake_is_ignored(project: Path, command: list[str]) -> None:
+    """It may send every job to a cluster, although no flag was given."""
+    (project / "snakemake.py").write_text("import os; print('SNAKEMAKE_PROFILE' in os.environ)", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), "SNAKEMAKE_PROFILE": "mine"}
+    words = [sys.executable, "-m", "medrlvr.cli.main", *command]
+    printed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed == "False\n"
+
+
 def test_a_report_is_found_and_rendered_again(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

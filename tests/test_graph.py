@@ -204,3 +204,33 @@ def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:
     assert f"{tmp_path}/medqa/test.jsonl" in result.stderr + result.stdout
     assert "MEDRLVR_MIRROR" in result.stderr + result.stdout
     assert not (clone / wanted).exists()
+
+
+def test_started_in_another_folder_it_names_the_right_one(clone: Path, tmp_path: Path) -> None:
+    refused = snakemake("--dry-run", "--snakefile", str(clone / "Snakefile"), cwd=tmp_path)
+    assert refused.returncode != 0
+    assert f"Start Snakemake in the repository's root:  cd {clone}" in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize("name", ["my proj", "a&b", "{x}"])
+def test_a_path_that_a_shell_would_split_is_refused_before_the_first_job(
+    clone: Path, tmp_path: Path, name: str
+) -> None:
+    here = tmp_path / name
+    shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    refused = snakemake("--dry-run", *MINIATURE, cwd=here)
+    assert refused.returncode != 0
+    assert "Snakemake does not quote paths in shell commands" in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize("dataset", ["miniature_exam", "miniature2", "minia"])
+def test_a_data_set_may_be_called_like_the_miniature(clone: Path, tmp_path: Path, dataset: str) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    registry = here / "config/datasets.tsv"
+    lines = registry.read_text(encoding="utf-8").splitlines()
+    row = next(line for line in lines if line.startswith("medqa\ttest\t"))
+    registry.write_text("\n".join([*lines, row.replace("medqa\t", f"{dataset}\t", 1)]) + "\n", encoding="utf-8")
+    (here / "mine.yaml").write_text(f"benchmarks: {{miniature: {{data: {dataset}/test}}}}", encoding="utf-8")
+    planned = jobs(snakemake("--dry-run", *MINIATURE, "mine.yaml", cwd=here))
+    assert planned["fetch_dataset"] == 1

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from medrlvr.dynamics.hack_monitor import WINDOW, response_features
 from medrlvr.grading.grader import grade
 from medrlvr.models.folder import check_folder, delete_weights, tensor_sizes
 from medrlvr.models.shape import known_shape, read_shape
-from medrlvr.models.tokens import check_lengths
+from medrlvr.models.tokens import as_decoded, check_lengths
 from medrlvr.pipeline import preflight
 from medrlvr.pipeline.preflight import check_nodes, check_packages, check_partitions
 from medrlvr.runtime import environment, processes
@@ -805,3 +806,31 @@ def test_when_the_watching_process_is_killed_its_child_ends_too(tmp_path):
     while alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(child)
+
+
+STEMS = ["5 \u212b wide", "10 \u2126", "caf\u0065\u0301", "plain", "a\u2028b"]
+
+
+def test_a_prompt_that_the_tokenizer_normalises_is_trained_on_as_it_is_decoded(tmp_path: Path) -> None:
+    """Qwen's tokenizer normalises (NFC) too: the reward hook could not find the prompt in the decoded text."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Tokenizer(models.BPE({letter: number for number, letter in enumerate(sorted(alphabet))}, []))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    decoded = as_decoded(tmp_path, STEMS, Path("rlvr.jsonl"))
+    assert decoded == [unicodedata.normalize("NFC", stem) for stem in STEMS] != STEMS
+    assert as_decoded(tmp_path, decoded, Path("rlvr.jsonl")) == decoded
+
+
+def test_a_prompt_that_the_tokenizer_does_not_give_back_is_named(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "?": 1, "b": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("b", "isolated")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match=r"rlvr.jsonl, row 2: the tokenizer does not give this text back"):
+        as_decoded(tmp_path, ["a", "ab"], Path("rlvr.jsonl"))
