@@ -67,3 +67,18 @@ def test_none_of_the_above_is_added_or_taken_away() -> None:
     assert found[2] == [*FOUR, NONE_OF_THE_ABOVE]  # it is the right one
     assert found[3] == eleven  # there is no letter left
     assert found[4] == [*TEN, NONE_OF_THE_ABOVE]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["A and B", "Both A and C", "B, C and D", "Options A or B", "All of the above", "Neither B nor C", "A & C"],
+)
+def test_options_that_refer_to_others_keep_their_order(option: str) -> None:
+    asked = questions((["one", "two", "three", option], 0))
+    assert vary(asked, "shuffled", 1)["options"].tolist() == asked["options"].tolist()
+
+
+@pytest.mark.parametrize("option", ["Hepatitis B", "Group A streptococcus", "a and b", "Type I", "None of the drugs"])
+def test_other_options_are_shuffled(option: str) -> None:
+    asked = questions((["one", "two", "three", "four", "five", option], 0))
+    assert any(vary(asked, "shuffled", seed)["options"].tolist() != asked["options"].tolist() for seed in range(5))

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import huggingface_hub.file_download
 import pytest
 from hub import COMMIT, Hub, serve
@@ -376,3 +377,20 @@ print(json.dumps([get_token(), known.HF_HOME, known.HF_HUB_CACHE, known.ENDPOINT
     assert token is None and offline
     assert str(tmp_path) not in (home, cache) and Path(cache).is_relative_to(home)
     assert endpoint == huggingface_hub.constants.ENDPOINT != variables["HF_ENDPOINT"]
+
+
+def test_a_refused_connection_is_not_tried_again() -> None:
+    """huggingface_hub tries for half a minute; four times as long helps nobody whose address is wrong."""
+    assert not downloads._passes(httpx.ConnectError("[Errno 111] Connection refused"))
+    assert downloads._passes(httpx.ConnectError("[Errno -3] Temporary failure in name resolution"))
+    assert downloads._passes(httpx.ReadError("connection reset"))
+
+
+def test_a_mirror_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    row = unpacked(hash=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}")
+    file = tmp_path / "data" / str(row.mirror_file)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(CONTENT)
+    fetch(row, tmp_path / "dev.jsonl", "~/data")
+    assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT

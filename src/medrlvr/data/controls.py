@@ -4,6 +4,7 @@ A question keeps its id, so its two answers can be compared. The change depends 
 """
 
 import random
+import re
 
 import pandas as pd
 
@@ -15,12 +16,20 @@ FEW = 5
 """Number of options in the original MedQA, and so the number of gold letters in training."""
 
 
+NAMES_LETTERS = re.compile(
+    r"\b(?i:both|neither|either|only|options?|answers?|choices?) (?:options? )?[A-K]\b"
+    r"|\b[A-K](?:, [A-K])* ?(?:,|and|or|&|\+) ?[A-K]\b|\b(?i:all|two|both|any) of (?:the )?(?:above|these)\b"
+)
+"""An option that refers to other options by letter or place, such as "A and B" or "all of the above"."""
+
+
 def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
     """Return the questions, in their order, with changed options (QUESTION_SCHEMA).
 
     Args:
         questions: the questions of a benchmark.
-        control: `shuffled`: options in a random order, but "None of the above" stays last. `five_options`: the correct
+        control: `shuffled`: options in a random order, but "None of the above" stays last; a question with an
+            option that refers to others ("A and B") keeps its order. `five_options`: the correct
             option and at most four drawn from the others, in their order. `none_of_the_above`: this option is removed
             if it is last and wrong, and added if it is not last and a letter is left.
         seed: seed for the draws.
@@ -43,6 +52,8 @@ def _order(options: list[str], gold: int, control: Control, rng: random.Random) 
     none_is_last = normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
     match control:
         case "shuffled":
+            if any(map(NAMES_LETTERS.search, options)):
+                return everything
             last = everything[-1:] if none_is_last else []
             return rng.sample(everything[: len(options) - len(last)], len(options) - len(last)) + last
         case "five_options":

@@ -40,7 +40,7 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
     """
     destination = Path(destination)
     if mirror is not None:
-        _place(_mirrored(source, Path(mirror)), source, destination)
+        _place(_mirrored(source, Path(mirror).expanduser()), source, destination)
         return None
     if source.home == "local":
         raise UserError(

@@ -70,6 +70,9 @@ def _passes(error: Exception) -> bool:
         return isinstance(error.__cause__, Exception) and _passes(error.__cause__)
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code >= 500
+    # huggingface_hub has tried a refused connection for half a minute already: the address or a proxy is wrong.
+    if isinstance(error, httpx.ConnectError) and "refused" in str(error):
+        return False
     if isinstance(error, httpx.TransportError) or type(error) is RuntimeError:
         return True
     # The file has the wrong size.

@@ -82,8 +82,9 @@ def absent_files(jobs: Iterable[Job], sources: Mapping[str, Source], mirror: str
     fetched = [job for job in jobs if job.rule == "fetch_dataset" and job.reason is not None]
     found = []
     for source in (sources[f"{job.wildcards['dataset']}/{job.wildcards['split']}"] for job in fetched):
-        if mirror is not None and not (Path(mirror) / str(source.mirror_file)).is_file():
-            found.append(f"{source.name}: {Path(mirror) / str(source.mirror_file)}")
+        file = Path(mirror or "").expanduser() / str(source.mirror_file)
+        if mirror is not None and not file.is_file():
+            found.append(f"{source.name}: {file}")
         elif mirror is None and source.home == "local":
             found.append(
                 f"{source.name}: {source.mirror_file} in a mirror folder. The file is not on the Hugging Face Hub; set"
