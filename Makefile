@@ -65,7 +65,7 @@ demo: $(STAMP) ## run the miniature experiment on a CPU, from synthetic data to 
 ##@ Develop
 
 .PHONY: readme
-readme: $(STAMP) ## run the miniature with three seeds, and write README's table and figure from the results
+readme: $(STAMP) ## run the miniature with three seeds, and write README's table, example and figure from the results
 	@$(MEDRLVR) run config/miniature.yaml config/ablations/three_seeds.yaml --cores $(CORES) -- $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
 

@@ -152,7 +152,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ),
         (
             rlvr(advantage_estimator="rloo", gamma=0.9),
-            "arms.rlvr.gamma: must be 1: rloo gives every token of a response the same reward",
+            "arms.rlvr.gamma: must be 1 with rloo, which gives every token of a response the same advantage",
         ),
         (rlvr(train_batch_size=100), "arms.rlvr.train_batch_size: must divide prompts_per_update x samples_per_"),
         ({"arms": {"base": {"trainer": "sft"}}}, "arms.base: is not a valid arm name"),

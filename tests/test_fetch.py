@@ -380,7 +380,7 @@ print(json.dumps([get_token(), known.HF_HOME, known.HF_HUB_CACHE, known.ENDPOINT
 
 
 def test_a_refused_connection_is_not_tried_again() -> None:
-    """huggingface_hub tries for half a minute; four times as long helps nobody whose address is wrong."""
+    """huggingface_hub tries for half a minute; a wrong address stays wrong for four times as long."""
     assert not downloads._passes(httpx.ConnectError("[Errno 111] Connection refused"))
     assert downloads._passes(httpx.ConnectError("[Errno -3] Temporary failure in name resolution"))
     assert downloads._passes(httpx.ReadError("connection reset"))

@@ -20,7 +20,14 @@ from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.pipeline.plan.jobs import GENERATION_RULES
-from medrlvr.pipeline.preflight import check_device, check_files, check_path, check_nodes, check_packages, check_partitions
+from medrlvr.pipeline.preflight import (
+    check_device,
+    check_files,
+    check_path,
+    check_nodes,
+    check_packages,
+    check_partitions,
+)
 from medrlvr.pipeline.resources import RuleResources
 from medrlvr.report.scores import print_scores
 from medrlvr.runtime.environment import export_source

@@ -14,7 +14,7 @@ OUTPUTS:
 
 
 rule train_rlvr:
-    """Run OpenRLHF's train_ppo_ray: PPO's clipped loss, the arm's advantage estimator, rewards from the option letter.
+    """Run OpenRLHF's train_ppo_ray: PPO's clipped loss, the arm's advantage estimator, rewards for format and letter.
 
     The trainer state is in state/ and is not an output of any rule. An interrupted run resumes from it.
     """

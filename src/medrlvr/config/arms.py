@@ -85,8 +85,8 @@ class RlvrArm(Settings):
     response_max_tokens: Positive = 1024
     """Ours: maximum tokens of a response. A longer response is truncated and then has no valid format."""
     save_every: Positive = 4
-    """Paper: the grid of Figure 2: updates between two checkpoints. Each checkpoint is evaluated on held-out questions,
-    and a run can resume from it."""
+    """Paper, spacing of the points in Figure 2: updates between two saved models. Each is evaluated on held-out
+    questions. A trainer state is saved at the same time, and the last two are kept for resuming."""
 
     @property
     def has_critic(self) -> bool:

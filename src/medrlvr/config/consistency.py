@@ -21,7 +21,7 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
     if machine.vllm_sleep and machine.zero_stage == 0:
         yield (
             ("machine", "zero_stage"),
-            "must be 1, 2 or 3 with vllm_sleep: OpenRLHF cannot move the training state off the GPU for 0",
+            "must be 1, 2 or 3 with vllm_sleep: OpenRLHF cannot move the training state off the GPU with 0",
         )
     if machine.flash_attention and machine.device == "cpu":
         yield ("machine", "flash_attention"), "needs device: gpu"
@@ -116,7 +116,7 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
         if arm.advantage_estimator in ("grpo", "rloo") and arm.gamma != 1:
             yield (
                 "gamma",
-                f"must be 1: {arm.advantage_estimator} gives every token of a response the same reward",
+                f"must be 1 with {arm.advantage_estimator}, which gives every token of a response the same advantage",
             )
         key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
         gpus = machine.gpus_per_node * machine.nodes

@@ -233,8 +233,8 @@ def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
 def _untagged_letter(response: str, options: Sequence[str]) -> str | None:
     """Return the letter that a reader would find in text without the format.
 
-    This is the letter of a single answer block, else the last stated letter, else the letter at the start of the text.
-    A mention ("option D was excluded") is not a statement. Text that starts with a letter and continues with others in
+    A single answer block decides alone. Otherwise this is the last stated letter, or the letter at the start of the
+    text. A mention ("option D was excluded") is not a statement. Text that starts with a letter and continues with others in
     the same way repeats the options and is no answer.
     """
     turn = NEXT_TURN.search(response)

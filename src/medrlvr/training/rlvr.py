@@ -1,10 +1,10 @@
 """Reinforcement learning from verifiable rewards (paper, section 2), by OpenRLHF's `train_ppo_ray`.
 
 One update: vLLM samples `samples_per_prompt` responses to each of `prompts_per_update` prompts; the reward hook grades
-every response; PPO's clipped objective updates the policy on them, and a critic learns the value function. Each token's
-reward is -`kl_coefficient` times its estimated KL to the base; the last token also receives the graded reward.
-Advantages come from GAE, or for GRPO, RLOO and REINFORCE++ from differences to other responses. vLLM then receives the
-new weights.
+every response; PPO's clipped objective updates the policy on them. With `gae` a critic learns the value function. Each
+token's reward is -`kl_coefficient` times its estimated KL to the base; the last token also receives the graded reward.
+Advantages come from GAE; GRPO and RLOO compare the responses to one prompt, and REINFORCE++ normalises the returns of
+the update. vLLM then receives the new weights.
 
 Command: `launchers.rlvr_launcher` with the options of `openrlhf.rlvr_arguments`; on one GPU node
 `python -m openrlhf.cli.train_ppo_ray ...`, saved as command.sh. An interrupted run resumes from its last checkpoint.
