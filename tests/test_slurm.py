@@ -170,7 +170,7 @@ def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
 def test_a_job_of_too_few_nodes_says_what_slurm_made_of_it(toy) -> None:
     job = toy(sbatch=["--nodes=1", "--gres=gpu:2"])
     assert job.end()["ExitCode"] == f"{launcher.NO_ALLOCATION}:0"
-    assert f"machine.nodes is 2, job {job.id} has 1 (n" in job.text()
+    assert f"machine.nodes is 2, but job {job.id} has 1 node(s) (n" in job.text()
     job.assert_clean()
 
 
