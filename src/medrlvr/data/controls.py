@@ -18,7 +18,8 @@ FEW = 5
 
 NAMES_LETTERS = re.compile(
     r"\b(?i:both|neither|either|only|options?|answers?|choices?) (?:options? )?[A-K]\b"
-    r"|\b[A-K](?:, [A-K])* ?(?:,|and|or|&|\+) ?[A-K]\b|\b(?i:all|two|both|any) of (?:the )?(?:above|these)\b"
+    r"|(?<![\w'-])[A-K](?:, [A-K])*,? (?:and|or|&|\+) [A-K]\b(?!['-])"
+    r"|\b(?i:all|two|both|any) of (?:the )?(?:above|these)\b"
 )
 """An option that refers to other options by letter or place, such as "A and B" or "all of the above"."""
 
