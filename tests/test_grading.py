@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medrlvr.data.prompts import Renderer
-from medrlvr.grading.grader import Grade, Rule, grade
+from medrlvr.grading.grader import Grade, Rule, grade, think_text
 from medrlvr.grading.letters import LETTERS
 
 GOLDEN = [json.loads(line) for line in Path("tests/golden/grades.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -161,3 +161,10 @@ def test_time_grows_with_the_length_and_no_faster(hostile: str, around: str) -> 
     """Sixteen times the text takes less than 64 times as long; a square would take 256 times."""
     short, long = (around.format(hostile * (chars // len(hostile))) for chars in (25_000, 400_000))
     assert growth(lambda text: grade(text, OPTIONS, 2), short, long) < 64
+
+
+def test_the_think_text_has_single_spaces_and_no_empty_lines() -> None:
+    response = "so <think> a  b\n\n c </think><answer>C</answer>"
+    found = grade(response, ["x", "y", "z"], 2)
+    assert think_text(response, found) == "a b\nc"
+    assert think_text("C", grade("C", ["x", "y", "z"], 2)) == ""
