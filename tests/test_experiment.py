@@ -305,7 +305,7 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
     own.write_text(json.dumps({"stem": "Which?", "options": ["this", "that"], "answer": "C"}))
     for arguments, message in (
         (["results/short/models/none"], "is not a model folder"),
-        ([model, "--question", "nobody/1"], "has the id 'nobody/1'. An example of an id is"),
+        ([model, "--question", "absent/1"], "has the id 'absent/1'. An example of an id is"),
         ([model, "--question", str(own)], "answer is C, but there are 2 options"),
         ([str(finished / "assets/miniature_base")], "is not in a results folder"),
     ):

@@ -110,12 +110,12 @@ def _rlvr(shape: Shape, arm: RlvrArm, machine: Machine) -> Iterator[Phase]:
     others = {"weights": state["weights"]} if reference else {}
     other = {"other": CONTEXT * (2 + critic + reference)}
     engine = machine.vllm_memory_utilization * machine.gpu_gib * GIB
-    beside = other if machine.vllm_sleep else other | {"engine": engine}
+    resident = other if machine.vllm_sleep else other | {"engine": engine}
     models = _sum(resting, resting if critic else {}, others)
     yield _phase("generation", models, other, {"engine": engine})
     logits = {"logits": scored * shape.vocabulary * SCORED}
     forward = {"activations": scored * (8 * shape.hidden + 6 * shape.intermediate)}
-    yield _phase("scoring", models, beside, forward, logits, _gathered(shape, machine))
+    yield _phase("scoring", models, resident, forward, logits, _gathered(shape, machine))
     logit = (TRAINED_FUSED if machine.flash_attention else TRAINED) + ENTROPY
     backward = _activations(shape, machine, trained)
     actor = {"logits": trained * shape.vocabulary * logit}
@@ -123,21 +123,21 @@ def _rlvr(shape: Shape, arm: RlvrArm, machine: Machine) -> Iterator[Phase]:
     if machine.vllm_sleep:
         at_work = _sum(state, working, resting if critic else {}, others)
         if critic:
-            yield _phase("critic, backward", at_work, beside, backward)
-            yield _phase("critic, optimiser step", at_work, beside, _step(shape, machine, gpus))
-        yield _phase("actor, backward", at_work, beside, backward, actor)
-        yield _phase("actor, optimiser step", at_work, beside, stepping)
+            yield _phase("critic, backward", at_work, resident, backward)
+            yield _phase("critic, optimiser step", at_work, resident, _step(shape, machine, gpus))
+        yield _phase("actor, backward", at_work, resident, backward, actor)
+        yield _phase("actor, optimiser step", at_work, resident, stepping)
     else:
         twice = [state, working] * (2 if critic else 1)
         at_work = _sum(*twice, others)
-        yield _phase("training, backward", at_work, beside, *[backward] * (2 if critic else 1), actor)
+        yield _phase("training, backward", at_work, resident, *[backward] * (2 if critic else 1), actor)
         yield _phase(
-            "training, optimiser step", at_work, beside, stepping, _step(shape, machine, gpus) if critic else {}
+            "training, optimiser step", at_work, resident, stepping, _step(shape, machine, gpus) if critic else {}
         )
     # One tensor at a time is gathered and copied for the engine, which is awake with only its weights.
     split = machine.gpus_per_node // machine.vllm_engines
     awake = {"engine": shape.parameters * WEIGHT / split} if machine.vllm_sleep else {}
-    yield _phase("weights to the engine", models, beside, awake, {"buckets": 2 * shape.embedding * WEIGHT})
+    yield _phase("weights to the engine", models, resident, awake, {"buckets": 2 * shape.embedding * WEIGHT})
 
 
 def _state(shape: Shape, machine: Machine, gpus: int) -> dict[str, float]:
