@@ -62,6 +62,11 @@ def test_commands_were_found() -> None:
     )
 
 
+def test_the_readmes_start_names_both_commands_that_set_up_and_run() -> None:
+    start = Path("README.md").read_text(encoding="utf-8").partition("\n## Start\n")[2].partition("\n## ")[0]
+    assert {"    make demo", "    make test"} <= set(start.splitlines())
+
+
 def expanded(words: list[str]) -> list[str]:
     """Return the commands that make would run, one a line; continued lines are joined."""
     shown = subprocess.run(["make", "--dry-run", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
