@@ -591,3 +591,28 @@ def test_modules_of_commands_import_heavy_libraries_late(file: Path) -> None:
     ours = {node.module for node in top if node.module and node.module.startswith("medrlvr.")}
     allowed = ("medrlvr.cli.", "medrlvr.grading.", "medrlvr.runtime.errors")
     assert all(f"{name}.".startswith(allowed) for name in ours), ours
+
+
+def test_until_takes_one_rule_and_no_overlay_after_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "inside/a.yaml").touch()
+    (project / "snakemake.py").write_text("import sys; print(sys.argv[1:])", encoding="utf-8")
+    words = [sys.executable, "-m", "medrlvr.cli.main", "run", "--until", "x", "a.yaml", "--until", "y", "-n"]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    printed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("['--configfile', 'inside/a.yaml', '--until', 'x', 'y', '--dry-run'")
+
+
+def test_an_output_that_cannot_be_written_is_named_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text(json.dumps({"response": "A", "options": ["x", "y"], "gold": 0}) + "\n", encoding="utf-8")
+    words = [sys.executable, "-m", "medrlvr.cli.main", "grade", str(file)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        )
+    assert (done.returncode, done.stderr) == (1, "the output cannot be written: No space left on device.\n")

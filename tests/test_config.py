@@ -488,3 +488,18 @@ def test_an_overlay_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_bytes(b"\xef\xbb\xbfexperiment: mine\r\n")
     assert read_overlays([file]).experiment == "mine"
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"modes": {"direct": {"answer_format": ["tagged"]}}}, "modes.direct.answer_format"),
+        ({"modes": {"direct": {"answer_format": {"a": 1}}}}, "modes.direct.answer_format"),
+        ({"arms": {"mine": {"extends": ["rlvr"]}}}, "arms.mine.extends: must name an arm"),
+        ({"contamination": {"remove": [["words"]]}}, "contamination.remove"),
+    ],
+)
+def test_a_list_in_the_place_of_a_name_is_named(values: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError) as error:
+        experiment(values)
+    assert key in str(error.value)

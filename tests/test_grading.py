@@ -140,6 +140,9 @@ def test_the_prompt_has_no_part_in_a_grade(template: str, wrapped: str, response
     assert grade(cut, OPTIONS, 2) == grade(response, OPTIONS, 2)
 
 
+LISTING = "<think>x</think><answer>A. x{}y</answer>"
+"""Text after a letter is searched for other options."""
+
 HOSTILE = [
     "<think>",
     "</think> ",
@@ -150,13 +153,18 @@ HOSTILE = [
     "option ",
     " ",
     "\n",
+    ", ",
+    ";\n ",
+    " or ",
     "A. ",
     "zinc ",
 ]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=repr)
-@pytest.mark.parametrize("around", ["{}", "<think>{}</think><answer>C</answer>", "<think>x</think><answer>{}</answer>"])
+@pytest.mark.parametrize(
+    "around", ["{}", "<think>{}</think><answer>C</answer>", "<think>x</think><answer>{}</answer>", LISTING]
+)
 def test_time_grows_with_the_length_and_no_faster(hostile: str, around: str) -> None:
     """Sixteen times the text takes less than 64 times as long; a square would take 256 times."""
     short, long = (around.format(hostile * (chars // len(hostile))) for chars in (25_000, 400_000))

@@ -31,3 +31,9 @@ def test_a_port_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ports_after(port: int) -> range:
     return range(port + 1, port + 200)
+
+
+def test_too_few_free_ports_are_an_error_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports.random.SystemRandom, "sample", lambda *_: [])
+    with pytest.raises(OSError, match="only 0 of 7 network ports are free"):
+        ports.free_ports(7)

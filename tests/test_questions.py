@@ -16,7 +16,7 @@ from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import QUESTION_SCHEMA, REJECTED_SCHEMA, read_questions, sample, write_table
 from medrlvr.data.registry import AnswerColumn, Source, load_registry
 from medrlvr.runtime.errors import UserError
-from medrlvr.training.inputs import read_rows
+from medrlvr.training.inputs import read_training_rows
 
 ROOT = Path(__file__).parents[1]
 SOURCES = load_registry(ROOT / "config" / "datasets.tsv")
@@ -376,7 +376,7 @@ def test_only_a_line_feed_ends_a_line_and_blank_lines_are_skipped(tmp_path: Path
     assert rejected.empty
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"input": stem}, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert read_rows(rows, ["input"]) == [{"input": stem}]
+    assert read_training_rows(rows, ["input"]) == [{"input": stem}]
 
 
 def test_blank_lines_of_csv_are_skipped(tmp_path: Path) -> None:
@@ -415,3 +415,11 @@ def test_an_index_that_counts_from_0_is_read(tmp_path: Path, cells: list[Any]) -
     path = json_lines(tmp_path / "raw.jsonl", *rows)
     table, _ = read_questions(path, counted("index", len(cells)), False)
     assert table["gold"].tolist() == [int(cell) for cell in cells]
+
+
+def test_a_row_without_options_does_not_make_a_column_count_from_1(tmp_path: Path) -> None:
+    rows = [{**GOOD, "options": dict(zip("ABCD", "wxyz", strict=True)), "cop": cell} for cell in (0, 1, 2, 3)]
+    path = json_lines(tmp_path / "raw.jsonl", *rows, {**GOOD, "options": None, "cop": 0})
+    train = row_of("train", 5).model_copy(update={"answer": AnswerColumn(column="cop", form="index"), "check": None})
+    table, rejected = read_questions(path, train, False)
+    assert table["gold"].tolist() == [0, 1, 2, 3] and len(rejected) == 1

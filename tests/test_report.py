@@ -22,7 +22,7 @@ from medrlvr.report.figures.curve import curve_table, draw_curve
 from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, save
 from medrlvr.report.metrics_table import read_metrics
-from medrlvr.report.overview import answers
+from medrlvr.report.overview import answers, paper_arms
 from medrlvr.report.page import inline_svg, render_page, visible
 from medrlvr.report.run_summary import describe_levels, describe_machine, describe_speed, pick_examples
 from medrlvr.runtime.files import read_parquet
@@ -430,3 +430,8 @@ def test_metrics_are_in_the_order_of_the_benchmarks(tmp_path: Path) -> None:
     table = read_metrics({model: str(tmp_path / model) for model in ("base", "sft")}, {"a": "Alpha", "b": "Beta"})
     assert table["title"].tolist() == ["Alpha", "Alpha", "Beta", "Beta"]
     assert table["model"].tolist() == ["base", "sft", "base", "sft"]
+
+
+def test_the_base_has_one_row_where_both_arms_have_the_same_first_mode() -> None:
+    design = replace(comparison_design(EXPERIMENT), modes={"base": ["m"], "sft": ["m"], "rlvr": ["m"]})
+    assert paper_arms(design) == [("base", "m"), ("sft", "m"), ("rlvr", "m")]

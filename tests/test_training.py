@@ -32,7 +32,7 @@ from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.progress import Progress
 from medrlvr.training import disk, health, launchers, rlvr, trainer_metrics
-from medrlvr.training.inputs import end_of_text, fill_steps, read_rows
+from medrlvr.training.inputs import end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, rlvr_launcher, short_folder
 from medrlvr.training.publish import publish_events, publish_model
 from medrlvr.training.run_state import checkpoint_layout, last_checkpoint, state_folder
@@ -188,15 +188,15 @@ def test_a_base_that_is_incomplete_or_brings_code_is_refused(base):
 def test_rows_are_read_and_bad_ones_named(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"input": "a", "output": "b"}\n')
-    assert read_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
+    assert read_training_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
     for text, said in (
-        ("{\n", "line 1 is not valid JSON: "),
+        ("{\n", "line 1: not JSON: "),
         ('{"input": 3}\n', "line 1 must be an object with text under input"),
         ("", "contains no training rows"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=said):
-            read_rows(file, ("input",))
+            read_training_rows(file, ("input",))
 
 
 def test_a_text_that_would_be_cut_is_named(base, tmp_path):

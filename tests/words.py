@@ -35,6 +35,10 @@ EXEMPT = (
 QUOTES = re.compile(r"""^\w{0,2}("{3}|'{3}|"|')|("{3}|'{3}|"|')$""")
 
 
+STRINGS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))
+"""Tokens with text. From Python 3.12 on, the text of an f-string has tokens of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     pattern: re.Pattern[str]
@@ -92,10 +96,8 @@ def _python(text: str, docstrings_only: bool) -> str:
         (row, column), (last, _) = token.start, token.end
         if token.type == tokenize.COMMENT:
             shown = " " + token.string[1:]
-        elif token.type == tokenize.STRING and (row in docstrings or not docstrings_only) and " " in token.string:
-            shown = re.sub(
-                r"^\w{0,2}(\"\"\"|'''|\"|')|(\"\"\"|'''|\"|')$", lambda match: " " * len(match[0]), token.string
-            )
+        elif token.type in STRINGS and (row in docstrings or not docstrings_only) and " " in token.string:
+            shown = QUOTES.sub(lambda match: " " * len(match[0]), token.string)
             if row not in docstrings:
                 shown = _blank(r"\{[^{}\n]*\}", shown)
         else:

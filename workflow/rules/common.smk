@@ -37,14 +37,14 @@ from medrlvr.training.memory.fit import shape_of
 export_source()
 
 
-def is_shown(record):
-    """Return whether to print a log record; the line for every round of Snakemake's scheduler is not printed."""
+def filter_record(record):
+    """Print the scores if nothing is to be done, and drop the line for every round of Snakemake's scheduler."""
     if record.msg == NOTHING_TO_BE_DONE_MSG and not workflow.dryrun:
         show_scores()  # Snakemake does not call onsuccess in this case.
     return not re.match(r"Select jobs to execute|Execute \d+ jobs", str(record.msg))
 
 
-logger.addFilter(is_shown)
+logger.addFilter(filter_record)
 
 
 def or_stop(function, *arguments):

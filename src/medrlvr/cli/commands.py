@@ -21,7 +21,7 @@ COMMANDS = {
     ),
     "run": Entry(
         "run",
-        "[OVERLAY ...] [--profile P] [--cores N] [--until RULE ...] [-n] [-- SNAKEMAKE ...]",
+        "[OVERLAY ...] [--profile P] [--cores N] [--until RULE] [-n] [-- SNAKEMAKE ...]",
         "run an experiment with Snakemake; an interrupted run resumes",
         "medrlvr run config/miniature.yaml --until split_questions",
     ),

@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 from medrlvr.cli.json_lines import grade_lines, read_reward
@@ -28,11 +29,13 @@ PARSERS = {"grade": _parser}
 def _grade(options: Namespace) -> None:
     reward = read_reward(options.reward) if options.reward is not None else None
     name = "standard input" if options.file == "-" else options.file
+    for row in grade_lines(_lines(options.file, name), name, options.format, reward):
+        print(json.dumps(row))
+
+
+def _lines(file: str, name: str) -> Iterator[bytes]:
     try:
-        with sys.stdin.buffer if options.file == "-" else Path(options.file).open("rb") as lines:
-            for row in grade_lines(lines, name, options.format, reward):
-                print(json.dumps(row))
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as lines:
+            yield from lines
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         raise UserError(f"{name} cannot be read: {error.strerror}.") from None

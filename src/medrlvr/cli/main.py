@@ -36,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes stdout again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"the output cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
     return status
 
 

@@ -23,7 +23,7 @@ def _run_parser() -> SnakemakeParser:
     )
     parser.add_argument("--profile", metavar="P", help="profile of Snakemake, such as slurm; default: this machine")
     parser.add_argument("--cores", metavar="N", help="number of cores; default: all, or the profile's")
-    parser.add_argument("--until", metavar="RULE", nargs="+", default=[], help="rules to stop after")
+    parser.add_argument("--until", metavar="RULE", action="append", default=[], help="rule to stop after; repeatable")
     parser.add_argument("-n", "--dry-run", action="store_true", help="print the jobs; start nothing")
     return parser
 

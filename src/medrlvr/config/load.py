@@ -106,6 +106,7 @@ def _extended(values: Mapping[str, Any]) -> dict[str, Any]:
     models = {name: arm for name, arm in arms.items() if isinstance(arm, dict) and "extends" not in arm}
     found = {}
     for name, arm in arms.items():
-        model = models.get(arm["extends"]) if isinstance(arm, dict) and "extends" in arm else None
+        named = arm.get("extends") if isinstance(arm, dict) else None
+        model = models.get(named) if isinstance(named, str) else None
         found[name] = {**model, **{key: value for key, value in arm.items() if key != "extends"}} if model else arm
     return {"arms": found}

@@ -55,7 +55,7 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
             return key, f"should be a list, such as [{problem['input']}] (value: {problem['input']!r})"
         case "union_tag_not_found" if "like" in problem["input"]:
             return (*key, "like"), "was renamed to extends in 0.2.0"
-        case "literal_error" if problem["input"] in RENAMED_VALUES:
+        case "literal_error" if isinstance(problem["input"], str) and problem["input"] in RENAMED_VALUES:
             return key, f"{problem['input']} was renamed to {RENAMED_VALUES[problem['input']]} in 0.2.0"
         case "union_tag_not_found" if "extends" in problem["input"]:
             return (*key, "extends"), "must name an arm that does not use extends itself" + shown(

@@ -18,8 +18,9 @@ FEW = 5
 
 NAMES_LETTERS = re.compile(
     r"\b(?i:both|neither|either|only|options?|answers?|choices?) (?:options? )?[A-K]\b"
-    r"|(?<![\w'-])[A-K](?:, [A-K])*,? (?:and|or|&|\+) [A-K]\b(?!['-])"
-    r"|\b(?i:all|two|both|any) of (?:the )?(?:above|these)\b"
+    r"|(?<![\w'-])[A-K](?:, [A-K])*,? (?:and|or|&|\+) [A-K]\b(?!['-])|^[A-K](?:[&+][A-K])+$"
+    r"|\b(?i:both|neither|either) [a-k] (?:and|or|nor|&) [a-k]\b"
+    r"|\b(?i:all|two|both|any|either|neither|more than one)(?i: of)?(?i: the)? (?i:above|these)\b"
 )
 """An option that refers to other options by letter or place, such as "A and B" or "all of the above"."""
 
@@ -29,10 +30,10 @@ def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
 
     Args:
         questions: the questions of a benchmark.
-        control: `shuffled`: options in a random order, but "None of the above" stays last; a question with an
-            option that refers to others ("A and B") keeps its order. `five_options`: the correct
+        control: `shuffled`: options in a random order, but "None of the above" stays last. `five_options`: the correct
             option and at most four drawn from the others, in their order. `none_of_the_above`: this option is removed
-            if it is last and wrong, and added if it is not last and a letter is left.
+            if it is last and wrong, and added if it is not last and a letter is left. The first two do not change a
+            question with an option that refers to others ("A and B").
         seed: seed for the draws.
     """
     orders = [
@@ -51,10 +52,10 @@ def _order(options: list[str], gold: int, control: Control, rng: random.Random) 
     """Return the indices of the options to show, in order; len(options) is a new "None of the above"."""
     everything = list(range(len(options)))
     none_is_last = normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
+    if control != "none_of_the_above" and any(map(NAMES_LETTERS.search, options)):
+        return everything
     match control:
         case "shuffled":
-            if any(map(NAMES_LETTERS.search, options)):
-                return everything
             last = everything[-1:] if none_is_last else []
             return rng.sample(everything[: len(options) - len(last)], len(options) - len(last)) + last
         case "five_options":

@@ -6,6 +6,7 @@ whose hash is in the registry. A question therefore has the same id in every run
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from medrlvr.data.readers import read_rows
 from medrlvr.data.registry import Source
-from medrlvr.data.row_parsing import _ARROW, counts_from_1, parse_row, plain_value, row_options
+from medrlvr.data.row_parsing import counts_from_1, parse_row, row_options
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_atomically
@@ -50,6 +51,7 @@ class Question:
     meta: str
 
 
+_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: pa.list_(pa.string())}
 QUESTION_SCHEMA = pa.schema({field.name: _ARROW[field.type] for field in fields(Question)})
 REJECTED_SCHEMA = pa.schema(
     {
@@ -101,7 +103,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
             raise UserError(
                 f"{path}, line {line}: {'; '.join(problems)}. A row that is scored needs text and a readable answer."
             )
-        meta = {column: plain_value(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
+        meta = {column: _plain_value(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
         text = json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)
         questions.append(Question(**place, stem=stem, options=options, gold=gold, meta=text))
     unmet = set(source.faults) - lines
@@ -120,6 +122,11 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
         )
     table = pd.DataFrame(map(asdict, questions), columns=QUESTION_SCHEMA.names)
     return table, pd.DataFrame(rejected, columns=REJECTED_SCHEMA.names)
+
+
+def _plain_value(cell: object) -> object:
+    """Return a cell as a value that JSON allows: None for NaN and infinity."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _check_counting(path: str | Path, rows: Sequence[Mapping[str, Any]], source: Source) -> None:

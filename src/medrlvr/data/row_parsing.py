@@ -1,11 +1,8 @@
 """Parse one row of an upstream file: stem, options, gold index and problems."""
 
-import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pyarrow as pa
 
 from medrlvr.data.registry import AnswerColumn, AnswerForm, Source
 from medrlvr.grading.letters import LETTERS
@@ -14,7 +11,6 @@ MANY_ROWS = 50
 """Rows in which the first of four options is right at least once, except with a probability below 10^-6."""
 
 NONE_OF_THE_ABOVE = "None of the above"
-_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), list[str]: pa.list_(pa.string())}
 
 
 def normalise_text(text: str) -> str:
@@ -82,11 +78,6 @@ def _text(cell: object) -> str | None:
         return None
 
 
-def plain_value(cell: object) -> object:
-    """Return a cell as a value that JSON allows: None for NaN and infinity."""
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
-
-
 def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
     """Return the first option index that agrees with the column's cell, or None."""
     cell = row[column.column]
@@ -118,7 +109,7 @@ def counts_from_1(cells: Sequence[object], options: Sequence[int]) -> bool:
 
     Args:
         cells: the column.
-        options: the number of options in each row.
+        options: the number of options in each row; 0 if they cannot be read.
     """
-    beyond = any(_is_number(cell, count) for cell, count in zip(cells, options, strict=True))
+    beyond = any(count and _is_number(cell, count) for cell, count in zip(cells, options, strict=True))
     return beyond or (len(cells) >= MANY_ROWS and not any(_is_number(cell, 0) for cell in cells))

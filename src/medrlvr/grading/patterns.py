@@ -54,7 +54,7 @@ SEPARATOR = re.compile(r"[\s.:)*]+")
 # A label that opens the text: "Option C".
 OPENING_LABEL = re.compile(r"\s*[*]{0,2}(?:option|choice|letter|answer)\s+", re.IGNORECASE)
 # Another option's letter with a mark, at the start of a line or after a mark or a conjunction.
-FURTHER_LETTER = re.compile(r"(?:^|[\n.;,]\s*|\b(?:or|and)\s+)[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE)
+FURTHER_LETTER = re.compile(r"(?:^[^\S\n]*|[.;,]\s*|\b(?:or|and)\s+)[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE)
 # A turn that the model makes up behind its own.
 NEXT_TURN = re.compile(r"\n[ \t]*(?:User|Human|Question):")
 # A line that starts with a letter and a mark: the question's options, repeated.

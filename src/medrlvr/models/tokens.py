@@ -1,24 +1,31 @@
 """Token counts, length checks, and the tokens of option letters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from medrlvr.grading.letters import LETTERS, letter_continuation
 from medrlvr.runtime.errors import UserError
 
+PART = 4096
+"""Texts that are encoded at once: the encoded texts of a batch need far more memory than the texts."""
+
 
 def token_counts(base: Path, texts: Sequence[str]) -> list[int]:
     """Return the number of tokens in each text, without special tokens, for the model in folder `base`."""
+    tokenizer = _tokenizer(base)
+    return [len(text) for part in _parts(texts) for text in tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+
+
+def _tokenizer(base: Path) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-    counts: list[int] = []
-    # In parts, because the encoded texts of a batch need far more memory than the texts.
-    for start in range(0, len(texts), 4096):
-        batch = list(texts[start : start + 4096])
-        counts += [len(text) for text in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-    return counts
+    return Tokenizer.from_file(str(base / "tokenizer.json"))
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    return (list(texts[start : start + PART]) for start in range(0, len(texts), PART))
 
 
 def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source: Path) -> None:
@@ -54,21 +61,20 @@ def as_decoded(base: Path, texts: Sequence[str], source: Path) -> list[str]:
     Raises:
         UserError: a decoded text has other tokens than the text.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-
-    def ids(batch: Sequence[str]) -> list[list[int]]:
-        return [text.ids for text in tokenizer.encode_batch(list(batch), add_special_tokens=False)]
-
-    tokens = ids(texts)
-    decoded: list[str] = tokenizer.decode_batch(tokens, skip_special_tokens=False)
-    for row, (before, after) in enumerate(zip(tokens, ids(decoded), strict=True), start=1):
-        if before != after:
-            raise UserError(
-                f"{source}, row {row}: the tokenizer does not give this text back, so responses could not be separated"
-                f" from the prompt. Remove the question, or replace its unusual characters: {texts[row - 1]!r}"
-            )
+    tokenizer = _tokenizer(base)
+    decoded: list[str] = []
+    for part in _parts(texts):
+        tokens = [text.ids for text in tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+        again = tokenizer.decode_batch(tokens, skip_special_tokens=False)
+        for ids, text in zip(tokens, tokenizer.encode_batch_fast(again, add_special_tokens=False), strict=True):
+            if ids != text.ids:
+                row = len(decoded) + tokens.index(ids)
+                raise UserError(
+                    f"{source}, row {row + 1}: the tokenizer does not give this text back, so responses could not be"
+                    " separated from the prompt. Remove the question, or replace its unusual characters:"
+                    f" {texts[row]!r}"
+                )
+        decoded += again
     return decoded
 
 
@@ -81,9 +87,7 @@ def letter_tokens(base: Path, prompts: Sequence[str], options: Sequence[int]) ->
     Raises:
         UserError: a letter is not exactly one token after a prompt, so no single next token has its probability.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer = _tokenizer(base)
     answered = [
         prompt + letter_continuation(prompt, index)
         for prompt, count in zip(prompts, options, strict=True)

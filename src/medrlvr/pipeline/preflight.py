@@ -1,7 +1,6 @@
 """Checks before the first job: devices, packages, Slurm partitions and nodes."""
 
 import importlib.metadata
-import importlib.util
 import os
 import re
 import subprocess

@@ -42,4 +42,10 @@ def answers(
 def paper_arms(design: ComparisonDesign) -> list[tuple[str, str]]:
     """Return the arms that answer the paper's question, each with its primary mode."""
     trained = [(arm, design.modes[arm][0]) for arm in (design.sft, design.rlvr) if arm]
-    return [("base", mode) for _, mode in trained if mode in design.modes["base"]] + trained
+    base = dict.fromkeys(("base", mode) for _, mode in trained if mode in design.modes["base"])
+    return [*base, *trained]
+
+
+def mode_words(mode: str) -> str:
+    """Return a mode's name in words."""
+    return mode.replace("_", " ")

@@ -22,7 +22,7 @@ from medrlvr.config.design import comparison_design
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version
 from medrlvr.report.metrics_table import read_metrics
-from medrlvr.report.overview import answers
+from medrlvr.report.overview import answers, mode_words
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_text
 
@@ -50,7 +50,7 @@ def results_table(shown: Mapping[str, Any], labels: Mapping[str, str], sampled: 
     table.append(["guessing", *(f"{100 * test['guess']:.1f}" for test in tests for _ in range(2))])
     for row in rows:
         cells = [text for cell in row["cells"] for text in (_with_range(cell), f"{100 * cell['lenient_accuracy']:.1f}")]
-        table.append([f"{labels[row['arm']]}, {_words(row['mode'])}", *cells])
+        table.append([f"{labels[row['arm']]}, {mode_words(row['mode'])}", *cells])
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     return "\n".join([*lines, "", _reading(shown, rlvr, sampled)])
 
@@ -75,7 +75,7 @@ def _reading(shown: Mapping[str, Any], rlvr: Mapping[str, Any], sampled: Sequenc
         )
     for mode, cells in bases.items():
         accuracies = _listed([f"{100 * cell['accuracy']:.1f}" for cell in cells])
-        sentences.append(f"The base in SFT's mode ({_words(mode)}) is at {accuracies} %.")
+        sentences.append(f"The base in SFT's mode ({mode_words(mode)}) is at {accuracies} %.")
     sentences.append(
         f"In the first update of training, {100 * sum(sampled) / len(sampled):.0f} % of the {len(sampled)} responses"
         " that the base samples keep the strict format."
@@ -86,10 +86,6 @@ def _reading(shown: Mapping[str, Any], rlvr: Mapping[str, Any], sampled: Sequenc
 def _with_range(cell: Mapping[str, float]) -> str:
     mean, low, high = (100 * cell[name] for name in ("accuracy", "low", "high"))
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
-
-
-def _words(mode: str) -> str:
-    return mode.replace("_", " ")
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -201,8 +197,8 @@ def results_block(results: Path) -> str:
     sanity = json.loads((results / "compare/comparisons.json").read_text(encoding="utf-8"))["sanity"]
     benchmarks = experiment.model_dump(mode="json")["benchmarks"]
     shown = answers(read_metrics(paths, titles), benchmarks, design, sanity)
-    tables = sorted((results / "rollouts").glob("*/*/rollouts.parquet"))
-    rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in tables])
+    runs = [results / "rollouts" / run / "rollouts.parquet" for run in design.models[design.rlvr]]
+    rollouts = pd.concat([read_parquet(path, columns=["update", "strict_format"]) for path in runs])
     sampled = rollouts.loc[rollouts["update"] == 1, "strict_format"]
     labels = {"base": "base", design.rlvr: "RLVR"} | ({design.sft: "SFT"} if design.sft else {})
 
@@ -213,7 +209,7 @@ def results_block(results: Path) -> str:
     questions = read_parquet(results / "data/benchmarks" / f"{benchmark}.parquet").set_index("question_id")
     source = f"{experiment.experiment}/eval/{{{','.join(models)}}}/scores.parquet"
     introduction = (
-        f'One question of "{titles[benchmark]}" before and after RLVR ({_words(mode)}). It is the first of the'
+        f'One question of "{titles[benchmark]}" before and after RLVR ({mode_words(mode)}). It is the first of the'
         f" {example.same} of {example.n} questions with the most frequent outcome (`results/{source}`):"
     )
     text = example_text(example, questions.loc[example.question_id])

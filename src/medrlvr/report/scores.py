@@ -7,6 +7,7 @@ from typing import TextIO
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.layout import Layout
+from medrlvr.report.overview import mode_words
 from medrlvr.runtime.terminal import is_terminal
 
 
@@ -48,7 +49,7 @@ def print_scores(experiment: Experiment, stream: TextIO) -> None:
     if not is_terminal(stream):
         for (arm, mode), values in scores.items():
             on = ", ".join(f"{title} {value:.1f}" for title, value in zip(titles, values, strict=True))
-            print(f"{arm}, {_words(mode)}, percent correct: {on}", file=stream)
+            print(f"{arm}, {mode_words(mode)}, percent correct: {on}", file=stream)
         print(page, file=stream, flush=True)
         return
     from rich.console import Console, Group
@@ -60,10 +61,6 @@ def print_scores(experiment: Experiment, stream: TextIO) -> None:
     for title in titles:
         table.add_column(title, justify="right")
     for (arm, mode), values in scores.items():
-        table.add_row(f"{arm}, {_words(mode)}", *(f"{value:.1f}" for value in values))
+        table.add_row(f"{arm}, {mode_words(mode)}", *(f"{value:.1f}" for value in values))
     box = Panel(Group(table, "", page), title=f"{experiment.experiment}: percent correct", expand=False)
     Console(file=stream, highlight=False, markup=False).print(box)
-
-
-def _words(mode: str) -> str:
-    return mode.replace("_", " ")

@@ -6,6 +6,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
+from medrlvr.data.readers import read_rows
 from medrlvr.runtime.errors import UserError
 
 Row = dict[str, str]
@@ -28,23 +29,17 @@ def end_of_text(base: Path) -> str:
     return token
 
 
-def read_rows(path: Path, keys: Sequence[str]) -> list[Row]:
+def read_training_rows(path: Path, keys: Sequence[str]) -> list[Row]:
     """Read JSON lines: objects with text under each of `keys`.
 
     Raises:
-        UserError: a line is not such an object (the message names the first one), or the file is empty.
+        UserError: a line is not such an object (the message names the first one), or the file has none.
     """
     rows = []
-    # Only a line feed ends a line: str.splitlines() also splits at U+2028 and others, which JSON text may contain.
-    text = path.read_text(encoding="utf-8").removesuffix("\n")
-    for number, line in enumerate(text.split("\n") if text else [], 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number} is not valid JSON: {error}.") from None
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
-            raise UserError(f"{path}, line {number} must be an object with text under {' and '.join(keys)}.")
-        rows.append(row)
+    for line, row in read_rows(path, keys):
+        if not all(isinstance(row[key], str) for key in keys):
+            raise UserError(f"{path}, line {line} must be an object with text under {' and '.join(keys)}.")
+        rows.append(dict(row))
     if not rows:
         raise UserError(f"{path} contains no training rows.")
     return rows

@@ -15,6 +15,9 @@ def free_ports(count: int) -> list[int]:
 
     The ports are outside the ephemeral range, unless that range leaves too few. The system may give ephemeral ports to
     any program, even in the seconds before the caller's process binds its own.
+
+    Raises:
+        OSError: there are not that many.
     """
     first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="utf-8").split())
     outside = [port for port in range(10_000, 65_536) if not first <= port <= last]
@@ -27,4 +30,6 @@ def free_ports(count: int) -> list[int]:
         with socket.socket() as one, suppress(OSError):
             one.bind(("", port))
             found.append(port)
+    if len(found) < count:
+        raise OSError(f"only {len(found)} of {count} network ports are free on this machine")
     return found

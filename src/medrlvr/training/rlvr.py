@@ -30,7 +30,7 @@ from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training import health
 from medrlvr.training.disk import check_disk, disk_needed, weights_in
-from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_rows
+from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, check_wandb, rlvr_launcher, short_folder, wandb_variables
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
@@ -123,7 +123,7 @@ def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     if machine.device == "gpu":
         notify(f"{run.display_name}: {check_training(run.display_name, run.base, arm, machine)}")
         notify(f"{run.display_name}: {check_attention(machine)}")
-    rows = read_rows(run.prompts, ("input", "label"))[: arm.rows]
+    rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
     check_lengths(run.base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", run.prompts)
     decoded = as_decoded(run.base, [row["input"] for row in rows], run.prompts)
     rows = [row | {"input": text} for row, text in zip(rows, decoded, strict=True)]

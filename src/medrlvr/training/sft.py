@@ -19,7 +19,7 @@ from medrlvr.runtime.files import write_json_lines, write_parquet
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training import health
-from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_rows
+from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, sft_launcher, sft_variables
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
@@ -92,7 +92,8 @@ def _check(run: SftRun, notify: Notify) -> list[Row]:
     end = end_of_text(run.base)
     # If the end-of-text token is missing, OpenRLHF adds a space and that token after the letter.
     rows = [
-        {"input": row["input"], "output": row["output"] + end} for row in read_rows(run.prompts, ("input", "output"))
+        {"input": row["input"], "output": row["output"] + end}
+        for row in read_training_rows(run.prompts, ("input", "output"))
     ]
     texts = [row["input"] + row["output"] for row in rows]
     check_lengths(run.base, texts, run.arm.max_tokens, "max_tokens", run.prompts)
