@@ -133,8 +133,8 @@ $(PEER): $(STAMP)
 .PHONY: test-peer
 test-peer: $(PEER) ## compare with lm-evaluation-harness, in a separate environment: make test-peer [MIRROR=folder]
 	@$(MEDRLVR) demo --cores $(CORES) -- results/miniature/eval/base/scores.parquet
-	@test -z "$(MIRROR)" || MEDRLVR_MIRROR="$(MIRROR)" $(MEDRLVR) run config/smollm2.yaml --cores $(CORES) \
-	  -- results/smollm2/eval/base/scores.parquet
+	@test -z "$(MIRROR)" || MEDRLVR_MIRROR="$(MIRROR)" $(MEDRLVR) run config/smollm2.yaml \
+	  tests/peer/partial_train.yaml --cores $(CORES) -- results/smollm2/eval/base/scores.parquet
 	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
 
 .PHONY: check

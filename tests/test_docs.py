@@ -21,6 +21,8 @@ from medrlvr.cli.commands import COMMANDS
 from medrlvr.cli.run import MINIATURE
 from medrlvr.cli.snakemake import snakemake_arguments
 from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import read_overlays
+from medrlvr.data.registry import load_registry
 from medrlvr.evaluation.claims import LEAST_QUESTIONS, MARGIN, RARE, REASONED_CHARS
 
 DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), Path("results/README.md")]
@@ -236,6 +238,22 @@ def test_every_field_of_the_files_of_numbers_is_documented() -> None:
     assert {"mcnemar_p", "same_text", "unparsed_known", "finding", "gold"} <= found
     documented = set(re.findall(r"`(\w+)`", Path("docs/metrics.md").read_text(encoding="utf-8")))
     assert found - documented == set()
+
+
+def test_the_table_of_a_mirror_folder_has_every_file_and_the_experiments_that_need_it() -> None:
+    table = re.findall(r"^\| `([\w/.-]+)` \| (.+) \| (.+) \|$", Path("docs/data.md").read_text("utf-8"), re.MULTILINE)
+    names: dict[str, list[str]] = {}
+    for name, source in load_registry("config/datasets.tsv").items():
+        if source.mirror_file is not None:
+            names.setdefault(source.mirror_file, []).append(name)
+    assert [(path, listed.split(", ")) for path, listed, _ in table] == [*names.items()]
+    smollm2 = read_overlays(["config/smollm2.yaml"])
+    for shown, experiment in (("the paper's experiment", Experiment()), ("`config/smollm2.yaml`", smollm2)):
+        used = {benchmark.data for benchmark in experiment.benchmarks.values()}
+        used |= {experiment.data.train, experiment.data.development}
+        assert {path for path, _, users in table if shown in users} == {
+            path for path, listed in names.items() if used & {*listed}
+        }
 
 
 def test_the_papers_differences_in_the_rules_are_the_judges() -> None:

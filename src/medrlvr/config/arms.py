@@ -48,15 +48,15 @@ class RlvrArm(Settings):
     """Ours: prompts in one update. 928 gives 11 updates per episode for 9,281 to 10,208 questions, and 110 updates in
     total, as in Figure 2."""
     samples_per_prompt: Positive = 8
-    """Ours, as in the sibling recipe that the paper cites: responses per prompt. Try 1 first to test sensitivity."""
+    """Ours, as in simpleRL-reason, which the paper cites: responses per prompt. Try 1 first to test sensitivity."""
     train_batch_size: Positive = 128
     """Ours: responses per optimiser step."""
     ppo_epochs: Positive = 1
     """Ours: passes over the responses of one update."""
     actor_learning_rate: Rate = 5e-7
-    """Ours, as in the sibling recipe. Small models need and tolerate larger rates."""
+    """Ours, as in simpleRL-reason. Small models need and tolerate larger rates."""
     critic_learning_rate: Rate = 9e-6
-    """Ours, as in the sibling recipe. Ignored if there is no critic, like gae_lambda and value_clip_range."""
+    """Ours, as in simpleRL-reason. Ignored if there is no critic, like gae_lambda and value_clip_range."""
     warmup_ratio: Fraction = 0.03
     """Ours: fraction of the run in which the learning rate rises. It then decays along a cosine to a tenth."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.01

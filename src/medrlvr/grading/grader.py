@@ -64,7 +64,7 @@ class Grade:
         lenient_correct: whether `lenient_letter` is the gold letter.
         truncated: whether the response ended at the token limit, as given by the caller.
         chars_before_think: characters before `<think>` without outer white space; the whole length if there is no tag.
-        think_chars: characters inside the think block, with each run of white space counted as one; 0 without a block.
+        think_chars: characters inside the think block, consecutive white space counted as one; 0 without a block.
         chars_after_answer: characters after `</answer>` without outer white space; 0 without a valid format.
         think_tags, think_ends, answer_tags, answer_ends: number of occurrences of each tag.
         think_start, think_end: content of the think block, from the first `<think>` to the `</think>` before the answer
@@ -72,7 +72,7 @@ class Grade:
         answer_start, answer_end: content of the answer block; None without a valid format.
         letter_at: position of `letter`.
         option_named_at: position at which the think block first names any option, by its letter or its text, counted
-            from the start of the block with each run of white space as one character; None if it names no option.
+            from the start of the block, consecutive white space counted as one character; None if it names no option.
         gold_named_at: the same for the gold option.
         answer_named_at: the same for the option answered: from there on, the answer is known.
     """
@@ -160,7 +160,7 @@ def grade(
 
 
 def think_text(response: str, grade: Grade) -> str:
-    """Return the think block with each run of white space as one, as `option_named_at` counts; "" without a block."""
+    """Return the think block with consecutive white space as one space, as `option_named_at` counts, or ""."""
     return _squeezed(response[grade.think_start : grade.think_end]) if grade.think_start is not None else ""
 
 

@@ -180,7 +180,7 @@ def _name(text: str, start: int | None, letter: str) -> list[int] | None:
 
 
 def _unsqueezed(text: str, start: Any, place: Any) -> int | None:
-    """Convert an offset in the think block, where a run of whitespace counts as one, to an offset in the response."""
+    """Convert an offset in the think block, consecutive white space counted as one, to one in the response."""
     if pd.isna(start) or pd.isna(place):
         return None
     inside = text[int(start) :]
