@@ -218,7 +218,10 @@ def install(stamp: Path) -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         result = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
         if result.returncode != 0:
-            raise Failure(f"python -m venv failed:\n{result.stdout}{result.stderr}")
+            raise Failure(
+                f"python -m venv failed:\n{result.stdout}{result.stderr}"
+                "Correct this error and start the same command again."
+            )
         pip_install("--require-hashes", "-r", str(ENVS / "pip.txt"), packages=1)
     remove_half_installed(site)
     have = installed(site)
@@ -248,7 +251,10 @@ def install(stamp: Path) -> None:
     stage("testing torch")
     torch = subprocess.run([PYTHON, "-c", "import torch; print(torch.version.cuda)"], capture_output=True, text=True)
     if torch.stdout.strip() != "None":
-        raise Failure(f"torch cannot be imported, or is not a CPU build:\n{torch.stdout}{torch.stderr}")
+        raise Failure(
+            f"torch cannot be imported, or is not a CPU build:\n{torch.stdout}{torch.stderr}"
+            "Delete .venv and start the same command again."
+        )
     stamp.touch()
     stage("done")
 

@@ -101,7 +101,8 @@ def test_an_error_is_its_message_and_status_1(
     for words in (["status"], ["run"], ["config", "show"]):
         assert main(words) == 1
         assert capsys.readouterr().err == (
-            f"{tmp_path} is not in a clone of Med-RLVR: no folder from here upward has its Snakefile.\n"
+            f"{tmp_path} is not in a clone of Med-RLVR: neither this folder nor a folder above it contains its"
+            " Snakefile. Change to the folder of your clone and start the command there.\n"
         )
     assert main(["run", "nowhere.yaml"]) == 1
     assert capsys.readouterr().err.startswith("nowhere.yaml does not exist. ")

@@ -128,14 +128,14 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         (rlvr(xyzzy=1), "arms.rlvr.xyzzy: unknown key; known keys: actor_learning_rate, "),
         ({"benchmarks": {"medqa": {"row": 3}}}, "benchmarks.medqa.row: unknown key; did you mean rows?"),
         (rlvr(episodes=0), "arms.rlvr.episodes: Input should be greater than 0 (value: 0)"),
-        (rlvr(reward=["paper"]), "arms.rlvr.reward: must be a reward, or several with weights, such as paper or"),
-        (rlvr(reward={"paper": "one"}), "arms.rlvr.reward: must be a reward, or several with weights"),
+        (rlvr(reward=["paper"]), "arms.rlvr.reward: must be a reward, or several rewards with weights, such as paper"),
+        (rlvr(reward={"paper": "one"}), "arms.rlvr.reward: must be a reward, or several rewards with weights"),
         (rlvr(episodes="ten"), "arms.rlvr.episodes: Input should be a valid integer"),
         ({"arms": {"x": {"trainer": "rlvr"}}}, "arms.x.reward: is missing. Paper: `paper` is -1 without"),
-        ({"arms": {"x": {"epochs": 1}}}, "arms.x: needs trainer: sft, trainer: rlvr, or extends: "),
+        ({"arms": {"x": {"epochs": 1}}}, "arms.x: must contain trainer: sft, trainer: rlvr, or extends: "),
         (
             {"arms": {"x": {"extends": "y"}}},
-            "arms.x.extends: must name an arm that does not use extends itself (value: 'y')",
+            "arms.x.extends: must name an existing arm that does not use extends itself (value: 'y')",
         ),
         (
             {"arms": {"x": {"extends": "rlvr", "epochs": 1}}},
@@ -163,7 +163,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ),
         (rlvr(seeds=[1, 1]), "arms.rlvr.seeds: contains one value twice"),
         ({"arms": {"sft": {"learning_rates": [1e-5, 1e-5]}}}, "arms.sft.learning_rates: contains one value twice"),
-        ({"arms": {"rlvr": None}}, "arms: needs an arm with trainer: rlvr"),
+        ({"arms": {"rlvr": None}}, "arms: must contain an arm with trainer: rlvr"),
         (
             {"machine": {"train_micro_batch": 24}},
             "arms.rlvr.train_batch_size: cannot be divided among 4 GPUs in micro-batches of machine.train_micro_batch",
@@ -174,7 +174,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"machine": {"zero_stage": 0}}, "machine.zero_stage: must be 1, 2 or 3 with vllm_sleep"),
         (
             {"machine": {"device": "cpu", "flash_attention": True, "vllm_sleep": False}},
-            "machine.flash_attention: needs device: gpu (value: True)",
+            "machine.flash_attention: must be false on a CPU; flash-attn needs machine.device: gpu (value: True)",
         ),
         ({"machine": {"nodes": 3}}, "arms.rlvr.train_batch_size: cannot be divided among 12 GPUs"),
         (
@@ -185,7 +185,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"benchmarks": {"medqa": {"data": "medqa/train"}}}, "benchmarks.medqa.data: is also used to train"),
         (
             rlvr(prompt_max_tokens=40000),
-            "arms.rlvr.prompt_max_tokens: allows 41024 tokens for prompt and response, but base.",
+            "arms.rlvr.prompt_max_tokens: allows 41024 tokens for prompt and response together, but base.",
         ),
         ({"evaluation": {"prompt_max_tokens": 32768}}, "evaluation.prompt_max_tokens: allows 33792 tokens"),
         ({"arms": {"sft": {"max_tokens": 40000}}}, "arms.sft.max_tokens: allows 40000 tokens"),
@@ -194,7 +194,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
             "base.licence: is the licence of Qwen2.5-3B; enter the licence of other/model",
         ),
         ({"experiment": "a/b"}, "experiment: String should match pattern"),
-        (rlvr(seeds=3), "arms.rlvr.seeds: should be a list, such as [3] (value: 3)"),
+        (rlvr(seeds=3), "arms.rlvr.seeds: must be a list, such as [3] (value: 3)"),
         (rlvr(temperature=float("inf")), "arms.rlvr.temperature: Input should be a finite number"),
         (rlvr(trainer="sft"), "arms.rlvr.trainer: does not allow reward, a key of another trainer"),
         ({"data": {"development": "medqa/train"}}, "data.development: is also data.train"),
@@ -247,7 +247,7 @@ def test_a_mistake_is_placed(tmp_path: Path) -> None:
     assert set(problems) == {
         f"  {file}, line 4: arms.rlvr.episodes: Input should be greater than 0 (value: 0)",
         f"  {file}, line 5: arms.rlvr.clip_rang: unknown key; did you mean clip_range?",
-        f"  {file}, line 6: arms.rlvr.modes: should be a list, such as [direct] (value: 'direct')",
+        f"  {file}, line 6: arms.rlvr.modes: must be a list, such as [direct] (value: 'direct')",
         "  command line: machine.threads: Input should be greater than 0 (value: 0)",
     }
     assert len(problems) == 4
@@ -471,8 +471,8 @@ def test_a_boolean_is_no_weight_of_a_reward() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"experiment: x\n\ttitle: y\n", "line 2: not YAML"),
-        ("title: \u00fcber\n".encode("latin-1"), "line 1: not UTF-8: byte 0xfc"),
+        (b"experiment: x\n\ttitle: y\n", "line 2: this is not YAML"),
+        ("title: \u00fcber\n".encode("latin-1"), "line 1: this is not UTF-8: byte 0xfc"),
         ("experiment: x\n".encode("utf-16"), "this file is UTF-16. Save it as UTF-8."),
     ],
 )
@@ -495,7 +495,7 @@ def test_an_overlay_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     [
         ({"modes": {"direct": {"answer_format": ["tagged"]}}}, "modes.direct.answer_format"),
         ({"modes": {"direct": {"answer_format": {"a": 1}}}}, "modes.direct.answer_format"),
-        ({"arms": {"mine": {"extends": ["rlvr"]}}}, "arms.mine.extends: must name an arm"),
+        ({"arms": {"mine": {"extends": ["rlvr"]}}}, "arms.mine.extends: must name an existing arm"),
         ({"contamination": {"remove": [["words"]]}}, "contamination.remove"),
     ],
 )

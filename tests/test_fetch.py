@@ -136,20 +136,20 @@ def test_what_passes_is_tried_again(tmp_path: Path, hub: Hub, faults: list[str],
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("GET truncated!", "could not download it: the transfer was interrupted repeatedly"),
-        ("GET short!", "could not download it: .*Consistency check failed"),
+        ("GET truncated!", "the download failed: the transfer was interrupted repeatedly"),
+        ("GET short!", "the download failed: .*Consistency check failed"),
         ("GET wrong!", "is not the registered file"),
-        ("HEAD page!", "could not download it: .*not seem to be served by a Hugging Face Hub"),
-        ("GET page!", "could not download it: .*Consistency check failed"),
-        ("HEAD status 404 X-Error-Code=EntryNotFound!", "could not download it: 404 .*Entry Not Found"),
-        ("HEAD status 404 X-Error-Code=RevisionNotFound!", "could not download it: 404 .*Revision Not Found"),
-        ("HEAD status 401!", r"could not download it: .*401.*\n.*HF_TOKEN is set, valid"),
-        ("HEAD status 403 X-Error-Code=GatedRepo!", r"could not download it: 403 .*\n.*HF_TOKEN is set, valid"),
-        ("HEAD status 429 Retry-After=1!", "could not download it: .*429"),
-        ("HEAD status 503!", "could not download it: .*503"),
-        ("GET status 500!", "could not download it: .*500"),
-        ("HEAD stall!", "could not download it: .*timed out"),
-        ("GET stall!", "could not download it: .*timed out"),
+        ("HEAD page!", "the download failed: .*not seem to be served by a Hugging Face Hub"),
+        ("GET page!", "the download failed: .*Consistency check failed"),
+        ("HEAD status 404 X-Error-Code=EntryNotFound!", "the download failed: 404 .*Entry Not Found"),
+        ("HEAD status 404 X-Error-Code=RevisionNotFound!", "the download failed: 404 .*Revision Not Found"),
+        ("HEAD status 401!", r"the download failed: .*401.*\n.*HF_TOKEN is set, valid"),
+        ("HEAD status 403 X-Error-Code=GatedRepo!", r"the download failed: 403 .*\n.*HF_TOKEN is set, valid"),
+        ("HEAD status 429 Retry-After=1!", "the download failed: .*429"),
+        ("HEAD status 503!", "the download failed: .*503"),
+        ("GET status 500!", "the download failed: .*500"),
+        ("HEAD stall!", "the download failed: .*timed out"),
+        ("GET stall!", "the download failed: .*timed out"),
     ],
 )
 def test_what_does_not_pass_is_one_clear_error(
@@ -160,7 +160,7 @@ def test_what_does_not_pass_is_one_clear_error(
         fetch(unpacked(), tmp_path / "raw" / "dev.jsonl", None)
     assert not list((tmp_path / "raw").iterdir() if (tmp_path / "raw").exists() else [])
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
-    if "could not download" in message:
+    if "the download failed" in message:
         assert "put the file at <folder>/medqa/dev.jsonl" in str(error.value)
     printed = capfd.readouterr()
     assert len(hub.asked) < 40
@@ -232,7 +232,7 @@ def test_what_the_hubs_other_transport_raises_is_tried_again_and_said(
     assert fetch(unpacked(), tmp_path / "dev.jsonl", None) == COMMIT
     shutil.rmtree(tmp_path / "cache")
     failures += [RuntimeError(f"Task error {TOKEN}")] * downloads.ATTEMPTS
-    with pytest.raises(UserError, match="could not download it: Task error <HF_TOKEN>"):
+    with pytest.raises(UserError, match="the download failed: Task error <HF_TOKEN>"):
         fetch(unpacked(), tmp_path / "other.jsonl", None)
 
 
@@ -333,7 +333,7 @@ def test_a_fetched_file_sends_only_downloads(tmp_path: Path, home: Path, setting
         assert_only_downloads(served)
         served.faults = ["HEAD xet!"]
         failed = run(FETCH_FILE, *file_arguments(tmp_path / "other"), **{**variables, "HF_HOME": str(tmp_path / "xet")})
-        assert "could not download it: Task error" in failed.stderr
+        assert "the download failed: Task error" in failed.stderr
         assert any("/reconstructions/" in path for _, path, _ in served.asked)
         assert_only_downloads(served)
 

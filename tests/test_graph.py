@@ -88,7 +88,7 @@ def test_a_cluster_is_told_no_number_of_cores(clone: Path) -> None:
 def test_without_a_gpu_the_papers_experiment_stops_and_names_the_demo(clone: Path) -> None:
     result = snakemake(cwd=clone)
     assert result.returncode != 0
-    assert "trains on 4 GPU(s) of one machine; this one has none" in result.stderr
+    assert "trains on 4 GPU(s) of one machine, but this machine has none" in result.stderr
     assert "make demo" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (clone / "results/med_rlvr/data").exists()

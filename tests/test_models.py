@@ -205,7 +205,7 @@ def test_a_folder_that_is_no_safe_model_is_refused(tmp_path: Path) -> None:
         check_folder(tmp_path / "nothing")
     folder = model_folder(tmp_path / "mine")
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(UserError, match=r"no tokenizer"):
+    with pytest.raises(UserError, match=r"tokenizer\.json is missing; .* the model.s tokenizer"):
         check_folder(folder)
     (folder / "model.safetensors").unlink()
     (folder / "optimizer.pt").unlink()
@@ -218,7 +218,7 @@ def test_a_folder_that_is_no_safe_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"its own code"):
         check_folder(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(UserError, match=r"no config.json"):
+    with pytest.raises(UserError, match=r"config\.json is missing"):
         check_folder(folder)
 
 

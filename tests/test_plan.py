@@ -311,7 +311,7 @@ def test_the_papers_experiment_is_planned_for_a_cluster(clone: Path) -> None:
     ("text", "message"),
     [
         (None, "mine.yaml: cannot be read as a configuration"),
-        ("a: [\n", "mine.yaml, line 2: not YAML"),
+        ("a: [\n", "mine.yaml, line 2: this is not YAML"),
         ("arms: {rlvr: {episodes: 0}}\n", "mine.yaml, line 1: arms.rlvr.episodes: Input should be greater than 0"),
         ("prompts: {direct: prompts/x.txt}\n", "prompt template prompts/x.txt does not exist"),
         ("base: {source: path, name: /nowhere, licence: MIT}\n", "Missing input files for rule fetch_model"),

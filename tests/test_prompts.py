@@ -107,7 +107,7 @@ def test_a_template_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: P
         (b"{input!r}", "write {input} without a conversion or format"),
         (b"{input:>200}", "write {input} without a conversion or format"),
         ("{input}".encode("utf-16"), "this file is UTF-16"),
-        ("line\n\u00fc {input}".encode("latin-1"), "line 2: not UTF-8: byte 0xfc"),
+        ("line\n\u00fc {input}".encode("latin-1"), "line 2: this is not UTF-8: byte 0xfc"),
     ],
 )
 def test_a_template_that_would_change_the_prompt_or_cannot_be_read_is_refused(

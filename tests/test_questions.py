@@ -143,13 +143,13 @@ def test_a_row_that_is_scored_needs_an_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"{not json}", "line 2: not JSON"),
-        (b"null", "line 2: this JSON object does not contain question"),
-        (b"[1]", "line 2: this JSON object does not contain question"),
-        (b'{"question": "caf\xe9"}', "line 2: not UTF-8"),
+        (b"{not json}", "line 2: this is not JSON"),
+        (b"null", "line 2: this is not a JSON object that contains question"),
+        (b"[1]", "line 2: this is not a JSON object that contains question"),
+        (b'{"question": "caf\xe9"}', "line 2: this is not UTF-8"),
         (
             json.dumps({key: GOOD[key] for key in GOOD if key != "answer_idx"}).encode(),
-            "line 2: this JSON object does not contain answer_idx",
+            "line 2: this is not a JSON object that contains answer_idx",
         ),
     ],
 )
@@ -216,21 +216,21 @@ def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
         (
             "raw.csv",
             b"question,options\n",
-            r"raw.csv, line 1: no column answer_idx, .*; existing columns: question, options",
+            r"raw.csv, line 1: there is no column answer_idx, .*; existing columns: question, options",
         ),
         (
             "raw.csv",
             b"question,options,answer_idx,answer,meta_info\na,b,c,d,e\na,b\n",
-            r"line 3: has 2 cells, but there are 5",
+            r"line 3: this row has 2 cells, but there are 5",
         ),
-        ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,\xff\n", r"line 2: not UTF-8"),
-        ("raw.csv", b'question,options,answer_idx,answer,meta_info\na,b,c,d,"e\n', r"line 2: not CSV: unexpected end"),
-        ("raw.json", b'[\n{},\n{"a"}\n]', r"raw.json, line 3: not JSON"),
-        ("raw.json", b'{"data": []}', r"raw.json, line 1: this JSON object does not contain question"),
+        ("raw.csv", b"question,options,answer_idx,answer,meta_info\na,b,c,d,\xff\n", r"line 2: this is not UTF-8"),
+        ("raw.csv", b'question,options,answer_idx,answer,meta_info\na,b,c,d,"e\n', r"line 2: this is not CSV: unexpec"),
+        ("raw.json", b'[\n{},\n{"a"}\n]', r"raw.json, line 3: this is not JSON"),
+        ("raw.json", b'{"data": []}', r"raw.json, line 1: this is not a JSON object that contains question"),
         ("raw.csv", b"question,question\n", r"line 1: two columns have the same name"),
         ("raw.jsonl", b"[" * 100_000, r"line 1: the JSON is nested too deeply"),
         ("raw.json", b"[" * 100_000, r"raw.json: the JSON is nested too deeply"),
-        ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: this JSON object does not contain options"),
+        ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: this is not a JSON object that contains options"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -255,7 +255,7 @@ def test_a_known_fault_is_not_trained_on(tmp_path: Path) -> None:
 
 
 def test_another_number_of_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has 1 rows, but .* expects 1273 for medqa/test"):
+    with pytest.raises(UserError, match=r"the file has 1 rows, but .* expects 1273 for medqa/test"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/test"], none_of_the_above=False)
 
 
@@ -290,13 +290,14 @@ def test_parquet_with_letters_that_a_row_lacks(tmp_path: Path) -> None:
 
 def test_bad_parquet_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"raw.parquet: no column answer_idx, meta_info, answer; existing columns: question, options"
+        UserError,
+        match=r"raw.parquet: there is no column answer_idx, meta_info, answer; existing columns: question, opt",
     ):
         read_questions(
             parquet(tmp_path / "raw.parquet", [{"question": "?", "options": ["a"]}]), row_of("dev", 1), False
         )
     (tmp_path / "page.parquet").write_text("<html>404</html>")
-    with pytest.raises(UserError, match=r"page.parquet: not a readable parquet file"):
+    with pytest.raises(UserError, match=r"page.parquet: this is not a readable parquet file"):
         read_questions(tmp_path / "page.parquet", row_of("dev", 1), none_of_the_above=False)
 
 
@@ -403,7 +404,7 @@ def test_options_that_differ_in_case_or_form_are_not_duplicates(tmp_path: Path, 
 def test_an_index_that_counts_from_1_is_refused_and_can_be_registered(tmp_path: Path, cells: list[Any]) -> None:
     rows = [{**GOOD, "options": dict(zip("ABCD", "wxyz", strict=True)), "cop": cell} for cell in cells]
     path = json_lines(tmp_path / "raw.jsonl", *rows)
-    with pytest.raises(UserError, match=r"write cop:index_from_1 as answer"):
+    with pytest.raises(UserError, match=r"write cop:index_from_1 in the column answer"):
         read_questions(path, counted("index", len(cells)), False)
     table, _ = read_questions(path, counted("index_from_1", len(cells)), False)
     assert table["gold"].tolist() == [int(cell) - 1 for cell in cells]

@@ -180,7 +180,7 @@ def test_rewards_to_one_prompt_that_are_equal_have_no_spread_to_divide_by(hook, 
 
 
 @pytest.mark.parametrize(
-    ("query", "label", "said"), [("other", LABEL, "does not begin with its prompt"), (PROMPT + " x", "{}", "KeyError")]
+    ("query", "label", "said"), [("other", LABEL, "does not start with its prompt"), (PROMPT + " x", "{}", "KeyError")]
 )
 def test_a_failing_hook_leaves_a_note_that_ends_the_run(hook, tmp_path, query, label, said):
     with pytest.raises((PromptMismatch, KeyError)):

@@ -131,7 +131,7 @@ def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value):
 
 
 def test_an_update_without_metrics_is_named(tmp_path):
-    with pytest.raises(UserError, match="1 of 4 updates have no metrics; the first is update 3"):
+    with pytest.raises(UserError, match=r"1 of 4 updates have no metrics in .*; the first is update 3"):
         health.check_all(good().drop(index=2), 4, tmp_path)
 
 
@@ -190,8 +190,8 @@ def test_rows_are_read_and_bad_ones_named(tmp_path):
     file.write_text('{"input": "a", "output": "b"}\n')
     assert read_training_rows(file, ("input", "output")) == [{"input": "a", "output": "b"}]
     for text, said in (
-        ("{\n", "line 1: not JSON: "),
-        ('{"input": 3}\n', "line 1 must be an object with text under input"),
+        ("{\n", "line 1: this is not JSON: "),
+        ('{"input": 3}\n', "line 1: a training row must be an object with text under input"),
         ("", "contains no training rows"),
     ):
         file.write_text(text)
@@ -832,5 +832,5 @@ def test_a_prompt_that_the_tokenizer_does_not_give_back_is_named(tmp_path: Path)
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "?": 1, "b": 2}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("b", "isolated")
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(UserError, match=r"rlvr.jsonl, row 2: the tokenizer does not give this text back"):
+    with pytest.raises(UserError, match=r"rlvr.jsonl, row 2: the tokenizer does not reproduce this text"):
         as_decoded(tmp_path, ["a", "ab"], Path("rlvr.jsonl"))

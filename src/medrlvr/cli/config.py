@@ -27,7 +27,7 @@ def _config(options: Namespace) -> None:
     from medrlvr.cli.root import enter_root
 
     if options.action == "write" and options.overlays:
-        options.error("`medrlvr config write` takes no overlay.")
+        options.error("`medrlvr config write` accepts no overlay. Start it without one.")
     from_root = enter_root()
     overlays = [from_root(overlay) for overlay in options.overlays]
     if options.action == "write":

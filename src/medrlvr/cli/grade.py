@@ -38,4 +38,6 @@ def _lines(file: str, name: str) -> Iterator[bytes]:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as lines:
             yield from lines
     except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}.") from None
+        raise UserError(
+            f"{name} cannot be read: {error.strerror}. Give the path of a JSON lines file, or - for standard input."
+        ) from None

@@ -56,11 +56,16 @@ def read_reward(text: str) -> Reward:
     try:
         setting = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--reward: {text!r} is not JSON: {error}.") from None
+        raise UserError(
+            f'--reward: {text!r} is not JSON: {error}. Write, for example, {{"paper": 1, "leak_penalty": 0.5}}.'
+        ) from None
     for name, weight in setting.items():
         numbers = weight.values() if isinstance(weight, dict) else [weight]
         if not all(isinstance(number, int | float) for number in numbers):
-            raise UserError(f"--reward: {name} needs a weight, or an object of numbers, not {json.dumps(weight)}.")
+            raise UserError(
+                f"--reward: {name} needs a weight, or an object of numbers, not {json.dumps(weight)}. Write, for"
+                f' example, {{"{name}": 1}} or {{"{name}": {{"weight": 1}}}}.'
+            )
     return load_reward(setting, "--reward")
 
 
@@ -68,7 +73,9 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{place}: this is not JSON: {error}.") from None
+        raise UserError(
+            f"{place}: this is not JSON: {error}. Each line must be a JSON object with response, options and gold."
+        ) from None
     if not isinstance(row, dict):
         raise UserError(f"{place}: a line must be a JSON object with response, options and gold.")
     return row
@@ -97,4 +104,6 @@ def _rewarded(reward: Reward, found: Any, place: str) -> float:
     try:
         return reward(found)
     except Exception as error:
-        raise UserError(f"{place}: the reward fails: {type(error).__name__}: {error}.") from None
+        raise UserError(
+            f"{place}: the reward fails on this response: {type(error).__name__}: {error}. Correct the reward."
+        ) from None

@@ -29,7 +29,10 @@ def _report(options: Namespace) -> None:
     page = results / "report.html"
     needed = results / "config.yaml" if options.rebuild else page
     if not needed.is_file():
-        raise UserError(f"{needed} does not exist. A finished experiment has it: `medrlvr run` writes it at the end.")
+        raise UserError(
+            f"{needed} does not exist. `medrlvr run` writes this file at the end of an experiment. Give the folder of a"
+            " finished experiment, such as results/miniature."
+        )
     if options.rebuild:
         _rebuild(options.results)
     print(page)

@@ -24,7 +24,10 @@ def enter_root() -> Callable[[str], str]:
     here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / "Snakefile").is_file()), None)
     if root is None or not (root / "src/medrlvr").is_dir():
-        raise UserError(f"{here} is not in a clone of Med-RLVR: no folder from here upward has its Snakefile.")
+        raise UserError(
+            f"{here} is not in a clone of Med-RLVR: neither this folder nor a folder above it contains its Snakefile."
+            " Change to the folder of your clone and start the command there."
+        )
     _use_library_of(root)
     os.chdir(root)
 

@@ -24,14 +24,14 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
             "must be 1, 2 or 3 with vllm_sleep: OpenRLHF cannot move the training state off the GPU with 0",
         )
     if machine.flash_attention and machine.device == "cpu":
-        yield ("machine", "flash_attention"), "needs device: gpu"
+        yield ("machine", "flash_attention"), "must be false on a CPU; flash-attn needs machine.device: gpu"
     base = experiment.base
     if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
         yield ("base", "licence"), f"is the licence of Qwen2.5-3B; enter the licence of {base.name}"
     if not experiment.benchmarks:
-        yield ("benchmarks",), "is empty; at least one benchmark is needed"
+        yield ("benchmarks",), "is empty; add at least one benchmark"
     if experiment.data.development == experiment.data.train:
-        yield ("data", "development"), "is also data.train; choose a set that no model is trained on"
+        yield ("data", "development"), "is also data.train; choose a set on which no model is trained"
     seen: dict[str, str] = {}
     for name, benchmark in experiment.benchmarks.items():
         if not _NAME.fullmatch(name) or name in _RESERVED:
@@ -44,7 +44,7 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
         for key in ("data", "title"):
             other = seen.setdefault(getattr(benchmark, key), name)
             if other != name:
-                yield ("benchmarks", name, key), f"is also used by benchmark {other}; it must be unique"
+                yield ("benchmarks", name, key), f"is also used by benchmark {other}; each benchmark needs its own"
         for control in benchmark.controls:
             if f"{name}_{control}" in experiment.benchmarks:
                 yield (
@@ -52,14 +52,15 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
                     f"is already the name of {name}'s control {control}; choose another name",
                 )
     if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
-        yield ("arms",), "needs an arm with trainer: rlvr; without one there are no training dynamics to report"
+        yield ("arms",), "must contain an arm with trainer: rlvr; without one there are no training dynamics to report"
     for name, arm in experiment.arms.items():
         if not _NAME.fullmatch(name) or name == "base":
             yield ("arms", name), "is not a valid arm name: use only a-z, 0-9 and _, and not base"
         if name.endswith(DEV_SUFFIX) and name.removesuffix(DEV_SUFFIX) in experiment.arms:
             yield (
                 ("arms", name),
-                f"is already the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on development",
+                f"is already the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on the development"
+                " questions; choose another name",
             )
         for key, message in _arm_conflicts(arm, machine):
             yield ("arms", name, key), message
@@ -68,7 +69,8 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
         if longest > base.context_tokens:
             yield (
                 path,
-                f"allows {longest} tokens for prompt and response, but base.context_tokens is {base.context_tokens}",
+                f"allows {longest} tokens for prompt and response together, but base.context_tokens is"
+                f" {base.context_tokens}; lower a limit, or raise base.context_tokens if the base model allows it",
             )
 
 
@@ -91,7 +93,7 @@ def _mode_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
                 known = ", ".join(experiment.modes)
                 yield (*path, "modes"), f"there is no mode {mode_name}; known modes: {known}{renamed}"
         if len(set(modes)) < len(modes):
-            yield (*path, "modes"), "contains one value twice"
+            yield (*path, "modes"), "contains one value twice; each value may occur once"
     taken = {model.split("/")[0] for model in experiment.models()[: -len(experiment.external_models) or None]}
     for name in experiment.external_models:
         if not _NAME.fullmatch(name) or name in taken:
@@ -103,7 +105,7 @@ def _mode_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
 
 def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
     if len(set(arm.seeds)) < len(arm.seeds):
-        yield "seeds", "contains one value twice"
+        yield "seeds", "contains one value twice; each value may occur once"
     if isinstance(arm, RlvrArm):
         responses = arm.prompts_per_update * arm.samples_per_prompt
         if responses % arm.train_batch_size:
@@ -122,13 +124,17 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
         gpus = machine.gpus_per_node * machine.nodes
     else:
         if len(set(arm.learning_rates)) < len(arm.learning_rates):
-            yield "learning_rates", "contains one value twice"
+            yield "learning_rates", "contains one value twice; each value may occur once"
         key, batch, micros = "batch_size", arm.batch_size, ["sft_micro_batch"]
         gpus = machine.gpus_per_node
     for micro in micros:
         size = getattr(machine, micro)
         if batch % gpus or (batch // gpus) % min(size, batch // gpus):
-            yield key, f"cannot be divided among {gpus} GPUs in micro-batches of machine.{micro} = {size}"
+            yield (
+                key,
+                f"cannot be divided among {gpus} GPUs in micro-batches of machine.{micro} = {size};"
+                " change one of these three numbers",
+            )
 
 
 def _text_lengths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], int]]:

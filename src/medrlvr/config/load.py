@@ -67,7 +67,7 @@ def read_keys(file: Path) -> dict[str, Any]:
     """
     values = parse_yaml(file)
     if not isinstance(values, dict):
-        raise UserError(f"{file}: is not a configuration: it must contain keys, such as `experiment: mine`.")
+        raise UserError(f"{file} is not a configuration. It must contain keys, such as `experiment: mine`.")
     return values
 
 
@@ -80,13 +80,17 @@ def parse_yaml(file: Path) -> Any:
     try:
         return yaml.safe_load(read_text(file))
     except OSError as error:
-        raise UserError(f"{file}: cannot be read as a configuration: {error}") from None
+        raise UserError(
+            f"{file}: cannot be read as a configuration: {error.strerror}. Give the path of a YAML file."
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{file}{line}: not YAML: {error.problem}. Indent with spaces, not tabs.") from None
+        raise UserError(
+            f"{file}{line}: this is not YAML: {error.problem}. Correct the line. Indent with spaces, not tabs."
+        ) from None
     except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from None
+        raise UserError(f"{file}: this is not YAML: {error}\nCorrect the file.") from None
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,10 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     match problem["type"]:
         case "extra_forbidden":
             if location[0] == "arms" and key[-1] in {**SftArm.model_fields, **RlvrArm.model_fields}:
-                why = f"does not allow {key[-1]}, a key of another trainer; give an arm with another trainer a new name"
+                why = (
+                    f"does not allow {key[-1]}, a key of another trainer; remove {key[-1]}, or, if you want to change"
+                    " the trainer, give the arm a new name"
+                )
                 return (*key[:2], "trainer"), f"{why} (value: {location[2]!r})"
             known = list(_settings_at(location).model_fields)
             if RENAMED_KEYS.get(key[-1]) in known:
@@ -52,20 +55,20 @@ def explain(problem: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
             explanation = _settings_at(location).model_fields[key[-1]].description or ""
             return key, f"is missing. {' '.join(explanation.split())}"
         case "tuple_type":
-            return key, f"should be a list, such as [{problem['input']}] (value: {problem['input']!r})"
+            return key, f"must be a list, such as [{problem['input']}] (value: {problem['input']!r})"
         case "union_tag_not_found" if "like" in problem["input"]:
             return (*key, "like"), "was renamed to extends in 0.2.0"
         case "literal_error" if isinstance(problem["input"], str) and problem["input"] in RENAMED_VALUES:
             return key, f"{problem['input']} was renamed to {RENAMED_VALUES[problem['input']]} in 0.2.0"
         case "union_tag_not_found" if "extends" in problem["input"]:
-            return (*key, "extends"), "must name an arm that does not use extends itself" + shown(
+            return (*key, "extends"), "must name an existing arm that does not use extends itself" + shown(
                 problem["input"]["extends"]
             )
         case "union_tag_not_found":
-            return key, "needs trainer: sft, trainer: rlvr, or extends: with the name of another arm"
+            return key, "must contain trainer: sft, trainer: rlvr, or extends: with the name of another arm"
     if location[0] == "arms" and key[2:3] == ("reward",):
         # pydantic reports one problem for each form that the value could have.
-        why = "must be a reward, or several with weights, such as paper or {paper: 1, leak_penalty: 0.5}"
+        why = "must be a reward, or several rewards with weights, such as paper or {paper: 1, leak_penalty: 0.5}"
         return key[:3], why + shown(problem["input"])
     return key, problem["msg"].removeprefix("Value error, ") + shown(problem["input"])
 
@@ -125,7 +128,7 @@ def key_lines(file: Path) -> dict[tuple[str, ...], int]:
             if key in lines:
                 raise UserError(
                     f"{file}, line {line}: {'.'.join(key)} is already defined in line {lines[key]}, and YAML would"
-                    " use only one of the two. Remove or rename one."
+                    " use only one of the two. Remove or rename one of them."
                 )
             lines[key] = line
             walk(value, key)

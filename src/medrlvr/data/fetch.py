@@ -65,11 +65,11 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
 def _mirrored(source: Source, mirror: Path) -> Path:
     path = mirror / str(source.mirror_file)
     if not path.is_file():
+        unset = "" if source.home == "local" else f", or unset both to download {source.file} from {source.home}"
         raise UserError(
             f"{source.name}: the file {path} does not exist.\nThe mirror folder {mirror} must contain "
             f"{source.mirror_file} with {source.hash}.\nSet data.mirror in the configuration, or the variable "
-            f"MEDRLVR_MIRROR, to the folder that contains it, or unset both to download {source.file} "
-            f"from {source.home}."
+            f"MEDRLVR_MIRROR, to the folder that contains it{unset}."
         )
     return path
 
@@ -107,7 +107,8 @@ def _place(path: Path, source: Source, destination: Path) -> None:
             raise WrongContentError(
                 f"{source.name}: {path} is not the registered file.\n"
                 f"  expected {kind} {expected}\n  found    {kind} {found} ({temporary.stat().st_size:,} bytes)\n"
-                "Delete it and fetch it again. If upstream changed it on purpose, update config/datasets.tsv."
+                "Replace this file with the registered one and start the same command again. If upstream changed the "
+                "file on purpose, enter the new hash in config/datasets.tsv."
             )
 
     write_atomically(destination, copy)
@@ -119,5 +120,5 @@ def _extract(archive: Path, member: str, target: Path) -> None:
             shutil.copyfileobj(inner, outer)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise WrongContentError(
-            f"{archive}: cannot extract {member}: {error}. Delete the archive and fetch it again."
+            f"{archive}: cannot extract {member}: {error}. Fetch the archive again and start the same command again."
         ) from None

@@ -29,14 +29,17 @@ def load_template(path: str | Path, fields: Sequence[str]) -> str:
     try:
         parts = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
-        raise UserError(f"{path}: {error}. Use braces only around a field name.") from None
+        raise UserError(f"{path}: the template cannot be used: {error}. Use braces only around a field name.") from None
     found = [name for name, _, _ in parts]
     formatted = [name for name, spec, conversion in parts if spec or conversion]
     if formatted:
         raise UserError(f"{path}: write {{{formatted[0]}}} without a conversion or format after the name.")
     if sorted(found) != sorted(fields):
         expected = ", ".join(f"{{{name}}}" for name in fields)
-        raise UserError(f"{path}: must contain {expected}, each exactly once; found {found or 'none'}.")
+        raise UserError(
+            f"{path}: the template must contain these fields, each exactly once: {expected}."
+            f" It contains: {', '.join(f'{{{name}}}' for name in found) or 'no field'}."
+        )
     return template
 
 

@@ -102,6 +102,7 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
         if gold is None or stem is None or len(options) > len(LETTERS):
             raise UserError(
                 f"{path}, line {line}: {'; '.join(problems)}. A row that is scored needs text and a readable answer."
+                f" Correct the columns of {source.name} in config/datasets.tsv, or the file."
             )
         meta = {column: _plain_value(row[column]) for column in source.meta} | ({"flags": problems} if problems else {})
         text = json.dumps(meta, sort_keys=True, ensure_ascii=False, default=str)
@@ -109,16 +110,18 @@ def read_questions(path: str | Path, source: Source, none_of_the_above: bool) ->
     unmet = set(source.faults) - lines
     if unmet:
         raise UserError(
-            f"{path}: the registry lists a fault in line {min(unmet)}, but no question is read from this line."
+            f"{path}: config/datasets.tsv lists a fault in line {min(unmet)}, but no question is read from this line."
+            f" Correct the column faults of {source.name}."
         )
     if rejected and not questions:
         raise UserError(
             f"{path}: none of the {len(rejected)} rows can be used. The first is line {rejected[0]['source_line']}:"
-            f" {rejected[0]['reason']}. Check the columns of {source.name} in the registry."
+            f" {rejected[0]['reason']}. Check the columns of {source.name} in config/datasets.tsv."
         )
     if source.rows is not None and len(rows) != source.rows:
         raise UserError(
-            f"{path}: has {len(rows)} rows, but config/datasets.tsv expects {source.rows} for {source.name}."
+            f"{path}: the file has {len(rows)} rows, but config/datasets.tsv expects {source.rows} for {source.name}."
+            " Correct the column rows, or the column filter, which selects the rows."
         )
     table = pd.DataFrame(map(asdict, questions), columns=QUESTION_SCHEMA.names)
     return table, pd.DataFrame(rejected, columns=REJECTED_SCHEMA.names)
@@ -136,7 +139,7 @@ def _check_counting(path: str | Path, rows: Sequence[Mapping[str, Any]], source:
     if source.answer.form == "index" and counts_from_1([row[column] for row in rows], counts):
         raise UserError(
             f"{path}: the column {column} seems to count options from 1: it contains the number of options, or never 0."
-            f" In config/datasets.tsv, write {column}:index_from_1 as answer of {source.name}."
+            f" In config/datasets.tsv, write {column}:index_from_1 in the column answer of {source.name}."
         )
 
 
@@ -159,6 +162,9 @@ def sample(questions: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame
         return questions
     if rows > len(questions):
         first = questions["question_id"].iloc[0] if len(questions) else "an empty table"
-        raise UserError(f"{rows} rows are requested, but there are only {len(questions)} (first: {first}).")
+        raise UserError(
+            f"{rows} rows are requested, but there are only {len(questions)} (first: {first}). Lower train_rows or"
+            " development_rows under data, or rows under benchmarks; null uses all questions."
+        )
     key = questions["question_id"].map(lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
     return questions[key.rank(method="first") <= rows].reset_index(drop=True)

@@ -34,7 +34,10 @@ def _lines(path: Path) -> Iterator[str]:
             try:
                 yield content.decode("utf-8-sig" if line == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise UserError(f"{path}, line {line}: not UTF-8: {error.reason} at byte {error.start}.") from None
+                raise UserError(
+                    f"{path}, line {line}: this is not UTF-8: {error.reason} at byte {error.start}."
+                    " Save the file as UTF-8."
+                ) from None
 
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
@@ -44,9 +47,14 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {line}: not JSON: {error.msg} at column {error.colno}.") from None
+            raise UserError(
+                f"{path}, line {line}: this is not JSON: {error.msg} at column {error.colno}. Each line must be a JSON"
+                " object."
+            ) from None
         except RecursionError:
-            raise UserError(f"{path}, line {line}: the JSON is nested too deeply.") from None
+            raise UserError(
+                f"{path}, line {line}: the JSON is nested too deeply. Each line must be a JSON object with the columns."
+            ) from None
         yield line, _complete(row, columns, f"{path}, line {line}")
 
 
@@ -59,11 +67,17 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at column {error.colno}.") from None
+        raise UserError(
+            f"{path}, line {error.lineno}: this is not JSON: {error.msg} at column {error.colno}. The file must contain"
+            " a list of JSON objects, or one object per line."
+        ) from None
     except RecursionError:
-        raise UserError(f"{path}: the JSON is nested too deeply.") from None
+        raise UserError(
+            f"{path}: the JSON is nested too deeply. The file must contain a list of JSON objects, or one object per"
+            " line."
+        ) from None
     if not isinstance(rows, list):
-        raise UserError(f"{path}: must be a list of JSON objects, or one object per line.")
+        raise UserError(f"{path}: the file must contain a list of JSON objects, or one object per line.")
     for number, row in enumerate(rows, start=1):
         yield number, _complete(row, columns, f"{path}, object {number}")
 
@@ -71,8 +85,15 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
 def _complete(row: Any, columns: Sequence[str], where: str) -> Mapping[str, Any]:
     missing = [column for column in columns if column not in row] if isinstance(row, dict) else columns
     if missing:
-        raise UserError(f"{where}: this JSON object does not contain {', '.join(missing)}.")
+        raise UserError(f"{where}: this is not a JSON object that contains {', '.join(missing)}. Add what is missing.")
     return dict(row)
+
+
+def _no_column(missing: Sequence[str], existing: Sequence[str]) -> str:
+    return (
+        f"there is no column {', '.join(missing)}; existing columns: {', '.join(existing)}. Correct the columns in"
+        " config/datasets.tsv, or the file."
+    )
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Rows:
@@ -81,22 +102,25 @@ def _csv(path: Path, columns: Sequence[str]) -> Rows:
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise UserError(f"{path}, line 1: two columns have the same name: {', '.join(header)}.")
+            raise UserError(f"{path}, line 1: two columns have the same name: {', '.join(header)}. Rename one of them.")
         missing = [column for column in columns if column not in header]
         if missing:
-            raise UserError(f"{path}, line 1: no column {', '.join(missing)}; existing columns: {', '.join(header)}.")
+            raise UserError(f"{path}, line 1: {_no_column(missing, header)}")
         line = reader.line_num + 1
         for cells in reader:
             if not cells:
                 line = reader.line_num + 1
                 continue
             if len(cells) != len(header):
-                raise UserError(f"{path}, line {line}: has {len(cells)} cells, but there are {len(header)} columns.")
+                raise UserError(
+                    f"{path}, line {line}: this row has {len(cells)} cells, but there are {len(header)} columns."
+                    " Correct the row; a cell that contains a comma needs quotes."
+                )
             yield line, dict(zip(header, cells, strict=True))
             # A quoted cell may span several lines.
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path}, line {line}: not CSV: {error}.") from None
+        raise UserError(f"{path}, line {line}: this is not CSV: {error}. Correct the row.") from None
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Rows:
@@ -104,8 +128,11 @@ def _parquet(path: Path, columns: Sequence[str]) -> Rows:
         names = pq.read_schema(path).names
         missing = [column for column in columns if column not in names]
         if missing:
-            raise UserError(f"{path}: no column {', '.join(missing)}; existing columns: {', '.join(names)}.")
+            raise UserError(f"{path}: {_no_column(missing, names)}")
         rows = pq.read_table(path, columns=list(columns)).to_pylist()
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a readable parquet file: {error}") from None
+        raise UserError(
+            f"{path}: this is not a readable parquet file: {error}\nWrite the file again, or correct its name in"
+            " config/datasets.tsv."
+        ) from None
     yield from enumerate(rows, start=1)

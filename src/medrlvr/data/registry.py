@@ -162,7 +162,7 @@ def load_registry(path: str | Path) -> dict[str, Source]:
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"the data registry {path} does not exist. It is part of the repository; restore it from there."
+            f"the registry of data sets, {path}, does not exist. It is part of the repository. Restore it with git."
         )
     with io.StringIO(read_text(path)) as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -170,19 +170,22 @@ def load_registry(path: str | Path) -> dict[str, Source]:
         if sorted(header) != sorted(Source.model_fields):
             missing = sorted(set(Source.model_fields) - set(header))
             unknown = sorted(set(header) - set(Source.model_fields))
-            raise UserError(f"{path}, line 1: missing columns {missing}, unknown or repeated columns {unknown}.")
+            raise UserError(
+                f"{path}, line 1: each column of the registry must occur exactly once. Missing columns:"
+                f" {', '.join(missing) or 'none'}. Unknown columns: {', '.join(unknown) or 'none'}."
+            )
         sources: dict[str, Source] = {}
         for line, cells in enumerate(rows, start=2):
             if not cells:
                 continue
             if len(cells) != len(header):
                 raise UserError(
-                    f"{path}, line {line}: has {len(cells)} cells, but there are {len(header)} columns;"
-                    " separate cells by tabs."
+                    f"{path}, line {line}: this row has {len(cells)} cells, but there are {len(header)} columns."
+                    " Separate cells by tabs, and write - in an empty cell."
                 )
             source = _source(dict(zip(header, cells, strict=True)), f"{path}, line {line}")
             if source.name in sources:
-                raise UserError(f"{path}, line {line}: {source.name} already has a row; remove one of the two.")
+                raise UserError(f"{path}, line {line}: {source.name} already has a row. Remove one of the two rows.")
             sources[source.name] = source
     return sources
 
@@ -213,7 +216,8 @@ def find(sources: Mapping[str, Source], name: str, key: str = "data") -> Source:
     """
     if name not in sources:
         raise UserError(
-            f"{key}: there is no data set {name!r} in the registry; known data sets: {', '.join(sorted(sources))}."
+            f"{key}: there is no data set {name!r} in config/datasets.tsv; known data sets:"
+            f" {', '.join(sorted(sources))}."
         )
     return sources[name]
 
@@ -228,5 +232,5 @@ def require_datasets(sources: Mapping[str, Source], names: Sequence[str], key: s
     for name in names:
         if name not in known:
             raise UserError(
-                f"{key}: there is no data set {name!r} in the registry; known data sets: {', '.join(known)}."
+                f"{key}: there is no data set {name!r} in config/datasets.tsv; known data sets: {', '.join(known)}."
             )

@@ -46,13 +46,16 @@ def find_experiment(model: Path) -> tuple[Path, Experiment]:
         UserError: the model does not exist, or is not in a results folder with a report.
     """
     if not (model / "config.json").is_file():
-        raise UserError(f"{model} is not a model folder. Models are in results/<experiment>/models/.")
+        raise UserError(f"{model} is not a model folder. Give a folder in results/<experiment>/models/.")
     for folder in model.resolve().parents:
         if (folder / "config.yaml").is_file() and (folder / "models").is_dir():
             check_version(folder)
             file = folder / "config.yaml"
             return folder, load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
-    raise UserError(f"{model} is not in a results folder with a config.yaml, which render_report writes at the end.")
+    raise UserError(
+        f"{model} is not in a results folder with a config.yaml, which the rule render_report writes at the end of an"
+        " experiment. Run the experiment to its end first, or give the folder of another model."
+    )
 
 
 def find_question(name: str | None, results: Path, experiment: Experiment) -> dict[str, Any]:
@@ -83,7 +86,10 @@ def _own_question(file: Path) -> dict[str, Any]:
     except (OSError, ValidationError) as error:
         raise UserError(f"{file} must contain stem, options (a list) and answer (the letter): {error}") from None
     if question.answer not in LETTERS[: len(question.options)]:
-        raise UserError(f"{file}: answer is {question.answer}, but there are {len(question.options)} options.")
+        raise UserError(
+            f"{file}: answer is {question.answer}, but there are {len(question.options)} options. It must be a letter"
+            f" from A to {LETTERS[len(question.options) - 1]}."
+        )
     gold = LETTERS.index(question.answer)
     return {"question_id": str(file), "stem": question.stem, "options": question.options, "gold": gold}
 
@@ -103,7 +109,9 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
     # models/<arm>/..., checkpoints/<arm>/..., or models/base
     arm = model.resolve().relative_to(results).parts[1]
     if arm not in {name.split("/")[0] for name in experiment.models()}:
-        raise UserError(f"{model}: {results / 'config.yaml'} has no arm {arm}.")
+        raise UserError(
+            f"{model}: {results / 'config.yaml'} has no model {arm}. Its models are: {', '.join(experiment.models())}."
+        )
     mode = mode or experiment.modes_of(arm)[0]
     if mode not in experiment.modes:
         raise UserError(f"{results / 'config.yaml'} has no mode {mode}. Its modes are: {', '.join(experiment.modes)}.")

@@ -45,8 +45,9 @@ def select_best(
     if silent:
         raise UserError(
             f"{models[0].parent}: {', '.join(silent)} cannot be evaluated on the development questions, which have"
-            " changed: the weights were deleted after evaluation. Undo the change, or set evaluation.keep_checkpoints"
-            " to true and retrain with --forcerun train_rlvr."
+            " changed, because the weights were deleted after evaluation. Undo the change of the questions. Or set"
+            " evaluation.keep_checkpoints to true and train again: add `-- --forcerun train_rlvr` to your `medrlvr"
+            " run`."
         )
     scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], answer_format))
     decided = pd.concat(majority_vote(rows).assign(model=model) for model, rows in scores.groupby("model"))

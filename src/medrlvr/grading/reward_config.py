@@ -45,11 +45,14 @@ def load_reward(setting: Setting, key: str = "reward") -> Reward:
     try:
         values = [reward(grade(response, ["x", "y"], 0)) for response in _TRIED]
     except Exception as error:
-        raise UserError(f"{key}: reward(grade) of {' + '.join(terms)} fails: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"{key}: reward(grade) of {' + '.join(terms)} fails: {type(error).__name__}: {error}. Correct the function,"
+            " or its weight or parameters."
+        ) from None
     if not any(map(_is_file, terms)) and set(terms) - PENALTIES != {"format_only"} and values[0] <= values[1]:
         raise UserError(
-            f"{key}: a wrong answer would earn {values[1]:g} and the correct one {values[0]:g};"
-            " change the weights or parameters."
+            f"{key}: a wrong answer would earn {values[1]:g} and the correct one {values[0]:g}; the correct one must"
+            " earn more. Change the weights or parameters."
         )
     return reward
 
@@ -117,14 +120,17 @@ def _function(name: str, key: str) -> Callable[..., float]:
     file = Path(name)
     if not file.is_file():
         raise UserError(
-            f"{key}: the file {file} does not exist. Paths are relative to the folder in which snakemake is started."
+            f"{key}: the file {file} does not exist. A path in a configuration is relative to the repository's root,"
+            " and the path of --reward to the working directory."
         )
     scope: dict[str, Any] = {"__name__": file.stem, "__file__": str(file)}
     try:
         exec(compile(read_text(file), str(file), "exec"), scope)
     except Exception as error:
-        raise UserError(f"{key}: {file} cannot be loaded: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"{key}: {file} cannot be loaded: {type(error).__name__}: {error}. Correct this Python file."
+        ) from None
     if not callable(scope.get("reward")):
-        raise UserError(f"{key}: {file} has no function reward(grade).")
+        raise UserError(f"{key}: {file} has no function reward(grade). Define one (docs/rewards.md).")
     reward: Callable[..., float] = scope["reward"]
     return reward

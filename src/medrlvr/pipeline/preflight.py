@@ -75,7 +75,8 @@ def check_device(machine: Machine) -> None:
     found = sum(line.startswith("GPU ") for line in listed.splitlines())
     if found < machine.gpus_per_node:
         raise UserError(
-            f"This experiment trains on {machine.gpus_per_node} GPU(s) of one machine; this one has {found or 'none'}."
+            f"This experiment trains on {machine.gpus_per_node} GPU(s) of one machine, but this machine has"
+            f" {found or 'none'}."
             "\n  On a CPU, run the miniature:         make demo"
             "\n  On a cluster:                        medrlvr run --profile slurm"
             "\n  For fewer GPUs, set in your overlay: machine: {gpus_per_node: 1, vllm_engines: 1}"
@@ -116,7 +117,9 @@ def check_partitions(wanted: Collection[str]) -> None:
     except subprocess.TimeoutExpired:
         raise UserError("Slurm's controller did not answer within 20 s (`sinfo`). Try again later.") from None
     except subprocess.CalledProcessError as error:
-        raise UserError(f"Slurm's controller does not answer: {error.stderr.strip()}") from None
+        raise UserError(
+            f"Slurm's controller does not answer: {error.stderr.strip()}\nTry again when `sinfo` works."
+        ) from None
     there = set(asked.stdout.split())
     if missing := sorted(set(wanted) - there):
         raise UserError(

@@ -34,7 +34,8 @@ def read_experiment(results: Path) -> Experiment:
     for name in ("config.yaml", "report.html", "compare/comparisons.json"):
         if not (results / name).is_file():
             raise UserError(
-                f"{results} is not a finished experiment: {name} is missing. Run the experiment to its end first."
+                f"{results} is not a finished experiment: {name} is missing. Run the experiment to its end first, or"
+                " give another folder."
             )
     file = results / "config.yaml"
     return load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])

@@ -172,7 +172,9 @@ def splice(readme: Path, name: str, block: str) -> str:
     text = readme.read_text(encoding="utf-8")
     begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise UserError(f"{readme} must contain the lines {begin} and {end} exactly once each, around the {name}.")
+        raise UserError(
+            f"{readme} must contain the lines {begin} and {end} exactly once each, around the {name}. Restore them."
+        )
     before, rest = text.split(begin)
     return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
 
@@ -191,7 +193,10 @@ def results_block(results: Path) -> str:
     experiment = load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
     design = comparison_design(experiment)
     if design.rlvr is None:
-        raise UserError(f"{results}: the experiment has no RLVR arm, so there is nothing to show before and after it.")
+        raise UserError(
+            f"{results}: the experiment has no RLVR arm, so there is nothing to show before and after RLVR. Give the"
+            " folder of an experiment with one."
+        )
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
     sanity = json.loads((results / "compare/comparisons.json").read_text(encoding="utf-8"))["sanity"]

@@ -60,7 +60,7 @@ def download(what: str, remedy: str, call: Callable[..., str], notify: Notify, *
                 notify(f"{what}: {_reason(error)}; attempt {attempt + 1} of {ATTEMPTS} in {duration(pause)}")
                 time.sleep(pause)
                 continue
-            raise UserError(f"{what}: could not download it: {_reason(error)}\n{_hint(error)}{remedy}") from None
+            raise UserError(f"{what}: the download failed: {_reason(error)}\n{_hint(error)}{remedy}") from None
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -74,7 +74,10 @@ def run_process(
     if received:
         raise Interrupted(f"{work} was stopped by {received[0]}. Start the same command again to resume it.")
     if failure_file and failure_file.exists():
-        raise UserError(f"the reward failed, so training was stopped:\n{failure_file.read_text().strip()}")
+        raise UserError(
+            f"the reward failed, so training was stopped:\n{failure_file.read_text().strip()}\n"
+            "Correct this error and start the same command again."
+        )
     if code:
         raise UserError(f"{work} ended with {explain_failure(code, output.tail)}")
 

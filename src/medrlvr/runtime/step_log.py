@@ -61,7 +61,7 @@ def step_log(step: Any) -> Iterator[Notify]:
             traceback.print_exc()
             notify(
                 f"\n{name}: failed after {took()}\n{type(error).__name__}: {error}\n"
-                f"This is a bug in medrlvr. The full traceback is in {log}\n",
+                f"This is a bug in medrlvr. Please report it with the full traceback, which is in {log}\n",
                 "red",
             )
             sys.exit(1)

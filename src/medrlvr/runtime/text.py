@@ -22,6 +22,6 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{path}, line {line}: not UTF-8: byte 0x{content[error.start]:02x}. Save the file as UTF-8."
+            f"{path}, line {line}: this is not UTF-8: byte 0x{content[error.start]:02x}. Save the file as UTF-8."
         ) from None
     return text.replace("\r\n", "\n")

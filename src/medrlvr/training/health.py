@@ -43,7 +43,7 @@ def check_all(metrics: pd.DataFrame, total: int, source: Path) -> None:
     missing = sorted(set(range(1, total + 1)).difference(metrics["update"]))
     if missing:
         raise UserError(
-            f"{len(missing)} of {total} updates have no metrics; the first is update {missing[0]}."
+            f"{len(missing)} of {total} updates have no metrics in {source}; the first is update {missing[0]}."
             f" To train again from scratch, delete {source}."
         )
 
@@ -63,7 +63,7 @@ def check_engine(metrics: pd.DataFrame, source: Path) -> None:
     if "vllm_kl" not in metrics:
         raise UserError(
             f"{source}: OpenRLHF did not report engine_kl (its vllm_kl), so nothing shows that vLLM received the"
-            " trained weights."
+            " trained weights. Check that the pinned versions are installed (`make setup`, on GPUs `make setup-gpu`)."
         )
     first = metrics[metrics["update"] == 1].iloc[0]
     expected = abs(first["vllm_kl"]) * first["response_length"] / metrics["response_length"]
@@ -74,5 +74,6 @@ def check_engine(metrics: pd.DataFrame, source: Path) -> None:
         raise UserError(
             f"engine_kl (OpenRLHF's vllm_kl) is {row['vllm_kl']:.2g} at update {int(row['update'])}, not within"
             f" ±{row['limit']:.2g}: vLLM did not sample from the trained weights. Its weights were not updated, or are"
-            f" rounded differently. To train again from scratch, delete {source}."
+            f" rounded differently. Check that the pinned versions are installed. To train again from scratch, delete"
+            f" {source}."
         )

@@ -25,7 +25,7 @@ def end_of_text(base: Path) -> str:
     token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
     token = token["content"] if isinstance(token, dict) else token
     if not isinstance(token, str) or not token:
-        raise UserError(f"{file} has no eos_token, so a response could never end. Use another base model.")
+        raise UserError(f"{file} has no eos_token, so a response could never end. Set base.name to another model.")
     return token
 
 
@@ -38,10 +38,12 @@ def read_training_rows(path: Path, keys: Sequence[str]) -> list[Row]:
     rows = []
     for line, row in read_rows(path, keys):
         if not all(isinstance(row[key], str) for key in keys):
-            raise UserError(f"{path}, line {line} must be an object with text under {' and '.join(keys)}.")
+            raise UserError(
+                f"{path}, line {line}: a training row must be an object with text under {' and '.join(keys)}."
+            )
         rows.append(dict(row))
     if not rows:
-        raise UserError(f"{path} contains no training rows.")
+        raise UserError(f"{path} contains no training rows. Check the settings data.train and contamination.remove.")
     return rows
 
 

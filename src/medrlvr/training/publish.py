@@ -61,8 +61,8 @@ def publish_model(made: Path, model: Path, card: str | None = None) -> None:
     if not has_weights(made):
         raise UserError(
             f"{made} is now the selected checkpoint, but its weights were deleted after evaluation. Undo the change"
-            " that altered the selection, or set evaluation.keep_checkpoints to true and retrain with"
-            " --forcerun train_rlvr."
+            " that altered the selection. Or set evaluation.keep_checkpoints to true and train again: add"
+            " `-- --forcerun train_rlvr` to your `medrlvr run`."
         )
     if not is_model(made):
         raise UserError(f"{made}: training did not write a complete model (weights, {', '.join(_FILES)}).")

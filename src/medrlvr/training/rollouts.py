@@ -34,8 +34,9 @@ def split_response(query: str, prompt: str, end_of_text: str) -> tuple[str, str]
     """
     if not query.startswith(prompt):
         raise PromptMismatch(
-            "a generated text does not begin with its prompt: the prompt is longer than prompt_max_tokens and was cut,"
-            f" or the tokenizer does not reproduce it exactly.\nprompt: {prompt!r}\ntext:   {query!r}"
+            "a generated text does not start with its prompt. Either the prompt is longer than prompt_max_tokens and"
+            " was cut, or the tokenizer does not reproduce the prompt exactly. Raise the arm's prompt_max_tokens, or"
+            f" remove the question.\nprompt: {prompt!r}\ntext:   {query!r}"
         )
     response = query[len(prompt) :]
     if end_of_text and response.endswith(end_of_text):

@@ -217,7 +217,11 @@ def find_nodes(job: str, count: int) -> tuple[str, list[str]]:
         )
     here = os.environ.get("SLURMD_NODENAME", socket.gethostname().partition(".")[0])
     if here not in names:
-        raise ClusterError(NO_ALLOCATION, f"this node, {here}, is not one of job {job}'s nodes ({' '.join(names)}).")
+        raise ClusterError(
+            NO_ALLOCATION,
+            f"this node, {here}, is not one of job {job}'s nodes ({' '.join(names)}). Start the command on a node of"
+            " the job.",
+        )
     return here, [name for name in names if name != here]
 
 
