@@ -16,5 +16,5 @@ if __name__ == "__main__":
         if commit and source.status == "unverified":
             notify(
                 f"{source.name}: the hash matches at revision {commit} of {source.home}."
-                " You can mark it as verified in datasets.tsv."
+                " You can set its status to verified in config/datasets.tsv."
             )

@@ -59,8 +59,8 @@ class Contamination(Settings):
     """Ours, as the paper does not mention contamination: training questions that these rules match are removed. Any
     rule also removes exact duplicates. Benchmark questions are never removed."""
     near_similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.5
-    """Ours: least Jaccard index of the stems' five-word shingles for the rule near. At 0.5, one vignette told twice
-    matches. Larger values match fewer questions."""
+    """Ours: least Jaccard index of the stems' five-word shingles for the rule near. At 0.5, two wordings of one
+    vignette match. Larger values match fewer questions."""
     char_overlap: Positive = 64
     """Ours: least length of a common run, in characters, for char_overlap. HuatuoGPT-o1 takes it from Med-PaLM 2."""
     word_overlap: Positive = 13

@@ -23,7 +23,7 @@ SOUND = ("verbose_formatter", "concise_structurer")
 HACKED = ("direct_answer_hacker", "step_by_step_exploit")
 REINTEGRATED = "reintegrated_reasoning"
 STAGES = (*LABELS, REINTEGRATED)
-"""In the paper's order."""
+"""The six stages, in the paper's order."""
 
 VERBOSE_CHARS = 2000
 """Length of the think block above which a response is verbose, in characters. In the paper's Figure 2, responses have

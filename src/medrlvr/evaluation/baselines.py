@@ -10,10 +10,11 @@ from medrlvr.grading.letters import LETTERS
 
 
 def trivial_baselines(questions: pd.DataFrame, trained: Sequence[int], divided: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the exact expected accuracy of each policy on one benchmark: policy, n, accuracy, and both by stratum.
+    """Return the exact expected accuracy of each policy on one benchmark: policy, n, accuracy, and these by stratum.
 
-    The policies are a uniformly random option, each letter always, the longest option (the first of equally long ones)
-    and the most frequent gold letter of the training questions. A letter that a question does not have is wrong.
+    The policies are a uniformly random option, always one letter (for each letter), the longest option (the first of
+    equally long ones) and the most frequent gold letter of the training questions. A letter that a question does not
+    have is wrong.
 
     Args:
         questions: question_id, options, gold.

@@ -56,7 +56,7 @@ def generate_answers(
         display_name: name of the step in progress lines.
         notify: prints a progress line.
         also: further models of the same architecture. The same engine evaluates them, but their answers are only
-            cached: the call that writes them starts no engine.
+            cached. A later call for these models writes the answers without starting an engine.
 
     Raises:
         UserError: a prompt is too long, letters cannot be scored, or the engine failed or was interrupted.

@@ -85,7 +85,7 @@ def seed_interval(
 
 
 def hull(questions: Interval, seeds: Interval | None) -> Interval:
-    """Return the interval that contains both: a value may depend on these questions or on these training runs."""
+    """Return the smallest interval that contains the interval over questions and, if there is one, that over seeds."""
     return questions if seeds is None else (min(questions[0], seeds[0]), max(questions[1], seeds[1]))
 
 

@@ -233,9 +233,9 @@ def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
 def _untagged_letter(response: str, options: Sequence[str]) -> str | None:
     """Return the letter that a reader would find in text without the format.
 
-    A single answer block decides alone. Otherwise this is the last stated letter, or the letter at the start of the
-    text. A mention ("option D was excluded") is not a statement. Text that starts with a letter and continues with
-    others in the same way repeats the options and is no answer.
+    If there is a single answer block, only this block counts. Otherwise the letter is the last stated one, or the one
+    at the start of the text. A mention ("option D was excluded") is not a statement. Text that starts with a letter and
+    continues with other letters in the same way repeats the options and is no answer.
     """
     turn = NEXT_TURN.search(response)
     text = response[: turn.start()] if turn else response

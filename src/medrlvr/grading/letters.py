@@ -5,7 +5,7 @@ LETTERS = "ABCDEFGHIJK"
 
 
 def letter_continuation(prompt: str, index: int) -> str:
-    """Return an option's letter as it follows a prompt, with the space that tokenisers expect before a word.
+    """Return an option's letter as it follows a prompt, with the space that tokenizers expect before a word.
 
     No space is added if the prompt ends with white space, as chat templates do.
     """

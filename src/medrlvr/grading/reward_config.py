@@ -58,7 +58,7 @@ def load_reward(setting: Setting, key: str = "reward") -> Reward:
 
 
 def reward_to_json(setting: Setting) -> str:
-    """Return a setting as JSON for another process; files have absolute paths, as that process may start elsewhere."""
+    """Return a setting as JSON for another process, which may start in another folder: paths of files are absolute."""
     terms = _terms(setting)
     return json.dumps({str(Path(name).resolve()) if _is_file(name) else name: terms[name] for name in terms})
 

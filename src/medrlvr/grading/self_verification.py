@@ -1,7 +1,7 @@
 """Find phrases that check or retract earlier reasoning: the "aha moment" that the paper did not observe (4.2.2).
 
-A list of phrases finds responses that claim to check, not those that do. Every rate is therefore reported with the
-positions found.
+A list of phrases finds responses that claim to check their reasoning, not those that really check it. Every rate is
+therefore reported with the positions found.
 """
 
 import re

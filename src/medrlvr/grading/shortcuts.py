@@ -11,13 +11,13 @@ from medrlvr.grading.grader import Grade, think_text
 from medrlvr.grading.letters import LETTERS
 
 SENTENCE_WORDS = 4
-"""Fewer words do not count as reasoning, nor as a sentence."""
+"""Minimum number of words of a sentence, and of a think block that counts as reasoning."""
 
 EARLY_SHARE = 0.1
 """An answer named within this share of the think block is early, whatever comes before it."""
 
 ARGUMENT_WORDS = 12
-"""This many words before `<think>` count as reasoning; fewer may be a greeting."""
+"""Minimum number of words before `<think>` that count as reasoning; fewer words may be a greeting."""
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _WORD = re.compile(r"\S+")

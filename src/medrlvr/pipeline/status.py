@@ -27,7 +27,7 @@ AGAIN = "Start the same command again to resume it."
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: its display name, its rule and wildcards, its log, and the tables that it leaves when done."""
+    """One training run: its display name, its rule and wildcards, its log, and the tables that it writes at its end."""
 
     display_name: str
     step: tuple[str, ...]

@@ -97,7 +97,7 @@ class Example:
     """One question with a response of two models.
 
     Attributes:
-        question_id: of the question.
+        question_id: id of the question.
         before, after: the rows of the two models' scores.
         same: number of questions with the same outcome as this one: whether each model is correct, with the required
             format and by any readable letter, and whether the think block of the second names the correct option.
@@ -112,7 +112,7 @@ class Example:
 
 
 def choose_example(before: pd.DataFrame, after: pd.DataFrame) -> Example:
-    """Return the first question with the most frequent outcome, so that the example is typical and not picked.
+    """Return the first question with the most frequent outcome, so that the example is typical, not hand-picked.
 
     Args:
         before, after: scores of two models, one row per question; the order is `before`'s.

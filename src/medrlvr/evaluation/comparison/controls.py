@@ -21,8 +21,8 @@ def compare_controls(
 ) -> list[dict[str, Any]]:
     """Return one record per control and model: its accuracy and the benchmark's, on the same questions.
 
-    `moved` counts the questions whose answered option has another letter in the control, and that are answered there
-    too; `same_text` and `same_letter` are the fractions of them whose answer keeps the content and the letter.
+    `moved` counts the questions that are answered in both sets and whose answered option has another letter in the
+    control. `same_text` and `same_letter` are the fractions of these whose answer keeps the content, or the letter.
 
     Args:
         questions: benchmark or control -> question_id, options.

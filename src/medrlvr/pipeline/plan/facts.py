@@ -30,7 +30,7 @@ class Facts:
 
 
 def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results: Path, jobs: Sequence[Job]) -> Facts:
-    """Return what is known about data, model and disk. Data are counted by the registry and the settings, not by files.
+    """Return what is known about data, model and disk. Numbers of questions come from the registry and the settings.
 
     Args:
         experiment: the settings.

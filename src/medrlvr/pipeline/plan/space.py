@@ -45,7 +45,7 @@ def peak_space(spaces: Sequence[Space], side_by_side: bool) -> int:
 
     Args:
         spaces: disk of each job.
-        side_by_side: whether all jobs run at once; otherwise one runs at a time, next to what the others leave.
+        side_by_side: whether all jobs run at once. Otherwise one job runs at a time; what other jobs leave is added.
     """
     if side_by_side:
         return sum(one.peak for one in spaces)

@@ -39,7 +39,7 @@ def rlvr_work(
 ) -> Work:
     """Return the work of a whole run, with 2 operations per parameter and token forward, and 4 backward.
 
-    Every response passes once through the policy, the reference model and the critic, as far as the arm has them. Then
+    Every response passes once through the policy and, if the arm has them, the reference model and the critic. Then
     the policy and the critic are trained on it. Gradient checkpointing adds one forward pass to each training pass.
     """
     responses = sum(run_update_sizes(arm, questions)) * arm.samples_per_prompt

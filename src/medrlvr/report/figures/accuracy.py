@@ -16,7 +16,7 @@ from medrlvr.report.figures.style import COLOURS, PAGE, STYLE, grid
 def accuracy_table(
     metrics: pd.DataFrame, sanity: Mapping[str, Any], paper: pd.DataFrame, design: ComparisonDesign
 ) -> pd.DataFrame:
-    """Return the bars of the paper's Figure 3, ours next to the paper's: one row per benchmark and bar.
+    """Return the bars of Figure 3, our values next to the paper's: one row per benchmark and bar.
 
     The rows are random guessing, the base model in each mode that generates text, and every arm in its primary mode.
 
@@ -62,7 +62,7 @@ def accuracy_table(
 
 
 def draw_accuracy(table: pd.DataFrame, width: float = PAGE) -> Figure:
-    """Draw the paper's Figure 3, ours next to the paper's. Error bars: bootstrap standard deviation; marks: seeds.
+    """Draw Figure 3, our bars next to the paper's. Error bars are bootstrap standard deviations; marks are seeds.
 
     Args:
         table: as `accuracy_table` returns it.

@@ -35,7 +35,7 @@ def curve_table(
     papers_bands: pd.DataFrame,
     titles: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return the lines and bands of the paper's Figure 2, ours next to the paper's.
+    """Return the lines and bands of Figure 2, our values next to the paper's.
 
     Args:
         dynamics: rows of `tabulate` for all seeds of one arm, with the column seed.
@@ -92,7 +92,7 @@ def _series(
 
 
 def draw_curve(table: pd.DataFrame, title: str, width: float = PAGE) -> Figure:
-    """Draw the paper's Figure 2, ours next to the paper's: stages, accuracy and response length over updates.
+    """Draw Figure 2, our half next to the paper's: stages, accuracy and response length over updates.
 
     Lines are means over seeds with their range. The strip above has a row of stages for each seed.
 
