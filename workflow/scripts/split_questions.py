@@ -25,4 +25,5 @@ if __name__ == "__main__":
             drawn = sample(table, params.rows[name], params.seed)
             write_table(snakemake.output[name], drawn, QUESTION_SCHEMA)
         if len(clean) < len(train):
-            notify(f"{len(train) - len(clean)} of {len(train)} training questions removed: found in a held-out set")
+            removed = len(train) - len(clean)
+            notify(f"{removed} of {len(train)} training questions were removed, because a held-out set contains them")
