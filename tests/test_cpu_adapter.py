@@ -10,17 +10,20 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from medrlvr.training.cpu import adapter, patching
-from medrlvr.training.cpu.patching import Patch, PinnedSourceError, Replacement
+from medrlvr.training import patching
+from medrlvr.training.cpu import adapter
+from medrlvr.training.patching import Patch, PinnedSourceError, Replacement
+from medrlvr.training.resume import patches
 
 ROOT = Path(__file__).parents[1]
 CPU = ROOT / "src/medrlvr/training/cpu"
+STARTUP = ROOT / "src/medrlvr/training/startup"
 
 
 def python(code: str, **variables: str) -> str:
     """Run `code` in a new Python that finds the adapter's sitecustomize, and return what it prints."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MEDRLVR_")}
-    environment = clean | {"PYTHONPATH": os.pathsep.join([str(CPU / "startup"), str(ROOT / "src")])} | variables
+    environment = clean | {"PYTHONPATH": os.pathsep.join([str(STARTUP), str(ROOT / "src")])} | variables
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -33,19 +36,19 @@ print(sum(type(finder).__module__.startswith("medrlvr") for finder in sys.meta_p
 """
 
 
-@pytest.mark.parametrize("variables", [{}, {"MEDRLVR_CPU": "0"}, {"MEDRLVR_CPU": ""}])
+@pytest.mark.parametrize("variables", [{}, {"MEDRLVR_PATCHES": ""}, {"MEDRLVR_PATCHES": " "}])
 def test_without_its_switch_it_does_nothing(variables):
     assert python(STATE, **variables) == "0 False False"
 
 
 def test_with_its_switch_it_waits_for_imports_and_imports_nothing_heavy():
-    assert python(STATE, MEDRLVR_CPU="1") == "1 True False"
+    assert python(STATE, MEDRLVR_PATCHES="resume.patches cpu.adapter") == "1 True False"
 
 
 def test_without_flash_attn_only_its_stand_in_is_installed():
-    assert python(STATE, MEDRLVR_NO_FLASH_ATTN="1") == "1 True False"
+    assert python(STATE, MEDRLVR_PATCHES="flash_attn") == "1 True False"
     names = "import sys; print(*[n for f in sys.meta_path for n in getattr(f, '_patches', ())])"
-    assert python(names, MEDRLVR_NO_FLASH_ATTN="1") == "openrlhf.models.ring_attn_utils"
+    assert python(names, MEDRLVR_PATCHES="flash_attn") == "openrlhf.models.ring_attn_utils"
 
 
 def installed(module: str) -> Path:
@@ -55,12 +58,13 @@ def installed(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-REPLACING = [name for name, patch in adapter.CPU_PATCHES.items() if patch.replacements]
+ALL = patching.merged([patches.PATCHES, adapter.PATCHES])
+REPLACING = [name for name, patch in ALL.items() if patch.replacements]
 
 
 @pytest.mark.parametrize("module", REPLACING)
 def test_every_replaced_text_is_in_the_pinned_version(module):
-    file, replacements = installed(module), adapter.CPU_PATCHES[module].replacements
+    file, replacements = installed(module), ALL[module].replacements
     source = file.read_text(encoding="utf-8")
     changed = patching.replace_text(source, replacements, str(file))
     compile(changed, str(file), "exec")
@@ -69,7 +73,7 @@ def test_every_replaced_text_is_in_the_pinned_version(module):
 
 @pytest.mark.parametrize("module", REPLACING)
 def test_a_changed_text_is_refused_by_file_and_text(module):
-    file, replacements = installed(module), adapter.CPU_PATCHES[module].replacements
+    file, replacements = installed(module), ALL[module].replacements
     first = replacements[0].old.splitlines()[0]
     source = file.read_text(encoding="utf-8").replace(first, first[:-1] + "_new" + first[-1:])
     with pytest.raises(PinnedSourceError) as caught:
@@ -100,7 +104,8 @@ def test_a_function_with_other_parameters_is_refused_by_file_and_line():
     module.__file__ = __file__
     module.function = installed
     with pytest.raises(
-        PinnedSourceError, match=r"test_cpu_adapter.py, line \d+: found function\(module\).*function\(other\)"
+        PinnedSourceError,
+        match=r"test_cpu_adapter.py, line \d+, is not .*: found function\(module\).*function\(other\)",
     ):
         patching.replace_function(module, "function", lambda other: None)
     with pytest.raises(PinnedSourceError, match="no function absent"):
@@ -139,7 +144,7 @@ def test_all_weights_are_received_in_order_and_loaded_at_once():
     name = "openrlhf.trainer.ray.vllm_worker_wrap"
     source = installed(name).read_text(encoding="utf-8")
     module = ModuleType(name)
-    exec(patching.replace_text(source, adapter.CPU_PATCHES[name].replacements, name), module.__dict__)
+    exec(patching.replace_text(source, adapter.PATCHES[name].replacements, name), module.__dict__)
     sent = iter([torch.ones(2), torch.arange(6.0).reshape(2, 3)])
     loaded = []
     worker = module.WorkerWrap()
@@ -217,8 +222,8 @@ import time; time.sleep(1)
 def test_every_patched_module_imports_and_computes_in_float32():
     code = """
 import importlib
-from medrlvr.training.cpu.adapter import CPU_PATCHES
-for name in CPU_PATCHES:
+from medrlvr.training.cpu.adapter import PATCHES
+for name in PATCHES:
     importlib.import_module(name)
 import sys, torch
 from openrlhf.utils.utils import convert_to_torch_dtype
@@ -227,5 +232,5 @@ config = get_train_ds_config(offload=False)
 print(convert_to_torch_dtype("bf16"), config["bf16"], config["fp16"], torch.cuda.current_device())
 print("flash_attn" in sys.modules)
 """
-    printed = python(code, MEDRLVR_CPU="1", DS_ACCELERATOR="cpu").splitlines()[-2:]
+    printed = python(code, MEDRLVR_PATCHES="resume.patches cpu.adapter", DS_ACCELERATOR="cpu").splitlines()[-2:]
     assert printed == ["torch.float32 {'enabled': False} {'enabled': False} cpu", "False"]

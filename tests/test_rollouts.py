@@ -18,6 +18,7 @@ from medrlvr.training.rollouts import (
     FAILURE_FILE,
     PromptMismatch,
     collect_rollouts,
+    numbered_label,
     read_attempt,
     split_response,
     start_attempt,
@@ -26,13 +27,13 @@ from medrlvr.training.rollouts import (
 PROMPT = "Reason in <think> </think> and <answer> </answer> tags.\nUser: x\nAssistant:"
 
 
-def write(attempt: Path, questions: list[str], start: int = 0, shard: str = "a") -> None:
-    """Write one row for each of `questions`, a nanosecond apart."""
-    lines = [
-        json.dumps({"time": start + i, "question_id": q, "response": f"{q}.{i}", "reward": 0.0})
-        for i, q in enumerate(questions)
-    ]
-    (attempt / f"{shard}.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+def write(attempt: Path, *updates: str, first: int = 1, shard: str = "a") -> None:
+    """Append one row for each question, a letter; the words are the questions of consecutive updates."""
+    rows = [(update, question) for update, word in enumerate(updates, first) for question in word]
+    with (attempt / f"{shard}.jsonl").open("a", encoding="utf-8") as file:
+        for i, (update, question) in enumerate(rows):
+            row = {"update": update, "question_id": question, "response": f"{question}.{i}", "reward": 0.0}
+            print(json.dumps(row), file=file)
 
 
 def test_the_prompt_is_cut_off_exactly():
@@ -57,60 +58,67 @@ def test_update_sizes_leave_a_smaller_last_update_in_every_episode():
     assert len(update_sizes(10_178, 928, 10)) == 110
 
 
-def test_rows_of_several_processes_divide_into_updates_by_time(tmp_path):
+def test_rows_of_several_processes_are_joined_by_their_update(tmp_path):
+    """Whatever the clocks and the order in which the processes wrote."""
     attempt = start_attempt(tmp_path, 1)
-    write(attempt, ["a", "b", "a"], start=0, shard="one")
-    write(attempt, ["b"], start=10, shard="two")
-    with (attempt / "two.jsonl").open("a", encoding="utf-8") as file:
-        file.write(
-            "".join(
-                json.dumps({"time": 20 + i, "question_id": "c", "response": "", "reward": 1.0}) + "\n" for i in range(2)
-            )
-        )
+    write(attempt, "aba", "c", shard="one")
+    write(attempt, "c", first=2, shard="two")
+    write(attempt, "b", shard="two")
     table = collect_rollouts(tmp_path, [2, 1], samples_per_prompt=2)
     assert table[["update", "question_id", "sample"]].values.tolist() == [
         [1, "a", 0], [1, "a", 1], [1, "b", 0], [1, "b", 1], [2, "c", 0], [2, "c", 1],
     ]  # fmt: skip
-    assert "time" not in table
+    assert table["response"].tolist()[:2] == ["a.0", "a.2"]
 
 
 def test_the_last_attempt_at_an_update_wins_and_none_counts_twice(tmp_path):
     first = start_attempt(tmp_path, 1)
-    write(first, ["a", "b", "old"])
-    with (first / "a.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"time": 9, "question')
+    write(first, "ab", "cd", "o")
     second = start_attempt(tmp_path, 2)
-    write(second, ["new", "new"])
+    write(second, "xy", "z", first=2)
     third = start_attempt(tmp_path, 3)
-    write(third, ["last"])
-    table = collect_rollouts(tmp_path, [1, 1, 1], samples_per_prompt=1)
-    assert table["question_id"].tolist() == ["a", "new", "last"]
+    write(third, "uv", first=3)
+    table = collect_rollouts(tmp_path, [2, 2, 2], samples_per_prompt=1)
+    assert table["question_id"].tolist() == ["a", "b", "x", "y", "u", "v"]
+
+
+def test_updates_beyond_the_plan_are_not_taken(tmp_path):
+    write(start_attempt(tmp_path, 1), "a", "b", "c")
+    assert collect_rollouts(tmp_path, [1, 1], samples_per_prompt=1)["question_id"].tolist() == ["a", "b"]
 
 
 def test_a_missing_update_is_named(tmp_path):
-    write(start_attempt(tmp_path, 1), ["a", "b", "c"])
+    write(start_attempt(tmp_path, 1), "ab", "c")
     with pytest.raises(UserError, match=r"1 of 2 updates.*update 2"):
         collect_rollouts(tmp_path, [2, 2], samples_per_prompt=1)
 
 
 def test_lost_rows_cannot_pass_as_another_division(tmp_path):
-    write(start_attempt(tmp_path, 1), ["a", "a", "b", "c", "c", "d", "d", "e"])
+    write(start_attempt(tmp_path, 1), "aabc", "ccdd")
     with pytest.raises(UserError, match="update 1 has 1 responses to question b instead of 2"):
         collect_rollouts(tmp_path, [2, 2], samples_per_prompt=2)
 
 
-@pytest.mark.parametrize("tear", [b'{"time": 3, "que', b'{"time": 3, "que\n', b"\x00" * 40, b"\xff\xfe{\n", b"null\n"])
-def test_a_torn_file_is_read_up_to_the_tear(tmp_path, tear):
+TORN = [b'{"time": 3, "que', b'{"time": 3, "que\n', b"\x00" * 40, b"\xff\xfe{\n", b"null\n"]
+
+
+@pytest.mark.parametrize("tear", TORN)
+def test_a_torn_line_costs_that_row_only(tmp_path, tear):
     attempt = start_attempt(tmp_path, 1)
-    write(attempt, ["a", "b"])
+    write(attempt, "ab")
     with (attempt / "a.jsonl").open("ab") as file:
         file.write(tear)
     assert collect_rollouts(tmp_path, [2], samples_per_prompt=1)["question_id"].tolist() == ["a", "b"]
-    # A missing row after the tear is an error, not ignored.
+    # The update that lacks the row is missing, not shorter.
     with (attempt / "a.jsonl").open("ab") as file:
-        file.write(b'{"time": 4, "question_id": "c"}\n')
+        file.write(b'\n{"update": 2, "question_id": "c"}\n')
     with pytest.raises(UserError, match=r"the first is update 2\. Delete"):
-        collect_rollouts(tmp_path, [2, 1], samples_per_prompt=1)
+        collect_rollouts(tmp_path, [2, 2], samples_per_prompt=1)
+
+
+def test_the_label_of_a_prompt_gets_its_update():
+    label = json.dumps({"question_id": "q", "options": ["\u00b5", "x"], "gold": 1})
+    assert json.loads(numbered_label(label, 7)) == json.loads(label) | {"update": 7}
 
 
 @pytest.fixture
@@ -125,7 +133,7 @@ def hook(tmp_path, monkeypatch):
     return module.reward_func
 
 
-LABEL = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1})
+LABEL = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1, "update": 1})
 
 
 def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
@@ -217,7 +225,7 @@ import importlib.util, json, os, sys, threading
 spec = importlib.util.spec_from_file_location("reward_func", sys.argv[1])
 hook = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hook)
-label = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1})
+label = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1, "update": 1})
 
 def work(thread):
     number = 0

@@ -35,9 +35,11 @@ from medrlvr.training import disk, health, launchers, rlvr, trainer_metrics
 from medrlvr.training.inputs import end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, rlvr_launcher, short_folder
 from medrlvr.training.publish import publish_events, publish_model
-from medrlvr.training.run_state import checkpoint_layout, last_checkpoint, state_folder
+from medrlvr.training.resume.checkpoints import Restored
+from medrlvr.training.run_state import checkpoint_layout
 from medrlvr.training.trainer_watch import SftWatch
 
+STARTUP = Path(launchers.__file__).with_name("startup")
 PRINTED = (
     "\x1b[36m(PPOTrainer pid=1)\x1b[0m INFO 11-21 05:16:01 ppo_trainer.py:551] ✨ Global step 3: "
     "{'critic_loss': 0.5, 'vllm_kl': -3.7e-08, 'timing/step_total': 12.0, 'policy_loss': nan, 'kl': inf}"
@@ -207,57 +209,12 @@ def test_a_text_that_would_be_cut_is_named(base, tmp_path):
         check_lengths(base, ["a", "a a", "a a a a", *["a a a"] * 5], 1, "max_tokens", tmp_path)
 
 
-def test_the_state_folder_follows_settings_and_content(base, tmp_path):
-    first = state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
-    assert first.is_dir() and first == state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
-    assert first != state_folder(tmp_path / "state", "sft", ["--seed", "2"], [base])
-    (base / "model.safetensors").write_bytes(b"other")
-    assert first != state_folder(tmp_path / "state", "sft", ["--seed", "1"], [base])
-
-
-def checkpoint(folder: Path, steps: list[int], latest: int) -> None:
-    """Write what DeepSpeed leaves of checkpoints, as far as resuming looks at it."""
-    for step in steps:
-        (folder / f"global_step{step}").mkdir(parents=True)
-    (folder / "latest").write_text(f"global_step{latest}")
-
-
 def model_files(folder: Path, weights: str = "model.safetensors") -> Path:
     """Write what a model consists of, with other content."""
     folder.mkdir(parents=True)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", weights):
         (folder / name).write_text("new")
     return folder
-
-
-def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path):
-    parts = ("_actor", "_critic")
-    for step in (4, 8):
-        model_files(tmp_path / f"global_step{step}_hf")
-    checkpoint(tmp_path / "_actor", [4, 8], 8)
-    checkpoint(tmp_path / "_critic", [4, 8], 4)
-    assert last_checkpoint(tmp_path, parts) == 4
-    assert (tmp_path / "_actor" / "latest").read_text() == "global_step4"
-    (tmp_path / "_critic" / "latest").write_text("global_step8")
-    (tmp_path / "_actor" / "latest").write_text("global_step8")
-    assert last_checkpoint(tmp_path, parts) == 8
-    # The model of an update is written after the state of it; without it update 8 is trained again.
-    (tmp_path / "global_step8_hf/tokenizer.json").unlink()
-    assert last_checkpoint(tmp_path, parts) == 4
-
-
-def test_without_a_critic_training_resumes_from_the_actors_checkpoint(tmp_path):
-    model_files(tmp_path / "global_step4_hf")
-    checkpoint(tmp_path / "_actor", [4], 4)
-    assert last_checkpoint(tmp_path, ("_actor",)) == 4
-
-
-def test_without_a_common_checkpoint_training_begins_again(tmp_path):
-    assert last_checkpoint(tmp_path / "none", ("_actor", "_critic")) == 0
-    checkpoint(tmp_path / "some" / "_actor", [4], 4)
-    assert last_checkpoint(tmp_path / "some", ("_actor", "_critic")) == 0
-    # A folder without a checkpoint in it makes OpenRLHF fail.
-    assert not (tmp_path / "some").exists()
 
 
 def test_a_model_is_handed_over_whole_or_refused(tmp_path):
@@ -286,21 +243,27 @@ def test_a_model_whose_weights_were_dropped_is_not_handed_over(tmp_path):
         publish_model(made, tmp_path / "models")
 
 
-def test_event_files_of_all_attempts_lie_in_one_folder_that_tensorboard_reads(tmp_path):
+def test_tensorboard_has_every_update_of_all_attempts_once(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from torch.utils.tensorboard import SummaryWriter
 
     made, events = tmp_path / "state" / "tensorboard", tmp_path / "tensorboard" / "rlvr" / "seed1"
-    for attempt, updates in ((1, (1, 2)), (2, (3, 4))):
+    # Update 2 was trained again, from the checkpoint after update 1.
+    for attempt, updates in ((1, (1, 2)), (2, (2, 3))):
         with SummaryWriter(made / "run", filename_suffix=f".{attempt}") as writer:
             for update in updates:
-                writer.add_scalar("train/kl", update / 8, update)
+                writer.add_scalar("train/kl", attempt, update, walltime=1000 * attempt + update)
     events.mkdir(parents=True)
     (events / "events.out.tfevents.1.of-a-run-before").touch()
-    publish_events(made, events)
-    assert len(list(events.iterdir())) == 2
-    found = EventAccumulator(str(events)).Reload().Scalars("train/kl")
-    assert [(event.step, event.value) for event in found] == [(1, 0.125), (2, 0.25), (3, 0.375), (4, 0.5)]
+    metrics = pd.DataFrame({"update": [1, 2, 3, 4], "kl": [1.0, 2.0, 2.0, 0.5], "reward": [0.5, np.nan, 0.25, 1.0]})
+    publish_events(metrics, trainer_metrics.event_times(made), events)
+    assert len(list(events.iterdir())) == 1
+    found = EventAccumulator(str(events)).Reload()
+    assert [(event.step, event.value) for event in found.Scalars("train/kl")] == [(1, 1), (2, 2), (3, 2), (4, 0.5)]
+    assert [event.wall_time for event in found.Scalars("train/kl")][:3] == [1001, 2002, 2003]
+    assert [event.step for event in found.Scalars("train/reward")] == [1, 3, 4]
+    read = trainer_metrics.read_events(events)
+    assert read["kl"].tolist() == metrics["kl"].tolist()
 
 
 MODEL = Path("assets/miniature_base")
@@ -414,7 +377,7 @@ def begin(tmp_path, monkeypatch):
     def begin(machine: Machine = CPU, lines: tuple[str, ...] = ()) -> list[str]:
         said: list[str] = []
 
-        def pretend(command, variables, each_line, failure_file, alone):
+        def pretend(command, variables, each_line, failure_file, alone, watchers):
             begin.command, begin.variables = command, variables
             for line in lines:
                 each_line(line)
@@ -514,7 +477,7 @@ def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatc
     updates = range(1, 2 * WINDOW + 1)
     begin(lines=tuple(reported(n, honest if n <= WINDOW else hacked, 0.1 if n <= WINDOW else 0.9) for n in updates))
     capsys.readouterr()
-    monkeypatch.setattr(rlvr, "last_checkpoint", lambda *_: 2 * WINDOW)
+    monkeypatch.setattr(rlvr, "restore", lambda *_: Restored(2 * WINDOW))
     said = begin()
     assert "rlvr, seed 1: reward hacking: empty think blocks: 0 % to 100 %" in capsys.readouterr().out
     assert not [line for line in said if "reward hacking: " in line], "the person was told when it sounded"
@@ -525,7 +488,7 @@ def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch
     hacked = "<think>yellow</think><answer>B</answer>"
     # The last of them was trained, but not saved, and comes again.
     begin(lines=tuple(reported(update, honest, 0.1) for update in range(1, WINDOW + 2)))
-    monkeypatch.setattr(rlvr, "last_checkpoint", lambda *_: WINDOW)
+    monkeypatch.setattr(rlvr, "restore", lambda *_: Restored(WINDOW))
     said = begin(lines=tuple(reported(WINDOW + update, hacked, 0.9) for update in range(1, WINDOW + 1)))
     assert any("empty think blocks: 0 % to 100 % since update 5" in line for line in said)
 
@@ -533,16 +496,15 @@ def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch
 def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
     gpu = process_environment("gpu", 1, tmp_path)
-    assert (
-        not [name for name in gpu if name.startswith(("MEDRLVR_", "VLLM_CPU", "DS_"))]
-        and "training/cpu/startup" not in gpu["PYTHONPATH"]
-    )
+    assert not [name for name in gpu if name.startswith(("VLLM_CPU", "DS_"))]
+    assert gpu["MEDRLVR_PATCHES"] == "resume.patches"
     assert rlvr_launcher(Machine(device="gpu"), tmp_path)[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
     cpu = process_environment("cpu", 1, tmp_path)
-    assert cpu["MEDRLVR_CPU"] == "1" and cpu["PYTHONPATH"].split(os.pathsep)[0].endswith("training/cpu/startup")
+    assert cpu["MEDRLVR_PATCHES"] == "resume.patches cpu.adapter"
+    assert {found["PYTHONPATH"].split(os.pathsep)[0] for found in (cpu, gpu)} == {str(STARTUP)}
+    assert (STARTUP / "sitecustomize.py").is_file()
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
-    without = process_environment("gpu", 1, tmp_path)
-    assert without["MEDRLVR_NO_FLASH_ATTN"] == "1" and "MEDRLVR_CPU" not in without
+    assert process_environment("gpu", 1, tmp_path)["MEDRLVR_PATCHES"] == "resume.patches flash_attn"
 
 
 def test_the_machines_threads_take_precedence_over_snakemakes(tmp_path):

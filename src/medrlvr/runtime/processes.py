@@ -38,6 +38,7 @@ def run_process(
     failure_file: Path | None = None,
     work: str = "training",
     alone: float = 0.0,
+    watchers: Sequence[Callable[[], None]] = (),
 ) -> None:
     """Run a command. When this function returns or raises, the command and all processes that it started have ended.
 
@@ -48,19 +49,21 @@ def run_process(
         failure_file: as soon as this file exists, the command is ended; the error message contains its text.
         work: name of the work, for messages.
         alone: seconds that the command has to end its child processes; after that, they receive SIGTERM.
+        watchers: called about ten times a second while the command runs; an exception of one ends the command.
 
     Raises:
-        Exception: any exception of `each_line`.
+        Exception: any exception of `each_line` or of a watcher.
         Interrupted: this process received a signal (Ctrl-C, SIGTERM).
         UserError: the command failed. The message gives advice if the cause is known, and quotes the last lines.
     """
     others = psutil.Process().children(recursive=True)
     with _noting_signals() as received, _adopting_orphans():
         process = _start(command, environment)
-        output = _Output(process, each_line)
-        while process.poll() is None and not received and not output.error:
+        output, watched = _Output(process, each_line), None
+        while process.poll() is None and not received and not output.error and not watched:
             if failure_file and failure_file.exists():
                 break
+            watched = _first_error(watchers)
             time.sleep(0.1)
         code = process.poll()
         if code is None and alone:
@@ -69,8 +72,8 @@ def run_process(
                 process.wait(alone)
         _end_descendants(_GRACE if code is None else 0.0, others)
         output.join(timeout=5)
-    if output.error:
-        raise output.error
+    if error := output.error or watched:
+        raise error
     if received:
         raise Interrupted(f"{work} was stopped by {received[0]}. Start the same command again to resume it.")
     if failure_file and failure_file.exists():
@@ -80,6 +83,15 @@ def run_process(
         )
     if code:
         raise UserError(f"{work} ended with {explain_failure(code, output.tail)}")
+
+
+def _first_error(watchers: Sequence[Callable[[], None]]) -> Exception | None:
+    try:
+        for watcher in watchers:
+            watcher()
+    except Exception as error:  # run_process raises it
+        return error
+    return None
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:

@@ -98,7 +98,8 @@ def _model(weights: Weights, machine: Machine) -> int:
 
 
 def _state(weights: Weights, machine: Machine) -> int:
-    # In stage 3, the checkpoint holds the parameters only as the optimiser's copy.
+    # In stage 3, the checkpoint holds the parameters only as the optimiser's copy. With sleep, DeepSpeed also saves the
+    # host buffers of Adam's moments, but these are the moments themselves while the model sleeps, so they add nothing.
     return weights.parameters * (_OPTIMISER + (_width(machine) if machine.zero_stage < 3 else 0))
 
 

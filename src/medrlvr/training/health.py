@@ -1,11 +1,14 @@
-"""Checks after training that end the run with an error: a trainer may exit normally but train badly."""
+"""Checks during and after training that end the run with an error: a trainer may exit normally but train badly."""
 
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medrlvr.runtime.errors import UserError
+from medrlvr.training.resume.checkpoints import MODEL, complete_updates
 
 ENGINE_KL_LIMIT = 2e-3
 """Limit of engine_kl beyond the difference that `check_engine` expects.
@@ -16,6 +19,52 @@ engine_kl (OpenRLHF's vllm_kl) is the mean difference between the log-probabilit
 
 BASE_KL_LIMIT = 2e-2
 """Limit of engine_kl at update 1, where both hold the base model; measured: 1e-5, and 7.5e-3 for SmolLM2-135M."""
+
+
+KL_LIMIT = 10.0
+"""Limit of the mean KL estimate per token, in nats, at which the training has diverged. Beyond it, the policy gives the
+tokens that it samples e^10 times the probability that the base gives them."""
+
+
+def divergence(row: Mapping[str, float]) -> str | None:
+    """Return what shows that the training diverged in an update's metrics, such as "kl is nan", or None."""
+    bad = next((name for name, value in row.items() if not math.isfinite(value)), None)
+    if bad is None and abs(row.get("kl", 0.0)) > KL_LIMIT:
+        bad = "kl"
+    return None if bad is None else f"{bad} is {row[bad]:.4g}"
+
+
+def first_divergence(rows: Iterable[Mapping[str, float]]) -> int | None:
+    """Return the first update whose metrics show that the training diverged, or None."""
+    return next((int(row["update"]) for row in rows if divergence(row)), None)
+
+
+def check_update(row: Mapping[str, float], total: int, checkpoints: Path) -> None:
+    """Require that an update is in the plan and that its metrics are finite.
+
+    Args:
+        row: the update and its metrics.
+        total: number of updates in the plan.
+        checkpoints: folder of the trainer's checkpoints.
+
+    Raises:
+        UserError: the trainer went on after the last planned update, or the training diverged.
+    """
+    update = int(row["update"])
+    if update > total:
+        raise UserError(
+            f"the trainer started update {update} of a plan of {total}, so training was stopped. This is a bug in"
+            f" medrlvr. To train again from scratch, delete {checkpoints.parent}."
+        )
+    what = divergence(row)
+    if what is not None:
+        good = max((saved for saved in complete_updates(checkpoints, [MODEL]) if saved < update), default=0)
+        kept = f"The last good checkpoint is the one after update {good}" if good else "There is no earlier checkpoint"
+        raise UserError(
+            f"training diverged, so it was stopped: {what} at update {update}. {kept} in {checkpoints}."
+            " The same command resumes from it with other random numbers. If training diverges again, lower the arm's"
+            " learning rates or raise its kl_coefficient; a changed setting starts from scratch."
+        )
 
 
 def check_finite(metrics: pd.DataFrame, source: Path) -> None:

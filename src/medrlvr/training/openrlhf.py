@@ -202,6 +202,7 @@ def _checkpoints(paths: Paths) -> Mapping[str, object]:
         "ckpt.path": paths.checkpoints,
         "ckpt.load_enable": True,
         "ckpt.max_num": CHECKPOINTS_KEPT,
+        "ckpt.max_mem": 10**9,  # GB; above the default, 1000, OpenRLHF deletes states although fewer are kept
     }
 
 

@@ -1,10 +1,14 @@
 """Move a trained model, its TensorBoard events and its recipe into results/."""
 
+import math
 import os
 import shlex
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from medrlvr.config.arms import RlvrArm, SftArm, training_settings
@@ -12,6 +16,7 @@ from medrlvr.models.folder import has_weights
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 from medrlvr.training.openrlhf import Paths
+from medrlvr.training.resume.checkpoints import HASHES, damage
 
 
 def exported(checkpoints: Path) -> dict[int, Path]:
@@ -56,7 +61,7 @@ def publish_model(made: Path, model: Path, card: str | None = None) -> None:
         card: text of the model's README.md.
 
     Raises:
-        UserError: weights or tokenizer are missing, or the weights were deleted.
+        UserError: weights or tokenizer are missing or damaged, or the weights were deleted.
     """
     if not has_weights(made):
         raise UserError(
@@ -64,24 +69,44 @@ def publish_model(made: Path, model: Path, card: str | None = None) -> None:
             " that altered the selection. Or set evaluation.keep_checkpoints to true and train again: add"
             " `-- --forcerun train_rlvr` to your `medrlvr run`."
         )
+    if (made / HASHES).is_file() and (fault := damage(made)):
+        raise UserError(f"{fault}. Delete {made.parent.parent} and train again.")
     if not is_model(made):
         raise UserError(f"{made}: training did not write a complete model (weights, {', '.join(_FILES)}).")
     model.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(model, ignore_errors=True)
     temporary = model.with_name(f".{model.name}.{os.getpid()}.part")
     # Without Snakemake's timestamp file: if it were linked, both folders would always have the same timestamp.
-    shutil.copytree(made, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".snakemake*"))
+    shutil.copytree(made, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".snakemake*", HASHES))
     if card is not None:
         write_text(temporary / "README.md", card)
     temporary.rename(model)
 
 
-def publish_events(made: Path, events: Path) -> None:
-    """Put the TensorBoard files of a finished run into one folder, whose path names the run in TensorBoard."""
+def publish_events(metrics: pd.DataFrame, times: Mapping[int, float], events: Path) -> None:
+    """Write the metrics of a finished run as one TensorBoard file, with every update once.
+
+    Args:
+        metrics: update and a column for each metric, as `read_metrics` returns them.
+        times: when each update was logged, in seconds since 1970; the current time for other updates.
+        events: folder, whose path names the run in TensorBoard.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
     shutil.rmtree(events, ignore_errors=True)
-    events.mkdir(parents=True)
-    for file in made.rglob("events.out.tfevents.*"):
-        _link(str(file), str(events / file.name))
+    writer = EventFileWriter(str(events))
+    for row in metrics.to_dict("records"):
+        update = int(row.pop("update"))
+        values = [
+            Summary.Value(tag=f"train/{name}", simple_value=value)
+            for name, value in row.items()
+            if not math.isnan(value)
+        ]
+        when = times.get(update, time.time())
+        writer.add_event(Event(wall_time=when, step=update, summary=Summary(value=values)))
+    writer.close()
 
 
 def _link(source: str, target: str) -> None:

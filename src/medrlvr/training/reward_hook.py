@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import threading
-import time
 import traceback
 from dataclasses import asdict
 from functools import cache
@@ -41,7 +40,7 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
     Args:
         queries: prompt and response in one text, with special tokens; OpenRLHF 0.11.2 passes one at a time.
         prompts: the prompt alone.
-        labels: JSON objects with question_id, options and gold.
+        labels: JSON objects with question_id, options, gold and update.
 
     Returns:
         rewards and scores (the reward, rounded to `GRID`), and extra_logs, other values that OpenRLHF logs.
@@ -55,7 +54,7 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         terms = reward_from_json(os.environ["MEDRLVR_REWARD"])
         reward, parts = terms(found), {f"reward_{name}": value for name, value in terms.parts(found).items()}
         row = {
-            "time": time.time_ns(),
+            "update": question["update"],
             "question_id": question["question_id"],
             "response": response,
             "finish_reason": finish_reason,

@@ -13,6 +13,7 @@ Command: `launchers.rlvr_launcher` with the options of `openrlhf.rlvr_arguments`
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from medrlvr.models.folder import check_folder
 from medrlvr.models.tokens import as_decoded, check_lengths
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.hold import hold
+from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training import health
@@ -35,10 +38,16 @@ from medrlvr.training.launchers import check_attention, check_wandb, rlvr_launch
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 from medrlvr.training.publish import exported, publish_events, publish_model, save_recipe
+from medrlvr.training.resume.checkpoints import MODEL, complete_updates, restore
+from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, start_attempt
-from medrlvr.training.run_state import checkpoint_layout, last_checkpoint, state_folder
-from medrlvr.training.trainer_metrics import REFERENCE_METRICS, read_metrics
+from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
+from medrlvr.training.trainer_metrics import REFERENCE_METRICS, event_times, read_lines, read_metrics
 from medrlvr.training.trainer_watch import RlvrWatch
+from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
+
+METRICS_FILE = "metrics.jsonl"
+"""File in the state folder with the metrics of every update, in the order in which they were printed."""
 
 CLUSTER_GRACE = 20.0
 """Seconds for a Ray cluster to end its nodes itself; nodes that receive a signal directly cannot clean up."""
@@ -81,6 +90,11 @@ class RlvrRun:
         """Return the models that have an optimiser, and therefore checkpoints."""
         return ("actor", "critic") if self.arm.has_critic else ("actor",)
 
+    @property
+    def checkpoint_parts(self) -> tuple[str, ...]:
+        """Return the parts of a checkpoint, as `resume.checkpoints` names them."""
+        return (*(f"_{model}" for model in self.trained_models), MODEL)
+
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
@@ -94,7 +108,7 @@ class _Prepared:
 
     @property
     def printed_metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
+        return self.folder / METRICS_FILE
 
 
 def train_rlvr(run: RlvrRun, notify: Notify) -> None:
@@ -108,10 +122,13 @@ def train_rlvr(run: RlvrRun, notify: Notify) -> None:
         UserError: bad input, too little disk or GPU memory, or a run that failed, diverged or was interrupted.
     """
     rows = _check(run, notify)
-    prepared = _prepare(run, rows, notify)
-    _run(run, prepared, notify)
-    metrics, rollouts = _collect(run, prepared)
-    _publish(run, prepared, metrics, rollouts)
+    folder = _state(run, notify)
+    with hold(folder / LOCK, run.display_name, PATIENCE):
+        prepared = _prepare(run, rows, folder, notify)
+        with requeued_when_out_of_time(notify):
+            _run(run, prepared, notify)
+        metrics, rollouts = _collect(run, prepared)
+        _publish(run, prepared, metrics, rollouts)
 
 
 def _check(run: RlvrRun, notify: Notify) -> list[Row]:
@@ -131,20 +148,39 @@ def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     return fill_steps(rows, prompts_per_step)
 
 
-def _prepare(run: RlvrRun, rows: list[Row], notify: Notify) -> _Prepared:
+def _state(run: RlvrRun, notify: Notify) -> Path:
+    """Return the run's state folder."""
+    arm = run.arm
+    grader, terms, _ = reward_version(arm.reward)
+    folder, changed = state_folder(
+        run.state,
+        "rlvr",
+        run.display_name,
+        rlvr_arguments(arm, checkpoint_layout(run.machine), run.seed, NOWHERE),
+        run_facts(arm, run.machine, seed=run.seed)
+        | {"version of the grader": grader, "version of the reward's code": terms},
+        {"content of the base model": run.base, "content of the prompts": run.prompts},
+    )
+    if changed:
+        notify(changed)
+    return folder
+
+
+def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Prepared:
     """Write the trainer's input into the run's state folder, and find the checkpoint to resume from."""
     arm = run.arm
-    arguments = rlvr_arguments(arm, checkpoint_layout(run.machine), run.seed, NOWHERE)
-    folder = state_folder(run.state, "rlvr", [*arguments, *reward_version(arm.reward)], [run.base, run.prompts])
     paths = Paths.inside(folder, run.base, run.name)
     sizes = update_sizes(len(rows), arm.prompts_per_update, arm.episodes)
     disk = check_disk(disk_needed(weights_in(run.base), arm, run.machine, sizes), folder)
     notify(f"{run.display_name}: {disk}")
     write_json_lines(paths.data, rows)
-    done = last_checkpoint(paths.checkpoints, [f"_{model}" for model in run.trained_models])
+    before = health.first_divergence(read_lines(folder / METRICS_FILE))
+    restored = restore(paths.checkpoints, run.checkpoint_parts, before)
+    for sentence in restored.damaged:
+        notify(f"{run.display_name}: {sentence}")
     # An attempt that was killed during compilation leaves a lock that the next attempt would wait for.
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    return _Prepared(folder, paths, sizes, done, start_attempt(folder / "rollouts", done + 1))
+    return _Prepared(folder, paths, sizes, restored.update, start_attempt(folder / "rollouts", restored.update + 1))
 
 
 def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
@@ -152,17 +188,32 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
     machine, folder = run.machine, prepared.folder
     command = [
         *rlvr_launcher(machine, run.node_logs),
-        *rlvr_arguments(run.arm, machine, run.seed, prepared.paths),
+        *rlvr_arguments(run.arm, machine, attempt_seed(run.seed, prepared.done), prepared.paths),
     ]
     loaded = [*run.trained_models, *(["reference"] if run.arm.has_reference else [])]
     resumed = f", resuming at update {prepared.done + 1}" if prepared.done else ""
-    watch = RlvrWatch(run.display_name, len(prepared.sizes), prepared.printed_metrics, prepared.done, notify)
+    checkpoints = prepared.paths.checkpoints
+    watch = RlvrWatch(
+        run.display_name, len(prepared.sizes), prepared.printed_metrics, prepared.done, checkpoints, notify
+    )
+    watchers: list[Callable[[], None]] = [
+        MemoryWatch(run.display_name, notify),
+        WalltimeGuard(
+            run.display_name,
+            notify,
+            prepared.attempt,
+            prepared.done,
+            last_saved=lambda: max(complete_updates(checkpoints, run.checkpoint_parts), default=0),
+            longest_update=lambda: watch.longest_update,
+        ),
+    ]
     with tempfile.TemporaryDirectory(
         prefix="ray-", dir=short_folder(len("/ray-12345678/ray")), ignore_cleanup_errors=True
     ) as ray_folder:
         variables = process_environment(machine.device, machine.threads, folder / "cache") | {
             # With several nodes, each has its own folder, which the cluster launcher names.
             **({"RAY_TMPDIR": ray_folder} if machine.nodes == 1 else {}),
+            SEED_VARIABLE: str(run.seed),
             "MEDRLVR_ROLLOUTS": str(prepared.attempt),
             "MEDRLVR_REWARD": reward_to_json(run.arm.reward),
             "MEDRLVR_END_OF_TEXT": end_of_text(run.base),
@@ -175,7 +226,8 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
         )
         with watch:
             grace = CLUSTER_GRACE if machine.nodes > 1 else 0.0
-            run_process(command, variables, watch, prepared.attempt / FAILURE_FILE, alone=grace)
+            failure = prepared.attempt / FAILURE_FILE
+            run_process(command, variables, watch, failure, alone=grace, watchers=watchers)
 
 
 def _collect(run: RlvrRun, prepared: _Prepared) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -194,7 +246,7 @@ def _publish(run: RlvrRun, prepared: _Prepared, metrics: pd.DataFrame, rollouts:
     """Write all outputs, then delete the state folder."""
     write_parquet(run.rollouts_table, rollouts)
     write_parquet(run.metrics_table, metrics)
-    publish_events(prepared.paths.metrics, run.events)
+    publish_events(metrics, event_times(prepared.paths.metrics), run.events)
     last, saved = len(prepared.sizes), exported(prepared.paths.checkpoints)
     models = {update: saved[update] for update in range(run.arm.save_every, last, run.arm.save_every)}
     for update, model in (models | {last: prepared.paths.model}).items():

@@ -3,14 +3,11 @@
 A run may be interrupted and resumed. Each attempt has a folder whose name contains its first update. The folder holds
 one JSON lines file for each vLLM process. Updates are numbered from 1, like OpenRLHF's global steps: the responses of
 update u come from the policy after u - 1 updates.
-
-OpenRLHF does not pass the update to the reward function. But updates run one after another and their sizes are known,
-so the rows of an attempt, sorted by time, can be divided into updates. The division is correct if every question of an
-update has its full number of samples.
 """
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +49,11 @@ def start_attempt(folder: Path, first_update: int) -> Path:
     return attempt
 
 
+def numbered_label(label: str, update: int) -> str:
+    """Return a prompt's label, a JSON object, with the update in which the prompt is served."""
+    return json.dumps(json.loads(label) | {"update": update})
+
+
 def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> pd.DataFrame:
     """Return the rows of all attempts as one table; for an update trained more than once, those of the last attempt.
 
@@ -61,25 +63,18 @@ def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int
         samples_per_prompt: number of responses to each prompt.
 
     Returns:
-        update (from 1), sample (from 0), then the columns that the hook writes, without its time; sorted.
+        update (from 1), sample (from 0), then the columns that the hook writes; sorted by update and question.
 
     Raises:
         UserError: an update is missing or incomplete, or a question does not have `samples_per_prompt` rows in it.
     """
     updates: dict[int, pd.DataFrame] = {}
     for attempt in sorted(folder.glob("attempt-*")):
-        first_update = int(attempt.name.rsplit("-", 1)[1])
         rows = pd.DataFrame(read_attempt(attempt))
-        if rows.empty:
-            continue
-        rows = rows.sort_values("time", kind="stable")
-        start = 0
-        for update in range(first_update, len(sizes) + 1):
-            end = start + sizes[update - 1] * samples_per_prompt
-            if end > len(rows):
-                break
-            updates[update] = rows.iloc[start:end].assign(update=update)
-            start = end
+        for update, size in enumerate(sizes, 1) if len(rows) else ():
+            found = rows[rows["update"] == update]
+            if len(found) == size * samples_per_prompt:
+                updates[update] = found
     missing = [update for update in range(1, len(sizes) + 1) if update not in updates]
     if missing:
         raise UserError(
@@ -95,23 +90,17 @@ def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int
                 f" instead of {samples_per_prompt}: rows were lost or added. Delete {folder.parent} and train again."
             )
     table = pd.concat([updates[update] for update in sorted(updates)], ignore_index=True)
-    table = table.sort_values(["update", "question_id", "time"], kind="stable", ignore_index=True)
+    table = table.sort_values(["update", "question_id"], kind="stable", ignore_index=True)
     sample = table.groupby(["update", "question_id"]).cumcount()
     first = pd.DataFrame({"update": table["update"], "question_id": table["question_id"], "sample": sample})
-    return first.join(table.drop(columns=["update", "question_id", "time"]))
+    return first.join(table.drop(columns=["update", "question_id"]))
 
 
 def read_attempt(attempt: Path) -> Iterator[dict[str, object]]:
-    """Yield the rows of every file of an attempt, each up to its end or its first damaged line."""
+    """Yield the rows of every file of an attempt, without damaged lines: the update that lacks a row is incomplete."""
     for shard in sorted(attempt.glob("*.jsonl")):
-        *lines, _ = shard.read_text(encoding="utf-8", errors="replace").split("\n")
-        for line in lines:
-            try:
+        for line in shard.read_text(encoding="utf-8", errors="replace").split("\n"):
+            with suppress(json.JSONDecodeError):
                 row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if not isinstance(row, dict):
-                # A killed process leaves a partial last line; a machine failure may damage more. Later rows cannot be
-                # assigned to an update. That update is trained again, or `collect_rollouts` reports it as missing.
-                break
-            yield row
+                if isinstance(row, dict):
+                    yield row

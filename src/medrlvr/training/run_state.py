@@ -1,14 +1,27 @@
-"""The state folder of a run, and the last complete checkpoint in it."""
+"""The state folder of a run: what names it, why a run starts in a new one, and the seed of each attempt in it."""
 
 import hashlib
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from medrlvr.config.arms import RlvrArm, SftArm, training_settings
 from medrlvr.config.machine import Machine
-from medrlvr.training.publish import exported, is_model
+from medrlvr.runtime.files import write_json
+
+RUN_FILE = "run.json"
+"""File in a state folder: the run's name and everything that determines its result."""
+
+LOCK = "run.lock"
+"""File in a state folder that the process which trains the run holds."""
+
+PATIENCE = 30.0
+"""Seconds to wait for an earlier process of the same run that is about to end."""
+
+_FORMAT = 2
+"""Version of the state's files; a state of another version is never resumed."""
 
 
 def checkpoint_layout(machine: Machine) -> Machine:
@@ -16,46 +29,98 @@ def checkpoint_layout(machine: Machine) -> Machine:
     return Machine(**machine.model_dump(include={"device", "nodes", "gpus_per_node", "zero_stage", "vllm_engines"}))
 
 
-def state_folder(root: Path, kind: str, arguments: Sequence[str], inputs: Sequence[Path]) -> Path:
-    """Return the state folder of the run that arguments and inputs define; create it if it does not exist.
+def run_facts(arm: SftArm | RlvrArm, machine: Machine, **run: Any) -> dict[str, Any]:
+    """Return the settings that determine a run's result, by the names in the configuration.
+
+    Args:
+        run: settings of this run only, such as its seed.
+    """
+    layout = checkpoint_layout(machine).model_dump(mode="json", exclude_unset=True)
+    return training_settings(arm) | {f"machine.{name}": value for name, value in layout.items()} | run
+
+
+def state_folder(
+    root: Path,
+    kind: str,
+    run: str,
+    arguments: Sequence[str],
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+) -> tuple[Path, str | None]:
+    """Return the state folder of the run that arguments, settings and inputs define; create it if it does not exist.
 
     Args:
         root: folder of the states of all runs.
         kind: start of the folder's name.
+        run: the run's display name.
         arguments: OpenRLHF's arguments, with neutral paths and `checkpoint_layout`.
+        settings: the run's settings under the names that the user knows.
         inputs: files, or folders of files, identified by their contents.
+
+    Returns:
+        The folder, and a sentence if an earlier state of the same run cannot be resumed: what differs, and where it is.
     """
-    digest = hashlib.sha256(json.dumps([version("openrlhf"), *arguments]).encode())
-    for path in inputs:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    folder = root.resolve() / f"{kind}-{digest.hexdigest()[:16]}"
+    facts = {
+        **settings,
+        **{name: _content(path) for name, path in inputs.items()},
+        "version of openrlhf": version("openrlhf"),
+        "options of the trainer": [*arguments],
+        "format of the state": _FORMAT,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    folder = root.resolve() / f"{kind}-{digest[:16]}"
+    if (folder / RUN_FILE).is_file():
+        return folder, None
+    earlier = [found for found in _states(root) if found[1].get("run") == run]
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    write_json(folder / RUN_FILE, {"run": run, "facts": facts})
+    if not earlier:
+        return folder, None
+    other, content = earlier[-1]
+    changes = ", ".join(_changes(content.get("facts", {}), facts)[:_SHOWN])
+    return folder, (
+        f"{run}: starts from scratch, because this differs from the earlier, unfinished run: {changes}. Its state"
+        f" remains in {other}; delete the folder if you do not need it."
+    )
 
 
-def last_checkpoint(checkpoints: Path, parts: Sequence[str]) -> int:
-    """Return the step of the newest checkpoint that all `parts` have, or 0, and make every part resume from it.
+_SHOWN = 5
+"""Number of changes in a message."""
 
-    The parts are saved one after another, and the model to evaluate after them, so a run killed in between leaves one
-    part ahead of the other. A folder without a checkpoint makes OpenRLHF fail, so it is removed.
-    """
-    steps = [
-        {int(path.name.removeprefix("global_step")) for path in (checkpoints / part).glob("global_step*")}
-        for part in parts
+
+def _states(root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the state folders with their contents, the newest last."""
+    files = sorted(root.resolve().glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime)
+    return [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what differs: settings with both values, contents by name; the trainer's options only if nothing else."""
+    changed = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    if changed != ["options of the trainer"]:
+        changed = [name for name in changed if name != "options of the trainer"]
+    return [
+        name
+        if isinstance(new.get(name), list) or name.startswith("content of ")
+        else f"{name} is {json.dumps(new.get(name))} instead of {json.dumps(old.get(name))}"
+        for name in changed
     ]
-    named = [latest_checkpoint(checkpoints / part) for part in parts]
-    whole = {step for step, folder in exported(checkpoints).items() if is_model(folder)}
-    common = [step for step in set.intersection(*steps, whole) if step <= min(named)]
-    if not common:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        return 0
-    for part in parts:
-        (checkpoints / part / "latest").write_text(f"global_step{max(common)}", encoding="utf-8")
-    return max(common)
 
 
-def latest_checkpoint(folder: Path) -> int:
-    file = folder / "latest"
-    return int(file.read_text(encoding="utf-8").removeprefix("global_step")) if file.is_file() else 0
+def _content(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def attempt_seed(seed: int, done: int) -> int:
+    """Return the seed of the random numbers of an attempt that starts after `done` finished updates.
+
+    The trainer does not save the state of its random numbers. With the run's own seed, a resumed attempt would repeat
+    the random numbers of update 1.
+    """
+    if done == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed} {done}".encode()).digest()[:4]) >> 1

@@ -7,6 +7,7 @@ command.sh. An interrupted run resumes from its last checkpoint, one per epoch.
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +17,25 @@ from medrlvr.models.folder import check_folder
 from medrlvr.models.tokens import check_lengths
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.hold import hold
+from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training import health
+from medrlvr.training.disk import check_disk, sft_disk_needed, weights_in
 from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, sft_launcher, sft_variables
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
 from medrlvr.training.publish import publish_events, publish_model, save_recipe
-from medrlvr.training.run_state import checkpoint_layout, state_folder
-from medrlvr.training.trainer_metrics import read_events
+from medrlvr.training.resume.checkpoints import SINGLE, complete_updates, restore
+from medrlvr.training.run_state import LOCK, PATIENCE, checkpoint_layout, run_facts, state_folder
+from medrlvr.training.trainer_metrics import event_times, read_events
 from medrlvr.training.trainer_watch import SftWatch
+from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
+
+_STEP = 60.0
+"""Seconds reserved before a time limit: no step needs as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +69,12 @@ class SftRun:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A run's state folder, its paths, and the number of optimiser steps per epoch."""
+    """A run's state folder, its paths, the number of optimiser steps per epoch, and the number of steps done."""
 
     folder: Path
     paths: Paths
     steps: int
+    done: int
 
 
 def train_sft(run: SftRun, notify: Notify) -> None:
@@ -78,9 +88,13 @@ def train_sft(run: SftRun, notify: Notify) -> None:
         UserError: bad input, too little GPU memory, or a run that failed, diverged or was interrupted.
     """
     rows = _check(run, notify)
-    prepared = _prepare(run, rows)
-    _run(run, prepared, notify)
-    _publish(run, prepared)
+    steps = len(rows) // run.arm.batch_size
+    folder = _state(run, steps, notify)
+    with hold(folder / LOCK, run.display_name, PATIENCE):
+        prepared = _prepare(run, rows, folder, notify)
+        with requeued_when_out_of_time(notify):
+            _run(run, prepared, notify)
+        _publish(run, prepared)
 
 
 def _check(run: SftRun, notify: Notify) -> list[Row]:
@@ -100,17 +114,34 @@ def _check(run: SftRun, notify: Notify) -> list[Row]:
     return fill_steps(rows, run.arm.batch_size)
 
 
-def _prepare(run: SftRun, rows: list[Row]) -> _Prepared:
-    """Write the trainer's input into the run's state folder."""
+def _state(run: SftRun, steps: int, notify: Notify) -> Path:
+    """Return the run's state folder."""
+    folder, changed = state_folder(
+        run.state,
+        "sft",
+        run.display_name,
+        sft_arguments(run.arm, run.learning_rate, checkpoint_layout(run.machine), run.seed, NOWHERE, save_every=steps),
+        run_facts(run.arm, run.machine, seed=run.seed, learning_rate=run.learning_rate),
+        {"content of the base model": run.base, "content of the prompts": run.prompts},
+    )
+    if changed:
+        notify(changed)
+    return folder
+
+
+def _prepare(run: SftRun, rows: list[Row], folder: Path, notify: Notify) -> _Prepared:
+    """Write the trainer's input into the run's state folder, and find the checkpoint to resume from."""
     steps = len(rows) // run.arm.batch_size
-    layout = checkpoint_layout(run.machine)
-    arguments = sft_arguments(run.arm, run.learning_rate, layout, run.seed, NOWHERE, save_every=steps)
-    folder = state_folder(run.state, "sft", arguments, [run.base, run.prompts])
     paths = Paths.inside(folder, run.base)
+    disk = check_disk(sft_disk_needed(weights_in(run.base), run.arm, run.machine), folder)
+    notify(f"{run.display_name}: {disk}")
+    restored = restore(paths.checkpoints, [SINGLE])
+    for sentence in restored.damaged:
+        notify(f"{run.display_name}: {sentence}")
     write_json_lines(paths.data, rows)
     # An attempt that was killed during compilation leaves a lock that the next attempt would wait for.
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    return _Prepared(folder, paths, steps)
+    return _Prepared(folder, paths, steps, restored.update)
 
 
 def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
@@ -126,7 +157,19 @@ def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
     ]
     write_command(script, command, variables)
     notify(f"{run.display_name}: {run.arm.epochs} epochs of {prepared.steps} updates; the command is in {script}")
-    run_process(command, variables, SftWatch(run.display_name, run.arm.epochs, notify))
+    checkpoints = prepared.paths.checkpoints
+    watchers: list[Callable[[], None]] = [
+        MemoryWatch(run.display_name, notify),
+        WalltimeGuard(
+            run.display_name,
+            notify,
+            None,
+            prepared.done,
+            last_saved=lambda: max(complete_updates(checkpoints, [SINGLE]), default=0),
+            longest_update=lambda: _STEP,
+        ),
+    ]
+    run_process(command, variables, SftWatch(run.display_name, run.arm.epochs, notify), watchers=watchers)
 
 
 def _publish(run: SftRun, prepared: _Prepared) -> None:
@@ -134,7 +177,7 @@ def _publish(run: SftRun, prepared: _Prepared) -> None:
     metrics = read_events(prepared.paths.metrics)
     health.check_finite(metrics, prepared.folder)
     write_parquet(run.metrics_table, metrics)
-    publish_events(prepared.paths.metrics, run.events)
+    publish_events(metrics, event_times(prepared.paths.metrics), run.events)
     model = prepared.paths.model
     save_recipe(prepared.folder, prepared.paths, model, run.arm, learning_rate=run.learning_rate, seed=run.seed)
     publish_model(model, run.model)

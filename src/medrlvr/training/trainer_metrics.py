@@ -6,6 +6,7 @@ TensorBoard files, which are complete after a finished run, when the last printe
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,14 +62,25 @@ def read_events(folder: Path) -> pd.DataFrame:
     return pd.DataFrame([rows[update] for update in sorted(rows)])
 
 
+def event_times(folder: Path) -> dict[int, float]:
+    """Return when each update was last logged in TensorBoard files, in seconds since 1970."""
+    return {step: time for step, _, _, time in _scalars(folder)}
+
+
 def _event_rows(folder: Path) -> dict[int, dict[str, float]]:
+    rows: dict[int, dict[str, float]] = {}
+    for step, name, value, _ in _scalars(folder):
+        rows.setdefault(step, {"update": step})[name] = value
+    return rows
+
+
+def _scalars(folder: Path) -> Iterator[tuple[int, str, float, float]]:
+    """Yield step, name, value and time of every scalar; those of later attempts come later."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    rows: dict[int, dict[str, float]] = {}
-    # The name contains the time at which the file was created: later attempts come later and take precedence.
+    # The name contains the time at which the file was created.
     for file in sorted(folder.rglob("events.out.tfevents.*"), key=lambda file: file.name):
         events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
         for tag in events.Tags()["scalars"]:
             for event in events.Scalars(tag):
-                rows.setdefault(event.step, {"update": event.step})[tag.removeprefix("train/")] = event.value
-    return rows
+                yield event.step, tag.removeprefix("train/"), event.value, event.wall_time

@@ -1,6 +1,7 @@
 """Callbacks for each line that a trainer prints: progress lines, metrics on disk, reward-hacking alarms."""
 
 import json
+import math
 import re
 import time
 from pathlib import Path
@@ -10,15 +11,22 @@ from typing import Self, TextIO
 from medrlvr.dynamics.hack_monitor import HackMonitor
 from medrlvr.runtime.progress import Progress
 from medrlvr.runtime.step_log import Notify
+from medrlvr.training import health
 from medrlvr.training.trainer_metrics import parse_line, read_lines
 
 _PROGRESS_BAR = re.compile(r"Train step of epoch (\d+):.*?(\d+)/(\d+) \[.*gpt_loss=([^,\]]+)")
 
 
 class RlvrWatch:
-    """Handles the output of `train_ppo_ray`: call the object with each printed line, inside a `with` block."""
+    """Handles the output of `train_ppo_ray`: call the object with each printed line, inside a `with` block.
 
-    def __init__(self, display_name: str, updates: int, printed: Path, done: int, notify: Notify) -> None:
+    Attributes:
+        longest_update: seconds of this attempt's longest update after its first, 0 without one.
+    """
+
+    def __init__(
+        self, display_name: str, updates: int, printed: Path, done: int, checkpoints: Path, notify: Notify
+    ) -> None:
         """Read the metrics of earlier attempts.
 
         Args:
@@ -26,9 +34,12 @@ class RlvrWatch:
             updates: number of updates in the whole run.
             printed: JSON lines file to which the metrics of every update are appended.
             done: number of updates before the checkpoint from which the run resumes.
+            checkpoints: folder of the trainer's checkpoints, for the message if the training diverges.
             notify: prints a progress line.
         """
         self._name, self._printed, self._notify = display_name, printed, notify
+        self._updates, self._checkpoints, self._last_time = updates, checkpoints, math.nan
+        self.longest_update = 0.0
         self._progress, self._monitor = Progress(display_name, updates), HackMonitor()
         self._file: TextIO | None = None
         alarms: list[str] = []
@@ -49,12 +60,20 @@ class RlvrWatch:
         self._file.close()
 
     def __call__(self, line: str) -> None:
-        """Print the line; if it reports an update, save its metrics and notify."""
+        """Print the line; if it reports an update, save its metrics and notify.
+
+        Raises:
+            UserError: the update is not in the plan, or its metrics show that the training diverged.
+        """
         print(line, flush=True)
         row = parse_line(line)
         if row is None:
             return
         print(json.dumps(row), file=self._file, flush=True)
+        health.check_update(row, self._updates, self._checkpoints)
+        now = time.monotonic()
+        self.longest_update = max(self.longest_update, 0.0 if math.isnan(self._last_time) else now - self._last_time)
+        self._last_time = now
         self._notify(self._progress.line(int(row["update"]), f"mean reward {row['rollout/reward_mean']:+.2f}"))
         for alarm in self._add(row):
             self._notify(f"{self._name}: {alarm}")

@@ -1,4 +1,4 @@
-"""Run unmodified OpenRLHF, with DeepSpeed, Ray and vLLM, in float32 on a machine without a GPU.
+"""Run OpenRLHF, DeepSpeed, Ray and vLLM in float32 on a machine without a GPU.
 
 OpenRLHF names the CUDA device in a few places. vLLM's CPU build rearranges weights so that they cannot be updated in
 place. Both offer only half precision, which is 2.5 times slower than float32 on a processor without bf16 instructions
@@ -8,22 +8,16 @@ Some patches change only how fast a small model runs, not what it computes; thei
 
 import multiprocessing
 import pickle
-from collections.abc import Mapping
 from functools import cache
 from multiprocessing.context import BaseContext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from medrlvr.training.cpu.patching import Patch, Replacement, replace_function
-from medrlvr.training.cpu.patching import install as install_patches
+from medrlvr.training.flash_attn import PATCHES as FLASH_ATTN_PATCHES
+from medrlvr.training.patching import Patch, Replacement, replace_function
 
 if TYPE_CHECKING:
     import torch
-
-
-def install(cpu: bool = True) -> None:
-    """Patch modules imported from now on: all patches if `cpu`, otherwise only the stand-in for flash_attn."""
-    install_patches(CPU_PATCHES if cpu else FLASH_ATTN_PATCH)
 
 
 def _without_cuda(_openrlhf: ModuleType) -> None:
@@ -112,20 +106,6 @@ def _no_compiled_all_reduce(module: ModuleType) -> None:
     replace_function(module, "build_shm_op", lambda: None)
 
 
-def _flash_attn_stand_ins() -> Mapping[str, ModuleType]:
-    def missing(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("flash_attn is not installed, but packing and ring attention need it.")
-
-    names = ("flash_attn", "flash_attn.bert_padding", "flash_attn.utils", "flash_attn.utils.distributed")
-    modules = {name: ModuleType(name) for name in names}
-    for module in modules.values():
-        module.__path__ = []
-    for function in ("index_first_axis", "pad_input", "rearrange", "unpad_input"):
-        setattr(modules["flash_attn.bert_padding"], function, missing)
-    vars(modules["flash_attn.utils.distributed"])["all_gather"] = missing
-    return modules
-
-
 _SEND_EACH_WEIGHT = """\
         for name, param in params_to_sync:
             count += 1  # empty_cache at last param
@@ -177,10 +157,7 @@ def _free_port(name: str, count: int = 1) -> list[Replacement]:
     ]
 
 
-# Present only while this module is imported, so that transformers and vLLM do not detect flash-attn as installed.
-FLASH_ATTN_PATCH = {"openrlhf.models.ring_attn_utils": Patch(stand_ins=_flash_attn_stand_ins)}
-
-CPU_PATCHES = FLASH_ATTN_PATCH | {
+PATCHES = FLASH_ATTN_PATCHES | {
     "openrlhf": Patch(after=_without_cuda),
     "openrlhf.trainer.ppo_utils.replay_buffer": Patch(
         [Replacement('torch.device(f"cuda:{torch.cuda.current_device()}")', 'torch.device("cpu")')]

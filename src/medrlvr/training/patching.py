@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+_REMEDY = "Install the versions in envs/cpu.lock or envs/gpu.lock (`make setup`), or adapt the patch to the new source."
+
 
 class PinnedSourceError(ImportError):
-    """A third-party module is not the version that the adapter was written for."""
+    """A third-party module is not the version that the patches were written for."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def replace_text(source: str, replacements: Sequence[Replacement], filename: str
         found = source.count(item.old)
         if found != item.count:
             raise PinnedSourceError(
-                f"CPU adapter: {filename}: expected {item.count} occurrence(s), found {found}, of {item.old!r}."
-                f" {_closest_line(source, item.old)} Install the versions in envs/cpu.lock, or adapt"
-                " src/medrlvr/training/cpu/adapter.py to the new text."
+                f"{filename} is not the pinned version: expected {item.count} occurrence(s), found {found}, of"
+                f" {item.old!r}."
+                f" {_closest_line(source, item.old)} {_REMEDY}"
             )
         source = source.replace(item.old, item.new)
     return source
@@ -71,22 +73,43 @@ def replace_function(module: ModuleType, name: str, new: Callable[..., object]) 
     """
     old = getattr(module, name, None)
     if old is None:
-        raise PinnedSourceError(
-            f"CPU adapter: {module.__file__}: there is no function {name}. Install the versions in envs/cpu.lock."
-        )
+        raise PinnedSourceError(f"{module.__file__} is not the pinned version: there is no function {name}. {_REMEDY}")
     expected, actual = list(inspect.signature(new).parameters), list(inspect.signature(old).parameters)
     if expected != actual:
         line = inspect.getsourcelines(old)[1]
         raise PinnedSourceError(
-            f"CPU adapter: {module.__file__}, line {line}: found {name}({', '.join(actual)}), expected"
-            f" {name}({', '.join(expected)}). Install the versions in envs/cpu.lock."
+            f"{module.__file__}, line {line}, is not the pinned version: found {name}({', '.join(actual)}), expected"
+            f" {name}({', '.join(expected)}). {_REMEDY}"
         )
     setattr(module, name, new)
 
 
-def install(patches: Mapping[str, Patch]) -> None:
-    """Apply `patches`, keyed by module name, to modules imported from now on."""
-    sys.meta_path.insert(0, _Finder(patches))
+def install(*sets: Mapping[str, Patch]) -> None:
+    """Apply patches to modules imported from now on.
+
+    Args:
+        sets: patches by module name. If several sets patch a module, all their changes are made, in order.
+    """
+    sys.meta_path.insert(0, _Finder(merged(sets)))
+
+
+def merged(sets: Sequence[Mapping[str, Patch]]) -> dict[str, Patch]:
+    """Return one patch for each module, with the changes of all sets in order."""
+    names = dict.fromkeys(name for patches in sets for name in patches)
+    return {name: _merged([patches[name] for patches in sets if name in patches]) for name in names}
+
+
+def _merged(patches: Sequence[Patch]) -> Patch:
+    def after(module: ModuleType) -> None:
+        for patch in patches:
+            if patch.after is not None:
+                patch.after(module)
+
+    return Patch(
+        replacements=[replacement for patch in patches for replacement in patch.replacements],
+        after=after,
+        stand_ins=lambda: {name: module for patch in patches for name, module in patch.stand_ins().items()},
+    )
 
 
 def _closest_line(source: str, wanted: str) -> str:
