@@ -32,6 +32,7 @@ wildcard_constraints:
 
 
 onstart:
+    RUNNING.append(or_stop(hold_results, LAYOUT.results))
     check_machine()
     record_version(LAYOUT.results)
 

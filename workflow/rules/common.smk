@@ -32,7 +32,10 @@ from medrlvr.pipeline.resources import RuleResources
 from medrlvr.report.scores import print_scores
 from medrlvr.runtime.environment import export_source
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.running import delete_stale_locks, hold_results, in_use
 from medrlvr.training.memory.fit import shape_of
+
+RUNNING = []  # the hold on the results folder, kept until Snakemake ends
 
 export_source()
 
@@ -41,6 +44,8 @@ def filter_record(record):
     """Print the scores if nothing is to be done, and drop the line for every round of Snakemake's scheduler."""
     if record.msg == NOTHING_TO_BE_DONE_MSG and not workflow.dryrun:
         show_scores()  # Snakemake does not call onsuccess in this case.
+    if "Directory cannot be locked" in str(record.msg):
+        record.msg = in_use(LAYOUT.results)  # Snakemake does not know which process holds its lock.
     return not re.match(r"Select jobs to execute|Execute \d+ jobs", str(record.msg))
 
 
@@ -64,6 +69,8 @@ LAYOUT = Layout(EXPERIMENT)
 RESULTS = str(LAYOUT.results)
 or_stop(check_path, workflow.basedir)
 or_stop(check_version, LAYOUT.results)
+if workflow.is_main_process:
+    delete_stale_locks(LAYOUT.results)
 or_stop(check_files, EXPERIMENT, SOURCES, LAYOUT.results)
 
 BASE = EXPERIMENT.base

@@ -1,7 +1,8 @@
 """Hold a folder for one process at a time, and name the process that holds it.
 
 The kernel releases the hold when the process ends, however it ends, also on NFS: no lock of a dead process remains.
-On a file system without locks, every process gets its hold.
+On a file system without locks, the process that the file names holds it as long as it runs; one on another host is
+assumed to run.
 """
 
 import errno
@@ -15,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import psutil
 
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.slurm import current_job
@@ -103,8 +106,12 @@ def _locked(opened: BinaryIO) -> bool:
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno in _WITHOUT_LOCKS
+        return error.errno in _WITHOUT_LOCKS and not _runs(_read(opened))
     return True
+
+
+def _runs(found: Holder | None) -> bool:
+    return found is not None and (found.host != platform.node() or psutil.pid_exists(found.process))
 
 
 def _is_at(opened: BinaryIO, file: Path) -> bool:

@@ -9,10 +9,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.progress import duration
+from medrlvr.runtime.running import end_with_workflow, hold_step
 from medrlvr.runtime.terminal import StepConsole
 
 Notify = Callable[[str], None]
@@ -50,6 +52,8 @@ def step_log(step: Any) -> Iterator[Notify]:
         os.dup2(file.fileno(), 2)
         slurm = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
         print(f"{name}: started on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
+        end_with_workflow()
+        held = hold_step(Path(log).resolve(), name)
         try:
             yield notify
             notify(f"{name}: done in {took()}")
@@ -65,6 +69,10 @@ def step_log(step: Any) -> Iterator[Notify]:
                 "red",
             )
             sys.exit(1)
+        finally:
+            if held is not None:
+                Path(held.name).unlink(missing_ok=True)
+                held.close()
 
 
 @dataclass(frozen=True, slots=True)

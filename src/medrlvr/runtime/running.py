@@ -1,0 +1,119 @@
+"""Which processes work on a results folder: the workflow, and its steps. Each holds a file in the folder `.running`.
+
+A killed workflow leaves Snakemake's own lock files behind, and its steps may run on for a moment, or for days on a
+cluster. The holds tell both from a workflow that runs.
+"""
+
+import os
+import platform
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.hold import HeldError, Holder, hold, holder
+
+_WORKFLOW = "workflow"
+
+_PATIENCE = 30.0
+"""Seconds that the steps of a killed workflow have to end before the next workflow is refused."""
+
+
+def hold_results(results: Path) -> BinaryIO:
+    """Hold a results folder for this workflow, after the steps of a killed workflow have ended.
+
+    Raises:
+        UserError: another workflow or a step of an earlier one works on the folder; the message names it.
+    """
+    try:
+        held = hold(_folder(results) / _WORKFLOW, shlex.join(["snakemake", *sys.argv[1:]]))
+    except HeldError:
+        raise UserError(in_use(results)) from None
+    deadline = time.monotonic() + _PATIENCE
+    while (steps := _steps(results)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if steps:
+        listed = "".join(f"\n  {step} (to end it: {step.remedy})" for step in steps)
+        raise UserError(
+            f"{results}: {len(steps)} step(s) of an earlier run, whose workflow has ended, are still running:{listed}\n"
+            "Wait until they end, or end them. Then start the same command again."
+        )
+    return held
+
+
+def in_use(results: Path) -> str:
+    """Return the sentence for the user if a workflow cannot start because another one works on the results folder."""
+    found = holder(_folder(results) / _WORKFLOW)
+    who = f"{found}" if found else "another workflow that shares files with this one"
+    remedy = f"Wait until it ends, or end it ({found.remedy})." if found else "Wait until it ends."
+    return f"{results} is in use by {who}. {remedy} Then start the same command again."
+
+
+def delete_stale_locks(results: Path, locks: Path = Path(".snakemake/locks")) -> None:
+    """Delete Snakemake's lock files of a killed workflow on the results folder; do nothing while a workflow runs.
+
+    Args:
+        locks: Snakemake's folder of lock files, each of which lists the files of a workflow.
+    """
+    if holder(_folder(results) / _WORKFLOW) is not None:
+        return
+    for file in locks.glob("*.lock"):
+        with suppress(OSError):
+            lines = file.read_text(encoding="utf-8").splitlines()
+            if any(line.startswith(f"{results}/") for line in lines):
+                file.unlink()
+
+
+def hold_step(log: Path, step: str) -> BinaryIO | None:
+    """Hold a file for a step in the results folder that contains its log; None if the log is in no results folder."""
+    logs = next((folder for folder in log.parents if folder.name == "logs"), None)
+    if logs is None:
+        return None
+    return hold(_folder(logs.parent) / f"{platform.node()}-{os.getpid()}", step)
+
+
+def end_with_workflow(interval: float = 1.0) -> None:
+    """Send this process SIGTERM when Snakemake, which started it, ends without ending it. A killed Snakemake cannot."""
+    watched = _snakemakes()
+    if watched:
+        threading.Thread(target=_watch, args=(watched, interval), daemon=True).start()
+
+
+def _snakemakes() -> list[psutil.Process]:
+    """Return this process's parents, up to the most distant one that runs Snakemake."""
+    found: list[psutil.Process] = []
+    parents = psutil.Process().parents()
+    for number, parent in enumerate(parents, 1):
+        with suppress(psutil.Error):
+            if any(Path(word).name == "snakemake" for word in parent.cmdline()[:4]):
+                found = parents[:number]
+    return found
+
+
+def _watch(watched: Sequence[psutil.Process], interval: float) -> None:
+    while all(map(_runs, watched)):
+        time.sleep(interval)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _folder(results: Path) -> Path:
+    return results / ".running"
+
+
+def _steps(results: Path) -> list[Holder]:
+    files = (file for file in _folder(results).glob("*") if file.name != _WORKFLOW)
+    return [found for file in sorted(files) if (found := holder(file)) is not None]
