@@ -9,6 +9,7 @@ unexport SNAKEMAKE_PROFILE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CORES ?= $(shell nproc)
+KILLS ?= 20
 ARGS ?=
 MIRROR ?=
 TORCH_INDEX_URL ?=
@@ -96,7 +97,7 @@ PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile 
 
 .PHONY: test
 test: $(STAMP) ## run the checks and tests that every change needs, including one short experiment
-	@$(PYTEST) -m "not extended" $(ARGS)
+	@$(PYTEST) -m "not extended and not faults" $(ARGS)
 
 .PHONY: test-extended
 test-extended: $(STAMP)
@@ -104,6 +105,11 @@ test-extended: $(STAMP)
 
 .PHONY: test-all
 test-all: test test-extended ## run `make test` and all other tests: Slurm on two nodes, every estimator, every failure
+
+.PHONY: test-faults
+test-faults: $(STAMP) ## kill and damage training runs in every way that docs/faults.md lists: make test-faults [KILLS=20]
+	@$(RUN) -m pytest -m faults $(ARGS)
+	@$(RUN) tests/faults.py --kills $(KILLS)
 
 .PHONY: test-coverage
 test-coverage: $(STAMP) ## measure which lines of src/medrlvr the tests run, in every process that they start

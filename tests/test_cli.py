@@ -271,6 +271,7 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
         "medrlvr.cli.main",
         "medrlvr.evaluation.vllm_worker",
         "medrlvr.report.readme",
+        "medrlvr.runtime.guard",
         "medrlvr.training.cluster.launcher",
         "medrlvr.training.cluster.node",
         "medrlvr.training.cpu.run",
@@ -278,12 +279,15 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
     ]
 
 
+WITHOUT_HELP = {"medrlvr.evaluation.vllm_worker", "medrlvr.runtime.guard", "medrlvr.training.cpu.run"}
+
+
 @pytest.mark.parametrize(
     "module",
-    [*sorted(set(programs()) - {"medrlvr.evaluation.vllm_worker", "medrlvr.training.cpu.run"}), "medrlvr.config.files"],
+    [*sorted(set(programs()) - WITHOUT_HELP), "medrlvr.config.files"],
 )
 def test_help_of_a_module_writes_nothing(module: str, clone: Path, tmp_path: Path) -> None:
-    """Not of the two that start vLLM and Ray, which import for long and take everything from their caller."""
+    """Not of those that only other modules start, with everything from their caller."""
     here = tmp_path / "here"
     shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake", "assets"))
 

@@ -40,6 +40,7 @@ Trainer = ppo_trainer.PPOTrainer.__ray_metadata__.modified_class
 ppo_trainer.ray = Bag(get=lambda refs: refs)
 ppo_trainer.record_checkpoint = lambda folder: None
 ppo_trainer.stop_requested = lambda: False
+ppo_trainer.watch_actors = lambda trainer: None
 
 
 class Killed(Exception):

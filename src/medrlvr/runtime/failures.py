@@ -28,14 +28,20 @@ _KNOWN_FAILURES = (
         r"Failed to connect to GCS|node.*dead",
         "A process of Ray died or was killed. Start the same command again: it resumes from the last checkpoint.",
     ),
+    (
+        r"^The driver was killed\.$",
+        "Its process was killed. Start the same command again: it resumes from the last checkpoint.",
+    ),
 )
 """Pattern in the output, and advice."""
 
 
 def explain_failure(code: int, tail: Sequence[str]) -> str:
     text = "\n".join(tail)
-    reasons = [advice for pattern, advice in _KNOWN_FAILURES if re.search(pattern, text, re.IGNORECASE)]
+    reasons = [advice for pattern, advice in _KNOWN_FAILURES if re.search(pattern, text, re.IGNORECASE | re.MULTILINE)]
     how = f"signal {-code}" if code < 0 else f"status {code}"
+    if code < 0:
+        reasons.append("It was killed. Start the same command again: it resumes from the last checkpoint.")
     errors = [line for line in tail if re.search(r"\b\w*(?:Error|Exception)\b: ", line)]
     # An error of the CPU adapter is the cause of the later errors in other processes.
     errors = [line for line in errors if "PinnedSourceError" in line][:1] or errors[-3:] or list(tail)[-10:]

@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,9 @@ from medrlvr.runtime.failures import explain_failure
 _GRACE = 5.0
 """Seconds from SIGTERM to SIGKILL."""
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_CHILD_SUBREAPER = 36
+
+_GUARD = str(Path(__file__).with_name("guard.py"))
 
 
 def write_command(path: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -67,7 +70,8 @@ def run_process(
             time.sleep(0.1)
         code = process.poll()
         if code is None and alone:
-            process.terminate()
+            for child in psutil.Process(process.pid).children():
+                child.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(alone)
         _end_descendants(_GRACE if code is None else 0.0, others)
@@ -95,16 +99,16 @@ def _first_error(watchers: Sequence[Callable[[], None]]) -> Exception | None:
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    # The guard ends the command's processes if this process is killed: the pipe to its standard input then closes.
     return subprocess.Popen(
-        command,
+        [sys.executable, "-I", _GUARD, *command],
         env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=_die_with_parent,
     )
 
 
@@ -159,11 +163,6 @@ def _adopting_orphans() -> Iterator[None]:
         yield
     finally:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
-
-
-def _die_with_parent() -> None:
-    # If this process is killed, the kernel also kills its child, and Ray's processes then end.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_descendants(grace: float, others: Sequence[psutil.Process]) -> None:

@@ -37,6 +37,11 @@ def hold_results(results: Path) -> BinaryIO:
         held = hold(_folder(results) / _WORKFLOW, shlex.join(["snakemake", *sys.argv[1:]]))
     except HeldError:
         raise UserError(in_use(results)) from None
+    except OSError as error:
+        raise UserError(
+            f"{results} is not writable: {error.strerror}. Make it writable, or move the folder results/ to another"
+            " disk and replace it with a symbolic link. Then start the same command again."
+        ) from None
     deadline = time.monotonic() + _PATIENCE
     while (steps := _steps(results)) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -106,7 +111,7 @@ def _watch(watched: Sequence[psutil.Process], interval: float) -> None:
 
 def _runs(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

@@ -1,5 +1,6 @@
 """Logging of workflow scripts: the complete output goes to a log file, short messages go to the console."""
 
+import errno
 import os
 import platform
 import re
@@ -63,6 +64,9 @@ def step_log(step: Any) -> Iterator[Notify]:
             sys.exit(1)
         except Exception as error:
             traceback.print_exc()
+            if advice := _advice(error):
+                notify(f"\n{name}: failed after {took()}\n{error}\n{advice}\n(log: {log})\n", "red")
+                sys.exit(1)
             notify(
                 f"\n{name}: failed after {took()}\n{type(error).__name__}: {error}\n"
                 f"This is a bug in medrlvr. Please report it with the full traceback, which is in {log}\n",
@@ -73,6 +77,22 @@ def step_log(step: Any) -> Iterator[Notify]:
             if held is not None:
                 Path(held.name).unlink(missing_ok=True)
                 held.close()
+
+
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "The disk or your quota is full. Free some space."),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Make the file or folder accessible to you."),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "The file system failed. Check it."),
+}
+"""Error number of the operating system -> what to do."""
+
+
+def _advice(error: Exception) -> str | None:
+    """Return what to do about an error of the file system, or None for any other error."""
+    while error.__cause__ is not None and not isinstance(error, OSError):
+        error = error.__cause__  # type: ignore[assignment]
+    what = _ADVICE.get(error.errno or 0) if isinstance(error, OSError) else None
+    return what and f"{what} Then start the same command again."
 
 
 @dataclass(frozen=True, slots=True)

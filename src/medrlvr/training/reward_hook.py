@@ -70,11 +70,20 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         place = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
         with _lock:
-            if not (folder / FAILURE_FILE).exists():
-                write_text(folder / FAILURE_FILE, f"{what}\nlabels: {labels}\ntexts:  {queries}\n")
+            _report(folder / FAILURE_FILE, f"{what}\nlabels: {labels}\ntexts:  {queries}\n")
         raise
     told = round(reward * GRID) / GRID
     return {"rewards": told, "scores": told, "extra_logs": logged}
+
+
+def _report(file: Path, text: str) -> None:
+    """Write the first failure into a file. If even this fails, end this process, and with it the run."""
+    try:
+        if not file.exists():
+            write_text(file, text)
+    except OSError as error:
+        print(f"{type(error).__name__}: {error}\n{text}", flush=True)
+        os._exit(1)
 
 
 @cache

@@ -33,7 +33,7 @@ MODULES = (
 )
 """Modules that the driver and Ray's workers need."""
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 _DRAWS = 1000
 """Number of Ray's random numbers reserved for each fork. A worker draws only a few."""
@@ -80,8 +80,10 @@ def run(address: Path, arguments: Sequence[str], environment: Mapping[str, str])
         request = {"arguments": list(arguments), "environment": dict(environment), "folder": os.getcwd()}
         socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [0, 1, 2])
         status = connection.recv(16)
-    # A killed process sends no status.
-    return int(status) if status else 1
+    if not status:  # A killed process sends no status.
+        print("The driver was killed.", flush=True)
+        return 1
+    return int(status)
 
 
 def _serve(listener: socket.socket) -> None:
@@ -112,6 +114,8 @@ def _become(request: Mapping[str, Any], streams: Sequence[int], connection: sock
     os.environ.update(request["environment"])
     sys.argv = request["arguments"]
     sys.path[0] = str(Path(sys.argv[0]).parent)
+    # The name in lists of processes; the command line stays that of the server.
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, Path(sys.argv[0]).stem.encode())
     status = 0
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")

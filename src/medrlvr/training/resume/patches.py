@@ -1,11 +1,12 @@
 """Patches of OpenRLHF 0.11.2 and DeepSpeed 0.19.6 that make training resume exactly, on a CPU and on GPUs.
 
-Each replaces a text of the pinned source, and refuses any other source (`patching.py`). They change five things:
+Each replaces a text of the pinned source, and refuses any other source (`patching.py`). They change six things:
 
 - Prompts come in the planned order (`prompt_order.py`), and the position follows from the number of finished updates.
 - The reward function receives the number of the update, so that every response is saved with it.
 - A requested stop saves a checkpoint after the current update.
 - A checkpoint is complete only when the hashes of its files are in it (`checkpoints.py`).
+- If an actor dies, the run ends (`actor_watch.py`).
 - With ZeRO-3 and sleep, Adam's moments are offloaded again after a resume. DeepSpeed saves their host buffers with the
   state, and torch loads them to the GPU, where they would stay.
 """
@@ -15,6 +16,7 @@ from medrlvr.training.patching import Patch, Replacement
 _IMPORTS = Replacement(
     "import ray\nimport torch\n",
     "import ray\nimport torch\n"
+    "from medrlvr.training.resume.actor_watch import watch_actors\n"
     "from medrlvr.training.resume.checkpoints import record_checkpoint\n"
     "from medrlvr.training.resume.prompt_order import PromptOrder\n"
     "from medrlvr.training.resume.stopping import stop_requested\n",
@@ -28,7 +30,8 @@ _SAMPLER = Replacement(
 _POSITION = [
     Replacement(
         '        start_episode = checkpoint_states["episode"]\n',
-        '        start_episode = self.prompts_dataloader.sampler.resume(checkpoint_states["global_step"])\n',
+        '        start_episode = self.prompts_dataloader.sampler.resume(checkpoint_states["global_step"])\n'
+        "        watch_actors(self)\n",
     ),
     Replacement(
         '            state_dict = checkpoint_states["data_loader_state_dict"]\n'
