@@ -143,6 +143,13 @@ test-peer: $(PEER) ## compare with lm-evaluation-harness, in a separate environm
 	  tests/peer/partial_train.yaml --cores $(CORES) -- results/smollm2/eval/base/scores.parquet
 	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
 
+.audit/installed: envs/audit.txt
+	@rm -rf .audit && "$(PYTHON)" -m venv .audit && .audit/bin/pip install --quiet --no-deps -r envs/audit.txt && touch $@
+
+.PHONY: audit
+audit: .audit/installed ## compare the locked packages with known advisories; needs a network
+	@.audit/bin/python envs/audit.py
+
 .PHONY: check
 check: style ## check style, types, imports, workflow and docs; run no other tests
 	@$(RUN) -m pytest --quiet tests/test_docs.py

@@ -107,14 +107,15 @@ def leftovers(folder: Path, shared: set[str]) -> list[str]:
     """Return the processes that work in a folder, and new shared-memory files, after at most 20 seconds."""
     deadline = time.monotonic() + 20
     while True:
-        found = [f"process {process.pid}, {process.name()}" for process in _processes_in(folder)]
+        found = [f"process {process.pid}, {process.name()}" for process in processes_in(folder)]
         found += sorted(set(os.listdir("/dev/shm")) - shared)
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
 
 
-def _processes_in(folder: Path) -> Iterator[psutil.Process]:
+def processes_in(folder: Path) -> Iterator[psutil.Process]:
+    """Yield the processes that work in a folder."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.cwd().startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:

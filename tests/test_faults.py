@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from faults import PARTS, RESULTS, ROLLOUTS, Run, copy_of_the_commit, leftovers, wrong_in
+from faults import PARTS, RESULTS, ROLLOUTS, Run, copy_of_the_commit, leftovers, processes_in, wrong_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -34,7 +34,10 @@ def clone(prepared: Path) -> Iterator[Path]:
         shutil.rmtree(prepared / RESULTS / part, ignore_errors=True)
     shared = set(os.listdir("/dev/shm"))
     yield prepared
-    assert leftovers(prepared, shared) == []
+    left = leftovers(prepared, shared)
+    for process in processes_in(prepared):
+        process.kill()
+    assert left == []
 
 
 def training(clone: Path, *words: str) -> Run:

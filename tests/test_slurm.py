@@ -201,6 +201,34 @@ def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster
     assert (clone / "results/pending/data/raw/miniature/train.jsonl").exists()
 
 
+@pytest.mark.timeout(1500)
+def test_a_job_whose_time_is_almost_up_saves_is_requeued_and_resumes(cluster: Cluster, clone: Path) -> None:
+    """Three minutes are too short for 300 updates. Snakemake waits through the requeue, without a retry."""
+    long = "arms: {rlvr: {episodes: 150, save_every: 1000}}\n"
+    words = [*profile(clone, "hurried", retries=0), *SHORT, overlay(clone, "hurried", long), "--nolock"]
+    rollouts = "results/hurried/rollouts/rlvr/seed1/rollouts.parquet"
+    before = ["results/hurried/prompts/rlvr.jsonl", "results/hurried/models/base"]
+    here = ["--cores", "1", *SHORT, str(clone / "hurried.yaml"), "--nolock"]
+    prepared = snakemake(*here, "--", *before, cwd=clone, cores=False)
+    assert prepared.returncode == 0, prepared.stderr
+    command = [sys.executable, "-m", "snakemake", *words, "--set-resources", "train_rlvr:runtime=3", "--", rollouts]
+    log = clone / "results/hurried/logs/checkpoints/rlvr/seed1.log"
+    with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        until(lambda: log.exists() and "was requeued and will resume" in log.read_text(), 400, "not requeued")
+        first = log.read_text(encoding="utf-8")
+        until(lambda: "BeginTime" in cluster.ask("squeue", "-h", "--states=PD", "-o", "%i %r"), 60, "nothing waits")
+        waiting = cluster.ask("squeue", "-h", "--states=PD", "-o", "%i %r").splitlines()
+        (number,) = (line.split()[0] for line in waiting if "BeginTime" in line)
+        cluster.ask("scontrol", "update", f"jobid={number}", "StartTime=now")
+        until(lambda: "resuming at update" in log.read_text(), 200, "not resumed")
+        resumed = int(re.search(r"resuming at update (\d+);", log.read_text(encoding="utf-8"))[1])
+        saved = int(re.search(r"The checkpoint after update (\d+) is complete", first)[1])
+        assert resumed == saved + 1 and saved % 1000 != 0
+        cluster.ask("scancel", number)
+        said, _ = process.communicate(timeout=200)
+    assert "Restarting" not in said and f"SLURM-job '{number}' failed, SLURM status is: 'CANCELLED'" in said
+
+
 @pytest.mark.timeout(2400)
 def test_the_whole_experiment_with_rlvr_on_two_nodes(
     experiment: subprocess.Popen[str], cluster: Cluster, clone: Path

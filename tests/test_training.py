@@ -35,7 +35,7 @@ from medrlvr.training import disk, health, launchers, rlvr, trainer_metrics
 from medrlvr.training.inputs import end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, rlvr_launcher, short_folder
 from medrlvr.training.publish import publish_events, publish_model
-from medrlvr.training.resume.checkpoints import Restored
+from medrlvr.training.resume.checkpoints import Restored, part_folder, record_checkpoint
 from medrlvr.training.run_state import checkpoint_layout
 from medrlvr.training.trainer_watch import SftWatch
 
@@ -106,6 +106,50 @@ def test_a_value_that_is_not_finite_is_named(tmp_path, value):
     table.loc[2, "kl"] = value
     with pytest.raises(UserError, match=rf"kl is {value} at update 3.*delete {tmp_path}"):
         health.check_finite(table, tmp_path)
+
+
+def test_an_update_that_is_not_planned_is_refused(tmp_path):
+    health.check_update({"update": 8, "kl": 0.1}, 8, tmp_path)
+    with pytest.raises(UserError, match=r"the trainer started update 9 of a plan of 8, so training was stopped"):
+        health.check_update({"update": 9, "kl": 0.1}, 8, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"kl": float("nan")}, "kl is nan"),
+        ({"kl": 0.1, "policy_loss": float("-inf")}, "policy_loss is -inf"),
+        ({"kl": 10.5}, "kl is 10.5"),
+        ({"kl": -11.0}, "kl is -11"),
+    ],
+)
+def test_diverged_training_stops_at_once_and_names_the_last_good_checkpoint(tmp_path, row, told):
+    message = (
+        rf"training diverged, so it was stopped: {told} at update 7\. There is no earlier checkpoint in {tmp_path}"
+    )
+    with pytest.raises(UserError, match=message):
+        health.check_update({"update": 7, **row}, 8, tmp_path)
+    for update in (2, 4, 8):
+        folder = model_files(tmp_path / f"global_step{update}_hf")
+        record_checkpoint(folder)
+    with pytest.raises(UserError, match=r"The last good checkpoint is the one after update 4 in"):
+        health.check_update({"update": 7, **row}, 8, tmp_path)
+    good_row = {"update": 3, "kl": 9.9}
+    assert health.first_divergence([good_row, {"update": 7, **row}, {"update": 8, **row}]) == 7
+    assert health.first_divergence([good_row, {"update": 4, "reward": -1.0}]) is None
+
+
+def test_a_run_that_diverged_resumes_before_that_update(begin, tmp_path):
+    lines = tuple(reported(update, "<think>x</think>", 0.1) for update in range(1, 4))
+    begin(lines=(*lines, reported(4, "<think>x</think>", float("nan"))))
+    (state,) = (tmp_path / "state").iterdir()
+    for update in (2, 4):
+        for part in ("_actor", "_critic", "model"):
+            folder = part_folder(state / "checkpoints", part, update)
+            folder.mkdir(parents=True)
+            (folder / "file").write_text(f"{update}")
+            record_checkpoint(folder)
+    assert any("resuming at update 3;" in line for line in begin())
 
 
 def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):

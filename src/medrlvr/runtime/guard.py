@@ -26,8 +26,12 @@ def main(command: Sequence[str]) -> int:
         signal.signal(number, signal.SIG_IGN)  # the caller ends the command
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_prepare)
-    threading.Thread(target=_end_with_caller, daemon=True).start()
+    ending = threading.Event()
+    thread = threading.Thread(target=_end_with_caller, args=(ending,), daemon=True)
+    thread.start()
     code = process.wait()
+    if ending.is_set():
+        thread.join()
     if code < 0:
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)
@@ -41,9 +45,10 @@ def _prepare() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end_with_caller() -> None:
+def _end_with_caller(ending: threading.Event) -> None:
     while os.read(0, 1):
         pass
+    ending.set()
     while children := psutil.Process().children(recursive=True):
         for child in children:
             with suppress(psutil.NoSuchProcess):

@@ -1,0 +1,372 @@
+"""Holds, watches of memory and time, and Slurm's answers: what a long run relies on between its steps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from medrlvr.runtime import hold as holding
+from medrlvr.runtime import memory_watch, running, slurm
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.hold import HeldError, hold, holder
+from medrlvr.runtime.memory_watch import MemoryWatch, memory_in_use
+from medrlvr.training import walltime
+from medrlvr.training.resume.stopping import STOP_FILE
+from medrlvr.training.walltime import OutOfTime, WalltimeGuard, requeued_when_out_of_time
+
+ROOT = Path(__file__).parents[1]
+
+
+def other_process(code: str, *words: str) -> subprocess.Popen[str]:
+    """Start Python code in another process, and wait for its first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from medrlvr.runtime.hold import hold
+held = hold(Path(sys.argv[1]), "training")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_held_file_names_its_holder_until_that_is_killed(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "run.lock"
+    assert holder(file) is None
+    other = other_process(HOLD, str(file))
+    found = holder(file)
+    assert found is not None and (found.process, found.what, found.host) == (other.pid, "training", os.uname().nodename)
+    with pytest.raises(HeldError, match=rf"state is in use by training, process {other.pid} on .*, since 2\d\d\d-"):
+        hold(file, "mine")
+    other.kill()
+    other.wait()
+    assert holder(file) is None and not file.exists()
+    with hold(file, "mine"):
+        assert str(os.getpid()) in file.read_text()
+
+
+def test_a_holder_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    other = other_process(HOLD.replace("sys.stdin.read()", "import time; time.sleep(1)"), str(tmp_path / "lock"))
+    with hold(tmp_path / "lock", "mine", patience=30):
+        assert other.wait(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "free"),
+    [
+        ("", True),
+        ("{", True),
+        ({"process": os.getpid(), "host": os.uname().nodename}, False),
+        ({"process": 2**22 + 5, "host": os.uname().nodename}, True),
+        ({"process": 2**22 + 5, "host": "elsewhere"}, False),
+    ],
+)
+def test_without_locks_of_the_file_system_the_recorded_process_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object, free: bool
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(holding.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(holding.fcntl, "flock", no_locks)
+    file = tmp_path / "lock"
+    whole = content | {"what": "x", "since": "now", "job": None} if isinstance(content, dict) else content
+    file.write_text(whole if isinstance(whole, str) else json.dumps(whole))
+    if free:
+        hold(file, "mine").close()
+    else:
+        with pytest.raises(HeldError):
+            hold(file, "mine")
+
+
+def locks(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True)
+    for name, line in files.items():
+        (folder / f"{name}.lock").write_text(f"{line}\nother\n")
+    return folder
+
+
+def test_only_locks_of_a_dead_workflow_on_the_same_results_are_deleted(tmp_path: Path) -> None:
+    results = tmp_path / "results/mine"
+    found = locks(tmp_path / "locks", one=f"{results}/data/x", two=f"{results}_too/data/x")
+    other = other_process(HOLD, str(results / ".running/workflow"))
+    running.delete_stale_locks(results, found)
+    assert len(list(found.iterdir())) == 2
+    other.kill()
+    other.wait()
+    running.delete_stale_locks(results, found)
+    assert [file.name for file in found.iterdir()] == ["two.lock"]
+
+
+def test_a_workflow_is_refused_while_another_or_a_step_of_a_killed_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_PATIENCE", 0.1)
+    results = tmp_path / "results/mine"
+    other = other_process(HOLD, str(results / ".running/workflow"))
+    with pytest.raises(UserError, match=rf"mine is in use by training, process {other.pid} on .*end it \(kill "):
+        running.hold_results(results)
+    other.kill()
+    other.wait()
+    step = other_process(HOLD, str(results / ".running/n1-7"))
+    with pytest.raises(UserError, match=r"1 step\(s\) of an earlier run, whose workflow has ended, are still running:"):
+        running.hold_results(results)
+    step.kill()
+    step.wait()
+    running.hold_results(results).close()
+
+
+def test_a_step_of_a_slurm_job_is_ended_by_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "55")
+    held = running.hold_step(tmp_path / "results/mine/logs/checkpoints/rlvr.log", "train_rlvr rlvr 1")
+    assert held is not None
+    found = holder(Path(str(held.name)))
+    assert found is not None and found.remedy == "scancel 55" and "Slurm job 55" in str(found)
+    held.close()
+    assert running.hold_step(tmp_path / "elsewhere.log", "x") is None
+
+
+STEP = """
+import sys, time
+from medrlvr.runtime import running
+running.end_with_workflow(0.1)
+print("started", flush=True)
+time.sleep(600)
+"""
+WORKFLOW = """
+import subprocess, sys, time
+child = subprocess.Popen(["sh", "-c", '"$0" "$@"; true', sys.executable, "-c", sys.argv[1]], stdout=sys.stdout)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("name", ["snakemake", "other"])
+def test_a_step_ends_with_a_killed_snakemake(tmp_path: Path, name: str) -> None:
+    """Also if a shell is between the two. Any other parent does not count."""
+    script = tmp_path / name
+    script.write_text(WORKFLOW)
+    workflow = subprocess.Popen(
+        [sys.executable, str(script), STEP], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, text=True,
+        stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert workflow.stdout is not None
+    workflow.stdout.readline()
+    children = psutil.Process(workflow.pid).children(recursive=True)
+    workflow.kill()
+    workflow.wait()
+    _, alive = psutil.wait_procs(children, timeout=5 if name == "snakemake" else 1)
+    assert bool(alive) is (name != "snakemake")
+    for process in alive:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0:59\n", 59),
+        ("12:00", 720),
+        ("3:00:01", 10801),
+        ("1-00:00:00", 86400),
+        ("2-03:04:05", 183845),
+        ("UNLIMITED", None),
+        ("INVALID", None),
+        ("", None),
+    ],
+)
+def test_slurms_time_is_read(text: str, seconds: float | None) -> None:
+    assert slurm.parse_time_left(text) == seconds
+
+
+def guard(tmp_path: Path, saved: list[int], left: float | None, **changes: object) -> WalltimeGuard:
+    given = {
+        "name": "rlvr", "notify": [].append, "attempt": tmp_path, "done": 0, "last_saved": lambda: saved[-1],
+        "longest_update": lambda: 100.0, "time_left": lambda: left,
+    }  # fmt: skip
+    return WalltimeGuard(**(given | changes))  # type: ignore[arg-type]
+
+
+def test_near_the_time_limit_a_checkpoint_is_requested_and_waited_for(tmp_path: Path) -> None:
+    saved, told = [4], []
+    watch = guard(tmp_path, saved, 300.0, notify=told.append)
+    watch()
+    watch()
+    assert (tmp_path / STOP_FILE).exists() and told == [
+        "rlvr: 5 min 00 s of the job's time are left; saving after this update"
+    ]
+    saved.append(5)
+    with pytest.raises(OutOfTime, match="The checkpoint after update 5 is complete"):
+        watch()
+
+
+@pytest.mark.parametrize(
+    ("left", "changes"),
+    [(400.0, {}), (None, {}), (10.0, {"longest_update": lambda: 0.0}), (10.0, {"attempt": None, "done": 4})],
+    ids=["enough time", "no limit", "no update yet", "nothing saved in this attempt"],
+)
+def test_otherwise_it_goes_its_way(tmp_path: Path, left: float | None, changes: dict[str, object]) -> None:
+    guard(tmp_path, [4], left, **changes)()
+    assert not (tmp_path / STOP_FILE).exists()
+
+
+def test_a_trainer_that_saves_at_fixed_steps_ends_without_a_request(tmp_path: Path) -> None:
+    watch = guard(tmp_path, [8], 10.0, attempt=None, done=4)
+    watch()
+    with pytest.raises(OutOfTime, match="after update 8 is complete"):
+        watch()
+
+
+def scontrol(folder: Path, body: str) -> None:
+    (folder / "scontrol").write_text(f"#!/bin/sh\n{body}\n")
+    (folder / "scontrol").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("echo 'Requested operation is presently disabled' >&2; exit 1", "Requested operation is presently disabled"),
+        ("echo $@ > {folder}/asked", "Slurm did not end the job"),
+        (None, "No such file or directory: 'scontrol'"),
+    ],
+)
+def test_a_job_that_cannot_be_requeued_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str | None, told: str
+) -> None:
+    if body:
+        scontrol(tmp_path, body.format(folder=tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(walltime, "_PATIENCE", 0.0)
+    with (
+        pytest.raises(OutOfTime, match=rf"The job was not requeued \(.*{told}.*\)\. Start the same command again"),
+        requeued_when_out_of_time([].append),
+    ):
+        raise OutOfTime("The job's time is almost up.")
+    if "Slurm did not" in told:
+        assert (tmp_path / "asked").read_text() == "requeue 7\n"
+
+
+def test_nothing_but_its_own_error_is_caught() -> None:
+    with pytest.raises(UserError, match=r"^x$"), requeued_when_out_of_time([].append):
+        raise UserError("x")
+
+
+GIB = 1024**3
+
+
+def test_memory_is_warned_of_once_until_it_was_free_again() -> None:
+    told: list[str] = []
+    used = iter([50, 91, 95, 80, 92])
+    watch = MemoryWatch("rlvr, seed 1", told.append, interval=0.0, measure=lambda: (next(used) * GIB, 100 * GIB))
+    for _ in range(5):
+        watch()
+    assert [line.split(" GiB of host")[0] for line in told] == [
+        "rlvr, seed 1: 91.0 of 100.0",
+        "rlvr, seed 1: 92.0 of 100.0",
+    ]
+    assert "(91%). The largest process is " in told[0] and ", process " in told[0]
+
+
+def test_between_two_looks_nothing_is_measured() -> None:
+    def fail() -> tuple[int, int]:
+        raise AssertionError
+
+    watch = MemoryWatch("x", [].append, interval=600.0, measure=lambda: (1, 100))
+    watch()
+    watch.measure = fail
+    watch()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_control_group_counts_without_cached_files(tmp_path: Path, version: int) -> None:
+    top = tmp_path if version == 2 else tmp_path / "memory"
+    group = top / "slurm" / "job_7" / "step_0"
+    group.mkdir(parents=True)
+    names = ("memory.current", "memory.max", "inactive_file")
+    if version == 1:
+        names = ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
+    for folder, used, limit in ((group, 90, "max"), (group.parent, 95, str(100 * 2**20))):
+        (folder / names[0]).write_text(f"{used * 2**20}\n")
+        (folder / names[1]).write_text(f"{limit}\n")
+        (folder / "memory.stat").write_text(f"anon 1\n{names[2]} {3 * 2**20}\n")
+    (tmp_path / "membership").write_text(
+        "0::/slurm/job_7/step_0\n" if version == 2 else "4:memory:/slurm/job_7/step_0\n3:cpu,cpuacct:/\n"
+    )
+    assert memory_in_use(tmp_path, tmp_path / "membership") == (92 * 2**20, 100 * 2**20)
+
+
+def test_without_control_groups_the_machine_counts(tmp_path: Path) -> None:
+    used, limit = memory_in_use(tmp_path, tmp_path / "none")
+    assert 0 < used < limit == psutil.virtual_memory().total
+    assert memory_watch.largest_process()
+
+
+GUARDED = """
+import sys
+from medrlvr.runtime.processes import run_process
+run_process([sys.executable, "-c", sys.argv[1]], {}, lambda line: print(line, flush=True))
+"""
+LEAVES = """
+import os, subprocess, sys, time
+code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+children = [subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(2)]
+if os.fork() == 0:
+    os.setsid()
+    subprocess.Popen([sys.executable, "-c", code])
+    os._exit(0)
+time.sleep(0.5)
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_step_leaves_no_process_of_its_command() -> None:
+    step = other_process(GUARDED, LEAVES)
+    family = psutil.Process(step.pid).children(recursive=True)
+    assert len(family) >= 5
+    step.kill()
+    step.wait()
+    assert not psutil.wait_procs(family, timeout=10)[1]
+
+
+@pytest.mark.parametrize(("end", "code"), [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("os.abort()", -6)])
+def test_the_guard_ends_as_its_command(end: str, code: int) -> None:
+    file = ROOT / "src/medrlvr/runtime/guard.py"
+    command = [sys.executable, "-I", str(file), sys.executable, "-c", f"import os, sys; print('x', flush=True); {end}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.read() == "x\n"
+        assert process.wait(10) == code
+
+
+def test_the_guard_is_not_ended_by_the_signals_of_a_terminal() -> None:
+    file = ROOT / "src/medrlvr/runtime/guard.py"
+    command = [
+        sys.executable,
+        "-I",
+        str(file),
+        sys.executable,
+        "-c",
+        "print('x', flush=True); import time; time.sleep(600)",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (child,) = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGINT)
+        process.terminate()
+        time.sleep(0.3)
+        assert process.poll() is None and child.is_running()
+        child.terminate()
+        assert process.wait(10) == -signal.SIGTERM
