@@ -26,7 +26,7 @@ def audited(lock: Path) -> list[Mapping[str, Any]] | None:
         last = (done.stderr.strip().splitlines() or ["pip-audit printed nothing"])[-1]
         print(f"{lock.name}: {last[:200]}", file=sys.stderr)
         return None
-    # A package that the source does not know is skipped. If it knows none, it was not asked.
+    # A package that the source does not know is skipped. If it knows none, it was not reached.
     return records if any("vulns" in record for record in records) else None
 
 

@@ -125,7 +125,8 @@ def prepare(
     questions = {"train": train_questions(sampled["question_id"].nunique()), **evaluated["questions"]}
     for name in ("train", *EXPERIMENT.benchmarks):
         write_parquet(folder / f"questions-{name}.parquet", questions[name])
-    tables = {name: folder / f"{name}.json" for name in ("comparisons", "verdict", "data_card", "base")}
+    write_json(folder / "kills.json", {"tried": 20, "survived": 19, "seed": 7, "commit": "c0ffee" * 6})
+    tables = {name: folder / f"{name}.json" for name in ("comparisons", "verdict", "data_card", "base", "kills")}
     log = str(folder / "logs/any.log")
     return {
         "experiment": EXPERIMENT.model_dump(mode="json"),

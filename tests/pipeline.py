@@ -12,9 +12,13 @@ SHORT = [*MINIATURE, "tests/short.yaml"]
 """Real training on the real stack, too short to learn anything."""
 
 
-def snakemake(*arguments: str, cwd: Path = Path(), cores: bool = True) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    *arguments: str, cwd: Path = Path(), cores: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MEDRLVR_", "PYTHONPATH"))}
-    return python("-m", "snakemake", *(["--cores", "2"] if cores else []), *arguments, cwd=cwd, env=environment)
+    return python(
+        "-m", "snakemake", *(["--cores", "2"] if cores else []), *arguments, cwd=cwd, env=environment | variables
+    )
 
 
 def jobs(result: subprocess.CompletedProcess[str]) -> dict[str, int]:

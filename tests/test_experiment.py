@@ -19,10 +19,18 @@ from medrlvr.training.trainer_metrics import read_events
 pytestmark = pytest.mark.slow
 
 
+SECRETS = {
+    "HF_TOKEN": "hf_planted0123456789planted",
+    "WANDB_API_KEY": "0123456789abcdef" * 2,
+    "EMAIL": "jane.planted@example.org",
+    "MY_PASSWORD": "planted horse battery",
+}
+
+
 @pytest.fixture(scope="module")
 def finished(clone: Path) -> Path:
-    """The short experiment, run to its end."""
-    result = snakemake(*SHORT, cwd=clone)
+    """The short experiment, run to its end by a user with secrets, in a clone in the home folder."""
+    result = snakemake(*SHORT, cwd=clone, HOME=str(clone.parent), **SECRETS)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return clone
 
@@ -313,3 +321,17 @@ def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> Non
         assert result.returncode == 1
         assert message in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_no_secret_and_no_home_folder_is_in_logs_pages_and_models(finished: Path) -> None:
+    """Read as bytes: every file that a user may publish, and Snakemake's own log."""
+    results = finished / "results/short"
+    files = [path for path in results.rglob("*") if path.is_file() and path.suffix not in (".parquet", ".safetensors")]
+    files += (finished / ".snakemake/log").glob("*.log")
+    names = {path.name for path in files}
+    assert {"report.html", "README.md", "command.sh", "seed1.log", "training.yaml", "version.json"} <= names
+    forbidden = [value.encode() for value in (*SECRETS.values(), f"{finished.parent}/")]
+    own = [path for path in files if ".snakemake" not in path.parts]
+    assert [path for path in own for value in forbidden if value in path.read_bytes()] == []
+    theirs = [path for path in files if ".snakemake" in path.parts]
+    assert theirs and not [path for path in theirs for value in forbidden[:-1] if value in path.read_bytes()]

@@ -1,4 +1,4 @@
-"""Faults of a training run, one at a time: one clear message, nothing left behind, and the same command finishes."""
+"""Faults of a training run, one at a time: one clear message, no process left, and the same command finishes."""
 
 import os
 import shutil

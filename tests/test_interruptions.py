@@ -1,6 +1,7 @@
 """Experiments that are interrupted, that fail in one arm, or that run again elsewhere."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 
 @contextmanager
-def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """The short experiment as a shell would start it, from its beginning, once its first update is done."""
-    shutil.rmtree(cwd / "results/short/state", ignore_errors=True)
+def training(cwd: Path, fresh: bool = True) -> Iterator[subprocess.Popen[str]]:
+    """The short experiment as a shell would start it, once an update is done; `begun` has the lines until then.
+
+    Args:
+        fresh: whether RLVR starts from its first update.
+    """
+    if fresh:
+        shutil.rmtree(cwd / "results/short/state", ignore_errors=True)
     # The run has many updates, so it cannot end before the test interrupts it.
     long = ("--config", "arms={rlvr: {episodes: 50}}")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *SHORT, *long]
@@ -33,8 +39,10 @@ def training(cwd: Path) -> Iterator[subprocess.Popen[str]]:
         # Tests that were started in the background would hand on that SIGINT is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
+        process.begun = []
         for line in process.stdout:
-            if "update 1 of 100" in line:
+            process.begun.append(line)
+            if re.search(r"update \d+ of 100", line):
                 break
         yield process
 
@@ -69,6 +77,22 @@ def test_ctrl_c_ends_everything(clone: Path) -> None:
     assert process.returncode != 0
     assert "Start the same command again to resume it" in printed
     assert "Traceback" not in printed
+    assert processes_in(clone) == []
+
+
+def test_after_snakemake_is_killed_the_same_command_resumes(clone: Path) -> None:
+    """Its steps end without a signal, and the folder needs no --unlock."""
+    with training(clone) as process:
+        for line in process.stdout:
+            if "update 4 of 100" in line:
+                break
+        process.kill()
+    with training(clone, fresh=False) as again:
+        assert again.poll() is None
+        os.killpg(again.pid, signal.SIGINT)
+        printed = again.stdout.read()
+    resumed = re.search(r"100 updates, resuming at update (\d+);", "\n".join(again.begun) + printed)
+    assert resumed and int(resumed[1]) > 1
     assert processes_in(clone) == []
 
 

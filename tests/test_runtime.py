@@ -1,11 +1,14 @@
 """Holds, watches of memory and time, and Slurm's answers: what a long run relies on between its steps."""
 
+import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,9 +16,11 @@ import pytest
 
 from medrlvr.runtime import hold as holding
 from medrlvr.runtime import memory_watch, running, slurm
+from medrlvr.runtime import redact as redacting
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.hold import HeldError, hold, holder
 from medrlvr.runtime.memory_watch import MemoryWatch, memory_in_use
+from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.training import walltime
 from medrlvr.training.resume.stopping import STOP_FILE
 from medrlvr.training.walltime import OutOfTime, WalltimeGuard, requeued_when_out_of_time
@@ -370,3 +375,76 @@ def test_the_guard_is_not_ended_by_the_signals_of_a_terminal() -> None:
         assert process.poll() is None and child.is_running()
         child.terminate()
         assert process.wait(10) == -signal.SIGTERM
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    values = {
+        "HOME": f"{tmp_path}/jane",
+        "HF_TOKEN": "hf_planted",
+        "A_KEY": "secret words",
+        "TOKENIZERS_PARALLELISM": "no",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    redacting._replacements.cache_clear()
+    yield
+    redacting._replacements.cache_clear()
+
+
+@pytest.mark.usefixtures("secrets")
+def test_a_log_has_no_secret_and_no_home_folder(tmp_path: Path) -> None:
+    text = f"{tmp_path}/jane/proj: hf_planted in 'secret words', {tmp_path}/janet/x, no"
+    assert redacting.redact(text) == f"~/proj: [HF_TOKEN] in '[A_KEY]', {tmp_path}/janet/x, no"
+    lines: list[str] = []
+    run_process([sys.executable, "-c", f"print({text!r})"], {}, lines.append)
+    assert lines == [redacting.redact(text)]
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    "word", ["{home}/a b", "x={home}/y:{home}/z", "{home}", "{home}t/x", "it's {home}/$x", "plain"]
+)
+def test_a_saved_command_does_the_same_in_another_home(tmp_path: Path, word: str) -> None:
+    home = f"{tmp_path}/jane"
+    script = tmp_path / "command.sh"
+    write_command(script, ["printf", "%s", word.format(home=home)], {})
+    assert f"{home}/" not in script.read_text()
+    for there in (home, "/elsewhere"):
+        done = subprocess.run(
+            ["sh", script], env={"PATH": os.environ["PATH"], "HOME": there}, capture_output=True, text=True
+        )
+        assert done.stdout == word.format(home=home).replace(f"{home}/", f"{there}/").replace(
+            home, there if word == "{home}" else home
+        )
+
+
+def test_no_command_goes_through_a_shell() -> None:
+    """Names, paths and texts of users reach programs only as elements of argument lists."""
+    found = []
+    for file in [*Path("src").rglob("*.py"), *Path("workflow").rglob("*.py"), *Path("envs").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                shell = any(keyword.arg == "shell" for keyword in node.keywords)
+                if shell or name in ("os.system", "os.popen", "eval", "subprocess.getoutput"):
+                    found.append(f"{file}, line {node.lineno}")
+    for file in [Path("Snakefile"), *Path("workflow").rglob("*.smk")]:
+        if re.search(r"^\s*(shell|run):", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found.append(str(file))
+    assert found == []
+
+
+HOSTILE = ["$(touch pwned)", "`touch pwned`", "; touch pwned", "a\ntouch pwned", "'\"; touch pwned #", "| touch pwned"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_name_with_signs_of_the_shell_does_nothing(tmp_path: Path, text: str) -> None:
+    lines: list[str] = []
+    code = "import sys; print(repr(sys.argv[1:]))"
+    run_process([sys.executable, "-c", code, text], {"MEDRLVR_REWARD": text}, lines.append)
+    assert lines == [repr([text])]
+    script = tmp_path / "command.sh"
+    write_command(script, [sys.executable, "-c", code, text], {"MEDRLVR_REWARD": text})
+    done = subprocess.run(["sh", str(script)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[text]!r}\n" and [path.name for path in tmp_path.iterdir()] == ["command.sh"]

@@ -16,6 +16,8 @@ from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.files import write_text
 from medrlvr.runtime.step_log import step_log
 
+TABLES = ("comparisons", "verdict", "data_card", "base", "base_metrics", "kills")
+
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
         inputs, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -40,7 +42,7 @@ if __name__ == "__main__":
             scores=dict(zip(params.shown, inputs.scores, strict=True)),
             questions=dict(zip(params.questions, inputs.questions, strict=True)),
             selections=dict(zip(params.trained, inputs.selections, strict=True)),
-            tables={name: inputs[name] for name in ("comparisons", "verdict", "data_card", "base", "base_metrics")},
+            tables={name: inputs[name] for name in TABLES},
             figures=inputs.figures,
             cost=phase_costs(jobs),
             records=params.records,

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psutil
 
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.failures import explain_failure
+from medrlvr.runtime.redact import quote_portably, redact
 
 _GRACE = 5.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -27,9 +27,9 @@ _GUARD = str(Path(__file__).with_name("guard.py"))
 
 def write_command(path: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Write a command and its environment variables as a shell script that you can read, change and run."""
-    lines = ["#!/bin/sh", "# From the repository's root: sh " + shlex.quote(str(path)), "set -eu"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
-    words = [shlex.quote(word) for word in command]
+    lines = ["#!/bin/sh", "# From the repository's root: sh " + quote_portably(str(path)), "set -eu"]
+    lines += [f"export {name}={quote_portably(value)}" for name, value in sorted(environment.items())]
+    words = [quote_portably(word) for word in command]
     text = " ".join(words).replace(" --", " \\\n    --")
     path.write_text("\n".join([*lines, "exec " + text]) + "\n", encoding="utf-8")
 
@@ -48,7 +48,7 @@ def run_process(
     Args:
         command: program and arguments.
         environment: variables in addition to those of this process.
-        each_line: called with every line of its output, without the line end.
+        each_line: called with every line of its output, redacted and without the line end.
         failure_file: as soon as this file exists, the command is ended; the error message contains its text.
         work: name of the work, for messages.
         alone: seconds that the command has to end its child processes; after that, they receive SIGTERM.
@@ -131,7 +131,7 @@ class _Output(threading.Thread):
         assert self._process.stdout is not None
         try:
             for line in self._process.stdout:
-                line = line.rstrip("\n")
+                line = redact(line.rstrip("\n"))
                 self.tail.append(line)
                 del self.tail[:-400]
                 self._each_line(line)

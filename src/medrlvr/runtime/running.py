@@ -1,6 +1,6 @@
 """Which processes work on a results folder: the workflow, and its steps. Each holds a file in the folder `.running`.
 
-A killed workflow leaves Snakemake's own lock files behind, and its steps may run on for a moment, or for days on a
+A killed workflow leaves Snakemake's own lock files in place, and its steps may run on for a moment, or for days on a
 cluster. The holds tell both from a workflow that runs.
 """
 
@@ -24,7 +24,7 @@ from medrlvr.runtime.hold import HeldError, Holder, hold, holder
 _WORKFLOW = "workflow"
 
 _PATIENCE = 30.0
-"""Seconds that the steps of a killed workflow have to end before the next workflow is refused."""
+"""Seconds that the steps of a killed workflow have to end before the next workflow is rejected."""
 
 
 def hold_results(results: Path) -> BinaryIO:

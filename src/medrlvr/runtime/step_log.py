@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.progress import duration
+from medrlvr.runtime.redact import redact
 from medrlvr.runtime.running import end_with_workflow, hold_step
 from medrlvr.runtime.terminal import StepConsole
 
@@ -38,6 +39,7 @@ def step_log(step: Any) -> Iterator[Notify]:
     console = StepConsole(os.fdopen(os.dup(2), "w", buffering=1))
 
     def notify(line: str, style: str | None = None) -> None:
+        line = redact(line)
         console.print(line, style)
         print(line, flush=True)
 
@@ -63,7 +65,7 @@ def step_log(step: Any) -> Iterator[Notify]:
             notify(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n", "red")
             sys.exit(1)
         except Exception as error:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), flush=True)
             if advice := _advice(error):
                 notify(f"\n{name}: failed after {took()}\n{error}\n{advice}\n(log: {log})\n", "red")
                 sys.exit(1)

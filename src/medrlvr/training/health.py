@@ -48,7 +48,7 @@ def check_update(row: Mapping[str, float], total: int, checkpoints: Path) -> Non
         checkpoints: folder of the trainer's checkpoints.
 
     Raises:
-        UserError: the trainer went on after the last planned update, or the training diverged.
+        UserError: the trainer continued after the last planned update, or the training diverged.
     """
     update = int(row["update"])
     if update > total:

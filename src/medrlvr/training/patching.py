@@ -88,7 +88,7 @@ def install(*sets: Mapping[str, Patch]) -> None:
     """Apply patches to modules imported from now on.
 
     Args:
-        sets: patches by module name. If several sets patch a module, all their changes are made, in order.
+        sets: patches by module name. If several sets patch a module, all their changes apply, in order.
     """
     sys.meta_path.insert(0, _Finder(merged(sets)))
 

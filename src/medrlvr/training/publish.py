@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from medrlvr.config.arms import RlvrArm, SftArm, training_settings
 from medrlvr.models.folder import has_weights
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
+from medrlvr.runtime.redact import quote_portably
 from medrlvr.training.openrlhf import Paths
 from medrlvr.training.resume.checkpoints import HASHES, damage
 
@@ -47,8 +47,9 @@ def save_recipe(folder: Path, paths: Paths, made: Path, arm: SftArm | RlvrArm, *
     (made / paths.data.name).unlink(missing_ok=True)
     _link(str(paths.data), str(made / paths.data.name))
     text = (folder / "command.sh").read_text(encoding="utf-8")
-    text = text.replace(shlex.quote(str(paths.data)), f'"$(dirname "$0")"/{paths.data.name}')
-    text = text.replace(str(folder), str(folder.with_name(f"{folder.name}-by-hand")))
+    text = text.replace(quote_portably(str(paths.data)), f'"$(dirname "$0")"/{paths.data.name}')
+    by_hand = folder.with_name(f"{folder.name}-by-hand")
+    text = text.replace(quote_portably(str(folder)), quote_portably(str(by_hand)))
     (made / "command.sh").write_text(text, encoding="utf-8")
     settings = {**training_settings(arm), **run}
     (made / "training.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
