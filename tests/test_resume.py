@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from medrlvr.training.resume.checkpoints import (
     SINGLE,
     Restored,
     complete_updates,
+    damage,
     part_folder,
     record_checkpoint,
     restore,
@@ -264,6 +267,28 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert told in sentence and str(part_folder(tmp_path, part, 12) / "inner" / "states.pt") in sentence
     # It is deleted, so that no later checkpoint of another update is deleted in its place.
     assert complete_updates(tmp_path, PARTS) == [4, 8]
+
+
+def test_a_state_that_the_trainer_did_not_write_is_not_loaded(tmp_path: Path) -> None:
+    """DeepSpeed would unpickle it."""
+    save(tmp_path, 4)
+    save(tmp_path, 8)
+    (tmp_path / "_actor/global_step8/zero_pp_rank_1_optim_states.pt").write_bytes(b"pickled")
+    found = restore(tmp_path, PARTS)
+    assert found.update == 4 and "optim_states.pt is not a file that the run's trainer wrote" in found.damaged[0]
+
+
+def test_states_of_other_nodes_are_waited_for(tmp_path: Path) -> None:
+    def write_later() -> None:
+        time.sleep(0.5)
+        (tmp_path / "rank1_optim_states.pt").write_text("late")
+
+    (tmp_path / "rank0_optim_states.pt").write_text("early")
+    thread = threading.Thread(target=write_later)
+    thread.start()
+    record_checkpoint(tmp_path, shards=2)
+    thread.join()
+    assert damage(tmp_path) is None and "rank1" in (tmp_path / HASHES).read_text()
 
 
 def test_a_damaged_list_of_hashes_is_damage(tmp_path: Path) -> None:

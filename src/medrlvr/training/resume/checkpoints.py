@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from medrlvr.runtime.files import write_text
 
 HASHES = "sha256.json"
 """Name of the file with the hash of each file of a checkpoint, by its path in the checkpoint's folder."""
+
+
+_LATENCY = 120.0
+"""Seconds until a shared file system shows a file that another node has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,17 @@ class Restored:
     damaged: tuple[str, ...] = ()
 
 
-def record_checkpoint(folder: str | os.PathLike[str]) -> None:
-    """Write the hashes of all files in a checkpoint's folder into it, after the files have reached the disk."""
+def record_checkpoint(folder: str | os.PathLike[str], shards: int = 0) -> None:
+    """Write the hashes of all files in a checkpoint's folder into it, after the files have reached the disk.
+
+    Args:
+        shards: number of optimiser states that processes have written. A shared file system may show those of other
+            nodes late, so they are waited for.
+    """
     root = Path(folder)
+    deadline = time.monotonic() + _LATENCY
+    while len(list(root.glob("*optim_states.pt"))) < shards and time.monotonic() < deadline:
+        time.sleep(0.2)
     files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != HASHES)
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(_synced_hash, files))
@@ -54,6 +67,9 @@ def damage(folder: Path) -> str | None:
         return f"{missing[0]} is missing"
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(_hash, files))
+    unlisted = sorted({*folder.rglob("*.pt")} - {*files})
+    if unlisted:
+        return f"{unlisted[0]} is not a file that the run's trainer wrote"
     changed = [path for path, digest, name in zip(files, digests, named, strict=True) if digest != named[name]]
     return f"the content of {changed[0]} has changed since it was written" if changed else None
 

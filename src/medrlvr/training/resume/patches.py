@@ -82,7 +82,8 @@ PATCHES = {
                 "        torch_dist_barrier_and_cuda_sync()\n"
                 "        if self.is_rank_0():\n"
                 "            from medrlvr.training.resume.checkpoints import record_checkpoint\n\n"
-                "            record_checkpoint(os.path.join(save_dir, tag))\n",
+                "            shards = dist.get_world_size() if self.stage else 0\n"
+                "            record_checkpoint(os.path.join(save_dir, tag), shards)\n",
             )
         ]
     ),
