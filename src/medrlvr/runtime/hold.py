@@ -90,11 +90,10 @@ def hold(file: Path, what: str, patience: float = 0.0) -> BinaryIO:
 
 
 def holder(file: Path) -> Holder | None:
-    """Return the process that holds a file, or None if no process does. The file of a dead process is deleted."""
+    """Return the process that holds a file, or None if no process does."""
     with suppress(OSError), open(file, "r+b", buffering=0) as opened:
         if not _locked(opened):
             return _read(opened)
-        file.unlink()
     return None
 
 

@@ -120,5 +120,14 @@ def _folder(results: Path) -> Path:
 
 
 def _steps(results: Path) -> list[Holder]:
-    files = (file for file in _folder(results).glob("*") if file.name != _WORKFLOW)
-    return [found for file in sorted(files) if (found := holder(file)) is not None]
+    """Return the steps that run, and delete the files of ended ones."""
+    found = []
+    for file in sorted(_folder(results).glob("*")):
+        if file.name == _WORKFLOW:
+            continue
+        step = holder(file)
+        if step is None:
+            file.unlink(missing_ok=True)
+        else:
+            found.append(step)
+    return found
