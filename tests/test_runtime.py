@@ -122,7 +122,7 @@ def test_a_workflow_is_refused_while_another_or_a_step_of_a_killed_one_runs(
     monkeypatch.setattr(running, "_PATIENCE", 0.1)
     results = tmp_path / "results/mine"
     other = other_process(HOLD, str(results / ".running/workflow"))
-    with pytest.raises(UserError, match=rf"mine is in use by training, process {other.pid} on .*end it \(kill "):
+    with pytest.raises(UserError, match=rf"mine is in use by training, process {other.pid} on .* or press Ctrl-C"):
         running.hold_results(results)
     other.kill()
     other.wait()

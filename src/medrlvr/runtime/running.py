@@ -58,7 +58,7 @@ def in_use(results: Path) -> str:
     """Return the sentence for the user if a workflow cannot start because another one works on the results folder."""
     found = holder(_folder(results) / _WORKFLOW)
     who = f"{found}" if found else "another workflow that shares files with this one"
-    remedy = f"Wait until it ends, or end it ({found.remedy})." if found else "Wait until it ends."
+    remedy = "Wait until it ends, or press Ctrl-C in its terminal."
     return f"{results} is in use by {who}. {remedy} Then start the same command again."
 
 
