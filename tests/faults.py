@@ -175,7 +175,11 @@ def kill_at_random(folder: Path, draw: random.Random, seconds: float) -> str | N
         reader()
         return None
     victim, process = next(iter(found.items()))
-    process.kill()
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        reader()
+        return None
     told = f"{victim}, {moment:.1f} s after the start"
     print(f"  kill -9 of {told}", flush=True)
     run.process.wait(300)
