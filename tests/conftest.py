@@ -1,11 +1,10 @@
 import os
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
+from pipeline import copy_of_the_commit
 
 # huggingface_hub reads its variables when it is imported, which is before any fixture runs. make passes the options of
 # `make test` to every make that a test starts.
@@ -31,13 +30,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git would hand out, so that nothing untracked or made by another file's tests can help."""
-    target = tmp_path_factory.mktemp("clone")
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if Path(name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(name, target / name)
-    return target
+    """A copy of the commit, which the tests of one file share."""
+    return copy_of_the_commit(tmp_path_factory.mktemp("clone"))

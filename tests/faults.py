@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from pipeline import copy_of_the_commit, processes_in
 
 from medrlvr.runtime.files import read_parquet
 
@@ -114,14 +115,6 @@ def leftovers(folder: Path, shared: set[str]) -> list[str]:
         time.sleep(0.5)
 
 
-def processes_in(folder: Path) -> Iterator[psutil.Process]:
-    """Yield the processes that work in a folder."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.cwd().startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-
-
 def wrong_in(folder: Path) -> list[str]:
     """Return what is wrong with the finished training of an experiment: updates, prompts and metrics."""
     rollouts = read_parquet(folder / ROLLOUTS)
@@ -139,17 +132,6 @@ def wrong_in(folder: Path) -> list[str]:
     if not metrics.to_numpy(dtype=float).__abs__().max() < float("inf"):
         found.append("a metric is not finite")
     return found
-
-
-def copy_of_the_commit(target: Path) -> Path:
-    """Copy the files that git would hand out."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
-    )
-    for name in filter(lambda name: Path(name).is_file(), listed.stdout.splitlines()):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(name, target / name)
-    return target
 
 
 def kill_at_random(folder: Path, draw: random.Random, seconds: float) -> str | None:

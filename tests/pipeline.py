@@ -2,9 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from forked import python
 
 MINIATURE = ["--configfile", "config/miniature.yaml"]
@@ -19,6 +22,28 @@ def snakemake(
     return python(
         "-m", "snakemake", *(["--cores", "2"] if cores else []), *arguments, cwd=cwd, env=environment | variables
     )
+
+
+def copy_of_the_commit(target: Path) -> Path:
+    """Copy the files that git would hand out, so that nothing untracked or made by another test's files can help."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if Path(name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(name, target / name)
+    return target
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Return the processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd().startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def jobs(result: subprocess.CompletedProcess[str]) -> dict[str, int]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from faults import PARTS, RESULTS, ROLLOUTS, Run, copy_of_the_commit, leftovers, processes_in, wrong_in
+from faults import PARTS, RESULTS, ROLLOUTS, Run, leftovers, wrong_in
+from pipeline import copy_of_the_commit, processes_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 

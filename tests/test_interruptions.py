@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-from pipeline import SHORT, jobs, snakemake
+from pipeline import SHORT, jobs, processes_in, snakemake
 
 pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
@@ -45,15 +45,6 @@ def training(cwd: Path, fresh: bool = True) -> Iterator[subprocess.Popen[str]]:
             if re.search(r"update \d+ of 100", line):
                 break
         yield process
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.cwd().startswith(str(folder)) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def test_a_killed_ray_ends_the_run_with_a_way_out(clone: Path) -> None:

@@ -35,7 +35,7 @@ from medrlvr.training.trainer_watch import SftWatch
 from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
 
 _STEP = 60.0
-"""Seconds reserved before a time limit: no step needs as long."""
+"""Seconds that are assumed for a step when the end of a job's time is near; SFT prints no time of a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,11 @@ class OutOfTime(Interrupted):
     """The Slurm job's time limit is near, and the run can resume in the next job."""
 
 
+def _time_left() -> float | None:
+    job = current_job()
+    return None if job is None else seconds_left(job)
+
+
 @dataclass
 class WalltimeGuard:
     """Call it often while a trainer runs. Near the job's time limit it requests a checkpoint, then raises `OutOfTime`.
@@ -54,7 +59,7 @@ class WalltimeGuard:
     done: int
     last_saved: Callable[[], int]
     longest_update: Callable[[], float]
-    time_left: Callable[[], float | None] = field(default=lambda: _time_left())
+    time_left: Callable[[], float | None] = _time_left
     _next: float = field(default=0.0, init=False)
     _saved_before: int | None = field(default=None, init=False)
 
@@ -106,8 +111,3 @@ def requeued_when_out_of_time(notify: Notify) -> Iterator[None]:
         raise OutOfTime(
             f"{error} The job was not requeued ({refused}). Start the same command again to resume it."
         ) from None
-
-
-def _time_left() -> float | None:
-    job = current_job()
-    return None if job is None else seconds_left(job)
