@@ -12,6 +12,8 @@ CORES ?= $(shell nproc)
 KILLS ?= 20
 ARGS ?=
 MIRROR ?=
+MINUTES ?=
+PROFILE ?=
 TORCH_INDEX_URL ?=
 UV ?= uv
 PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
@@ -63,6 +65,12 @@ $(GPU_STAMP):
 demo: $(STAMP) ## run the miniature experiment on a CPU, from synthetic data to the report: results/miniature/report.html
 	@$(MEDRLVR) demo --cores $(CORES) -- $(ARGS)
 
+.PHONY: gpu-check
+gpu-check: $(STAMP) ## check a new GPU before anything else: make gpu-check [MINUTES=8] [PROFILE=slurm]
+	@GPU_CHECK_MINUTES="$(MINUTES)" $(MEDRLVR) run config/miniature.yaml config/miniature_gpu.yaml config/gpu_check.yaml \
+	  $(if $(PROFILE),--profile "$(PROFILE)") -- results/gpu_check/report.json --forcerun gpu_check $(ARGS)
+	@cat results/gpu_check/report.md
+
 ##@ Develop
 
 .PHONY: readme
@@ -82,6 +90,10 @@ benchmark-demo: $(STAMP) ## measure the time of make demo in a clone of the last
 .PHONY: benchmark-page
 benchmark-page: $(STAMP) ## measure the report at the paper's scale: its size, and the time to build and open it
 	@$(RUN) benchmarks/page.py
+
+.PHONY: rewards
+gpu-curve: $(STAMP)
+	@$(RUN) benchmarks/gpu_curve.py
 
 .PHONY: rewards
 rewards: $(STAMP) ## compute each reward for simple policies and the cost of grading, for the docs

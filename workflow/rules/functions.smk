@@ -21,7 +21,7 @@ def check_machine():
         or_stop(check_nodes, EXPERIMENT.machine)
     elif any(job.resources.get("gres") for job in jobs):
         or_stop(check_device, EXPERIMENT.machine)
-    if {job.rule.name for job in jobs} & {"train_sft", "train_rlvr", *GENERATION_RULES}:
+    if {job.rule.name for job in jobs} & {"train_sft", "train_rlvr", "gpu_check", *GENERATION_RULES}:
         or_stop(check_packages, EXPERIMENT.machine)
 
 

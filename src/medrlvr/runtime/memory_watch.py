@@ -31,6 +31,16 @@ def memory_in_use(root: Path = _ROOT, membership: Path = Path("/proc/self/cgroup
     return max(found, key=lambda pair: pair[0] / pair[1])
 
 
+def memory_limit(root: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the bytes of memory that this process may use: the machine's, or the smallest limit of a control group.
+
+    Args:
+        root, membership: as for `memory_in_use`.
+    """
+    machine: int = psutil.virtual_memory().total
+    return min([machine, *(limit for _, limit in _groups(root, membership))])
+
+
 def _groups(root: Path, membership: Path) -> Iterable[tuple[int, int]]:
     text = membership.read_text(encoding="utf-8") if membership.is_file() else ""
     for controllers, path in re.findall(r"^\d+:([^:]*):(.*)$", text, re.MULTILINE):

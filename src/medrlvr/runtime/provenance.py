@@ -24,8 +24,12 @@ def provenance(inputs: Iterable[str | Path], command: str) -> dict[str, Any]:
     for path in map(Path, inputs):
         with path.open("rb") as stream:
             hashes[str(path)] = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-    source = Path(medrlvr.__file__).parent
-    code = fingerprint(*(path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.py"))))
-    versions = {"medrlvr": code, "python": platform.python_version()}
+    versions = {"medrlvr": code_version(), "python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in PACKAGES}
     return {"inputs": hashes, "versions": versions, "command": command}
+
+
+def code_version() -> str:
+    """Return a hash of the code of this library, without its comments, docstrings and layout."""
+    source = Path(medrlvr.__file__).parent
+    return fingerprint(*(path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.py"))))

@@ -31,7 +31,7 @@ from medrlvr.runtime.hold import hold
 from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
-from medrlvr.training import health
+from medrlvr.training import health, phase_watch
 from medrlvr.training.disk import check_disk, disk_needed, weights_in
 from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, check_wandb, rlvr_launcher, short_folder, wandb_variables
@@ -69,6 +69,8 @@ class RlvrRun:
         events: output folder of TensorBoard event files.
         node_logs: folder for logs of Ray's nodes, if there are several.
         state: folder of all runs' states; a hash of everything that determines this run's result names its folder.
+        phases: file that receives the time and the GPU memory of each phase, as `phase_watch` records them; None: they
+            are not recorded.
     """
 
     arm: RlvrArm
@@ -84,6 +86,7 @@ class RlvrRun:
     events: Path
     node_logs: Path
     state: Path
+    phases: Path | None = None
 
     @property
     def trained_models(self) -> tuple[str, ...]:
@@ -220,6 +223,8 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
             "MEDRLVR_RAY_FOLDER": ray_folder,
             **wandb_variables(machine, folder),
         }
+        if run.phases is not None:
+            variables |= phase_watch.variables(run.phases, variables)
         write_command(folder / "command.sh", command, variables)
         notify(
             f"{run.display_name}: {len(prepared.sizes)} updates{resumed}; starting Ray, vLLM and {' + '.join(loaded)}"

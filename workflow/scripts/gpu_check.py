@@ -1,0 +1,40 @@
+"""Check this GPU, or rehearse the check on a CPU."""
+
+import os
+from pathlib import Path
+
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import load_config
+from medrlvr.gpu_check.check import CheckInputs, check_gpu
+from medrlvr.gpu_check.ppo_row import read_presets
+from medrlvr.gpu_check.training_row import TrainingInputs, training_run
+from medrlvr.runtime.step_log import step_log
+
+if __name__ == "__main__":
+    with step_log(snakemake) as notify:
+        experiment = load_config(snakemake.config)
+        folder, (mode, *_) = Path(snakemake.params.state), experiment.arms["rlvr"].modes
+        training = TrainingInputs(
+            run=training_run(
+                experiment, Path(snakemake.input.base), Path(snakemake.input.prompts), folder / "training", seed=1
+            ),
+            prompts=Path(snakemake.input.development),
+            mode={mode: experiment.modes[mode]},
+            prompt_max_tokens=experiment.evaluation.prompt_max_tokens,
+            curve=Path(snakemake.input.curve),
+        )
+        minutes = os.environ.get("GPU_CHECK_MINUTES")
+        check_gpu(
+            CheckInputs(
+                machine=experiment.machine,
+                training=training,
+                arm=Experiment().arms["rlvr"],
+                presets=read_presets(snakemake.input.presets),
+                minutes=float(minutes) if minutes else None,
+                folder=folder,
+                report=Path(snakemake.output.report),
+                table=Path(snakemake.output.table),
+                rates=Path(snakemake.output.report).with_name("rates.yaml"),
+            ),
+            notify,
+        )
