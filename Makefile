@@ -91,8 +91,8 @@ benchmark-demo: $(STAMP) ## measure the time of make demo in a clone of the last
 benchmark-page: $(STAMP) ## measure the report at the paper's scale: its size, and the time to build and open it
 	@$(RUN) benchmarks/page.py
 
-.PHONY: rewards
-gpu-curve: $(STAMP)
+.PHONY: gpu-curve
+gpu-curve: $(STAMP) ## train on a CPU with eight seeds what `make gpu-check` compares a GPU with: assets/gpu_check/curve.tsv
 	@$(RUN) benchmarks/gpu_curve.py
 
 .PHONY: rewards

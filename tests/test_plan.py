@@ -62,8 +62,42 @@ def test_the_work_of_one_update_is_that_of_its_tokens() -> None:
 
 def test_work_becomes_time_by_what_is_assumed() -> None:
     # 312e12 a second on each of two GPUs, a tenth of it in generation, three tenths in training.
-    assert Work(generation=312e12, training=0).seconds(2) == pytest.approx(5)
-    assert Work(generation=0, training=312e12 * 3).seconds(1) == pytest.approx(10)
+    assert Work(generation=312e12, training=0).seconds(PAPER.machine, 2) == pytest.approx(5)
+    assert Work(generation=0, training=312e12 * 3).seconds(PAPER.machine, 1) == pytest.approx(10)
+
+
+RATES = {"training_tflops": 300, "generation_tflops": 40}
+"""What `make gpu-check` may have measured."""
+
+
+def test_measured_rates_replace_what_is_assumed() -> None:
+    machine = PAPER.machine.model_copy(update=RATES)
+    assert Work(generation=40e12, training=600e12).seconds(machine, 1) == pytest.approx(1 + 2)
+    found = arithmetic(RLVR, PAPER.model_copy(update={"machine": machine}), FACTS)
+    seconds = 815_360 * (340 + 270) * 3_085_938_688 * (2 / 40e12 + 22 / 300e12) / 4
+    assert found == Time(pytest.approx(seconds * 0.75), pytest.approx(seconds * 1.25), "estimated")
+    only_one = PAPER.machine.model_copy(update={"training_tflops": 300})
+    one = arithmetic(RLVR, PAPER.model_copy(update={"machine": only_one}), FACTS)
+    assert one is not None and one.high > 4 * one.low, "one measured rate alone leaves the wide range"
+
+
+def test_the_plan_states_measured_rates_and_no_assumed_ones() -> None:
+    machine = PAPER.machine.model_copy(update=RATES)
+    text = " ".join(
+        render([RLVR], PAPER.model_copy(update={"machine": machine}), FACTS, RESULTS, files=["x.yaml"], profile=None)
+        .replace("\n", " ")
+        .split()
+    )
+    assert "300 TFLOP/s of a GPU in scoring and training, 40 in generation" in text and "312" not in text
+
+
+def test_rates_do_not_hide_measured_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = Path("results/other/config.yaml")
+    other.parent.mkdir(parents=True)
+    other.write_text(yaml.safe_dump(PAPER.model_dump(mode="json")), encoding="utf-8")
+    machine = PAPER.machine.model_copy(update=RATES)
+    assert other.parent in comparable(PAPER.model_copy(update={"machine": machine}), RESULTS)
 
 
 def test_the_work_of_sft_and_of_asking() -> None:

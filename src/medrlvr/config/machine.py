@@ -44,6 +44,12 @@ class Machine(Settings):
     """Responses processed together on one GPU with gradients."""
     threads: Positive = 8
     """CPU threads of each process."""
+    training_tflops: Rate | None = None
+    """TFLOP/s that a GPU of this machine reaches in scoring and training, for `medrlvr plan`. `make gpu-check` measures
+    it. null: assumed."""
+    generation_tflops: Rate | None = None
+    """TFLOP/s that a GPU of this machine reaches in generation, for `medrlvr plan`. `make gpu-check` measures it. null:
+    assumed."""
     wandb_project: Annotated[str, Field(pattern=r"^\w[\w. -]*$")] | None = None
     """Weights & Biases project that receives RLVR's metrics, settings, output and one response per update, in addition
     to the TensorBoard files. It needs `pip install wandb` and WANDB_API_KEY in the environment. null: nothing is sent

@@ -17,7 +17,7 @@ from medrlvr.gpu_check.card import GIB, Card, MemoryRecord
 from medrlvr.gpu_check.programs import run_program
 from medrlvr.gpu_check.rows import Figure, Measured, NotApplicableError
 from medrlvr.models.shape import Shape
-from medrlvr.pipeline.plan.work import rlvr_work
+from medrlvr.pipeline.plan.work import rlvr_work, run_update_sizes
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import read_parquet, write_json_lines
 from medrlvr.runtime.step_log import Notify
@@ -116,8 +116,8 @@ def measure_ppo(plan: PpoPlan, peak_tflops: float | None, folder: Path, notify: 
     assert run.phases is not None
     records, metrics = read_phases(run.phases), read_parquet(run.metrics_table)
     last = metrics.iloc[-1]
-    tokens = plan.arm.prompts_per_update * plan.arm.samples_per_prompt
-    tokens *= plan.arm.prompt_max_tokens + float(last["response_length"])
+    responses = plan.arm.prompts_per_update * plan.arm.samples_per_prompt
+    tokens = responses * (plan.arm.prompt_max_tokens + float(last["response_length"]))
     training = float(last["timing/make_experience"] + last["timing/ppo_train"] + last["timing/broadcast"])
     figures = [
         Figure("what was trained", f"{plan.shape_name}, random weights, {plan.source}"),
@@ -210,7 +210,7 @@ def training_operations(plan: PpoPlan) -> float:
     """Return the floating-point operations per token of scoring and training, as `medrlvr plan` counts them."""
     questions = UPDATES * plan.arm.prompts_per_update
     work = rlvr_work(plan.arm, plan.machine.gradient_checkpointing, plan.shape.parameters, questions, 1, 0)
-    return work.training / (questions * plan.arm.samples_per_prompt)
+    return work.training / (sum(run_update_sizes(plan.arm, questions)) * plan.arm.samples_per_prompt)
 
 
 def measure_precision(plan: PpoPlan, folder: Path) -> list[Figure]:

@@ -52,7 +52,7 @@ class Measured:
 
 
 Numbers = Mapping[str, Mapping[str, float]]
-"""Row that passed -> its numbers."""
+"""Row -> its numbers; none if it did not finish."""
 
 
 class NotApplicableError(Exception):
@@ -120,7 +120,7 @@ def run_rows(rows: Sequence[Row], folder: Path, key: str, minutes: float | None,
         if result is None:
             left = None if end is None else end - time.monotonic()
             notify(f"gpu_check: row {number} of {len(rows)}: {row.title}, about {duration(row.seconds)}")
-            result = _run_row(row, left, {done.name: done.numbers for done in results if done.outcome == PASSED})
+            result = _run_row(row, left, {done.name: done.numbers for done in results})
             result.key = key
             write_json(file, asdict(result))
         results.append(result)

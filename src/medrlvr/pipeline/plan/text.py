@@ -17,7 +17,14 @@ from medrlvr.data.registry import load_registry
 from medrlvr.pipeline.plan.facts import Facts, absent_files, gather_facts
 from medrlvr.pipeline.plan.jobs import FOLLOWS, TRAINING_RULES, Job, cause, gpus_of, longest_chain
 from medrlvr.pipeline.plan.space import peak_space, space
-from medrlvr.pipeline.plan.times import SHORT_RESPONSE_TOKENS, UNCERTAINTY_FACTOR, Time, times
+from medrlvr.pipeline.plan.times import (
+    MEASURED_UNCERTAINTY,
+    SHORT_RESPONSE_TOKENS,
+    UNCERTAINTY_FACTOR,
+    Time,
+    has_measured_rates,
+    times,
+)
 from medrlvr.pipeline.plan.work import GENERATION_MFU, PEAK_FLOPS, PROMPT_TOKENS, TRAINING_MFU
 from medrlvr.pipeline.preflight import check_device
 from medrlvr.runtime.errors import UserError
@@ -191,11 +198,7 @@ def _bases(bases: set[str], machine: Machine, facts: Facts) -> Iterable[str]:
         yield (
             f"estimated: from {facts.weights.parameters:,} parameters, with 2 operations per parameter and token for"
             f" the forward pass, 4 for the backward pass{again}. Attention, engine starts, saving and offload are not"
-            f" counted. ASSUMED: GPUs with {PEAK_FLOPS / 1e12:.0f} TFLOP/s in bfloat16 (an A100's peak; newer GPUs are"
-            f" faster), of which training reaches {TRAINING_MFU:.0%} and generation {GENERATION_MFU:.0%}, or"
-            f" {UNCERTAINTY_FACTOR} times less or more; prompts of {PROMPT_TOKENS} tokens; responses of"
-            f" {SHORT_RESPONSE_TOKENS} tokens (from the paper's lengths in characters) up to the longest allowed. A run"
-            " that was interrupted resumes and needs less time than shown here."
+            f" counted. {_assumptions(machine)} A run that was interrupted resumes and needs less time than shown here."
         )
     if not bases:
         yield "The time of a step is known after it has run here. Before that, only the time of GPU steps is estimated."
@@ -204,6 +207,23 @@ def _bases(bases: set[str], machine: Machine, facts: Facts) -> Iterable[str]:
         " huggingface_hub, with another copy of a downloaded base model, is elsewhere and not counted."
     )
     yield "cached: the output exists, and neither settings nor inputs have changed since."
+
+
+def _assumptions(machine: Machine) -> str:
+    if has_measured_rates(machine):
+        return (
+            f"Measured on this machine (machine.training_tflops, machine.generation_tflops):"
+            f" {machine.training_tflops:g} TFLOP/s of a GPU in scoring and training, {machine.generation_tflops:g} in"
+            f" generation. ASSUMED: the time is within {MEASURED_UNCERTAINTY:.0%}; prompts of {PROMPT_TOKENS} tokens;"
+            f" responses of {SHORT_RESPONSE_TOKENS} tokens (from the paper's lengths in characters). Longer responses"
+            " need more time in proportion."
+        )
+    return (
+        f"ASSUMED: GPUs with {PEAK_FLOPS / 1e12:.0f} TFLOP/s in bfloat16 (an A100's peak; newer GPUs are faster), of"
+        f" which training reaches {TRAINING_MFU:.0%} and generation {GENERATION_MFU:.0%}, or {UNCERTAINTY_FACTOR} times"
+        f" less or more; prompts of {PROMPT_TOKENS} tokens; responses of {SHORT_RESPONSE_TOKENS} tokens (from the"
+        " paper's lengths in characters) up to the longest allowed. `make gpu-check` measures the rates of your GPU."
+    )
 
 
 def _late(pairs: Iterable[tuple[Job, Time | None]]) -> list[str]:

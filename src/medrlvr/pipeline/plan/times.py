@@ -12,6 +12,7 @@ import yaml
 from medrlvr.config.arms import training_settings
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
+from medrlvr.config.machine import Machine
 from medrlvr.pipeline.plan.facts import Facts
 from medrlvr.pipeline.plan.jobs import Job, gpus_of
 from medrlvr.pipeline.plan.work import job_work
@@ -20,6 +21,9 @@ from medrlvr.runtime.errors import UserError
 UNCERTAINTY_FACTOR = 2
 """A machine may be this many times faster or slower than estimated. ASSUMED."""
 
+MEASURED_UNCERTAINTY = 0.25
+"""Largest relative error of an estimate from rates that were measured on this machine. ASSUMED."""
+
 
 SHORT_RESPONSE_TOKENS = 270
 """Tokens of a response at the lower end of a range. ASSUMED. The paper's Figure 2 shows 1,082 characters on average."""
@@ -27,6 +31,9 @@ SHORT_RESPONSE_TOKENS = 270
 
 _DECIDING = ("base", "data", "benchmarks", "modes", "machine", "miniature")
 """Times of two experiments are comparable if these settings are equal. Arms are compared one by one."""
+
+_WITHOUT_RATES = {"training_tflops": None, "generation_tflops": None}
+"""Machine settings that do not affect a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,24 @@ class Time:
 
 
 def arithmetic(job: Job, experiment: Experiment, facts: Facts) -> Time | None:
-    """Estimate the time of a job on GPUs; None for a job on a CPU, or if a size is unknown."""
-    nodes, gpus = gpus_of(job.rule, experiment.machine)
+    """Estimate the time of a job on GPUs; None for a job on a CPU, or if a size is unknown.
+
+    With measured rates, the range is for responses of the expected length; without, also for the longest allowed.
+    """
+    machine = experiment.machine
+    nodes, gpus = gpus_of(job.rule, machine)
     short, long = (job_work(job, experiment, facts, tokens) for tokens in (SHORT_RESPONSE_TOKENS, math.inf))
     if not gpus or short is None or long is None:
         return None
-    return Time(
-        short.seconds(nodes * gpus) / UNCERTAINTY_FACTOR, long.seconds(nodes * gpus) * UNCERTAINTY_FACTOR, "estimated"
-    )
+    low, high = (work.seconds(machine, nodes * gpus) for work in (short, long))
+    if has_measured_rates(machine):
+        return Time(low * (1 - MEASURED_UNCERTAINTY), low * (1 + MEASURED_UNCERTAINTY), "estimated")
+    return Time(low / UNCERTAINTY_FACTOR, high * UNCERTAINTY_FACTOR, "estimated")
+
+
+def has_measured_rates(machine: Machine) -> bool:
+    """Return whether both rates of this machine were measured. Responses then count with their expected length."""
+    return machine.training_tflops is not None and machine.generation_tflops is not None
 
 
 def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[str]]:
@@ -62,13 +79,18 @@ def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[st
             other = load_config(yaml.safe_load(file.read_text(encoding="utf-8")))
         except (UserError, yaml.YAMLError):
             continue  # for example of an older version; the plan does not need it
-        if all(getattr(other, key) == getattr(experiment, key) for key in _DECIDING):
+        if _deciding(other) == _deciding(experiment):
             found[file.parent] = frozenset(
                 name
                 for name, arm in experiment.arms.items()
                 if name in other.arms and training_settings(other.arms[name]) == training_settings(arm)
             )
     return found
+
+
+def _deciding(experiment: Experiment) -> dict[str, object]:
+    values: dict[str, object] = {key: getattr(experiment, key) for key in _DECIDING}
+    return values | {"machine": experiment.machine.model_copy(update=_WITHOUT_RATES)}
 
 
 def measured(job: Job, jobs: Sequence[Job], folders: Mapping[Path, frozenset[str]]) -> Time | None:

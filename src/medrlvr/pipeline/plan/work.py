@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from medrlvr.config.arms import RlvrArm, SftArm, update_sizes
 from medrlvr.config.evaluation import Mode
 from medrlvr.config.experiment import Experiment
+from medrlvr.config.machine import Machine
 from medrlvr.pipeline.plan.facts import Facts
 from medrlvr.pipeline.plan.jobs import TRAINING_RULES, Job
 
@@ -29,9 +30,11 @@ class Work:
     generation: float
     training: float
 
-    def seconds(self, gpus: int) -> float:
-        """Return the time in seconds on a number of GPUs, with the assumed utilisation."""
-        return (self.generation / GENERATION_MFU + self.training / TRAINING_MFU) / (PEAK_FLOPS * gpus)
+    def seconds(self, machine: Machine, gpus: int) -> float:
+        """Return the time in seconds on a number of GPUs, with the machine's measured rates, or the assumed ones."""
+        generation = (machine.generation_tflops or PEAK_FLOPS * GENERATION_MFU / 1e12) * 1e12
+        training = (machine.training_tflops or PEAK_FLOPS * TRAINING_MFU / 1e12) * 1e12
+        return (self.generation / generation + self.training / training) / gpus
 
 
 def rlvr_work(
