@@ -106,7 +106,7 @@ def random_model(name: str, shape: Shape, machine: Machine, folder: Path) -> Pat
 
 
 class _Watch:
-    """Notes when the engine's process finished each shard, and what vLLM says about its attention and runner."""
+    """Notes when the engine's process finished each shard, and what vLLM prints about its attention and its runner."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()

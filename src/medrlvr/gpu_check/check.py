@@ -22,6 +22,7 @@ from medrlvr.runtime.files import write_json, write_text
 from medrlvr.runtime.memory_watch import memory_limit
 from medrlvr.runtime.provenance import code_version
 from medrlvr.runtime.step_log import Notify
+from medrlvr.training.compiled import compile_optimiser
 
 _TINY = Shape(
     hidden=128, layers=2, heads=4, kv_heads=2, head_dim=32, intermediate=128, vocabulary=1000, tied=True, qkv_bias=True
@@ -145,11 +146,14 @@ class _Check:
 
     def _optimiser(self, numbers: Numbers) -> Measured:
         self._require_gpu()
+        began = time.monotonic()
+        compile_optimiser(self._inputs.machine, self._variables, self._notify)
+        seconds = time.monotonic() - began
         found = run_program("optimiser", self._inputs.folder, self._variables)
         same = found["finite"] and found["difference"] <= 1e-6
         return Measured(
             [
-                Figure("seconds to compile", f"{found['compile_seconds']:.0f}"),
+                Figure("seconds to compile, or to find it compiled", f"{seconds:.0f}"),
                 Figure("largest difference from torch's AdamW", f"{found['difference']:.1e}", "at most 1e-6", same),
             ]
         )

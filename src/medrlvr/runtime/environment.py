@@ -8,6 +8,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from medrlvr.runtime.gpu_cache import cache_variables
+
 _SOURCE = Path(__file__).resolve().parents[2]
 _STARTUP = _SOURCE / "medrlvr/training/startup"
 
@@ -81,7 +83,7 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
         cache: folder in which the `datasets` library caches the prompts.
     """
     values = _COMMON | {"HF_DATASETS_CACHE": str(cache), **dict.fromkeys(_THREADS, str(threads))}
-    values |= _CPU if device == "cpu" else _gpu_variables(cache)
+    values |= _CPU if device == "cpu" else _gpu_variables()
     patches = ["cpu.adapter"] if device == "cpu" else []
     if device == "gpu" and importlib.util.find_spec("flash_attn") is None:
         patches.append("flash_attn")
@@ -91,12 +93,11 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
     return values
 
 
-def _gpu_variables(cache: Path) -> dict[str, str]:
-    # DeepSpeed compiles at the first start, with ninja, which is in .venv/bin. Each run has its own extensions folder:
-    # the lock of a process that was killed during compilation then blocks no other run.
+def _gpu_variables() -> dict[str, str]:
+    # DeepSpeed compiles with ninja, which is in .venv/bin.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    values = {"PATH": path, "TORCH_EXTENSIONS_DIR": str(cache / "extensions")}
     home = cuda_home()
+    values = {"PATH": path, **cache_variables(home)}
     if home is not None:
         values["CUDA_HOME"] = str(home)
     return values

@@ -32,6 +32,7 @@ from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training import health, phase_watch
+from medrlvr.training.compiled import compile_optimiser
 from medrlvr.training.disk import check_disk, disk_needed, weights_in
 from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, check_wandb, rlvr_launcher, short_folder, wandb_variables
@@ -181,7 +182,7 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     restored = restore(paths.checkpoints, run.checkpoint_parts, before)
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
-    # An attempt that was killed during compilation leaves a lock that the next attempt would wait for.
+    # A killed attempt may leave a half-written cache of the prompts.
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return _Prepared(folder, paths, sizes, restored.update, start_attempt(folder / "rollouts", restored.update + 1))
 
@@ -226,6 +227,7 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
         if run.phases is not None:
             variables |= phase_watch.variables(run.phases, variables)
         write_command(folder / "command.sh", command, variables)
+        compile_optimiser(machine, variables, notify)
         notify(
             f"{run.display_name}: {len(prepared.sizes)} updates{resumed}; starting Ray, vLLM and {' + '.join(loaded)}"
         )

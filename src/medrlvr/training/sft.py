@@ -22,6 +22,7 @@ from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training import health
+from medrlvr.training.compiled import compile_optimiser
 from medrlvr.training.disk import check_disk, sft_disk_needed, weights_in
 from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
 from medrlvr.training.launchers import check_attention, sft_launcher, sft_variables
@@ -139,7 +140,7 @@ def _prepare(run: SftRun, rows: list[Row], folder: Path, notify: Notify) -> _Pre
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
     write_json_lines(paths.data, rows)
-    # An attempt that was killed during compilation leaves a lock that the next attempt would wait for.
+    # A killed attempt may leave a half-written cache of the prompts.
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return _Prepared(folder, paths, steps, restored.update)
 
@@ -156,6 +157,7 @@ def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
         *sft_arguments(run.arm, run.learning_rate, machine, run.seed, prepared.paths, save_every=prepared.steps),
     ]
     write_command(script, command, variables)
+    compile_optimiser(machine, variables, notify)
     notify(f"{run.display_name}: {run.arm.epochs} epochs of {prepared.steps} updates; the command is in {script}")
     checkpoints = prepared.paths.checkpoints
     watchers: list[Callable[[], None]] = [

@@ -1,0 +1,51 @@
+"""The folder of what DeepSpeed, vLLM, Triton and torch compile for a GPU, shared by all runs.
+
+Compilation needs minutes, and home folders on compute nodes may be read-only or small. The folder's name is a hash of
+everything that the compiled files depend on, so that no run uses those of another version or of another kind of GPU.
+"""
+
+import hashlib
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path("results/.cache/compiled")
+
+_PACKAGES = ("torch", "deepspeed", "vllm", "triton")
+
+VARIABLES = {
+    "TORCH_EXTENSIONS_DIR": "extensions",
+    "VLLM_CACHE_ROOT": "vllm",
+    "TRITON_CACHE_DIR": "triton",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+}
+"""Environment variable -> its folder in the cache."""
+
+
+def cache_variables(cuda_home: Path | None) -> dict[str, str]:
+    """Return the environment variables that name the caches of the packages.
+
+    Args:
+        cuda_home: folder of the CUDA compiler.
+    """
+    found = {"python": platform.python_version(), "gpu": gpu_kind(), "cuda": str(cuda_home)}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    folder = ROOT.resolve() / hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]
+    return {variable: str(folder / name) for variable, name in VARIABLES.items()}
+
+
+@cache
+def gpu_kind() -> str:
+    """Return the name of this machine's first GPU; the machine's name if `nvidia-smi` does not answer."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.SubprocessError):
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+        if answer:
+            return answer[0].strip()
+    return platform.node()

@@ -1,0 +1,59 @@
+"""Compile DeepSpeed's optimiser before the trainer starts, once for all runs on GPUs of one kind.
+
+Without this, the first process of the trainer would compile it. torch protects the compilation with a lock file that
+outlives a killed process, and every later process waits for it without end.
+
+    python -m medrlvr.training.compiled BUILDER
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from medrlvr.config.machine import Machine
+from medrlvr.runtime.hold import hold
+from medrlvr.runtime.processes import run_process
+from medrlvr.runtime.step_log import Notify
+from medrlvr.training.memory.phases import offloads
+
+PATIENCE = 1800.0
+"""Seconds to wait for another run that compiles."""
+
+
+def compile_optimiser(machine: Machine, variables: Mapping[str, str], notify: Notify) -> None:
+    """Compile the optimiser that the trainer needs on this machine, unless it is compiled already.
+
+    Args:
+        machine: the settings; on a CPU nothing is compiled.
+        variables: environment variables, as `process_environment` returns them.
+        notify: prints a progress line.
+
+    Raises:
+        UserError: the compilation failed, or another run compiles for longer than `PATIENCE`.
+    """
+    if machine.device == "cpu":
+        return
+    name, builder = ("cpu_adam", "CPUAdamBuilder") if offloads(machine) else ("fused_adam", "FusedAdamBuilder")
+    folder = Path(variables["TORCH_EXTENSIONS_DIR"])
+    with hold(folder / "holder.json", "compiling DeepSpeed's optimiser", PATIENCE):
+        for lock in folder.glob("*/lock"):
+            lock.unlink()
+        if not (folder / name / f"{name}.so").is_file():
+            notify("compiling DeepSpeed's optimiser, once for this kind of GPU: a minute or two")
+            run_process(compile_command(builder), variables, print, work="the compilation of the optimiser")
+
+
+def compile_command(builder: str) -> list[str]:
+    """Return the command that compiles and loads an optimiser of DeepSpeed."""
+    return [sys.executable, "-m", "medrlvr.training.compiled", builder]
+
+
+def main(arguments: list[str]) -> None:
+    """Compile and load the optimiser of the named builder."""
+    from deepspeed.ops import op_builder
+
+    getattr(op_builder, arguments[0])().load()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,135 @@
+"""What is compiled for a GPU: where it is kept, and that a kill during the compilation blocks nobody."""
+
+import multiprocessing
+import platform
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from medrlvr.config.machine import Machine
+from medrlvr.runtime import gpu_cache
+from medrlvr.runtime.environment import process_environment
+from medrlvr.runtime.errors import UserError
+from medrlvr.training import compiled
+
+GPU = Machine(device="gpu", gpus_per_node=1)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    gpu_cache.gpu_kind.cache_clear()
+    yield
+    gpu_cache.gpu_kind.cache_clear()
+
+
+def nvidia_smi(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = folder / "bin" / "nvidia-smi"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
+    gpu_cache.gpu_kind.cache_clear()
+
+
+def test_all_runs_share_a_folder_outside_home_for_each_kind_of_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(tmp_path, "echo 'NVIDIA A100'; echo 'NVIDIA A100'", monkeypatch)
+    first = process_environment("gpu", 1, tmp_path / "one")
+    again = process_environment("gpu", 1, tmp_path / "two")
+    folders = {name: first[name] for name in gpu_cache.VARIABLES}
+    assert folders == {name: again[name] for name in gpu_cache.VARIABLES} and len(set(folders.values())) == 5
+    assert all(Path(folder).is_relative_to(tmp_path / "results/.cache/compiled") for folder in folders.values())
+    nvidia_smi(tmp_path, "echo 'NVIDIA H100'", monkeypatch)
+    other = process_environment("gpu", 1, tmp_path)
+    assert not set(folders.values()) & {other[name] for name in gpu_cache.VARIABLES}
+    monkeypatch.setattr(gpu_cache.metadata, "version", lambda name: "another")
+    newer = process_environment("gpu", 1, tmp_path)
+    assert not {other[name] for name in gpu_cache.VARIABLES} & {newer[name] for name in gpu_cache.VARIABLES}
+    assert not set(gpu_cache.VARIABLES) & set(process_environment("cpu", 1, tmp_path))
+
+
+@pytest.mark.parametrize("answer", ["exit 9", "true", "exec sleep 0; echo"])
+def test_without_an_answer_the_folder_is_that_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    nvidia_smi(tmp_path, answer, monkeypatch)
+    assert gpu_cache.gpu_kind() == platform.node()
+
+
+def extensions(tmp_path: Path) -> dict[str, str]:
+    return {"TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions")}
+
+
+class Compiler:
+    """Stands for the process that compiles: writes the library after some time, or fails."""
+
+    def __init__(self, folder: Path, seconds: float = 0.0, fails: bool = False) -> None:
+        self.folder, self.seconds, self.fails, self.commands = folder, seconds, fails, []
+
+    def __call__(self, command: list[str], variables: dict[str, str], each_line: object, work: str) -> None:
+        self.commands.append(command[-1])
+        name = {"FusedAdamBuilder": "fused_adam", "CPUAdamBuilder": "cpu_adam"}[command[-1]]
+        target = self.folder / "extensions" / name
+        target.mkdir(parents=True, exist_ok=True)
+        # As torch does: a lock file that exists would be waited for without end.
+        (target / "lock").touch(exist_ok=False)
+        time.sleep(self.seconds)
+        if self.fails:
+            raise UserError("Error building extension")
+        (target / f"{name}.so").touch()
+        (target / "lock").unlink()
+
+
+def test_the_optimiser_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler, lines = Compiler(tmp_path), []
+    monkeypatch.setattr(compiled, "run_process", compiler)
+    for _ in range(3):
+        compiled.compile_optimiser(GPU, extensions(tmp_path), lines.append)
+    assert compiler.commands == ["FusedAdamBuilder"] and len(lines) == 1
+    offloaded = GPU.model_copy(update={"optimiser_offload": True})
+    compiled.compile_optimiser(offloaded, extensions(tmp_path), lines.append)
+    assert compiler.commands == ["FusedAdamBuilder", "CPUAdamBuilder"]
+    compiled.compile_optimiser(Machine(device="cpu"), {}, lines.append)
+    assert len(compiler.commands) == 2
+
+
+def test_the_lock_of_a_killed_compilation_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "run_process", Compiler(tmp_path, fails=True))
+    with pytest.raises(UserError, match="Error building extension"):
+        compiled.compile_optimiser(GPU, extensions(tmp_path), print)
+    assert (tmp_path / "extensions/fused_adam/lock").exists()
+    monkeypatch.setattr(compiled, "run_process", Compiler(tmp_path))
+    compiled.compile_optimiser(GPU, extensions(tmp_path), print)
+    # Also one that a trainer left when it was killed while it loaded the finished library.
+    (tmp_path / "extensions/fused_adam/lock").touch()
+    compiled.compile_optimiser(GPU, extensions(tmp_path), print)
+    assert not (tmp_path / "extensions/fused_adam/lock").exists()
+
+
+def compile_slowly(folder: Path, begun: object) -> None:
+    compiled.run_process = Compiler(folder, seconds=1.0)
+    begun.wait()
+    compiled.compile_optimiser(GPU, extensions(folder), lambda line: (folder / f"{time.time_ns()}.compiled").touch())
+
+
+def test_two_runs_at_once_compile_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    begun = context.Barrier(2)
+    runs = [context.Process(target=compile_slowly, args=(tmp_path, begun)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0, 0] and len([*tmp_path.glob("*.compiled")]) == 1
+
+
+def test_the_command_compiles_with_a_builder_that_deepspeed_has() -> None:
+    from deepspeed.ops import op_builder
+
+    assert hasattr(op_builder, "FusedAdamBuilder") and hasattr(op_builder, "CPUAdamBuilder")
+    assert op_builder.FusedAdamBuilder.NAME == "fused_adam" and op_builder.CPUAdamBuilder.NAME == "cpu_adam"
+    assert compiled.compile_command("FusedAdamBuilder")[1:] == ["-m", "medrlvr.training.compiled", "FusedAdamBuilder"]
