@@ -1,4 +1,4 @@
-"""What is compiled for a GPU: where it is kept, and that a kill during the compilation blocks nobody."""
+"""What is compiled for a GPU: where it is kept, and that a kill during the compilation blocks no later run."""
 
 import multiprocessing
 import platform
