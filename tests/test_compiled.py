@@ -20,9 +20,9 @@ GPU = Machine(device="gpu", gpus_per_node=1)
 @pytest.fixture(autouse=True)
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    gpu_cache.gpu_kind.cache_clear()
+    gpu_cache.first_gpu.cache_clear()
     yield
-    gpu_cache.gpu_kind.cache_clear()
+    gpu_cache.first_gpu.cache_clear()
 
 
 def nvidia_smi(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,19 +31,19 @@ def nvidia_smi(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None
     script.write_text(f"#!/bin/sh\n{text}\n")
     script.chmod(script.stat().st_mode | stat.S_IEXEC)
     monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
-    gpu_cache.gpu_kind.cache_clear()
+    gpu_cache.first_gpu.cache_clear()
 
 
 def test_all_runs_share_a_folder_outside_home_for_each_kind_of_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nvidia_smi(tmp_path, "echo 'NVIDIA A100'; echo 'NVIDIA A100'", monkeypatch)
+    nvidia_smi(tmp_path, "echo 'NVIDIA A100, 8.0'; echo 'NVIDIA A100, 8.0'", monkeypatch)
     first = process_environment("gpu", 1, tmp_path / "one")
     again = process_environment("gpu", 1, tmp_path / "two")
     folders = {name: first[name] for name in gpu_cache.VARIABLES}
     assert folders == {name: again[name] for name in gpu_cache.VARIABLES} and len(set(folders.values())) == 5
     assert all(Path(folder).is_relative_to(tmp_path / "results/.cache/compiled") for folder in folders.values())
-    nvidia_smi(tmp_path, "echo 'NVIDIA H100'", monkeypatch)
+    nvidia_smi(tmp_path, "echo 'NVIDIA H100, 9.0'", monkeypatch)
     other = process_environment("gpu", 1, tmp_path)
     assert not set(folders.values()) & {other[name] for name in gpu_cache.VARIABLES}
     monkeypatch.setattr(gpu_cache.metadata, "version", lambda name: "another")
@@ -52,12 +52,21 @@ def test_all_runs_share_a_folder_outside_home_for_each_kind_of_gpu(
     assert not set(gpu_cache.VARIABLES) & set(process_environment("cpu", 1, tmp_path))
 
 
-@pytest.mark.parametrize("answer", ["exit 9", "true", "exec sleep 0; echo"])
+@pytest.mark.parametrize("answer", ["exit 9", "true", "echo No devices were found"])
 def test_without_an_answer_the_folder_is_that_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     nvidia_smi(tmp_path, answer, monkeypatch)
-    assert gpu_cache.gpu_kind() == platform.node()
+    assert gpu_cache.first_gpu() == (platform.node(), "")
+    assert "TORCH_CUDA_ARCH_LIST" not in gpu_cache.cache_variables(None)
+
+
+def test_torch_compiles_for_this_gpu_whatever_the_site_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image listed 9.0a, which DeepSpeed's builder cannot read."""
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0a")
+    nvidia_smi(tmp_path, "echo 'NVIDIA H100 80GB HBM3, 9.0'", monkeypatch)
+    assert process_environment("gpu", 1, tmp_path)["TORCH_CUDA_ARCH_LIST"] == "9.0"
+    assert gpu_cache.first_gpu()[0] == "NVIDIA H100 80GB HBM3"
 
 
 def extensions(tmp_path: Path) -> dict[str, str]:

@@ -55,6 +55,12 @@ _CPU = {
 }
 
 
+_GPU = {
+    # All sampling is by vLLM's own code, as on a CPU. FlashInfer would be compiled at the first start, and is optional.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+}
+
+
 def export_source() -> None:
     """Add this library to PYTHONPATH, so that Snakemake's jobs, which are processes of their own, can import it."""
     folders = [str(_SOURCE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
@@ -97,7 +103,7 @@ def _gpu_variables() -> dict[str, str]:
     # DeepSpeed compiles with ninja, which is in .venv/bin.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     home = cuda_home()
-    values = {"PATH": path, **cache_variables(home)}
+    values = {"PATH": path, **_GPU, **cache_variables(home)}
     if home is not None:
         values["CUDA_HOME"] = str(home)
     return values

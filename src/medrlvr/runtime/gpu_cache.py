@@ -27,25 +27,31 @@ VARIABLES = {
 
 
 def cache_variables(cuda_home: Path | None) -> dict[str, str]:
-    """Return the environment variables that name the caches of the packages.
+    """Return the environment variables that name the caches, and the architecture for which torch compiles.
 
     Args:
         cuda_home: folder of the CUDA compiler.
     """
-    found = {"python": platform.python_version(), "gpu": gpu_kind(), "cuda": str(cuda_home)}
+    gpu, capability = first_gpu()
+    found = {"python": platform.python_version(), "gpu": gpu, "cuda": str(cuda_home)}
     for name in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     folder = ROOT.resolve() / hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]
-    return {variable: str(folder / name) for variable, name in VARIABLES.items()}
+    values = {variable: str(folder / name) for variable, name in VARIABLES.items()}
+    # A site may list architectures that DeepSpeed cannot read, such as 9.0a, or that this GPU does not have.
+    return values | ({"TORCH_CUDA_ARCH_LIST": capability} if capability else {})
 
 
 @cache
-def gpu_kind() -> str:
-    """Return the name of this machine's first GPU; the machine's name if `nvidia-smi` does not answer."""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    with suppress(OSError, subprocess.SubprocessError):
+def first_gpu() -> tuple[str, str]:
+    """Return the name and the compute capability, such as "9.0", of this machine's first GPU.
+
+    If `nvidia-smi` does not answer, they are the machine's name and "".
+    """
+    command = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.SubprocessError, ValueError):
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
-        if answer:
-            return answer[0].strip()
-    return platform.node()
+        name, capability = (answer or [""])[0].rsplit(",", 1)
+        return name.strip(), capability.strip()
+    return platform.node(), ""
