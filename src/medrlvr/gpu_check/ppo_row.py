@@ -125,7 +125,7 @@ def measure_ppo(plan: PpoPlan, peak_tflops: float | None, folder: Path, notify: 
         *compare_memory(memory.peaks(records), plan),
         *_speeds(last, plan, tokens, training, peak_tflops),
     ]
-    shutil.rmtree(own)
+    shutil.rmtree(run.models)
     tflops = training_operations(plan) * tokens / training / 1e12
     return Measured(figures, {"training_seconds": training, "training_tflops": tflops})
 
