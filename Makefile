@@ -50,6 +50,7 @@ setup-gpu: $(GPU_STAMP) ## create .venv for GPUs instead; on a cluster, in a fol
 
 $(GPU_STAMP):
 	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=...; on a cluster, look for an environment module." >&2; exit 1; }
+	@"$(PYTHON)" envs/preflight_gpu.py
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "$(PYTHON) is not Python 3.11. Name a Python 3.11 with PYTHON=...")'
 	@rm -rf .venv && "$(PYTHON)" -m venv .venv && echo "set-up: installing torch with CUDA and 300 other packages; this needs some minutes"
 	@.venv/bin/pip install --quiet --require-hashes -r envs/pip.txt

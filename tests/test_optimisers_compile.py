@@ -96,7 +96,7 @@ def test_the_locked_compiler_builds_the_optimiser_for_gpus(stand_ins: Path, tmp_
 
 
 def test_the_packages_build_the_optimiser_for_the_host(stand_ins: Path, tmp_path: Path) -> None:
-    """It calls no function of CUDA, so it needs none of the libraries that it names to the linker: -lcurand, -lcudart."""
+    """The linker must find curand and cudart. The library calls no function of theirs, so it does not need them."""
     packages = installed((*COMPILER, *MATHS))
     home = cuda.usable_home(packages, packages, tmp_path / "home")
     assert "[libtorch_cpu.so]" in libraries_of(compiled("cpu_adam", home, stand_ins, tmp_path / "built"))

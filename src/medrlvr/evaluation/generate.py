@@ -22,6 +22,7 @@ from medrlvr.models.folder import has_weights, weights_digest
 from medrlvr.models.tokens import check_lengths, letter_tokens
 from medrlvr.runtime.environment import ENGINE_PACKAGE, process_environment
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
+from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.progress import Progress
 from medrlvr.runtime.step_log import Notify
@@ -81,6 +82,8 @@ def generate_answers(
         notify(f"{display_name}: the weights of {', '.join(deleted)} were deleted; their new requests are skipped")
     run = {path: model for path, model in (cached | others).items() if path in missing and has_weights(model)}
     if run:
+        if machine.device == "gpu":
+            check_job(display_name, 1, machine.gpu_gib, compiles=False, notify=notify)
         of_each = f" of {len(run)} models" if len(run) > 1 else ""
         total = sum(missing[path] for path in run)
         notify(f"{display_name}: {total:,} answers{of_each}; starting vLLM")

@@ -125,6 +125,13 @@ def missing(home: Path) -> List[str]:
     return headers + [name for name in LIBRARIES if not (folder / name).is_file()]
 
 
+def lacks(compiler: Path, packages: Path) -> List[str]:
+    """Return what is missing even from the folder of links that `usable_home` would create."""
+    links = _links(compiler, packages)
+    lost = [*(f"include/{name}" for name in HEADERS), *(f"lib64/{name}" for name in LIBRARIES)]
+    return [name for name in lost if name not in links]
+
+
 def usable_home(compiler: Path, packages: Path, folder: Path) -> Path:
     """Return the compiler's own folder if it is complete, else a folder of links that `packages` completes.
 

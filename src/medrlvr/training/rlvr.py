@@ -27,6 +27,7 @@ from medrlvr.models.folder import check_folder
 from medrlvr.models.tokens import as_decoded, check_lengths
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.hold import hold
 from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
@@ -144,6 +145,7 @@ def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     if machine.device == "gpu":
         notify(f"{run.display_name}: {check_training(run.display_name, run.base, arm, machine)}")
         notify(f"{run.display_name}: {check_attention(machine)}")
+        check_job(run.display_name, machine.gpus_per_node, machine.gpu_gib, compiles=True, notify=notify)
     rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
     check_lengths(run.base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", run.prompts)
     decoded = as_decoded(run.base, [row["input"] for row in rows], run.prompts)

@@ -17,6 +17,7 @@ from medrlvr.models.folder import check_folder
 from medrlvr.models.tokens import check_lengths
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.hold import hold
 from medrlvr.runtime.memory_watch import MemoryWatch
 from medrlvr.runtime.processes import run_process, write_command
@@ -104,6 +105,7 @@ def _check(run: SftRun, notify: Notify) -> list[Row]:
     if run.machine.device == "gpu":
         notify(f"{run.display_name}: {check_training(run.display_name, run.base, run.arm, run.machine)}")
         notify(f"{run.display_name}: {check_attention(run.machine)}")
+        check_job(run.display_name, run.machine.gpus_per_node, run.machine.gpu_gib, compiles=True, notify=notify)
     end = end_of_text(run.base)
     # If the end-of-text token is missing, OpenRLHF adds a space and that token after the letter.
     rows = [
