@@ -1,8 +1,11 @@
 """What is compiled for a GPU: where it is kept, and that a kill during the compilation blocks no later run."""
 
 import multiprocessing
+import os
 import platform
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -50,6 +53,43 @@ def test_all_runs_share_a_folder_outside_home_for_each_kind_of_gpu(
     newer = process_environment("gpu", 1, tmp_path)
     assert not {other[name] for name in gpu_cache.VARIABLES} & {newer[name] for name in gpu_cache.VARIABLES}
     assert not set(gpu_cache.VARIABLES) & set(process_environment("cpu", 1, tmp_path))
+
+
+def test_the_packages_read_these_variables(tmp_path: Path) -> None:
+    """Triton and FlashInfer are not installed on a CPU."""
+    gpu = {name: str(tmp_path / folder) for name, folder in gpu_cache.VARIABLES.items()}
+    code = (
+        "from torch._inductor.runtime.cache_dir_utils import cache_dir; from vllm import envs;"
+        "from torch.utils.cpp_extension import _get_build_directory as build;"
+        "print(build('op', False), cache_dir(), envs.VLLM_CACHE_ROOT)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], env=os.environ | gpu, capture_output=True, text=True)
+    extension, inductor, vllm = printed.stdout.split()[-3:]
+    assert Path(extension).is_relative_to(gpu["TORCH_EXTENSIONS_DIR"])
+    assert [inductor, vllm] == [gpu["TORCHINDUCTOR_CACHE_DIR"], gpu["VLLM_CACHE_ROOT"]]
+
+
+def test_a_half_written_list_of_compiled_graphs_is_deleted(tmp_path: Path) -> None:
+    """vLLM reads it with literal_eval, and would end with an error at every later start."""
+    texts = {"whole": "{(1, 'x'): 'y'}", "half": "{(1, 'x'): ", "empty": "", "code": "open('x')"}
+    for name, text in texts.items():
+        file = tmp_path / "torch_compile_cache" / name / "rank_0_0/backbone/vllm_compile_cache.py"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    gpu_cache.repair_caches({"VLLM_CACHE_ROOT": str(tmp_path)})
+    assert [file.parents[2].name for file in tmp_path.rglob("vllm_compile_cache.py")] == ["whole"]
+    gpu_cache.repair_caches({"VLLM_CACHE_ROOT": str(tmp_path / "absent")})
+    gpu_cache.repair_caches({})
+
+
+def test_vllm_still_writes_its_list_as_it_did() -> None:
+    """If it writes the list under a temporary name one day, `repair_caches` is no longer needed."""
+    import inspect
+
+    from vllm.compilation import backends
+
+    source = inspect.getsource(backends.CompilerManager)
+    assert '"vllm_compile_cache.py"' in source and 'with open(self.cache_file_path, "w") as f:' in source
 
 
 @pytest.mark.parametrize("answer", ["exit 9", "true", "echo No devices were found"])

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unicodedata
 from pathlib import Path
@@ -33,7 +34,7 @@ from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.progress import Progress
 from medrlvr.training import disk, health, launchers, rlvr, trainer_metrics
 from medrlvr.training.inputs import end_of_text, fill_steps, read_training_rows
-from medrlvr.training.launchers import check_attention, rlvr_launcher, short_folder
+from medrlvr.training.launchers import check_attention, ray_variables, rlvr_launcher, short_folder
 from medrlvr.training.publish import publish_events, publish_model
 from medrlvr.training.resume.checkpoints import Restored, part_folder, record_checkpoint
 from medrlvr.training.run_state import checkpoint_layout
@@ -568,6 +569,29 @@ def test_deepspeed_finds_ninja(tmp_path):
     assert gpu["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
 
 
+RAY = """
+import json, psutil, ray, sys
+ray.init(address="local", include_dashboard=False, object_store_memory=80 << 20, _temp_dir=sys.argv[1])
+(raylet,) = [child for child in psutil.Process().children(recursive=True) if child.name() == "raylet"]
+(workers,) = [word for word in raylet.cmdline() if word.startswith("--num_prestart_python_workers=")]
+print("found", json.dumps([ray.cluster_resources()["CPU"], int(workers.split("=")[1])]))
+"""
+
+
+@pytest.mark.slow
+def test_ray_starts_as_many_workers_as_the_job_needs_not_as_the_node_has_cores():
+    """OpenRLHF reserves a CPU for each GPU, and its trainer needs one."""
+    gpus = 1 if os.cpu_count() != 3 else 2
+    variables = ray_variables(Machine(gpus_per_node=gpus))
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        run = subprocess.run(
+            [sys.executable, "-c", RAY, folder], env=os.environ | variables, capture_output=True, text=True, check=False
+        )
+    (found,) = [line for line in run.stdout.splitlines() if line.startswith("found ")]
+    assert json.loads(found.removeprefix("found ")) == [gpus + 2, gpus + 2]
+    assert ray_variables(Machine(device="cpu")) == ray_variables(Machine(nodes=2)) == {}
+
+
 def test_the_packages_are_those_for_the_device(monkeypatch):
     check_packages(Machine(device="cpu"))
     with pytest.raises(UserError, match=r"machine.device is gpu, but the installed packages are those for a CPU"):
@@ -737,6 +761,12 @@ def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
             r"Its last lines:\n.*PinnedSourceError",
         ),
         ("RuntimeError: [enforce fail] Cannot allocate memory", "Memory or disk ran out"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "Memory or disk ran out"),
+        (
+            "RuntimeError: The NVIDIA driver on your system is too old (found version 12020).",
+            "The NVIDIA driver is older than torch's CUDA needs",
+        ),
+        ("RuntimeError: Error building extension 'fused_adam'", "DeepSpeed could not compile its optimiser"),
         (
             "ClusterError: Slurm ended job 7: its time is up.\n  n1.log:\n    ValueError: x",
             r"runtime in slurm/config.yaml\.\nIts last lines:\n  ClusterError: Slurm ended job 7.*\n    n1.log:",

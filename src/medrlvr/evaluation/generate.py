@@ -22,6 +22,7 @@ from medrlvr.models.folder import has_weights, weights_digest
 from medrlvr.models.tokens import check_lengths, letter_tokens
 from medrlvr.runtime.environment import ENGINE_PACKAGE, process_environment
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
+from medrlvr.runtime.gpu_cache import repair_caches
 from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.processes import run_process, write_command
 from medrlvr.runtime.progress import Progress
@@ -88,6 +89,7 @@ def generate_answers(
         total = sum(missing[path] for path in run)
         notify(f"{display_name}: {total:,} answers{of_each}; starting vLLM")
         watch = reporter(Progress(display_name, total, unit="answer"), notify)
+        repair_caches(variables)
         run_process(worker_command(requests, [*run.values()], [*run], engine), variables, watch, work="generation")
     else:
         notify(f"{display_name}: all answers are cached")

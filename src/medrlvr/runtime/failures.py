@@ -15,6 +15,16 @@ _KNOWN_FAILURES = (
         " start the same command again.",
     ),
     (
+        r"NVIDIA driver.*too old|CUDA driver version is insufficient|forward compatibility was attempted",
+        "The NVIDIA driver is older than torch's CUDA needs. Ask the administrators for a newer driver (docs/slurm.md),"
+        " or choose another node.",
+    ),
+    (
+        r"Error building extension|Unable to JIT load",
+        "DeepSpeed could not compile its optimiser. The log contains the compiler's first error. Provide g++ 10 or"
+        " newer and a CUDA compiler of torch's version (docs/troubleshooting.md). Then start the same command again.",
+    ),
+    (
         r"Address already in use|EADDRINUSE|Failed to bind",
         "Another program started to use the same network port. Start the same command again.",
     ),

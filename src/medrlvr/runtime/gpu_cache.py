@@ -4,9 +4,11 @@ Compilation needs minutes, and home folders on compute nodes may be read-only or
 everything that the compiled files depend on, so that no run uses those of another version or of another kind of GPU.
 """
 
+import ast
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -41,6 +43,22 @@ def cache_variables(cuda_home: str | None) -> dict[str, str]:
     values = {variable: str(folder / name) for variable, name in VARIABLES.items()}
     # A site may list architectures that DeepSpeed cannot read, such as 9.0a, or that this GPU does not have.
     return values | ({"TORCH_CUDA_ARCH_LIST": capability} if capability else {})
+
+
+def repair_caches(variables: Mapping[str, str]) -> None:
+    """Delete vLLM's lists of compiled graphs that a killed process left half-written; vLLM would end with an error.
+
+    vLLM, torch and Triton write all other files under a temporary name first.
+
+    Args:
+        variables: as `process_environment` returns them; on a CPU there are no caches.
+    """
+    root = variables.get("VLLM_CACHE_ROOT")
+    for file in Path(root).rglob("vllm_compile_cache.py") if root else ():
+        try:
+            ast.literal_eval(file.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError):
+            file.unlink(missing_ok=True)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -88,6 +89,18 @@ def sft_variables(machine: Machine) -> Mapping[str, str]:
     if machine.gpus_per_node > 1:
         return {}
     return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+
+
+def ray_variables(machine: Machine) -> Mapping[str, str]:
+    """Return the CPUs that Ray counts on one node with GPUs.
+
+    Ray starts one idle process for each CPU: by default for all of the node, not of the job. OpenRLHF reserves one for
+    each GPU, and its trainer needs one; one is spare. On several nodes the launcher of the cluster does the same, and
+    on a CPU `training.cpu.run`.
+    """
+    if machine.nodes > 1 or machine.device == "cpu":
+        return {}
+    return {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": machine.gpus_per_node + 2})}
 
 
 def rlvr_launcher(machine: Machine, logs: Path) -> list[str]:

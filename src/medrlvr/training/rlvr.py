@@ -27,6 +27,7 @@ from medrlvr.models.folder import check_folder
 from medrlvr.models.tokens import as_decoded, check_lengths
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.files import write_json_lines, write_parquet
+from medrlvr.runtime.gpu_cache import repair_caches
 from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.hold import hold
 from medrlvr.runtime.memory_watch import MemoryWatch
@@ -36,7 +37,14 @@ from medrlvr.training import health, phase_watch
 from medrlvr.training.compiled import compile_optimiser
 from medrlvr.training.disk import check_disk, disk_needed, weights_in
 from medrlvr.training.inputs import Row, end_of_text, fill_steps, read_training_rows
-from medrlvr.training.launchers import check_attention, check_wandb, rlvr_launcher, short_folder, wandb_variables
+from medrlvr.training.launchers import (
+    check_attention,
+    check_wandb,
+    ray_variables,
+    rlvr_launcher,
+    short_folder,
+    wandb_variables,
+)
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 from medrlvr.training.publish import exported, publish_events, publish_model, save_recipe
@@ -224,11 +232,13 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
             "MEDRLVR_REWARD": reward_to_json(run.arm.reward),
             "MEDRLVR_END_OF_TEXT": end_of_text(run.base),
             "MEDRLVR_RAY_FOLDER": ray_folder,
+            **ray_variables(machine),
             **wandb_variables(machine, folder),
         }
         if run.phases is not None:
             variables |= phase_watch.variables(run.phases, variables)
         write_command(folder / "command.sh", command, variables)
+        repair_caches(variables)
         compile_optimiser(machine, variables, notify)
         notify(
             f"{run.display_name}: {len(prepared.sizes)} updates{resumed}; starting Ray, vLLM and {' + '.join(loaded)}"
