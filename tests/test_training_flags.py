@@ -7,9 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
+from snakemake.utils import update_config
 
 from medrlvr.config.arms import RlvrArm, SftArm
+from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import load_config
 from medrlvr.config.machine import Machine
+from medrlvr.training.memory.fit import check_arms
 from medrlvr.training.openrlhf import HOOK, Paths, rlvr_arguments, sft_arguments
 
 PATHS = Paths(Path("/m/base"), Path("/d/rows.jsonl"), Path("/s/model"), Path("/s/checkpoints"), Path("/s/metrics"))
@@ -370,3 +375,21 @@ def test_sft_learns_from_the_letter_and_the_end_alone(tmp_path):
     # A mask's position is the token before the predicted one.
     learnt = tokens[0][1:][mask[0][:-1].bool()]
     assert tokenizer.convert_ids_to_tokens(learnt) == ["\u0120B", "<|endoftext|>"]
+
+
+@pytest.mark.parametrize("name", ["miniature_gpu", "miniature_two_gpus"])
+def test_the_first_tests_on_gpus_use_the_options_of_the_papers_experiment(name: str) -> None:
+    """Only gradient checkpointing is missing: such a small model has no memory to save."""
+    settings = [yaml.safe_load(Path(f"config/{file}.yaml").read_text()) for file in ("config", "miniature", name)]
+    values = settings[0]
+    for overlay in settings[1:]:
+        update_config(values, overlay)
+    experiment, paper = load_config(values, []), Experiment()
+
+    def options(of: Experiment) -> set[str]:
+        return {word for word in rlvr_arguments(of.arms["rlvr"], of.machine, 1, PATHS) if word.startswith("--")}
+
+    assert options(paper) ^ options(experiment) == {"--actor.gradient_checkpointing_enable"}
+    assert "--vllm.enable_sleep" in options(experiment)
+    check_arms(experiment, Path("results/nothing/models/base"))
+    assert (experiment.machine.zero_stage == 3) == (name == "miniature_two_gpus")
