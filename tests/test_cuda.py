@@ -1,5 +1,6 @@
 """The CUDA compiler: a site's is taken only if it suits torch, and the locked one is of the run time's release."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -91,38 +92,52 @@ def test_nvcc_that_hangs_or_cannot_run_reports_no_release(tmp_path: Path, monkey
 def test_a_complete_cuda_is_used_as_it_is(tmp_path: Path) -> None:
     site = toolkit(tmp_path / "site")
     assert cuda.missing(site) == []
-    assert cuda.usable_home(site, tmp_path / "absent", tmp_path / "made") == site
+    assert cuda.usable_home(site, [], tmp_path / "made") == site
     assert not (tmp_path / "made").exists()
 
 
 def test_the_packages_get_the_names_that_a_linker_looks_for(tmp_path: Path) -> None:
     locked = packages(tmp_path / "locked")
     assert cuda.missing(locked) == list(cuda.LIBRARIES)
-    made = cuda.usable_home(locked, locked, tmp_path / "made")
+    made = cuda.usable_home(locked, [locked], tmp_path / "made")
     assert cuda.missing(made) == []
     assert cuda.compiler_release(made) == WANTED
     assert (made / "lib64" / "libcudart.so").resolve() == locked / "lib" / "libcudart.so.13"
     assert (made / "nvvm").resolve() == locked / "nvvm"
-    assert cuda.usable_home(locked, locked, tmp_path / "made") == made
+    assert cuda.usable_home(locked, [locked], tmp_path / "made") == made
     assert [*(tmp_path / "made").iterdir()] == [made]
 
 
 def test_the_packages_complete_a_sites_compiler(tmp_path: Path) -> None:
     site, locked = toolkit(tmp_path / "site", whole=False), packages(tmp_path / "locked")
-    made = cuda.usable_home(site, locked, tmp_path / "made")
+    made = cuda.usable_home(site, [locked], tmp_path / "made")
     assert cuda.missing(site) != [] and cuda.missing(made) == []
     assert (made / "bin").resolve() == site / "bin"
     assert (made / "include" / "cuda_runtime.h").read_text() == "site's include/cuda_runtime.h"
     assert (made / "include" / "cublas_v2.h").read_text() == "locked's include/cublas_v2.h"
 
 
+def test_packages_are_found_in_every_folder_that_python_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A namespace package has several places; an environment may also use the packages of its image."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), str(tmp_path / "image"), str(tmp_path / "none")])
+    assert cuda.package_homes() == []
+    homes = [tmp_path / name / "nvidia" / "cu13" for name in ("own", "image")]
+    for home in homes:
+        home.mkdir(parents=True)
+    (tmp_path / "none" / "nvidia" / "other").mkdir(parents=True)
+    importlib.invalidate_caches()
+    assert cuda.package_homes() == homes
+
+
 def test_a_folder_that_another_process_has_just_made_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locked = packages(tmp_path / "locked")
-    first = cuda.usable_home(locked, locked, tmp_path / "made")
+    first = cuda.usable_home(locked, [locked], tmp_path / "made")
     exists = Path.exists
     asked = iter([False])
     monkeypatch.setattr(Path, "exists", lambda path: next(asked, True) if path == first else exists(path))
-    assert cuda.usable_home(locked, locked, tmp_path / "made") == first
+    assert cuda.usable_home(locked, [locked], tmp_path / "made") == first
     monkeypatch.undo()
     assert [*(tmp_path / "made").iterdir()] == [first]
 
@@ -156,7 +171,7 @@ def test_training_gets_the_first_suitable_compiler(tmp_path: Path, monkeypatch: 
     homes = [tmp_path / name for name in ("named", "on_path", "usual")]
     locked = packages(tmp_path / "locked")
     monkeypatch.setattr(cuda, "torch_release", lambda: WANTED)
-    monkeypatch.setattr(cuda, "packages_home", lambda: locked)
+    monkeypatch.setattr(cuda, "package_homes", lambda: [locked])
     monkeypatch.setattr(cuda, "SITES_OWN", homes[2])
     monkeypatch.setenv("CUDA_HOME", str(homes[0]))
     monkeypatch.setenv("PATH", f"{homes[1]}/bin:/bin")
@@ -169,7 +184,7 @@ def test_training_gets_the_first_suitable_compiler(tmp_path: Path, monkeypatch: 
         }
 
     monkeypatch.setattr(cuda, "LINKS", tmp_path / "made")
-    made = cuda.usable_home(locked, locked, tmp_path / "made")
+    made = cuda.usable_home(locked, [locked], tmp_path / "made")
     assert found() == {"CUDA_HOME": str(made)}
     toolkit(homes[2], "release 13.1, V13.1.2")
     assert found() == {"CUDA_HOME": str(homes[2]), "DS_SKIP_CUDA_CHECK": "1"}

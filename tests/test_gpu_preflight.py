@@ -187,7 +187,7 @@ def test_a_job_on_an_unsuitable_machine_stops_with_every_reason(
     monkeypatch.setattr(gpu_preflight, "_driver_cuda", lambda: (12, 8))
     monkeypatch.setattr(cuda, "torch_release", lambda: (13, 0))
     monkeypatch.setattr(cuda, "site_homes", lambda: [])
-    monkeypatch.setattr(cuda, "packages_home", lambda: tmp_path / "none")
+    monkeypatch.setattr(cuda, "package_homes", lambda: [])
     said: list[str] = []
     with pytest.raises(UserError) as error:
         gpu_preflight.check_job("rlvr, seed 1", 2, 40, True, said.append)

@@ -89,7 +89,7 @@ def libraries_of(library: Path) -> str:
 
 def test_the_locked_compiler_builds_the_optimiser_for_gpus(stand_ins: Path, tmp_path: Path) -> None:
     packages = installed((*COMPILER, *MATHS))
-    home = cuda.usable_home(packages, packages, tmp_path / "home")
+    home = cuda.usable_home(packages, [packages], tmp_path / "home")
     built = compiled("fused_adam", home, stand_ins, tmp_path / "built")
     assert "[libcudart.so.13]" in libraries_of(built)
     assert b"-arch sm_80" in built.read_bytes()
@@ -98,14 +98,14 @@ def test_the_locked_compiler_builds_the_optimiser_for_gpus(stand_ins: Path, tmp_
 def test_the_packages_build_the_optimiser_for_the_host(stand_ins: Path, tmp_path: Path) -> None:
     """The linker must find curand and cudart. The library calls no function of theirs, so it does not need them."""
     packages = installed((*COMPILER, *MATHS))
-    home = cuda.usable_home(packages, packages, tmp_path / "home")
+    home = cuda.usable_home(packages, [packages], tmp_path / "home")
     assert "[libtorch_cpu.so]" in libraries_of(compiled("cpu_adam", home, stand_ins, tmp_path / "built"))
 
 
 def test_a_site_with_a_compiler_but_without_cublas_builds_the_optimiser(stand_ins: Path, tmp_path: Path) -> None:
     site, packages = installed(COMPILER), installed((*COMPILER, *MATHS))
     assert "cublas_v2.h" in cuda.missing(site)
-    home = cuda.usable_home(site, packages, tmp_path / "home")
+    home = cuda.usable_home(site, [packages], tmp_path / "home")
     assert (home / "bin").resolve() == (site / "bin").resolve()
     built = compiled("fused_adam", home, stand_ins, tmp_path / "built")
     assert b"-arch sm_80" in built.read_bytes()

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sysconfig
 import tempfile
 from importlib import util
 from pathlib import Path
@@ -76,9 +75,14 @@ def compiler_release(home: Path) -> Optional[Release]:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def packages_home() -> Path:
-    """Return the folder of NVIDIA's packages for CUDA 13: the compiler's and torch's. It may not exist."""
-    return Path(sysconfig.get_path("purelib"), "nvidia", "cu13")
+def package_homes() -> List[Path]:
+    """Return the folders of NVIDIA's packages for CUDA 13, the compiler's and torch's.
+
+    There are several if an environment uses the packages of another one, as with an image that contains torch.
+    """
+    found = util.find_spec("nvidia")
+    homes = [Path(place, "cu13") for place in (found and found.submodule_search_locations) or ()]
+    return [home for home in homes if home.is_dir()]
 
 
 def site_homes() -> List[Path]:
@@ -125,21 +129,21 @@ def missing(home: Path) -> List[str]:
     return headers + [name for name in LIBRARIES if not (folder / name).is_file()]
 
 
-def lacks(compiler: Path, packages: Path) -> List[str]:
+def lacks(compiler: Path, packages: Sequence[Path]) -> List[str]:
     """Return what is missing even from the folder of links that `usable_home` would create."""
     links = _links(compiler, packages)
     lost = [*(f"include/{name}" for name in HEADERS), *(f"lib64/{name}" for name in LIBRARIES)]
     return [name for name in lost if name not in links]
 
 
-def usable_home(compiler: Path, packages: Path, folder: Path) -> Path:
+def usable_home(compiler: Path, packages: Sequence[Path], folder: Path) -> Path:
     """Return the compiler's own folder if it is complete, else a folder of links that `packages` completes.
 
     The packages' own libraries need such links too: their names end in a version, so a linker does not find them.
 
     Args:
         compiler: home of the compiler.
-        packages: as `packages_home` returns it.
+        packages: as `package_homes` returns them.
         folder: receives the folder of links, under a name that is a hash of the links.
     """
     if not missing(compiler):
@@ -152,10 +156,10 @@ def usable_home(compiler: Path, packages: Path, folder: Path) -> Path:
     return made
 
 
-def _links(compiler: Path, packages: Path) -> Dict[str, str]:
+def _links(compiler: Path, packages: Sequence[Path]) -> Dict[str, str]:
     """Return path in the folder of links -> target; the compiler's own files take precedence."""
     links = {name: str(compiler / name) for name in ("bin", "nvvm") if (compiler / name).exists()}
-    for part in (compiler, packages):
+    for part in (compiler, *packages):
         for header in sorted(part.glob("include/*")):
             links.setdefault(f"include/{header.name}", str(header))
         for library in _libraries(part):

@@ -91,9 +91,9 @@ def _gpu_variables() -> dict[str, str]:
 
 def _compiler_variables() -> dict[str, str]:
     wanted = cuda.torch_release()
-    found = wanted and cuda.find_compiler(wanted, [*cuda.site_homes(), cuda.packages_home()])
+    found = wanted and cuda.find_compiler(wanted, [*cuda.site_homes(), *cuda.package_homes()])
     if not found or found.home is None:
         return {}
-    values = {"CUDA_HOME": str(cuda.usable_home(found.home, cuda.packages_home(), cuda.LINKS))}
+    values = {"CUDA_HOME": str(cuda.usable_home(found.home, cuda.package_homes(), cuda.LINKS))}
     # DeepSpeed's list of minor versions that are compatible with each other ends with CUDA 12.
     return values if found.release == wanted else values | {"DS_SKIP_CUDA_CHECK": "1"}

@@ -312,8 +312,8 @@ def gather(torch_cuda: Optional[cuda.Release], folder: str) -> Facts:
         folder: folder of the environment.
     """
     driver = _smi("driver_version")
-    packages = cuda.packages_home()
-    homes = [*cuda.site_homes(), packages]
+    packages = cuda.package_homes()
+    homes = [*cuda.site_homes(), *packages]
     compiler = cuda.find_compiler(torch_cuda, homes) if torch_cuda else cuda.Compiler(None, None, ())
     header = Path(sysconfig.get_paths()["include"], "Python.h")
     locked = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
