@@ -1,8 +1,11 @@
 """Write assets/gpu_check/curve.tsv: the mean rewards of the check's training run on a CPU, for several seeds.
 
+The runs compute in bfloat16, as on a GPU; in float32 the miniature learns faster (docs/gpu.md).
+
 make gpu-curve
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +15,7 @@ import pandas as pd
 
 from medrlvr.config.load import read_overlays
 from medrlvr.gpu_check.training_row import curve_key, training_run
+from medrlvr.runtime.environment import CPU_FORMAT
 from medrlvr.runtime.files import read_parquet, write_text
 from medrlvr.training.rlvr import train_rlvr
 
@@ -26,6 +30,7 @@ def main() -> None:
     prompts = RESULTS / "prompts/rlvr.jsonl"
     targets = [str(prompts), str(RESULTS / "models/base")]
     subprocess.run([sys.executable, "-m", "medrlvr.cli.main", "run", *OVERLAYS, "--", *targets], check=True)
+    os.environ[CPU_FORMAT] = "bfloat16"
     experiment, folder, tables = read_overlays(OVERLAYS), RESULTS / "curve", []
     for seed in SEEDS:
         run = training_run(experiment, RESULTS / "models/base", prompts, folder / str(seed), seed)

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from medrlvr.training import patching
-from medrlvr.training.cpu import adapter
+from medrlvr.training.cpu import adapter, float32
 from medrlvr.training.patching import Patch, PinnedSourceError, Replacement
 from medrlvr.training.resume import patches
 
@@ -58,7 +58,7 @@ def installed(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-ALL = patching.merged([patches.PATCHES, adapter.PATCHES])
+ALL = patching.merged([patches.PATCHES, adapter.PATCHES, float32.PATCHES])
 REPLACING = [name for name, patch in ALL.items() if patch.replacements]
 
 
@@ -232,5 +232,9 @@ config = get_train_ds_config(offload=False)
 print(convert_to_torch_dtype("bf16"), config["bf16"], config["fp16"], torch.cuda.current_device())
 print("flash_attn" in sys.modules)
 """
-    printed = python(code, MEDRLVR_PATCHES="resume.patches cpu.adapter", DS_ACCELERATOR="cpu").splitlines()[-2:]
+    every = "resume.patches cpu.adapter cpu.float32"
+    printed = python(code, MEDRLVR_PATCHES=every, DS_ACCELERATOR="cpu").splitlines()[-2:]
     assert printed == ["torch.float32 {'enabled': False} {'enabled': False} cpu", "False"]
+    without = "resume.patches cpu.adapter"
+    printed = python(code, MEDRLVR_PATCHES=without, DS_ACCELERATOR="cpu").splitlines()[-2:]
+    assert printed == ["torch.bfloat16 {'enabled': True} {'enabled': False} cpu", "False"]

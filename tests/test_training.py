@@ -546,7 +546,9 @@ def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
     assert gpu["MEDRLVR_PATCHES"] == "resume.patches"
     assert rlvr_launcher(Machine(device="gpu"), tmp_path)[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
     cpu = process_environment("cpu", 1, tmp_path)
-    assert cpu["MEDRLVR_PATCHES"] == "resume.patches cpu.adapter"
+    assert cpu["MEDRLVR_PATCHES"] == "resume.patches cpu.adapter cpu.float32"
+    monkeypatch.setenv(environment.CPU_FORMAT, "bfloat16")
+    assert process_environment("cpu", 1, tmp_path)["MEDRLVR_PATCHES"] == "resume.patches cpu.adapter"
     assert {found["PYTHONPATH"].split(os.pathsep)[0] for found in (cpu, gpu)} == {str(STARTUP)}
     assert (STARTUP / "sitecustomize.py").is_file()
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)

@@ -30,6 +30,10 @@ _COMMON = {
     "PYTHONUNBUFFERED": "1",
 }
 
+CPU_FORMAT = "MEDRLVR_CPU_FORMAT"
+"""Environment variable that trains on a CPU in bfloat16, the number format of GPUs, if it is `bfloat16`. `make
+gpu-curve` uses it. The default, float32, is faster there."""
+
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Snakemake sets each of them to the threads of a rule, which on a laptop are all cores. On two cores, an update of the
 miniature took 1.74 s with two MKL threads in every process, and 1.40 s with one."""
@@ -73,7 +77,9 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
     """
     values = _COMMON | {"HF_DATASETS_CACHE": str(cache), **dict.fromkeys(_THREADS, str(threads))}
     values |= _CPU if device == "cpu" else _gpu_variables()
-    patches = ["cpu.adapter"] if device == "cpu" else []
+    patches = []
+    if device == "cpu":
+        patches = ["cpu.adapter"] if os.environ.get(CPU_FORMAT) == "bfloat16" else ["cpu.adapter", "cpu.float32"]
     if device == "gpu" and importlib.util.find_spec("flash_attn") is None:
         patches.append("flash_attn")
     values["MEDRLVR_PATCHES"] = " ".join(["resume.patches", *patches])

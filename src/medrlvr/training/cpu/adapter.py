@@ -1,8 +1,7 @@
-"""Run OpenRLHF, DeepSpeed, Ray and vLLM in float32 on a machine without a GPU.
+"""Run OpenRLHF, DeepSpeed, Ray and vLLM on a machine without a GPU.
 
 OpenRLHF names the CUDA device in a few places. vLLM's CPU build rearranges weights so that they cannot be updated in
-place. Both offer only half precision, which is 2.5 times slower than float32 on a processor without bf16 instructions
-(measured on AVX-512 without avx512_bf16). Each patch below changes one such place, in the versions of envs/cpu.lock.
+place. Each patch below changes one such place, in the versions of envs/cpu.lock (`float32.py`: the number format).
 Some patches change only how fast a small model runs, not what it computes; their comments give the measurements.
 """
 
@@ -184,18 +183,7 @@ PATCHES = FLASH_ATTN_PATCHES | {
     ),
     # Cache blocks of 32 tokens, the minimum of the CPU kernels, so that even a short prompt has blocks to share.
     "openrlhf.trainer.ray.vllm_engine": Patch(
-        [Replacement('"dtype": "bfloat16"', '"dtype": "float32", "block_size": 32')]
-    ),
-    "openrlhf.utils.utils": Patch(
-        [
-            Replacement(
-                'if param_dtype == "bf16":\n        return torch.bfloat16',
-                'if param_dtype == "bf16":\n        return torch.float32',
-            )
-        ]
-    ),
-    "openrlhf.utils.deepspeed.deepspeed_utils": Patch(
-        [Replacement('"enabled": param_dtype == "bf16"', '"enabled": False', 2)]
+        [Replacement('"dtype": "bfloat16"', '"dtype": "bfloat16", "block_size": 32')]
     ),
     "openrlhf.utils.deepspeed.deepspeed": Patch(
         [
