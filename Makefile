@@ -14,12 +14,15 @@ ARGS ?=
 MIRROR ?=
 MINUTES ?=
 PROFILE ?=
+WHEELHOUSE ?=
+IMAGE ?=
+PART_MIB ?=
 TORCH_INDEX_URL ?=
 UV ?= uv
 PYTHON ?= $(shell for p in python3.11 python3 python python2; do "$$p" -c "" 2>/dev/null && { echo "$$p"; break; }; done)
 
 # The name contains a hash of the lock files and of the folder's path. If either changes, the environment is created again.
-GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu.lock) | sha256sum | cut -c1-16)
+GPU_STAMP := .venv/gpu-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/gpu.lock envs/torch2.11/lock.txt) | sha256sum | cut -c1-16)
 # If an environment for GPUs exists, no target replaces it.
 STAMP := $(or $(wildcard $(GPU_STAMP)),.venv/installed-$(shell (pwd -P; cat envs/pip.txt envs/torch.txt envs/cpu.lock) | sha256sum | cut -c1-16))
 RUN := PYTHONPATH="$(CURDIR)/src" .venv/bin/python
@@ -35,7 +38,8 @@ help: ## list the targets
 	@echo
 	@echo "Run experiments:  .venv/bin/medrlvr --help  (docs/cli.md)"
 	@echo "Variables:        CORES=$(CORES); ARGS= options for Snakemake or pytest, such as ARGS=-n; PYTHON= a Python 3.11;"
-	@echo "                  TORCH_INDEX_URL= address of torch's CPU build; MIRROR= folder with the data sets."
+	@echo "                  TORCH_INDEX_URL= address of torch's CPU build; MIRROR= folder with the data sets;"
+	@echo "                  WHEELHOUSE= folder with packages, IMAGE= torch2.11, PART_MIB= size of its parts (docs/slurm.md)."
 
 .PHONY: setup
 setup: $(STAMP) ## create or complete .venv from the locked requirement files, with the command medrlvr
@@ -51,16 +55,13 @@ setup-gpu: $(GPU_STAMP) ## create .venv for GPUs instead; on a cluster, in a fol
 $(GPU_STAMP):
 	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=...; on a cluster, look for an environment module." >&2; exit 1; }
 	@"$(PYTHON)" envs/preflight_gpu.py
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "$(PYTHON) is not Python 3.11. Name a Python 3.11 with PYTHON=...")'
-	@rm -rf .venv && "$(PYTHON)" -m venv .venv && echo "set-up: installing torch with CUDA and 300 other packages; this needs some minutes"
-	@.venv/bin/pip install --quiet --require-hashes -r envs/pip.txt
-	@.venv/bin/pip install --quiet --progress-bar off -r envs/torch.txt
-	@DS_BUILD_OPS=0 DS_ACCELERATOR=cpu .venv/bin/pip install --quiet --progress-bar off --no-deps --require-hashes \
-	  --build-constraint envs/gpu.lock -r envs/gpu.lock
-	@.venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .
-	@.venv/bin/python -c 'import sys, torch; sys.exit(not torch.version.cuda and f"set-up: torch {torch.__version__} is not a \
-	  CUDA build. PIP_INDEX_URL, if set, must name an index that has one.")'
-	@touch $@
+	@"$(PYTHON)" envs/install_gpu.py $@ $(if $(WHEELHOUSE),"$(WHEELHOUSE)")
+
+.PHONY: wheelhouse
+wheelhouse: ## collect the packages of make setup-gpu WHEELHOUSE=folder, which needs no network: docs/slurm.md
+	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" envs/wheelhouse.py "$(or $(WHEELHOUSE),wheelhouse)" $(if $(IMAGE),--image "$(IMAGE)") \
+	  $(if $(PART_MIB),--part-mib "$(PART_MIB)")
 
 .PHONY: demo
 demo: $(STAMP) ## run the miniature experiment on a CPU, from synthetic data to the report: results/miniature/report.html
@@ -195,6 +196,9 @@ lock: ## resolve envs/*.in again (needs uv); versions that still fit are kept
 	@for kind in cpu gpu peer; do echo "envs/$$kind.lock" && (cd envs && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
 	  --overrides overrides.in --excludes excludes-$${kind/peer/cpu}.in --generate-hashes --no-emit-package torch --no-header \
 	  --python-version 3.11 --python-platform x86_64-manylinux_2_35 --output-file $$kind.lock $$kind.in) || exit 1; done
+	@echo "envs/torch2.11/lock.txt" && cd envs/torch2.11 && DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(UV) pip compile --quiet \
+	  --excludes image.txt --excludes excludes.in --generate-hashes --no-header \
+	  --python-version 3.12 --python-platform x86_64-manylinux_2_35 --output-file lock.txt requirements.in
 	@echo "envs/docs.txt" && cd envs && $(UV) pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_35 --output-file docs.txt docs.in
 

@@ -50,7 +50,7 @@ def pins(requirements: str) -> dict[str, str]:
 
 def site_packages(venv: Path) -> Path:
     """Return the folder of a virtual environment that contains its packages."""
-    return venv / "lib" / "python3.11" / "site-packages"
+    return venv / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
 
 
 def expected(envs: Path = ENVS) -> dict[str, str]:
