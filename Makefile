@@ -44,10 +44,12 @@ help: ## list the targets
 .PHONY: setup
 setup: $(STAMP) ## create or complete .venv from the locked requirement files, with the command medrlvr
 
+ifneq ($(STAMP),$(GPU_STAMP)) # one file must not have two recipes
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "No Python found. Debian 12, Ubuntu 22.04: sudo apt install python3.11 python3.11-venv" >&2; exit 1; }
 	@"$(PYTHON)" envs/preflight.py
 	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" "$(PYTHON)" envs/install.py $@
+endif
 
 .PHONY: setup-gpu
 setup-gpu: $(GPU_STAMP) ## create .venv for GPUs instead; on a cluster, in a folder that all nodes share

@@ -164,8 +164,7 @@ def show_below(folders: list[Path], target: Path) -> None:
         folders: the image's folders with packages.
         target: site-packages of .venv.
     """
-    names = [str(folder) for folder in folders]
-    (target / BELOW).write_text(f"import site; [site.addsitedir(folder) for folder in {names}]\n")
+    (target / BELOW).write_text("".join(f"import site; site.addsitedir({str(folder)!r})\n" for folder in folders))
 
 
 def require_cuda_build() -> None:
