@@ -308,6 +308,16 @@ def download(image: str, folder: Path) -> list[Path]:
     return sorted(wheels.iterdir(), key=lambda path: -path.stat().st_size)
 
 
+def require_cuda_build(wheels: Iterable[Path]) -> None:
+    """Reject the CPU build of torch, which some indexes serve.
+
+    Raises:
+        Failure: torch is among the wheels, and is a CPU build.
+    """
+    if any(wheel.name.startswith("torch-") and "+cpu" in wheel.name for wheel in wheels):
+        raise Failure("pip found the CPU build of torch. Its index and PIP_FIND_LINKS must offer a CUDA build only.")
+
+
 def collect(folder: Path, image: str, part_mib: int | None) -> Manifest:
     """Create a wheelhouse and return its manifest.
 
@@ -317,7 +327,7 @@ def collect(folder: Path, image: str, part_mib: int | None) -> Manifest:
         part_mib: largest size of a part in MiB; None for a folder without parts.
 
     Raises:
-        Failure: the folder contains files, this Python has another version, or pip failed.
+        Failure: the folder contains files, this Python has another version, torch is a CPU build, or pip failed.
     """
     python = python_version(image)
     if "{}.{}".format(*sys.version_info) != python:
@@ -327,6 +337,7 @@ def collect(folder: Path, image: str, part_mib: int | None) -> Manifest:
         raise Failure(f"{folder} contains files. Name an empty folder or delete them.")
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         wheels = download(image, Path(temporary))
+        require_cuda_build(wheels)
         if image:
             trim_all(wheels, read_trims((ENVS / image / "trims.txt").read_text()))
         pieces = split(wheels, folder, part_mib and part_mib * MIB - MANIFEST_BYTES)

@@ -134,6 +134,12 @@ def test_a_pattern_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     assert wheel.read_bytes() == before
 
 
+def test_the_cpu_build_of_torch_is_rejected() -> None:
+    wheelhouse.require_cuda_build([Path("torch-2.13.0-cp311-cp311-linux_x86_64.whl"), Path("torchdata-0.11.0+cpu.whl")])
+    with pytest.raises(install.Failure, match="CPU build of torch"):
+        wheelhouse.require_cuda_build([Path("torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl")])
+
+
 @pytest.fixture
 def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the environment that set-up creates, below a temporary folder."""
