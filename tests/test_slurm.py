@@ -1,5 +1,6 @@
 """A real Slurm of two nodes: a whole experiment by the profile, RLVR on two nodes of Ray, and what can go wrong."""
 
+import json
 import os
 import re
 import signal
@@ -199,6 +200,20 @@ def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster
     again = snakemake(*profile(clone, "now"), *rest, cwd=clone, cores=False)
     assert again.returncode == 0, again.stderr[-2000:]
     assert (clone / "results/pending/data/raw/miniature/train.jsonl").exists()
+
+
+def test_the_check_of_a_gpu_is_a_job_that_knows_its_time_limit(cluster: Cluster, clone: Path) -> None:
+    """As `make gpu-check PROFILE=slurm MINUTES=...` starts it, on a CPU and with too little time for any row."""
+    overlays = ["config/miniature.yaml", "config/gpu_check.yaml", overlay(clone, "checked", "")]
+    words = [*profile(clone, "check"), "--configfile", *overlays, "--nolock"]
+    target = "results/checked/report.json"
+    done = snakemake(*words, "--", target, cwd=clone, cores=False, GPU_CHECK_MINUTES="0.001")
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads((clone / target).read_text(encoding="utf-8"))["rows"]
+    outcomes = {row["name"]: row["outcome"] for row in rows}
+    assert set(outcomes.values()) <= {"not run: time", "not applicable"} and len(outcomes) == 8
+    assert outcomes["training"] == outcomes["ppo"] == "not run: time"
+    assert "Slurm job" in (clone / "results/checked/logs/gpu_check.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.timeout(1500)

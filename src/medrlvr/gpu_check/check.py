@@ -1,5 +1,6 @@
 """The rows of the check, in order of their worth, and its report."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from medrlvr.gpu_check.programs import run_program
 from medrlvr.gpu_check.rows import PASSED, Figure, Measured, NotApplicableError, Numbers, Result, Row, run_rows
 from medrlvr.gpu_check.training_row import TrainingInputs, measure_training
 from medrlvr.models.shape import Shape, known_shape
-from medrlvr.runtime.environment import process_environment
+from medrlvr.runtime.environment import CPU_FORMAT, process_environment
 from medrlvr.runtime.files import write_json, write_text
 from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.memory_watch import memory_limit
@@ -84,6 +85,7 @@ def check_gpu(inputs: CheckInputs, notify: Notify) -> None:
         Interrupted: the process received a signal. The rows that had ended are kept.
     """
     inputs.folder.mkdir(parents=True, exist_ok=True)
+    os.environ[CPU_FORMAT] = "bfloat16"  # a rehearsal on a CPU computes in the number format of a GPU
     check = _Check(inputs, notify)
     card = check.card
     software, machine = versions(inputs.machine.device), asdict(card) if card else {"name": "none"}

@@ -31,8 +31,8 @@ _COMMON = {
 }
 
 CPU_FORMAT = "MEDRLVR_CPU_FORMAT"
-"""Environment variable that trains on a CPU in bfloat16, the number format of GPUs, if it is `bfloat16`. `make
-gpu-curve` uses it. The default, float32, is faster there."""
+"""Environment variable that trains on a CPU in bfloat16, the number format of GPUs, if it is `bfloat16`. The check of a
+GPU and its reference use it. The default, float32, is faster on a CPU."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Snakemake sets each of them to the threads of a rule, which on a laptop are all cores. On two cores, an update of the
