@@ -57,7 +57,7 @@ def test_a_reported_update_is_read_under_the_trainers_own_names():
 def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
     """The bar as OpenRLHF draws it: each step first with the previous step's loss, and an epoch's last step again."""
     said = []
-    watch = SftWatch("sft", 2, said.append)
+    watch = SftWatch("sft", 2, Path("state"), said.append)
     bar = "Train step of epoch {}: 50%|## | {}/2 [00:01<00:01, 2.8it/s, gpt_loss={}, lr=0.0001, grad_norm=1]\x1b[A"
     for epoch, batch, loss in (
         (0, 1, 0.9),
@@ -72,6 +72,10 @@ def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
     first, second = "sft: batch 2 of 4, epoch 1 of 2, loss 0.8", "sft: batch 4 of 4, epoch 2 of 2, loss 0.6"
     assert said == [first, f"{second}, about 0 s left"]
     assert capsys.readouterr().out.count("Train step") == 7
+    with pytest.raises(
+        UserError, match=r"^training diverged: gpt_loss is nan at batch 2 of epoch 2\. .*delete state\.$"
+    ):
+        watch(bar.format(1, 2, "nan"))
 
 
 def test_metrics_come_from_print_and_events_and_the_last_attempt_wins(tmp_path):
@@ -95,10 +99,16 @@ def good(updates: int = 4) -> pd.DataFrame:
     return pd.DataFrame({"update": range(1, updates + 1), "kl": 0.1, "vllm_kl": 1e-5, "response_length": 40.0})
 
 
+def checked(table: pd.DataFrame, folder: Path) -> list[str | None]:
+    """The warning for each update of a run, as the trainer reports one after another."""
+    rows = table.to_dict("records")
+    return [health.check_update(row, rows[0], len(rows), folder / "checkpoints") for row in rows]
+
+
 def test_a_good_run_passes_all_checks(tmp_path):
     health.check_finite(good(), tmp_path)
     health.check_all(good(), 4, tmp_path)
-    health.check_engine(good(), tmp_path)
+    assert checked(good(), tmp_path) == [None] * 4
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -110,9 +120,10 @@ def test_a_value_that_is_not_finite_is_named(tmp_path, value):
 
 
 def test_an_update_that_is_not_planned_is_refused(tmp_path):
-    health.check_update({"update": 8, "kl": 0.1}, 8, tmp_path)
+    row = {"update": 8, "kl": 0.1, "vllm_kl": 1e-5}
+    assert health.check_update(row, None, 8, tmp_path) is None
     with pytest.raises(UserError, match=r"the trainer started update 9 of a plan of 8, so training was stopped"):
-        health.check_update({"update": 9, "kl": 0.1}, 8, tmp_path)
+        health.check_update(row | {"update": 9}, None, 8, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -129,15 +140,15 @@ def test_diverged_training_stops_at_once_and_names_the_last_good_checkpoint(tmp_
         rf"training diverged, so it was stopped: {told} at update 7\. There is no earlier checkpoint in {tmp_path}"
     )
     with pytest.raises(UserError, match=message):
-        health.check_update({"update": 7, **row}, 8, tmp_path)
+        health.check_update({"update": 7, **row}, None, 8, tmp_path)
     for update in (2, 4, 8):
         folder = model_files(tmp_path / f"global_step{update}_hf")
         record_checkpoint(folder)
     with pytest.raises(UserError, match=r"The last good checkpoint is the one after update 4 in"):
-        health.check_update({"update": 7, **row}, 8, tmp_path)
+        health.check_update({"update": 7, **row}, None, 8, tmp_path)
     good_row = {"update": 3, "kl": 9.9}
-    assert health.first_divergence([good_row, {"update": 7, **row}, {"update": 8, **row}]) == 7
-    assert health.first_divergence([good_row, {"update": 4, "reward": -1.0}]) is None
+    assert health.first_failure([good_row, {"update": 7, **row}, {"update": 8, **row}]) == 7
+    assert health.first_failure([good_row, {"update": 4, "reward": -1.0}]) is None
 
 
 def test_a_run_that_diverged_resumes_before_that_update(begin, tmp_path):
@@ -156,25 +167,55 @@ def test_a_run_that_diverged_resumes_before_that_update(begin, tmp_path):
 def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
     table = good()
     table["vllm_kl"] = [0.0075, 0.0095, -0.0055, 0.016]
-    health.check_engine(table, tmp_path)
+    assert checked(table, tmp_path) == [None] * 4
     table["response_length"] = [40.0, 40.0, 40.0, 60.0]
-    with pytest.raises(
-        UserError, match=r"^engine_kl \(OpenRLHF's vllm_kl\) is 0\.016 at update 4, not within ±0\.012:"
-    ):
-        health.check_engine(table, tmp_path)
+    *before, warning = checked(table, tmp_path)
+    assert before == [None] * 3
+    assert warning.startswith("engine_kl (OpenRLHF's vllm_kl) is 0.016 at update 4, not within ±0.012: vLLM rounds")
+    assert warning.endswith("Training stops beyond ±0.03.")
     table["vllm_kl"] = 0.03
     with pytest.raises(UserError, match=r"vllm_kl\) is 0\.03 at update 1, not within ±0\.02:"):
-        health.check_engine(table, tmp_path)
+        checked(table, tmp_path)
 
 
-@pytest.mark.parametrize("value", [2.1e-3, -2.1e-3, 2.5e-2])
-def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value):
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (1.9e-3, None),
+        (-1.9e-3, None),
+        (2.1e-3, "warning"),
+        (-2.1e-3, "warning"),
+        (1.9e-2, "warning"),
+        (-2.1e-2, "stop"),
+        (2.5e-2, "stop"),
+    ],
+)
+def test_a_stale_engine_is_named_from_the_second_update_on(tmp_path, value, told):
     table = good()
     table.loc[1, "vllm_kl"] = value
-    with pytest.raises(UserError, match=rf"vllm_kl\) is {value:.2g} at update 2"):
-        health.check_engine(table, tmp_path)
+    if told == "stop":
+        with pytest.raises(UserError, match=rf"vllm_kl\) is {value:.2g} at update 2, .* last checkpoint before this"):
+            checked(table, tmp_path)
+    else:
+        warnings = checked(table, tmp_path)
+        assert [bool(warning) for warning in warnings] == [False, told == "warning", False, False]
+    assert health.first_failure(table.to_dict("records")) == (2 if told == "stop" else None)
+
+
+def test_a_trainer_that_reports_no_engine_kl_is_stopped_at_its_first_update(tmp_path):
     with pytest.raises(UserError, match="did not report engine_kl"):
-        health.check_engine(table.drop(columns="vllm_kl"), tmp_path)
+        checked(good().drop(columns="vllm_kl"), tmp_path)
+
+
+def test_a_doubtful_engine_is_told_once_and_a_stale_one_ends_the_run(begin):
+    text = "<think>x</think>"
+    lines = [reported(update, text, 0.1, engine) for update, engine in enumerate((1e-5, 5e-3, 6e-3), 1)]
+    said = begin(lines=tuple(lines))
+    warnings = [line for line in said if "engine_kl" in line]
+    assert len(warnings) == 1 and warnings[0].startswith("rlvr, seed 1: warning: engine_kl (OpenRLHF's vllm_kl) is")
+    said = begin(lines=(reported(1, text, 0.1), reported(2, text, 0.1, 0.03), reported(3, text, 0.1)))
+    assert said[-1].startswith("engine_kl (OpenRLHF's vllm_kl) is 0.03 at update 2, not within ±0.02")
+    assert not any("update 3 of" in line for line in said)
 
 
 def test_an_update_without_metrics_is_named(tmp_path):
@@ -482,10 +523,11 @@ def test_the_wandb_key_stays_in_the_environment(begin, tmp_path, monkeypatch):
     assert list((tmp_path / "state").iterdir()) == [state], "where a run is logged decides nothing"
 
 
-def reported(update: int, response: str, reward: float) -> str:
+def reported(update: int, response: str, reward: float, engine_kl: float = 1e-5) -> str:
     """What OpenRLHF prints of an update whose 64 responses are all this one."""
     facts = response_features(response, grade(response, ["x", "yellow"], 1), 1)
-    row = {"rollout/num_samples": 64.0, "rollout/reward_mean": reward} | facts
+    row = {"rollout/num_samples": 64.0, "rollout/reward_mean": reward, "vllm_kl": engine_kl, "response_length": 40.0}
+    row |= facts
     return f"ppo_trainer.py:551] Global step {update}: {row}"
 
 

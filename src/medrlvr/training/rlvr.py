@@ -188,7 +188,7 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     disk = check_disk(disk_needed(weights_in(run.base), arm, run.machine, sizes), folder)
     notify(f"{run.display_name}: {disk}")
     write_json_lines(paths.data, rows)
-    before = health.first_divergence(read_lines(folder / METRICS_FILE))
+    before = health.first_failure(read_lines(folder / METRICS_FILE))
     restored = restore(paths.checkpoints, run.checkpoint_parts, before)
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
@@ -257,7 +257,11 @@ def _collect(run: RlvrRun, prepared: _Prepared) -> tuple[pd.DataFrame, pd.DataFr
         metrics = metrics.drop(columns=[*REFERENCE_METRICS], errors="ignore")
     health.check_finite(metrics, folder)
     health.check_all(metrics, len(sizes), folder)
-    health.check_engine(metrics, folder)
+    rows = [{str(name): float(value) for name, value in row.items()} for row in metrics.to_dict("records")]
+    first = health.first_update(rows)
+    # These were checked when they were printed, except those whose line was lost.
+    for row in rows:
+        health.check_engine(row, first, folder)
     return metrics, collect_rollouts(folder / "rollouts", sizes, run.arm.samples_per_prompt)
 
 

@@ -173,7 +173,8 @@ def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
             longest_update=lambda: _STEP,
         ),
     ]
-    run_process(command, variables, SftWatch(run.display_name, run.arm.epochs, notify), watchers=watchers)
+    watch = SftWatch(run.display_name, run.arm.epochs, prepared.folder, notify)
+    run_process(command, variables, watch, watchers=watchers)
 
 
 def _publish(run: SftRun, prepared: _Prepared) -> None:

@@ -43,7 +43,9 @@ class RlvrWatch:
         self._progress, self._monitor = Progress(display_name, updates), HackMonitor()
         self._file: TextIO | None = None
         alarms: list[str] = []
-        for row in read_lines(printed, done):
+        earlier = read_lines(printed, done)
+        self._first, self._warned = health.first_update(earlier), False
+        for row in earlier:
             alarms = self._add(row) or alarms
         # They were reported before, but this attempt has a new log, from which `medrlvr status` reads them.
         for alarm in alarms:
@@ -63,18 +65,22 @@ class RlvrWatch:
         """Print the line; if it reports an update, save its metrics and notify.
 
         Raises:
-            UserError: the update is not in the plan, or its metrics show that the training diverged.
+            UserError: `health.check_update` raises it.
         """
         print(line, flush=True)
         row = parse_line(line)
         if row is None:
             return
         print(json.dumps(row), file=self._file, flush=True)
-        health.check_update(row, self._updates, self._checkpoints)
+        self._first = self._first or health.first_update([row])
+        warning = health.check_update(row, self._first, self._updates, self._checkpoints)
         now = time.monotonic()
         self.longest_update = max(self.longest_update, 0.0 if math.isnan(self._last_time) else now - self._last_time)
         self._last_time = now
         self._notify(self._progress.line(int(row["update"]), f"mean reward {row['rollout/reward_mean']:+.2f}"))
+        if warning and not self._warned:
+            self._warned = True
+            self._notify(f"{self._name}: warning: {warning}")
         for alarm in self._add(row):
             self._notify(f"{self._name}: {alarm}")
 
@@ -85,26 +91,33 @@ class RlvrWatch:
 class SftWatch:
     """Handles the output of `train_sft`: call the object with each printed line."""
 
-    def __init__(self, display_name: str, epochs: int, notify: Notify, interval: float = 5.0) -> None:
+    def __init__(self, display_name: str, epochs: int, source: Path, notify: Notify, interval: float = 5.0) -> None:
         """Start the clock.
 
         Args:
             display_name: the run's name in progress lines.
             epochs: number of epochs in the whole run.
+            source: the run's state folder, for the message if the training diverges.
             notify: prints a progress line.
             interval: minimum seconds between two progress lines of one epoch.
         """
         self._name, self._epochs, self._notify, self._interval = display_name, epochs, notify, interval
+        self._source = source
         self._last_time, self._last_batch, self._drawn = time.monotonic(), 0, ("", "")
         self._progress: Progress | None = None
 
     def __call__(self, line: str) -> None:
-        """Print the line; if it shows progress, notify."""
+        """Print the line; if it shows progress, notify.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
         print(line, flush=True)
         match = _PROGRESS_BAR.search(line)
         if match is None:
             return
         epoch, batch, batches, loss = match.groups()
+        health.check_loss(float(loss), f"batch {batch} of epoch {int(epoch) + 1}", self._source)
         # A step is drawn first with the loss of the previous step, then with its own; an epoch's last step again.
         before, self._drawn = self._drawn, (epoch, batch)
         done = int(epoch) * int(batches) + int(batch)
