@@ -145,6 +145,8 @@ def _circumstances(
     return {
         "device": machine.device,
         "hardware": sorted(answers["hardware"].unique()),
+        # Answers that an earlier version cached do not name it.
+        "runner": sorted(answers["runner"].dropna().unique()) if "runner" in answers else [],
         "engine": list(engine),
         "versions": {**versions, "python": platform.python_version()},
         "weights": list(weights),

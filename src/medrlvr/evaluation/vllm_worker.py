@@ -47,8 +47,9 @@ def main(arguments: list[str]) -> None:
 
     The tables have a row for each prompt and sample: question_id, benchmark, mode, sample (from 0), response (text
     without special tokens), finish_reason ("stop" or "length"), prompt_tokens, response_tokens, hardware (name of the
-    device), and letter_logprobs (natural logarithm, one per option). Log-likelihood answers have finish_reason
-    "loglikelihood" and the most probable letter (the first among equals) as response. Only they have letter_logprobs.
+    device), runner (vLLM's model runner, "V1" or "V2"), and letter_logprobs (natural logarithm, one per option).
+    Log-likelihood answers have finish_reason "loglikelihood" and the most probable letter (the first among equals) as
+    response. Only they have letter_logprobs.
     """
     # Garbage collection over the objects of 5,000 modules takes a quarter of the import time.
     gc.disable()
@@ -67,6 +68,9 @@ def main(arguments: list[str]) -> None:
     asked = read_parquet(options.asked)
     llm = LLM.from_engine_args(EngineArgs.from_cli_args(options))
     tokenizer = llm.get_tokenizer()
+    # vLLM chooses between two implementations, by device, model and the variable VLLM_USE_V2_MODEL_RUNNER.
+    runner = "V2" if llm.llm_engine.vllm_config.use_v2_model_runner else "V1"
+    made_by = {"hardware": current_platform.get_device_name(), "runner": runner}
     answered = 0
     for number, (model, answers) in enumerate(zip([options.model, *options.also], options.answers, strict=True)):
         if number:
@@ -85,7 +89,7 @@ def main(arguments: list[str]) -> None:
                 for row, output in zip(rows.to_dict("records"), outputs, strict=True)
                 for answer in _answers(row, output)
             )
-            write_parquet(answers / f"{shard}.parquet", table.assign(hardware=current_platform.get_device_name()))
+            write_parquet(answers / f"{shard}.parquet", table.assign(**made_by))
             answered += len(table)
             print(f"answered {answered}", flush=True)
 
