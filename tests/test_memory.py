@@ -17,7 +17,7 @@ from medrlvr.models.shape import Shape, known_shape
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.memory import tables
 from medrlvr.training.memory.fit import check, check_arms, check_training, fits, shape_of, suggest_fix
-from medrlvr.training.memory.host import host_bytes, job_memory
+from medrlvr.training.memory.host import host_bytes, job_memory, pinned_bytes
 from medrlvr.training.memory.phases import CONTEXT, ENTROPY, GIB, SCORED, TRAINED, kv_cache_sequences, peak, phases
 from medrlvr.training.memory.tables import render_tables
 from medrlvr.training.rlvr import RlvrRun, train_rlvr
@@ -130,13 +130,28 @@ def test_with_sleep_one_stands_on_the_gpu_at_a_time() -> None:
 def test_an_optimiser_on_the_host_leaves_the_gpu_and_is_counted_there() -> None:
     assert not {"gradients", "optimiser", "step"} & set(parts("actor, optimiser step", **ONE, optimiser_offload=True))
     size = shape().parameters
-    engine = 2 * size
-    assert host_bytes(shape(), RLVR, machine(**ONE, optimiser_offload=True)) == 2 * 20 * size + engine
-    assert host_bytes(shape(), RLVR, machine(**ONE)) == 2 * 12 * size + engine
-    assert host_bytes(shape(), RLVR, machine(nodes=2)) == 2 * 14 * size / 2 + 4 * engine
+    # Embedding, then of each layer: queries to values, output, gate and up, down; each with torch's rounding.
+    engine = (1024 + 36 * (16 + 8 + 128 + 64)) * 2**20
+    offloaded = (16 + 16 + 8) * GIB + engine + 8 * size
+    assert host_bytes(shape(), RLVR, machine(**ONE, optimiser_offload=True)) == 2 * offloaded + engine
+    assert host_bytes(shape(), RLVR, machine(**ONE)) == 2 * 3 * 16 * GIB + engine
+    assert host_bytes(shape(), RLVR, machine(nodes=2)) == 4 * (2 * (3 * 2 + 1) * GIB + engine)
     assert host_bytes(shape(), RLVR, machine(**ONE, vllm_sleep=False)) == 0
     assert host_bytes(shape(), SFT, machine()) == 0
-    assert host_bytes(shape(), SFT, machine(nodes=4, optimiser_offload=True)) == 20 * size
+    assert host_bytes(shape(), SFT, machine(nodes=4, optimiser_offload=True)) == 4 * (
+        (4 + 4 + 2) * GIB + engine / 4 + 8 * size / 4
+    )
+
+
+def test_a_pinned_block_is_rounded_up_to_a_power_of_two() -> None:
+    """The audit's figure: 11.5 GiB of one state of Qwen2.5-3B become 16 GiB."""
+    assert [pinned_bytes(size) for size in (1, 4096, 4097, 2**20)] == [1, 4096, 8192, 2**20]
+    assert 11.4 * GIB < 4 * shape().parameters < 11.6 * GIB and pinned_bytes(4 * shape().parameters) == 16 * GIB
+    # ZeRO 3 has blocks of 10^9 parameters: 3 of 4 GiB and one of 0.5 GiB for each state.
+    one = machine(**ONE | {"zero_stage": 3})
+    without_critic = rlvr(advantage_estimator="grpo")
+    engine = host_bytes(shape(), without_critic, machine(**ONE)) - 3 * 16 * GIB
+    assert host_bytes(shape(), without_critic, one) == (3 * 12.5 + 8) * GIB + engine
 
 
 def test_sft_takes_one_node_and_never_an_engine() -> None:
@@ -228,7 +243,7 @@ def test_an_engine_without_room_for_one_text_is_told() -> None:
 def test_what_fits_is_told_in_one_line() -> None:
     line = check("rlvr, seed 1", shape(), RLVR, machine())
     assert line.startswith("estimated peak GPU memory: 34.5 of 40 GiB (actor, backward): weights 4.3, ")
-    assert line.endswith("; 174 concurrent sequences per engine; host memory: 103 GiB per node") and "\n" not in line
+    assert line.endswith("; 174 concurrent sequences per engine; host memory: 146 GiB per node") and "\n" not in line
     assert "engine" not in check("sft", shape(), SFT, machine())
 
 
@@ -430,7 +445,7 @@ def test_a_job_asks_for_the_hosts_memory_and_for_more_when_it_is_tried_again() -
     shape = known_shape("Qwen/Qwen2.5-3B")
     assert shape is not None
     asked = job_memory(shape, RLVR, machine())
-    assert asked == round((host_bytes(shape, RLVR, machine()) * 1.25 + (16 + 4 * 6) * GIB) / 2**20)
+    assert asked == round((host_bytes(shape, RLVR, machine()) + (16 + 4 * 6) * GIB) / 2**20)
     assert [job_memory(shape, RLVR, machine(), attempt) / asked for attempt in (2, 3)] == pytest.approx([1.5, 2.0])
     offloaded = machine(gpus_per_node=1, vllm_engines=1, zero_stage=2, optimiser_offload=True)
     assert job_memory(shape, RLVR, offloaded) > host_bytes(shape, RLVR, offloaded) / 2**20
