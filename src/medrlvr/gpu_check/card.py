@@ -2,11 +2,14 @@
 
 import os
 import platform
+import re
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -49,6 +52,23 @@ def versions(device: str) -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def not_locked(found: Mapping[str, str], lock: Path) -> list[str]:
+    """Return the packages whose version is not that of a lock file, such as "torch 2.11.0 instead of 2.13.0".
+
+    Args:
+        found: package -> installed version.
+        lock: file with lines `name==version`; torch's version is in torch.txt in the same folder.
+    """
+    text = "\n".join(file.read_text(encoding="utf-8") for file in (lock, lock.with_name("torch.txt")))
+    locked = dict(re.findall(r"^([\w.-]+)(?:\[\w,]+\])?==([^\s;]+)", text, re.MULTILINE))
+    versions = {name: version.partition("+")[0] for name, version in found.items()}
+    return [
+        f"{name} {version} instead of {locked[name]}"
+        for name, version in versions.items()
+        if name in locked and version != locked[name]
+    ]
 
 
 def host() -> str:

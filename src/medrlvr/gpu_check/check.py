@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 from medrlvr.config.arms import RlvrArm
 from medrlvr.config.machine import Machine
 from medrlvr.gpu_check.answers_row import measure_answers
-from medrlvr.gpu_check.card import Card, host, read_card, versions
+from medrlvr.gpu_check.card import Card, host, not_locked, read_card, versions
 from medrlvr.gpu_check.ppo_row import PpoPlan, measure_ppo, measure_precision, plan_ppo
 from medrlvr.gpu_check.programs import run_program
 from medrlvr.gpu_check.rows import PASSED, Figure, Measured, NotApplicableError, Numbers, Result, Row, run_rows
@@ -98,6 +98,7 @@ def check_gpu(inputs: CheckInputs, notify: Notify) -> None:
         "gpu": machine,
         "host": host(),
         "software": software,
+        "not_locked": not_locked(software, Path("envs", f"{inputs.machine.device}.lock")),
         "rows": [asdict(result) for result in results],
     }
     write_json(inputs.report, report)
@@ -250,7 +251,7 @@ def render_table(report: Mapping[str, Any]) -> str:
     lines = [
         f"{report['made']}; {about}; host: {report['host']}; code {report['code']}.",
         "",
-        f"Software: {software}.",
+        f"Software: {software}. {_certified(report['not_locked'])}",
         "",
         "| row | outcome | time | figure | measured | expected |",
         "|---|---|---|---|---|---|",
@@ -265,6 +266,12 @@ def render_table(report: Mapping[str, Any]) -> str:
             lines.append(f"{head} {_cell(figure.what)} | {_cell(figure.value)}{mark} | {_cell(figure.expected)} |")
             head = "| | | |"
     return "\n".join(lines) + "\n"
+
+
+def _certified(different: Sequence[str]) -> str:
+    if different:
+        return f"**The result holds for these versions, not for those of the lock file: {', '.join(different)}.**"
+    return "These are the versions of the lock file."
 
 
 def _cell(text: str) -> str:
