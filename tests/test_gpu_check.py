@@ -18,7 +18,7 @@ from pipeline import copy_of_the_commit, snakemake
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
 from medrlvr.gpu_check.answers_row import requests
-from medrlvr.gpu_check.card import MemoryRecord, read_card
+from medrlvr.gpu_check.card import MemoryRecord, not_locked, read_card, versions
 from medrlvr.gpu_check.check import render_table
 from medrlvr.gpu_check.ppo_row import PpoPlan, compare_memory, plan_ppo, read_presets, training_operations
 from medrlvr.gpu_check.random_model import vocabulary
@@ -326,9 +326,19 @@ def test_the_table_shows_every_row_and_marks_what_is_not_as_expected() -> None:
         "gpu": {"name": "none"},
         "rows": full,
     }
-    text = render_table(report)
+    text = render_table(report | {"not_locked": []})
+    assert "Software: torch 2. These are the versions of the lock file." in text
+    other = render_table(report | {"not_locked": ["torch 2 instead of 3"]})
+    assert "not for those of the lock file: torch 2 instead of 3." in other
     assert "| X | failed | 1 s | a\\|b | 1 (not as expected) | 2 |" in text
     assert "| Y | not run: time | 0 s | two lines | | |" in text
+
+
+def test_versions_other_than_the_locked_ones_are_named() -> None:
+    found = {"python": "3.12.3", "torch": "2.11.0+cu130", "vllm": "0.26.0", "ray": "2.55.0", "flash-attn": "2.8.3"}
+    different = not_locked(found, Path("envs/gpu.lock"))
+    assert different == ["torch 2.11.0 instead of 2.13.0", "vllm 0.26.0 instead of 0.29.0"]
+    assert not_locked(versions("cpu"), Path("envs/cpu.lock")) == []
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
 from medrlvr.runtime.progress import run_display_name
 from medrlvr.runtime.step_log import Notify
-from medrlvr.training.health import BASE_KL_LIMIT
+from medrlvr.training.health import ENGINE_KL_LIMIT
 from medrlvr.training.rlvr import METRICS_FILE, RlvrRun, train_rlvr
 from medrlvr.training.trainer_metrics import read_lines
 
@@ -216,7 +216,7 @@ def _engine_kl(metrics: pd.DataFrame) -> Figure:
     largest = float(metrics["vllm_kl"].abs().max())
     # The training itself compares each update with a limit of its own (`health.check_engine`).
     return Figure(
-        "largest engine_kl of an update", f"{largest:.1e}", f"below {BASE_KL_LIMIT:g}", largest < BASE_KL_LIMIT
+        "largest engine_kl of an update", f"{largest:.1e}", f"below {ENGINE_KL_LIMIT:g}", largest < BASE_KL_LIMIT
     )
 
 
