@@ -216,7 +216,7 @@ def _engine_kl(metrics: pd.DataFrame) -> Figure:
     largest = float(metrics["vllm_kl"].abs().max())
     # The training itself compares each update with a limit of its own (`health.check_engine`).
     return Figure(
-        "largest engine_kl of an update", f"{largest:.1e}", f"below {ENGINE_KL_LIMIT:g}", largest < BASE_KL_LIMIT
+        "largest engine_kl of an update", f"{largest:.1e}", f"below {ENGINE_KL_LIMIT:g}", largest < ENGINE_KL_LIMIT
     )
 
 
