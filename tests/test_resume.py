@@ -201,6 +201,38 @@ print(loaded["exp_avg_offload_buffer"].device.type, copied[0])
     assert printed.stdout.splitlines()[-1:] == ["cpu ('cpu', 'meta')"], printed.stderr
 
 
+def test_the_newest_checkpoint_is_kept_after_the_clock_has_gone_backwards(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from types import SimpleNamespace as Bag
+import deepspeed
+from openrlhf.utils.deepspeed import deepspeed as module
+
+
+class Engine(deepspeed.DeepSpeedEngine):
+    def save_checkpoint(self, save_dir, tag, **_):
+        os.makedirs(os.path.join(save_dir, tag))
+
+
+module.torch_dist_barrier_and_cuda_sync = lambda: None
+strategy = Bag(
+    is_rank_0=lambda: True, print=print, stage=0,
+    _read_ckpt_metric=lambda _: None, _write_ckpt_metric=lambda *_, **__: None,
+)
+module.DeepspeedStrategy.save_ckpt(strategy, object.__new__(Engine), sys.argv[1], "global_step10", 2)
+os._exit(0)
+"""
+    for update, modified in ((6, 3000), (8, 2000)):
+        (tmp_path / f"global_step{update}").mkdir()
+        os.utime(tmp_path / f"global_step{update}", (modified, modified))
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(
+        command, env=os.environ | patched("resume.patches cpu.adapter"), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["global_step10", "global_step8"]
+
+
 PARTS = ("_actor", "_critic", MODEL)
 
 

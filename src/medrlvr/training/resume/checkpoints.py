@@ -103,9 +103,8 @@ def restore(checkpoints: Path, parts: Sequence[str], before: int | None = None) 
     """Choose the newest checkpoint whose every part is complete and unchanged, and make every part resume from it.
 
     The parts are saved one after another, so a run killed in between leaves one part ahead of the other. All newer
-    states are deleted: OpenRLHF deletes the state with the oldest modification time when it saves, and would otherwise
-    delete the last good state and keep a damaged one. A folder without a checkpoint makes OpenRLHF fail, so it is
-    removed.
+    states are deleted: the trainer deletes the state of the lowest update when it saves, and would otherwise delete the
+    last good state and keep a damaged one. A folder without a checkpoint makes OpenRLHF fail, so it is removed.
 
     Args:
         checkpoints: OpenRLHF's folder of checkpoints; it need not exist.

@@ -1,10 +1,12 @@
 """Patches of OpenRLHF 0.11.2 and DeepSpeed 0.19.6 that make training resume exactly, on a CPU and on GPUs.
 
-Each replaces a text of the pinned source, and refuses any other source (`patching.py`). They change six things:
+Each replaces a text of the pinned source, and refuses any other source (`patching.py`). They change seven things:
 
 - Prompts come in the planned order (`prompt_order.py`), and the position follows from the number of finished updates.
 - The reward function receives the number of the update, so that every response is saved with it.
 - A requested stop saves a checkpoint after the current update.
+- The state of the lowest update is deleted first. OpenRLHF deletes the one with the oldest modification time, which is
+  the newest one after the clock has gone backwards.
 - A checkpoint is complete only when the hashes of its files are in it (`checkpoints.py`).
 - If an actor dies, the run ends (`actor_watch.py`).
 - With ZeRO-3 and sleep, Adam's moments are offloaded again after a resume. DeepSpeed saves their host buffers with the
@@ -84,7 +86,8 @@ PATCHES = {
                 "            from medrlvr.training.resume.checkpoints import record_checkpoint\n\n"
                 "            shards = dist.get_world_size() if self.stage else 0\n"
                 "            record_checkpoint(os.path.join(save_dir, tag), shards)\n",
-            )
+            ),
+            Replacement("os.path.getmtime(os.path.join(save_dir, d))", 'int(d.rpartition("global_step")[2])'),
         ]
     ),
     "deepspeed.runtime.zero.offload_states": Patch(
