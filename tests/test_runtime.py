@@ -388,9 +388,13 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    redacting._replacements.cache_clear()
+    (tmp_path / "disk" / "jane").mkdir(parents=True)
+    (tmp_path / "jane").symlink_to(tmp_path / "disk" / "jane")
+    for cached in (redacting._secrets, redacting._homes):
+        cached.cache_clear()
     yield
-    redacting._replacements.cache_clear()
+    for cached in (redacting._secrets, redacting._homes):
+        cached.cache_clear()
 
 
 @pytest.mark.usefixtures("secrets")
@@ -400,6 +404,26 @@ def test_a_log_has_no_secret_and_no_home_folder(tmp_path: Path) -> None:
     lines: list[str] = []
     run_process([sys.executable, "-c", f"print({text!r})"], {}, lines.append)
     assert lines == [redacting.redact(text)]
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("in {home}", "in ~"),
+        ("'{home}': {home}/x:{home}", "'~': ~/x:~"),
+        ("{disk}/jane/x", "~/x"),
+        ("/mnt{home}/x, {home}-2", "/mnt{home}/x, {home}-2"),
+        (
+            "http://jane:pass@proxy:80/x@y, https://:t0ken@hub",
+            "http://[credentials]@proxy:80/x@y, https://[credentials]@hub",
+        ),
+        ("ray://127.0.0.1:80, a@b", "ray://127.0.0.1:80, a@b"),
+    ],
+)
+def test_every_form_of_the_home_folder_and_a_password_in_a_url(tmp_path: Path, text: str, redacted: str) -> None:
+    places = {"home": f"{tmp_path}/jane", "disk": f"{tmp_path}/disk"}
+    assert redacting.redact(text.format(**places)) == redacted.format(**places)
 
 
 @pytest.mark.usefixtures("secrets")

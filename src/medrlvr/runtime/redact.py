@@ -9,15 +9,20 @@ from pathlib import Path
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|EMAIL|(?:^|_)KEY$", re.IGNORECASE)
 """Names of environment variables whose values are secret."""
 
+_PASSWORD = re.compile(r"://[^\s/:@]*:[^\s/@]+@")
+"""Name and password in a URL, such as that of a proxy."""
+
 _SHORTEST = 6
 """Characters below which a value is too common to be replaced."""
 
 
 def redact(text: str) -> str:
-    """Return a text with the home folder as "~", and the value of each secret environment variable as its name."""
-    for value, name in _replacements():
+    """Return a text with the home folder as "~", and without the values of secret variables and passwords in URLs."""
+    for value, name in _secrets():
         text = text.replace(value, name)
-    return text
+    text = _PASSWORD.sub("://[credentials]@", text)
+    homes = _homes()
+    return homes.sub("~", text) if homes else text
 
 
 def quote_portably(word: str) -> str:
@@ -29,14 +34,22 @@ def quote_portably(word: str) -> str:
 
 
 @cache
-def _replacements() -> tuple[tuple[str, str], ...]:
+def _secrets() -> tuple[tuple[str, str], ...]:
     secrets = {
         value: f"[{name}]" for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= _SHORTEST
     }
+    # Longer values first, because one may contain another.
+    return tuple((value, secrets[value]) for value in sorted(secrets, key=len, reverse=True))
+
+
+@cache
+def _homes() -> re.Pattern[str] | None:
     home = _home()
-    # Longer values first, because one may contain another. The home folder is last.
-    found = [(value, secrets[value]) for value in sorted(secrets, key=len, reverse=True)]
-    return (*found, *(((f"{home}/", "~/"),) if home else ()))
+    if home is None:
+        return None
+    # On a cluster, the home folder is often a symbolic link, and a resolved path begins with its target.
+    found = sorted({home, os.path.realpath(home)}, key=len, reverse=True)
+    return re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, found))})(?![\w.-])")
 
 
 def _home() -> str | None:
