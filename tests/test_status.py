@@ -219,6 +219,7 @@ def frame() -> StepRecord:
     [
         ("raise UserError('training ended badly.\\n\\nThe last it said:\\n  x')", "failed", "training ended badly."),
         ("raise Interrupted('training was stopped by SIGINT.')", "stopped", "training was stopped by SIGINT."),
+        ("raise KeyboardInterrupt", "stopped", "It was stopped by Ctrl-C. Start the same command again."),
         ("raise KeyError('x')", "failed", "KeyError: 'x'"),
     ],
 )  # fmt: skip
@@ -230,6 +231,18 @@ def test_a_failed_run_says_why_and_where(experiment: Experiment, end: str, word:
     told = rows(experiment)["rlvr, seed 1"]
     assert told.startswith(f"{word} update 9 of 110 0 s ago: {reason} log: {LOG}")
     assert "x" not in told.removesuffix(LOG).split(reason)[1], "the rest is in the log"
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_step_whose_log_is_on_a_full_disk_still_says_so_on_the_console() -> None:
+    Path(LOG).parent.mkdir(parents=True)
+    Path(LOG).symlink_to("/dev/full")
+    told = "train_rlvr rlvr 1: failed after 0 s\n[Errno 28] No space left on device\nThe disk or your quota is full."
+    assert told in run_step("pass")
+    # The log's first line still had room.
+    quiet = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+    Path(LOG).unlink()
+    assert told in run_step(f"{quiet}\n    print('x', flush=True)") and frame().end is None
 
 
 def test_a_retry_begins_the_log_anew(experiment: Experiment) -> None:

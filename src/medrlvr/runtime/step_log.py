@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +30,8 @@ def step_log(step: Any) -> Iterator[Notify]:
     The first line of the log names the machine and the process. The last line, which is also printed on the console,
     contains the rule, its wildcards and the time that it needed.
 
-    A `UserError` is shown as its message, without a traceback. Any other exception is a bug in medrlvr and is shown
-    with the log's path. Both end the process with status 1.
+    A `UserError` and Ctrl-C are shown as a message, without a traceback, and so is an error of the file system, with
+    advice. Any other exception is a bug in medrlvr and is shown with the log's path. All end the process with status 1.
 
     Args:
         step: Snakemake's object in a script, with `rule`, `wildcards` and `log`.
@@ -41,7 +41,11 @@ def step_log(step: Any) -> Iterator[Notify]:
     def notify(line: str, style: str | None = None) -> None:
         line = redact(line)
         console.print(line, style)
-        print(line, flush=True)
+        write(line)
+
+    def write(text: str) -> None:
+        with suppress(OSError):  # the log's disk may be full, and the console must still tell why the step ended
+            print(text, flush=True)
 
     (log,), began, name = step.log, time.monotonic(), " ".join([step.rule, *step.wildcards])
 
@@ -54,18 +58,20 @@ def step_log(step: Any) -> Iterator[Notify]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         slurm = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
-        print(f"{name}: started on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
-        end_with_workflow()
-        held = hold_step(Path(log).resolve(), name)
+        held = None
         try:
+            print(f"{name}: started on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
+            end_with_workflow()
+            held = hold_step(Path(log).resolve(), name)
             yield notify
             notify(f"{name}: done in {took()}")
-        except UserError as error:
-            end = "stopped" if isinstance(error, Interrupted) else "failed"
-            notify(f"\n{name}: {end} after {took()}\n{error}\n(log: {log})\n", "red")
+        except (UserError, KeyboardInterrupt) as error:
+            end = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+            why = f"{error}" or "It was stopped by Ctrl-C. Start the same command again."
+            notify(f"\n{name}: {end} after {took()}\n{why}\n(log: {log})\n", "red")
             sys.exit(1)
         except Exception as error:
-            print(redact(traceback.format_exc()), flush=True)
+            write(redact(traceback.format_exc()))
             if advice := _advice(error):
                 notify(f"\n{name}: failed after {took()}\n{error}\n{advice}\n(log: {log})\n", "red")
                 sys.exit(1)
