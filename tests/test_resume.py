@@ -14,6 +14,7 @@ import pytest
 
 from medrlvr.config.arms import RlvrArm, update_sizes
 from medrlvr.config.machine import Machine
+from medrlvr.training.resume import checkpoints as checkpointing
 from medrlvr.training.resume.checkpoints import (
     HASHES,
     MODEL,
@@ -21,6 +22,7 @@ from medrlvr.training.resume.checkpoints import (
     Restored,
     complete_updates,
     damage,
+    delete_state,
     part_folder,
     record_checkpoint,
     restore,
@@ -351,6 +353,30 @@ def test_without_a_common_checkpoint_training_begins_again(tmp_path: Path) -> No
     assert not (tmp_path / "some").exists()
 
 
+@pytest.mark.parametrize("parts", [PARTS, ("_actor", MODEL), (SINGLE,)])
+def test_a_run_killed_while_its_state_is_deleted_does_not_resume_without_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Sequence[str]
+) -> None:
+    for update in (2, 4):
+        save(tmp_path / "checkpoints", update, parts)
+    deleted, delete = [], checkpointing.shutil.rmtree
+
+    def killed(path: Path, **options: bool) -> None:
+        if path == tmp_path:
+            raise KeyboardInterrupt
+        deleted.append(path.name)
+        delete(path, **options)
+
+    monkeypatch.setattr(checkpointing.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        delete_state(tmp_path, tmp_path / "checkpoints", parts)
+    monkeypatch.undo()
+    assert MODEL not in parts or complete_updates(tmp_path / "checkpoints", [MODEL]) == [2, 4]
+    assert restore(tmp_path / "checkpoints", parts) == Restored(0) and deleted
+    delete_state(tmp_path, tmp_path / "checkpoints", parts)
+    assert not tmp_path.exists()
+
+
 def test_sft_has_its_states_in_one_folder(tmp_path: Path) -> None:
     save(tmp_path, 3, (SINGLE,))
     save(tmp_path, 6, (SINGLE,), recorded=False)
@@ -384,6 +410,23 @@ def test_the_state_folder_follows_settings_and_content(tmp_path: Path) -> None:
     (base / "model.safetensors").write_bytes(b"other")
     third, told = state(root, base, kl_coefficient=0.5)
     assert third not in (first, other) and "unfinished run: content of the base model. Its state" in told
+
+
+def test_a_state_that_another_run_deletes_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ROOT / "docs/faults.json"
+    state(tmp_path, base, run="rlvr, seed 1")
+    glob = Path.glob
+
+    def found(folder: Path, pattern: str) -> list[Path]:
+        files = [*glob(folder, pattern)]
+        for file in files:
+            file.unlink()
+        return files
+
+    monkeypatch.setattr(Path, "glob", found)
+    assert state(tmp_path, base, seed=2)[1] == ""
 
 
 def test_each_attempt_draws_other_random_numbers() -> None:

@@ -70,6 +70,13 @@ def test_a_holder_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
         assert other.wait(5) == 0
 
 
+def test_a_holder_that_deletes_the_folder_at_its_end_is_waited_for(tmp_path: Path) -> None:
+    end = "import shutil, time; time.sleep(1); shutil.rmtree(Path(sys.argv[1]).parent)"
+    other = other_process(HOLD.replace("sys.stdin.read()", end), str(tmp_path / "state" / "lock"))
+    with hold(tmp_path / "state" / "lock", "mine", patience=30):
+        assert other.wait(5) == 0 and (tmp_path / "state" / "lock").is_file()
+
+
 @pytest.mark.parametrize(
     ("content", "free"),
     [

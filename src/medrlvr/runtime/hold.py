@@ -69,9 +69,9 @@ def hold(file: Path, what: str, patience: float = 0.0) -> BinaryIO:
     Raises:
         HeldError: another process holds it.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience
     while True:
+        file.parent.mkdir(parents=True, exist_ok=True)  # the last holder may have deleted the folder
         opened = open(file, "r+b", buffering=0, opener=_create)  # noqa: SIM115 - the caller closes it
         if _locked(opened):
             if _is_at(opened, file):

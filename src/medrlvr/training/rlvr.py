@@ -48,7 +48,7 @@ from medrlvr.training.launchers import (
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 from medrlvr.training.publish import exported, publish_events, publish_model, save_recipe
-from medrlvr.training.resume.checkpoints import MODEL, complete_updates, restore
+from medrlvr.training.resume.checkpoints import MODEL, complete_updates, delete_state, restore
 from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, start_attempt
 from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
@@ -275,4 +275,4 @@ def _publish(run: RlvrRun, prepared: _Prepared, metrics: pd.DataFrame, rollouts:
     for update, model in (models | {last: prepared.paths.model}).items():
         save_recipe(prepared.folder, prepared.paths, model, run.arm, seed=run.seed)
         publish_model(model, run.models / f"update{update}")
-    shutil.rmtree(prepared.folder)
+    delete_state(prepared.folder, prepared.paths.checkpoints, run.checkpoint_parts)

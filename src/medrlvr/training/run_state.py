@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,11 @@ _SHOWN = 5
 
 def _states(root: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return the state folders with their contents, the newest last."""
-    files = sorted(root.resolve().glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime)
-    return [(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    found = []
+    for file in root.resolve().glob(f"*/{RUN_FILE}"):
+        with suppress(FileNotFoundError):  # another run has just finished and deletes its state
+            found.append((file.stat().st_mtime, file.parent, json.loads(file.read_text(encoding="utf-8"))))
+    return [(folder, content) for _, folder, content in sorted(found, key=lambda one: one[0])]
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

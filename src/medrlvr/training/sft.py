@@ -30,7 +30,7 @@ from medrlvr.training.launchers import check_attention, sft_launcher, sft_variab
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
 from medrlvr.training.publish import publish_events, publish_model, save_recipe
-from medrlvr.training.resume.checkpoints import SINGLE, complete_updates, restore
+from medrlvr.training.resume.checkpoints import SINGLE, complete_updates, delete_state, restore
 from medrlvr.training.run_state import LOCK, PATIENCE, checkpoint_layout, run_facts, state_folder
 from medrlvr.training.trainer_metrics import event_times, read_events
 from medrlvr.training.trainer_watch import SftWatch
@@ -186,4 +186,4 @@ def _publish(run: SftRun, prepared: _Prepared) -> None:
     model = prepared.paths.model
     save_recipe(prepared.folder, prepared.paths, model, run.arm, learning_rate=run.learning_rate, seed=run.seed)
     publish_model(model, run.model)
-    shutil.rmtree(prepared.folder)
+    delete_state(prepared.folder, prepared.paths.checkpoints, [SINGLE])

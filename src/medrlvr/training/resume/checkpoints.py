@@ -126,6 +126,21 @@ def restore(checkpoints: Path, parts: Sequence[str], before: int | None = None) 
     return Restored(0, tuple(damaged))
 
 
+def delete_state(folder: Path, checkpoints: Path, parts: Sequence[str]) -> None:
+    """Delete a finished run's state folder, the trainer's states first.
+
+    A run that is killed meanwhile has no checkpoint, and starts again. With a checkpoint, it would resume without the
+    models, responses and metrics that were deleted before.
+
+    Args:
+        folder: the run's state folder, which contains `checkpoints`.
+        checkpoints, parts: as for `restore`.
+    """
+    for part in set(parts) - {MODEL}:
+        shutil.rmtree(_root(checkpoints, part), ignore_errors=True)
+    shutil.rmtree(folder)
+
+
 def part_folder(checkpoints: Path, part: str, update: int) -> Path:
     """Return the folder of one part of the checkpoint after `update`."""
     return _root(checkpoints, part) / (f"global_step{update}_hf" if part == MODEL else f"global_step{update}")
