@@ -430,6 +430,7 @@ def test_a_state_that_another_run_deletes_meanwhile_is_passed_over(
 
 
 def test_each_attempt_draws_other_random_numbers() -> None:
-    seeds = [attempt_seed(seed, done) for seed in (1, 2) for done in (0, 4, 8)]
+    seeds = [attempt_seed(seed, done, 0) for seed in (1, 2) for done in (0, 4, 8)]
     assert seeds[0] == 1 and seeds[3] == 2 and len({*seeds}) == 6
-    assert all(0 <= seed < 2**31 for seed in seeds) and attempt_seed(1, 4) == seeds[1]
+    assert all(0 <= seed < 2**31 for seed in seeds) and attempt_seed(1, 4, 0) == seeds[1]
+    assert len({attempt_seed(1, done, diverged) for done in (0, 4) for diverged in (0, 1, 2)}) == 6

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import re
 import signal
@@ -138,13 +139,14 @@ def test_an_update_that_is_not_planned_is_refused(tmp_path):
 def test_diverged_training_stops_at_once_and_names_the_last_good_checkpoint(tmp_path, row, told):
     message = (
         rf"training diverged, so it was stopped: {told} at update 7\. There is no earlier checkpoint in {tmp_path}"
+        r"\. The same command starts from scratch with other random numbers"
     )
     with pytest.raises(UserError, match=message):
         health.check_update({"update": 7, **row}, None, 8, tmp_path)
     for update in (2, 4, 8):
         folder = model_files(tmp_path / f"global_step{update}_hf")
         record_checkpoint(folder)
-    with pytest.raises(UserError, match=r"The last good checkpoint is the one after update 4 in"):
+    with pytest.raises(UserError, match=r"after update 4 in .* command resumes from it with other"):
         health.check_update({"update": 7, **row}, None, 8, tmp_path)
     good_row = {"update": 3, "kl": 9.9}
     assert health.first_failure([good_row, {"update": 7, **row}, {"update": 8, **row}]) == 7
@@ -162,6 +164,14 @@ def test_a_run_that_diverged_resumes_before_that_update(begin, tmp_path):
             (folder / "file").write_text(f"{update}")
             record_checkpoint(folder)
     assert any("resuming at update 3;" in line for line in begin())
+
+
+def test_a_run_that_diverged_draws_other_random_numbers_each_time(begin):
+    seeds = []
+    for value in (0.1, math.nan, math.nan, 0.1):
+        begin(lines=(reported(1, "<think>x</think>", value),))
+        seeds.append(begin.command[begin.command.index("--train.seed") + 1])
+    assert seeds[0] == seeds[1] == "1" and len({*seeds}) == 3, "a run that was only killed starts as it did"
 
 
 def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):

@@ -75,11 +75,13 @@ def check_update(
     what = divergence(row)
     if what is not None:
         good = max((saved for saved in complete_updates(checkpoints, [MODEL]) if saved < update), default=0)
-        kept = f"The last good checkpoint is the one after update {good}" if good else "There is no earlier checkpoint"
+        kept, again = "There is no earlier checkpoint", "starts from scratch"
+        if good:
+            kept, again = f"The last good checkpoint is the one after update {good}", "resumes from it"
         raise UserError(
-            f"training diverged, so it was stopped: {what} at update {update}. {kept} in {checkpoints}."
-            " The same command resumes from it with other random numbers. If training diverges again, lower the arm's"
-            " learning rates or raise its kl_coefficient; a changed setting starts from scratch."
+            f"training diverged, so it was stopped: {what} at update {update}. {kept} in {checkpoints}. The same"
+            f" command {again} with other random numbers. If training diverges again, lower the arm's learning rates or"
+            " raise its kl_coefficient; a changed setting starts from scratch."
         )
     return check_engine(row, first, checkpoints.parent)
 

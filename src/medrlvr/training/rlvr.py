@@ -52,7 +52,7 @@ from medrlvr.training.resume.checkpoints import MODEL, complete_updates, delete_
 from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, start_attempt
 from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
-from medrlvr.training.trainer_metrics import REFERENCE_METRICS, event_times, read_lines, read_metrics
+from medrlvr.training.trainer_metrics import REFERENCE_METRICS, event_times, every_line, read_lines, read_metrics
 from medrlvr.training.trainer_watch import RlvrWatch
 from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
 
@@ -111,12 +111,13 @@ class RlvrRun:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A run's state folder, its paths, number of prompts per update, number of updates done, and attempt folder."""
+    """A run's state folder, its paths, number of prompts per update, and of its attempt: updates done, seed, folder."""
 
     folder: Path
     paths: Paths
     sizes: list[int]
     done: int
+    seed: int
     attempt: Path
 
     @property
@@ -194,7 +195,10 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
         notify(f"{run.display_name}: {sentence}")
     # A killed attempt may leave a half-written cache of the prompts.
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    return _Prepared(folder, paths, sizes, restored.update, start_attempt(folder / "rollouts", restored.update + 1))
+    diverged = sum(health.divergence(row) is not None for row in every_line(folder / METRICS_FILE))
+    seed = attempt_seed(run.seed, restored.update, diverged)
+    attempt = start_attempt(folder / "rollouts", restored.update + 1)
+    return _Prepared(folder, paths, sizes, restored.update, seed, attempt)
 
 
 def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
@@ -202,7 +206,7 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
     machine, folder = run.machine, prepared.folder
     command = [
         *rlvr_launcher(machine, run.node_logs),
-        *rlvr_arguments(run.arm, machine, attempt_seed(run.seed, prepared.done), prepared.paths),
+        *rlvr_arguments(run.arm, machine, prepared.seed, prepared.paths),
     ]
     loaded = [*run.trained_models, *(["reference"] if run.arm.has_reference else [])]
     resumed = f", resuming at update {prepared.done + 1}" if prepared.done else ""

@@ -119,12 +119,15 @@ def _content(path: Path) -> str:
     return digest.hexdigest()
 
 
-def attempt_seed(seed: int, done: int) -> int:
+def attempt_seed(seed: int, done: int, diverged: int) -> int:
     """Return the seed of the random numbers of an attempt that starts after `done` finished updates.
 
     The trainer does not save the state of its random numbers. With the run's own seed, a resumed attempt would repeat
     the random numbers of update 1.
+
+    Args:
+        diverged: number of earlier attempts in which training diverged. It would diverge again with the same numbers.
     """
-    if done == 0:
+    if done == diverged == 0:
         return seed
-    return int.from_bytes(hashlib.sha256(f"{seed} {done}".encode()).digest()[:4]) >> 1
+    return int.from_bytes(hashlib.sha256(f"{seed} {done} {diverged}".encode()).digest()[:4]) >> 1

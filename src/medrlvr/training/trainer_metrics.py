@@ -45,15 +45,24 @@ def read_lines(printed: Path, last: int | None = None) -> list[dict[str, float]]
     """Return the rows of printed lines up to update `last`, in order; for repeated updates, those of the last attempt.
 
     Args:
+        printed: as for `every_line`.
+    """
+    rows = {int(row["update"]): row for row in every_line(printed)}
+    return [rows[update] for update in sorted(rows) if last is None or update <= last]
+
+
+def every_line(printed: Path) -> list[dict[str, float]]:
+    """Return the rows of printed lines as they were printed: an update that was trained more than once has several.
+
+    Args:
         printed: as for `read_metrics`; it need not exist. A line damaged by a crash is skipped.
     """
     text = printed.read_text(encoding="utf-8", errors="replace") if printed.is_file() else ""
-    rows: dict[int, dict[str, float]] = {}
+    rows = []
     for line in text.split("\n"):
         with suppress(json.JSONDecodeError):
-            row = json.loads(line)
-            rows[int(row["update"])] = row
-    return [rows[update] for update in sorted(rows) if last is None or update <= last]
+            rows.append(json.loads(line))
+    return rows
 
 
 def read_events(folder: Path) -> pd.DataFrame:
