@@ -4,23 +4,30 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from medrlvr.config.evaluation import Mode
+from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
 from medrlvr.evaluation import answer_store, generate
 from medrlvr.evaluation.answer_store import shard_names
 from medrlvr.evaluation.generate import generate_answers, reporter
+from medrlvr.evaluation.placement import Placement, place_engines, place_evaluation
 from medrlvr.evaluation.requests import build_requests
 from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
+from medrlvr.evaluation.worker_group import device_groups, group_command
 from medrlvr.models.folder import delete_weights
+from medrlvr.models.shape import known_shape
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_parquet
+from medrlvr.runtime.processes import run_process
 from medrlvr.runtime.progress import Progress
 
 BASE = Path("assets/miniature_base")
@@ -40,12 +47,14 @@ def test_every_option_is_one_of_vllms(machine: Machine) -> None:
     expected = {
         "dtype": "float32" if machine is CPU else "bfloat16",
         "max_model_len": 300,
-        "gpu_memory_utilization": machine.vllm_memory_utilization,
+        "gpu_memory_utilization": 0.3 if machine is CPU else 0.9,
+        "tensor_parallel_size": 1,
         "seed": 0,
         "trust_remote_code": False,
         "enforce_eager": machine is CPU,
     }
     assert {name: getattr(values, name) for name in expected} == expected
+    assert parser.parse_args(engine_arguments(machine, 300, split=2)).tensor_parallel_size == 2
 
 
 def test_the_first_model_is_the_engines_and_the_others_follow() -> None:
@@ -67,6 +76,118 @@ def test_progress_counts_on_from_shard_to_shard(capsys: pytest.CaptureFixture[st
     assert said[0] == "x: answer 1 of 8"
     assert [line.split(",")[0] for line in said[1:]] == [f"x: answer {n} of 8" for n in (4, 4, 5, 8, 8)]
     assert "another line" in capsys.readouterr().out
+
+
+def test_progress_counts_the_answers_of_all_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    watch = reporter(Progress("x", 8, unit="answer", clock=iter(range(100)).__next__), said.append, interval=-1)
+    watch("worker 1: Processed prompts:  25%|##  | 1/3 [00:00<00:02,  5.5it/s]")
+    watch("worker 2: Processed prompts:  25%|##  | 2/3 [00:00<00:02,  5.5it/s]")
+    watch("worker 1: answered 3")
+    watch("worker 2: answered 3")
+    watch("worker 1: Processed prompts:  25%|##  | 2/2 [00:00<00:02,  5.5it/s]")
+    watch("worker 1: answered 5")
+    assert [line.split(",")[0] for line in said] == [f"x: answer {n} of 8" for n in (1, 3, 5, 6, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "workers", "split", "groups"),
+    [
+        (None, 4, 1, ["0", "1", "2", "3"]),
+        (None, 2, 2, ["0,1", "2,3"]),
+        ("4,6", 2, 1, ["4", "6"]),
+        ("GPU-a,GPU-b,GPU-c,GPU-d", 2, 2, ["GPU-a,GPU-b", "GPU-c,GPU-d"]),
+        ("0,1,2", 1, 2, ["0,1"]),
+        ("5", 4, 1, ["5"]),
+    ],
+)
+def test_each_worker_sees_its_own_gpus(visible: str | None, workers: int, split: int, groups: list[str]) -> None:
+    assert device_groups(visible, workers, split) == groups
+
+
+@pytest.mark.parametrize(("visible", "split"), [("", 1), ("3", 2)])
+def test_a_job_with_too_few_gpus_for_one_worker_is_refused(visible: str, split: int) -> None:
+    with pytest.raises(ValueError, match=rf"CUDA_VISIBLE_DEVICES is '{visible}', but a worker needs {split} GPU"):
+        device_groups(visible, 2, split)
+
+
+def group(program: str, *, workers: int = 2) -> tuple[list[str], UserError | None]:
+    """Run a Python program as each worker of a group; return its lines, and how it failed."""
+    lines: list[str] = []
+    try:
+        run_process(group_command([sys.executable, "-uc", program], workers, 1), {}, lines.append, work="generation")
+    except UserError as error:
+        return lines, error
+    return lines, None
+
+
+def test_one_worker_needs_no_group() -> None:
+    assert group_command(["vllm", "--seed"], 1, 2) == ["vllm", "--seed"]
+
+
+def test_workers_divide_the_shards_and_none_is_done_twice_or_left() -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from medrlvr.evaluation.worker_group import claim
+for number in range(20):
+    if claim(Path(sys.argv[-1]), Path("state/answers/feed"), f"shard{number}"):
+        print(f"shard {number}")
+        time.sleep(0.05)
+"""
+    lines, error = group(program)
+    done = [line.split(": ")[1] for line in lines]
+    assert error is None
+    assert sorted(done) == sorted(f"shard {number}" for number in range(20))
+    assert {line.split(":")[0] for line in lines} == {"worker 1", "worker 2"}
+
+
+def test_a_worker_that_fails_ends_the_others_and_names_itself() -> None:
+    program = """
+import os, time
+if os.environ["CUDA_VISIBLE_DEVICES"] == "1":
+    raise ValueError("the model is broken")
+print(os.getpid())
+time.sleep(600)
+"""
+    lines, error = group(program, workers=3)
+    assert error is not None
+    assert "worker 2: ValueError: the model is broken" in str(error)
+    assert "worker 2 of 3 (GPU 1) ended with status 1, so the others were ended." in str(error)
+    for line in lines:
+        if (number := line.rpartition(": ")[2]).isdigit():
+            assert not psutil.pid_exists(int(number))
+
+
+QWEN = {size: known_shape(f"Qwen/Qwen2.5-{size}") for size in ("0.5B", "3B", "7B")}
+
+
+@pytest.mark.parametrize(
+    ("size", "gpus", "gib", "placement"),
+    [
+        ("3B", 1, 40, Placement(1, 1)),
+        ("3B", 4, 40, Placement(4, 1)),
+        ("7B", 4, 40, Placement(4, 1)),
+        ("7B", 4, 16, Placement(2, 2)),
+        ("7B", 4, 8, Placement(1, 4)),
+        ("0.5B", 8, 3, Placement(4, 2)),
+    ],
+)
+def test_a_model_larger_than_a_gpu_is_divided_and_no_further_than_needed(
+    size: str, gpus: int, gib: float, placement: Placement
+) -> None:
+    machine = Machine(gpus_per_node=gpus, vllm_engines=gpus, gpu_gib=gib)
+    assert place_engines(machine, QWEN[size], 3072) == placement
+    assert place_engines(machine, None, 3072) == Placement(gpus, 1)
+    assert place_engines(machine.model_copy(update={"device": "cpu"}), QWEN[size], 3072) == Placement(1, 1)
+
+
+def test_a_model_larger_than_all_gpus_is_refused_with_its_size() -> None:
+    small = Experiment().machine.model_copy(update={"gpu_gib": 2})
+    with pytest.raises(UserError, match=r"the keys and values of 3072 tokens\. This does not fit into 4 GPU\(s\)"):
+        place_evaluation(Experiment().model_copy(update={"machine": small}), QWEN["3B"])
+    with pytest.raises(UserError, match=r"^evaluation: vLLM needs 14\.2 GiB .* into 2 GPU\(s\) with 5\.4 GiB each"):
+        place_engines(Machine(gpus_per_node=2, vllm_engines=2, gpu_gib=6), QWEN["7B"], 3072)
 
 
 GOUT = "Question: What is given for gout?\nAnswer:"
@@ -199,6 +320,23 @@ def test_an_engine_also_evaluates_a_model_whose_answers_another_call_writes(
         assert read_parquet(folder / "answers.parquet")["model"].unique().tolist() == [str(model)]
         assert str(other) not in (folder / "command.sh").read_text()
     assert len(started) == 1 and {str(last), str(selected)} < set(started[0])
+
+
+@pytest.mark.slow
+@pytest.mark.extended
+def test_two_engines_give_the_answers_of_one_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_store, "SHARD_ANSWERS", 3)
+    table = asked(GOUT, TALK, GOUT + " Colchicine.\n" + GOUT, modes=("written", "sampled", "loglikelihood"))
+    one = answers([BASE], tmp_path / "one", tmp_path / "state of one", questions=table)
+    monkeypatch.setattr(generate, "place_engines", lambda *_: Placement(2, 1))
+    said: list[str] = []
+    two = answers([BASE], tmp_path / "two", tmp_path / "state of two", said, questions=table)
+    assert two.equals(one)
+    written = [
+        {file.name: file.read_bytes() for file in (tmp_path / name / "answers").rglob("*.parquet")}
+        for name in ("state of one", "state of two")
+    ]
+    assert written[0] == written[1] and len(written[0]) == 5
 
 
 @pytest.mark.slow

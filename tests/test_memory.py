@@ -13,12 +13,13 @@ from medrlvr.config.data import BaseModelSource
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
 from medrlvr.config.machine import Machine
+from medrlvr.models.engine_memory import GIB
 from medrlvr.models.shape import Shape, known_shape
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.memory import tables
 from medrlvr.training.memory.fit import check, check_arms, check_training, fits, shape_of, suggest_fix
 from medrlvr.training.memory.host import host_bytes, job_memory, pinned_bytes
-from medrlvr.training.memory.phases import CONTEXT, ENTROPY, GIB, SCORED, TRAINED, kv_cache_sequences, peak, phases
+from medrlvr.training.memory.phases import CONTEXT, ENTROPY, SCORED, TRAINED, kv_cache_sequences, peak, phases
 from medrlvr.training.memory.tables import render_tables
 from medrlvr.training.rlvr import RlvrRun, train_rlvr
 from medrlvr.training.sft import SftRun, train_sft

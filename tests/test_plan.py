@@ -22,6 +22,7 @@ from medrlvr.pipeline.plan.space import Space, peak_space, space
 from medrlvr.pipeline.plan.text import render
 from medrlvr.pipeline.plan.times import Time, arithmetic, comparable, measured, times
 from medrlvr.pipeline.plan.work import Work, eval_work, rlvr_work, sft_work
+from medrlvr.pipeline.resources import RuleResources
 from medrlvr.training.disk import Weights
 
 PAPER = Experiment()
@@ -143,7 +144,7 @@ def test_who_is_asked_what_decides_the_time_of_asking() -> None:
     assert curve.high / development.high == pytest.approx(29 * 3363 / (28 * 1272))
     # Chain of thought on both benchmarks and their four controls; direct and loglikelihood on the two.
     tokens = 3 * 2091 * (340 + 1024) + 2091 * (340 + 8) + 2091 * 341
-    assert base.high == pytest.approx(2 * 2 * 3_085_938_688 * tokens / (0.1 * 312e12))
+    assert base.high == pytest.approx(2 * 2 * 3_085_938_688 * tokens / (4 * 0.1 * 312e12))
     # The last checkpoint and the selected one are evaluated as the base is.
     assert selected.high == pytest.approx(2 * base.high)
 
@@ -157,9 +158,17 @@ def test_gpus_are_those_that_the_step_holds() -> None:
     assert held == {
         "train_rlvr": (2, 4),
         "train_sft": (1, 4),
-        "generate_checkpoint_answers": (1, 1),
+        "generate_checkpoint_answers": (1, 4),
         "score_answers": (1, 0),
     }
+
+
+def test_an_evaluation_requests_all_gpus_of_a_node_and_on_a_cpu_none() -> None:
+    on_gpu = RuleResources(PAPER.machine, None, None)
+    assert (on_gpu.engine_gpus, on_gpu.gres(on_gpu.engine_gpus), on_gpu.engine_cores) == (4, "gpu:4", 4 * 8)
+    assert on_gpu.training_gpus(PAPER.arms["rlvr"]) == 4
+    on_cpu = RuleResources(PAPER.machine.model_copy(update={"device": "cpu"}), 2, None)
+    assert (on_cpu.engine_gpus, on_cpu.gres(on_cpu.engine_gpus), on_cpu.engine_cores) == (0, "", 8)
 
 
 def benchmark(file: Path, seconds: float) -> None:

@@ -169,8 +169,8 @@ def test_speed_leaves_out_the_first_update() -> None:
 
 def test_hardware_is_told_in_words() -> None:
     gpu = {"device": "gpu", "gpus_per_node": 4, "threads": 8}
-    assert describe_machine(gpu, ["NVIDIA H200"]) == "NVIDIA H200, 4 for training and 1 for answers"
-    two = "NVIDIA H200, 4 on each of 2 nodes for RLVR, 4 for other training and 1 for answers"
+    assert describe_machine(gpu, ["NVIDIA H200"]) == "NVIDIA H200, 4 for training and answers"
+    two = "NVIDIA H200, 4 on each of 2 nodes for RLVR, 4 for other training and answers"
     assert describe_machine(gpu | {"nodes": 2}, ["NVIDIA H200"]) == two
     assert "threads of each process: 8" in describe_machine(gpu | {"device": "cpu"}, ["cpu"])
 

@@ -43,7 +43,7 @@ rule generate_answers:
         ),
     threads: MACHINE.engine_cores
     resources:
-        gres=MACHINE.gres(1),
+        gres=MACHINE.gres(MACHINE.engine_gpus),
     params:
         **ASKING,
         sets=lambda wildcards: EXPERIMENT.eval_sets_of(wildcards.model),

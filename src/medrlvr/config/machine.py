@@ -33,7 +33,8 @@ class Machine(Settings):
     vllm_engines: Positive = 4
     """vLLM engines for generation on each node. They share its GPUs evenly."""
     vllm_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Fraction of a GPU's memory that an engine uses. Lower it if training runs out of memory."""
+    """Fraction of a GPU's memory that an engine uses in training. Lower it if training runs out of memory. In an
+    evaluation, an engine uses 0.9."""
     vllm_sleep: bool = True
     """Moves the engine off the GPU while the trainer works."""
     sft_micro_batch: Positive = 4

@@ -1,7 +1,9 @@
-"""Generate the answers of several models with one vLLM process, and reuse cached answers.
+"""Generate the answers of several models with vLLM, and reuse cached answers.
 
-A rerun generates only missing answers; a new benchmark or mode generates only its own. `answer_store` contains the
-cache, `vllm_worker` the program that runs in vLLM's process.
+On GPUs, each GPU of the node runs a vLLM process, and they divide the shards among themselves. A shard's answers do not
+depend on the process that generates it, nor on the number of processes. A rerun generates only missing answers; a new
+benchmark or mode generates only its own. `answer_store` contains the cache, `placement` the number of processes,
+`worker_group` the program that runs several, and `vllm_worker` the program that runs in vLLM's process.
 """
 
 import json
@@ -17,10 +19,14 @@ import pandas as pd
 
 from medrlvr.config.machine import Machine
 from medrlvr.evaluation.answer_store import complete_shards, missing_answers, shard_names
+from medrlvr.evaluation.placement import place_engines
 from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
+from medrlvr.evaluation.worker_group import group_command
 from medrlvr.models.folder import has_weights, weights_digest
+from medrlvr.models.shape import Shape, read_shape
 from medrlvr.models.tokens import check_lengths, letter_tokens
 from medrlvr.runtime.environment import ENGINE_PACKAGE, process_environment
+from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
 from medrlvr.runtime.gpu_cache import repair_caches
 from medrlvr.runtime.gpu_preflight import check_job
@@ -30,6 +36,7 @@ from medrlvr.runtime.step_log import Notify
 
 _BAR = re.compile(r"Processed prompts: +\d+%\|.*?\| (\d+)/\d+ ")
 _DONE = re.compile(r"answered (\d+)")
+_WORKER = re.compile(r"worker (\d+): (.*)")
 
 
 def generate_answers(
@@ -47,12 +54,12 @@ def generate_answers(
     """Write the answers of `models`, the requests, and the command that repeats the generation by hand.
 
     Args:
-        models: model folders of one architecture; one engine loads them in turn. A model whose weights were deleted has
+        models: model folders of one architecture; an engine loads them in turn. A model whose weights were deleted has
             only its cached answers: for each benchmark and mode, all or none.
         asked: requests, as `build_requests` returns them.
-        folder: output folder. It receives requests.parquet, command.sh and, at the end, generation.json (everything
-            that affects a number) and answers.parquet: the columns that `vllm_worker.main` describes, and `model`, the
-            folder of the model that gave the answer.
+        folder: output folder. It receives requests.parquet, command.sh (with one engine) and, at the end,
+            generation.json (everything that affects a number) and answers.parquet: the columns that `vllm_worker.main`
+            describes, and `model`, the folder of the model that gave the answer.
         prompt_max_tokens: maximum tokens of a prompt; longer prompts raise an error and are not truncated.
         state: folder of the answer cache.
         display_name: name of the step in progress lines.
@@ -70,7 +77,9 @@ def generate_answers(
     asked = _with_shards(asked, models[0], machine.device, versions)
     write_parquet(requests, asked)
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", requests)
-    engine = engine_arguments(machine, prompt_max_tokens + int(asked["max_tokens"].max()))
+    context_tokens = prompt_max_tokens + int(asked["max_tokens"].max())
+    placement = place_engines(machine, _shape(models[0]), context_tokens)
+    engine = engine_arguments(machine, context_tokens, placement.split)
     variables = process_environment(machine.device, machine.threads, state)
     by_hand = [folder / f"by-hand-{number}" for number, _ in enumerate(models, 1)]
     write_command(folder / "command.sh", worker_command(requests, models, by_hand, engine), variables)
@@ -84,13 +93,16 @@ def generate_answers(
     run = {path: model for path, model in (cached | others).items() if path in missing and has_weights(model)}
     if run:
         if machine.device == "gpu":
-            check_job(display_name, 1, machine.gpu_gib, compiles=False, notify=notify)
+            check_job(display_name, placement.engines * placement.split, machine.gpu_gib, compiles=False, notify=notify)
         of_each = f" of {len(run)} models" if len(run) > 1 else ""
         total = sum(missing[path] for path in run)
         notify(f"{display_name}: {total:,} answers{of_each}; starting vLLM")
         watch = reporter(Progress(display_name, total, unit="answer"), notify)
         repair_caches(variables)
-        run_process(worker_command(requests, [*run.values()], [*run], engine), variables, watch, work="generation")
+        command = worker_command(requests, [*run.values()], [*run], engine)
+        shards = sum(asked.loc[missing_answers(asked, path), "shard"].nunique() for path in run)
+        command = group_command(command, min(placement.engines, shards), placement.split)
+        run_process(command, variables, watch, work="generation")
     else:
         notify(f"{display_name}: all answers are cached")
     answers = _collect(
@@ -98,6 +110,14 @@ def generate_answers(
     )
     write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine, weights))
     write_parquet(folder / "answers.parquet", answers)
+
+
+def _shape(model: Path) -> Shape | None:
+    """Return the model's shape; None for a type of model whose shape is unknown."""
+    try:
+        return read_shape(model)
+    except UserError:
+        return None
 
 
 def _with_shards(
@@ -158,20 +178,23 @@ def _circumstances(
 
 def reporter(progress: Progress, notify: Notify, interval: float = 20.0) -> Callable[[str], None]:
     """Return a callback that prints every line of the program, and reports its progress every `interval` seconds."""
-    before, said = 0, time.monotonic()
+    finished: dict[str, int] = {}  # worker -> its answers in finished shards
+    current: dict[str, int] = {}  # worker -> its answers in the shard that it is generating
+    said = time.monotonic()
 
     def each_line(line: str) -> None:
-        nonlocal before, said
+        nonlocal said
         print(line)
-        done = 0
-        if shard := _DONE.fullmatch(line):
-            before = int(shard[1])
-        elif bar := _BAR.search(line):
-            done = int(bar[1])
+        named = _WORKER.fullmatch(line)
+        worker, text = (named[1], named[2]) if named else ("", line)
+        if shard := _DONE.fullmatch(text):
+            finished[worker], current[worker] = int(shard[1]), 0
+        elif bar := _BAR.search(text):
+            current[worker] = int(bar[1])
         else:
             return
         if time.monotonic() - said > interval:
             said = time.monotonic()
-            notify(progress.line(min(before + done, progress.total)))
+            notify(progress.line(min(sum(finished.values()) + sum(current.values()), progress.total)))
 
     return each_line

@@ -13,23 +13,27 @@ import pandas as pd
 
 from medrlvr.config.machine import Machine
 from medrlvr.evaluation.answer_store import missing_answers
+from medrlvr.evaluation.placement import SHARE
+from medrlvr.evaluation.worker_group import claim
 from medrlvr.grading.letters import letter_continuation
 from medrlvr.runtime.files import read_parquet, write_parquet
 
 
-def engine_arguments(machine: Machine, context_tokens: int) -> list[str]:
+def engine_arguments(machine: Machine, context_tokens: int, split: int = 1) -> list[str]:
     """Return the options of vLLM's engine.
 
     Args:
         context_tokens: maximum tokens of prompt and response; the engine rejects longer prompts, without truncation.
+        split: number of GPUs among which the engine divides its weights.
     """
     on_cpu = machine.device == "cpu"
     values = {
         # A CPU without bfloat16 instructions is 2.5 times as fast in float32; a GPU uses the format of training.
         "dtype": "float32" if on_cpu else "bfloat16",
         "max-model-len": context_tokens,
-        "gpu-memory-utilization": machine.vllm_memory_utilization,
+        "gpu-memory-utilization": machine.vllm_memory_utilization if on_cpu else SHARE,
         "seed": 0,  # greedy decoding does not draw from it
+        **({"tensor-parallel-size": split} if split > 1 else {}),
     }
     switches = ["--no-trust-remote-code", "--disable-log-stats", *(["--enforce-eager"] if on_cpu else [])]
     return [word for name, value in values.items() for word in (f"--{name}", str(value))] + switches
@@ -64,6 +68,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--asked", type=Path, required=True)
     parser.add_argument("--answers", type=Path, nargs="+", required=True)
     parser.add_argument("--also", type=Path, nargs="+", default=[])
+    parser.add_argument("--claims", type=Path)
     options = parser.parse_args(arguments)
     asked = read_parquet(options.asked)
     llm = LLM.from_engine_args(EngineArgs.from_cli_args(options))
@@ -71,13 +76,17 @@ def main(arguments: list[str]) -> None:
     # vLLM chooses between two implementations, by device, model and the variable VLLM_USE_V2_MODEL_RUNNER.
     runner = "V2" if llm.llm_engine.vllm_config.use_v2_model_runner else "V1"
     made_by = {"hardware": current_platform.get_device_name(), "runner": runner}
-    answered = 0
-    for number, (model, answers) in enumerate(zip([options.model, *options.also], options.answers, strict=True)):
-        if number:
-            llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model)})
-            llm.reset_prefix_cache()
+    answered, loaded = 0, options.model
+    for model, answers in zip([options.model, *options.also], options.answers, strict=True):
         missing = asked[missing_answers(asked, answers)]
         for shard, rows in missing.groupby("shard", sort=False):
+            if not claim(options.claims, answers, str(shard)):
+                continue
+            if str(model) != str(loaded):
+                llm.collective_rpc("reload_weights", kwargs={"weights_path": str(model)})
+                loaded = model
+            # A shard's answers do not depend on those that this engine gave before.
+            llm.reset_prefix_cache()
             # As in training, no special tokens are added.
             tokens = [
                 TokensPrompt(prompt_token_ids=tokenizer.encode(text, add_special_tokens=False))

@@ -12,11 +12,12 @@ from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
 from medrlvr.data.prompts import Renderer
 from medrlvr.data.registry import Source, find, require_datasets
+from medrlvr.evaluation.placement import place_evaluation
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.models.folder import check_folder
 from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.errors import UserError
-from medrlvr.training.memory.fit import check_arms
+from medrlvr.training.memory.fit import check_arms, shape_of
 
 UNSAFE = re.compile(r"""[\s'"$`&(){}\[\];<>|*?!#~^\\]""")
 """Characters of a path that a shell or Snakemake interprets; envs/preflight.py has the same."""
@@ -45,8 +46,8 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
         results: the experiment's folder, which may not exist yet.
 
     Raises:
-        UserError: a template, a data set, a reward or a model folder is missing or unusable, or an arm does not fit
-            into GPU memory.
+        UserError: a template, a data set, a reward or a model folder is missing or unusable, or an arm or the
+            evaluation does not fit into GPU memory.
     """
     Renderer(**experiment.prompts.model_dump())
     Renderer(experiment.prompts.question, **{mode: experiment.template(mode) for mode in experiment.modes})
@@ -60,6 +61,7 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
     for name, checkpoint in experiment.external_models.items():
         check_folder(Path(checkpoint.path), f"external_models.{name}.path")
     check_arms(experiment, results / "models/base")
+    place_evaluation(experiment, shape_of(experiment.base, results / "models/base"))
 
 
 def check_device(machine: Machine) -> None:

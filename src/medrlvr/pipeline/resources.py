@@ -34,18 +34,18 @@ class RuleResources:
 
     @property
     def engine_cores(self) -> int:
-        """Cores of a vLLM job. On a CPU engines run in parallel, each with its own threads; a GPU runs one engine."""
-        return self.cores if self.machine.device == "gpu" else self.machine.threads
+        """Cores of a vLLM job. It has all GPUs of a node; on a CPU, several jobs run side by side."""
+        return self.training_cores if self.machine.device == "gpu" else self.machine.threads
 
     @property
     def engine_gpus(self) -> int:
-        """GPUs of a vLLM job."""
-        return int(self.machine.device == "gpu")
+        """GPUs of a vLLM job: all GPUs of a node."""
+        return self.machine.gpus_per_node if self.machine.device == "gpu" else 0
 
     def training_gpus(self, arm: Arm) -> int:
         """Return the number of GPUs that a training job uses on all its nodes."""
         nodes = self.machine.nodes if isinstance(arm, RlvrArm) else 1
-        return self.engine_gpus * self.machine.gpus_per_node * nodes
+        return self.engine_gpus * nodes
 
     def gres(self, gpus: int) -> str:
         """Return Slurm's generic resources per node, in the same form for one node and for several (docs/slurm.md)."""

@@ -84,7 +84,5 @@ def describe_machine(machine: Mapping[str, Any], hardware: Sequence[str]) -> str
     if machine["device"] == "cpu":
         return f"a CPU (threads of each process: {machine['threads']})"
     gpus, nodes = machine["gpus_per_node"], machine.get("nodes", 1)  # older results do not contain `nodes`
-    training = (
-        f"{gpus} on each of {nodes} nodes for RLVR, {gpus} for other training" if nodes > 1 else f"{gpus} for training"
-    )
-    return f"{' and '.join(hardware)}, {training} and 1 for answers"
+    several = f"{gpus} on each of {nodes} nodes for RLVR, " if nodes > 1 else ""
+    return f"{' and '.join(hardware)}, {several}{gpus} for {'other ' if nodes > 1 else ''}training and answers"

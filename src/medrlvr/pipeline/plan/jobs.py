@@ -97,9 +97,8 @@ def gpus_of(rule: str, machine: Machine) -> tuple[int, int]:
     """Return the number of nodes that a rule's job uses, and the number of GPUs on each node."""
     if machine.device == "cpu":
         return 1, 0
-    if rule in TRAINING_RULES:
-        return machine.nodes if rule == "train_rlvr" else 1, machine.gpus_per_node
-    return 1, 1 if rule in GENERATION_RULES else 0
+    used = rule in TRAINING_RULES or rule in GENERATION_RULES
+    return machine.nodes if rule == "train_rlvr" else 1, machine.gpus_per_node if used else 0
 
 
 def longest_chain(jobs: Sequence[Job], seconds: Sequence[float]) -> tuple[float, list[str]]:

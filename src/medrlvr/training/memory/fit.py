@@ -11,10 +11,11 @@ from medrlvr.config.arms import Arm, RlvrArm
 from medrlvr.config.data import BaseModelSource
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
+from medrlvr.models.engine_memory import GIB
 from medrlvr.models.shape import Shape, known_shape, read_shape
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.memory.host import host_bytes
-from medrlvr.training.memory.phases import GIB, kv_cache_sequences, peak
+from medrlvr.training.memory.phases import kv_cache_sequences, peak
 
 UTILISATIONS = tuple(step / 20 for step in range(19, 1, -1))
 """Values of vllm_memory_utilization that `suggest_fix` tries."""

@@ -4,8 +4,9 @@ import math
 
 from medrlvr.config.arms import Arm, RlvrArm
 from medrlvr.config.machine import Machine
+from medrlvr.models.engine_memory import GIB, WEIGHT
 from medrlvr.models.shape import Shape
-from medrlvr.training.memory.phases import GIB, GRADIENT, WEIGHT, offloads, sleeps
+from medrlvr.training.memory.phases import GRADIENT, offloads, sleeps
 
 SUB_GROUP = 1_000_000_000
 """Number of parameters whose states ZeRO 3 keeps in one block; its default, which OpenRLHF keeps."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from medrlvr.config.arms import Arm, RlvrArm
 from medrlvr.config.machine import Machine
+from medrlvr.models.engine_memory import GIB, WEIGHT, cached_sequences
 from medrlvr.models.shape import Shape
 
-GIB = 2**30
-
-WEIGHT, GRADIENT = 2, 2
+GRADIENT = 2
 """Bytes per parameter. DeepSpeed accumulates gradients in the weights' format, bfloat16, as no other is requested."""
 
 OPTIMISER = 12
@@ -40,9 +39,6 @@ ENTROPY = 4
 
 CONTEXT = 0.75 * GIB
 """Assumed bytes of each process on a GPU: CUDA's context, NCCL, cuBLAS, CUDA graphs, and gaps in torch's cache."""
-
-ENGINE_WORKSPACE = 2 * GIB
-"""Assumed bytes that vLLM uses of its share for activations, sampling and CUDA graphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +84,8 @@ def peak(shape: Shape, arm: Arm, machine: Machine) -> Phase:
 
 def kv_cache_sequences(shape: Shape, arm: RlvrArm, machine: Machine) -> int:
     """Return how many sequences of the arm's maximum length fit into an engine's KV cache at once."""
-    split = machine.gpus_per_node // machine.vllm_engines
-    room = machine.vllm_memory_utilization * machine.gpu_gib * GIB
-    room -= shape.parameters * WEIGHT / split + ENGINE_WORKSPACE
-    heads = -(-shape.kv_heads // split)
-    text = (arm.prompt_max_tokens + arm.response_max_tokens) * 2 * shape.layers * heads * shape.head_dim * WEIGHT
-    return max(0, int(room // text))
+    split, tokens = machine.gpus_per_node // machine.vllm_engines, arm.prompt_max_tokens + arm.response_max_tokens
+    return cached_sequences(shape, machine.vllm_memory_utilization * machine.gpu_gib * GIB, split, tokens)
 
 
 def _rlvr(shape: Shape, arm: RlvrArm, machine: Machine) -> Iterator[Phase]:

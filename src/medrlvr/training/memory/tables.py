@@ -8,9 +8,10 @@ import yaml
 from medrlvr.config.arms import RlvrArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
+from medrlvr.models.engine_memory import GIB
 from medrlvr.training.memory.fit import shape_of
 from medrlvr.training.memory.host import host_bytes
-from medrlvr.training.memory.phases import GIB, kv_cache_sequences, peak, phases
+from medrlvr.training.memory.phases import kv_cache_sequences, peak, phases
 
 PRESETS = Path("config/presets")
 
