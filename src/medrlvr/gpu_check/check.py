@@ -178,10 +178,7 @@ class _Check:
     def _answers(self, numbers: Numbers) -> Measured:
         device, shapes = self._inputs.machine.device, self._shapes()
         chosen = {name: shape for name, shape in shapes.items() if name != "Qwen2.5-1.5B"}
-        machine = self._inputs.machine
-        if device == "gpu":
-            machine = machine.model_copy(update={"vllm_memory_utilization": 0.9})  # as an evaluation on an empty GPU
-        return measure_answers(chosen, QUESTIONS[device], machine, self._models)
+        return measure_answers(chosen, QUESTIONS[device], self._inputs.machine, self._models)
 
     @property
     def _models(self) -> Path:
