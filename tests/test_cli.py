@@ -270,10 +270,14 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
     assert list(programs()) == [
         "medrlvr.cli.main",
         "medrlvr.evaluation.vllm_worker",
+        "medrlvr.evaluation.worker_group",
+        "medrlvr.gpu_check.programs",
+        "medrlvr.gpu_check.random_model",
         "medrlvr.report.readme",
         "medrlvr.runtime.guard",
         "medrlvr.training.cluster.launcher",
         "medrlvr.training.cluster.node",
+        "medrlvr.training.compiled",
         "medrlvr.training.cpu.run",
         "medrlvr.training.memory.tables",
     ]

@@ -3,6 +3,7 @@
 python -m medrlvr.gpu_check.programs NAME RESULT_FILE [ARGUMENT ...]
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -136,8 +137,12 @@ PROGRAMS: dict[str, Callable[..., dict[str, Any]]] = {"rates": rates, "optimiser
 
 def main(arguments: list[str]) -> None:
     """Run a program and write its result."""
-    name, file, *rest = arguments
-    write_json(Path(file), PROGRAMS[name](*rest))
+    parser = argparse.ArgumentParser(description="Measure something on the GPU.")
+    parser.add_argument("name", choices=PROGRAMS)
+    parser.add_argument("file", type=Path, help="JSON file for the result")
+    parser.add_argument("arguments", nargs="*", help="arguments of the program")
+    options = parser.parse_args(arguments)
+    write_json(options.file, PROGRAMS[options.name](*options.arguments))
 
 
 if __name__ == "__main__":

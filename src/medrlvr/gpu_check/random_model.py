@@ -6,6 +6,7 @@ token has a text.
     python -m medrlvr.gpu_check.random_model SHAPE_JSON FOLDER
 """
 
+import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -69,11 +70,13 @@ def write_random_model(shape: Shape, folder: Path, device: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Write the model that the arguments describe, with weights drawn on a GPU if there is one."""
+    parser = argparse.ArgumentParser(description="Write a model of a given shape with random weights.")
+    parser.add_argument("shape", type=lambda text: Shape(**json.loads(text)), help="JSON with the fields of Shape")
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
     import torch
 
-    write_random_model(
-        Shape(**json.loads(arguments[0])), Path(arguments[1]), "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    write_random_model(options.shape, options.folder, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

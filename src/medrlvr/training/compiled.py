@@ -6,6 +6,7 @@ outlives a killed process, and every later process waits for it without end.
     python -m medrlvr.training.compiled BUILDER
 """
 
+import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from medrlvr.runtime.hold import hold
 from medrlvr.runtime.processes import run_process
 from medrlvr.runtime.step_log import Notify
 from medrlvr.training.memory.phases import offloads
+
+BUILDERS = {"fused_adam": "FusedAdamBuilder", "cpu_adam": "CPUAdamBuilder"}
+"""Optimiser for GPUs and for the host -> DeepSpeed's class that compiles it."""
 
 PATIENCE = 1800.0
 """Seconds to wait for another run that compiles."""
@@ -33,14 +37,14 @@ def compile_optimiser(machine: Machine, variables: Mapping[str, str], notify: No
     """
     if machine.device == "cpu":
         return
-    name, builder = ("cpu_adam", "CPUAdamBuilder") if offloads(machine) else ("fused_adam", "FusedAdamBuilder")
+    name = "cpu_adam" if offloads(machine) else "fused_adam"
     folder = Path(variables["TORCH_EXTENSIONS_DIR"])
     with hold(folder / "holder.json", "compiling DeepSpeed's optimiser", PATIENCE):
         for lock in folder.glob("*/lock"):
             lock.unlink()
         if not (folder / name / f"{name}.so").is_file():
             notify("compiling DeepSpeed's optimiser, once for this kind of GPU: a minute or two")
-            run_process(compile_command(builder), variables, print, work="the compilation of the optimiser")
+            run_process(compile_command(BUILDERS[name]), variables, print, work="the compilation of the optimiser")
 
 
 def compile_command(builder: str) -> list[str]:
@@ -50,9 +54,13 @@ def compile_command(builder: str) -> list[str]:
 
 def main(arguments: list[str]) -> None:
     """Compile and load the optimiser of the named builder."""
+    parser = argparse.ArgumentParser(description="Compile one of DeepSpeed's optimisers.")
+    parser.add_argument("builder", choices=BUILDERS.values())
+    builder = parser.parse_args(arguments).builder
+
     from deepspeed.ops import op_builder
 
-    getattr(op_builder, arguments[0])().load()
+    getattr(op_builder, builder)().load()
 
 
 if __name__ == "__main__":
