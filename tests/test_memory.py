@@ -79,15 +79,37 @@ def test_four_cards_of_40_gb_hold_it_with_zero_3_and_sleep() -> None:
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
 def test_a_preset_fits_both_arms_and_names_no_kind_of_gpu(file: Path) -> None:
     text = file.read_text()
-    overlay = yaml.safe_load(text)["machine"]
+    overlay = yaml.safe_load(text)
     values = yaml.safe_load(Path("config/config.yaml").read_text())
-    values["machine"] |= overlay
+    for key in ("base", "machine"):
+        values[key] |= overlay.get(key, {})
     experiment = load_config(values, [file])
     check_arms(experiment, FETCHED)
-    assert experiment.base == PAPERS.base and experiment.machine.gpu_type is None
+    assert (experiment.base == PAPERS.base) == ("base" not in overlay) and experiment.machine.gpu_type is None
     assert "Estimated, not yet run on" in text and "docs/gpu.md" in text
     if experiment.machine.optimiser_offload:
         assert f"needs {host_bytes(shape(), RLVR, experiment.machine) / GIB:.0f} GiB of host memory" in text
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
+def test_a_preset_leaves_no_gpu_half_empty_where_a_setting_could_fill_it(file: Path) -> None:
+    """Not the critic's phases, the optimiser steps and the transfer of weights: no setting of their own fills them."""
+    _, base, card = tables.read_machine(yaml.safe_load(file.read_text()))
+    filled = {
+        f"{arm.trainer}: {phase.name}": phase.total / (card.gpu_gib * GIB)
+        for arm in (SFT, RLVR)
+        for phase in phases(base, arm, card)
+    }
+    settable = ("sft: backward", "rlvr: generation", "rlvr: scoring", "rlvr: actor, backward")
+    assert all(0.5 < filled[name] < 0.97 for name in settable), filled
+
+
+def test_a_preset_for_one_gpu_of_24_gb_fits_no_larger_base() -> None:
+    _, base, card = tables.read_machine(yaml.safe_load((tables.PRESETS / "gpu_24gb_x1.yaml").read_text()))
+    assert base == shape("Qwen/Qwen2.5-0.5B") and card.gpu_gib < 24
+    assert fits(base, RLVR, card) and fits(base, SFT, card)
+    assert not fits(base, RLVR, card.model_copy(update={"train_micro_batch": 2}))
+    assert not fits(shape("Qwen/Qwen2.5-1.5B"), RLVR, card)
 
 
 def test_the_tables_of_the_docs_are_printed_by_the_code() -> None:

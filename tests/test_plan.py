@@ -16,14 +16,16 @@ from medrlvr.config.arms import RlvrArm, SftArm
 from medrlvr.config.evaluation import Mode
 from medrlvr.config.experiment import Experiment
 from medrlvr.data.registry import load_registry
+from medrlvr.models.shape import known_shape
 from medrlvr.pipeline.plan.facts import Facts, absent_files
 from medrlvr.pipeline.plan.jobs import Job, cause, gpus_of, jobs_of, longest_chain, refusal
+from medrlvr.pipeline.plan.memory import memory_rows
 from medrlvr.pipeline.plan.space import Space, peak_space, space
 from medrlvr.pipeline.plan.text import render
 from medrlvr.pipeline.plan.times import Time, arithmetic, comparable, measured, times
 from medrlvr.pipeline.plan.work import Work, eval_work, rlvr_work, sft_work
 from medrlvr.pipeline.resources import RuleResources
-from medrlvr.training.disk import Weights
+from medrlvr.training.disk import Weights, weights_of
 
 PAPER = Experiment()
 RESULTS = Path("results/med_rlvr")
@@ -266,6 +268,35 @@ def test_the_plan_warns_of_too_little_disk_and_time() -> None:
     assert "train_rlvr, which may need 16 to 140 h; its limit is 1 h 00 min" in text
     calm = shown([RLVR])
     assert "NOT ENOUGH" not in calm and "may stop" not in calm and "ASSUMED" in calm
+
+
+def test_the_plan_shows_how_much_of_a_gpu_each_phase_fills() -> None:
+    known = Facts(
+        train=FACTS.train,
+        held_out=FACTS.held_out,
+        weights=FACTS.weights,
+        free=FACTS.free,
+        shape=known_shape(PAPER.base.name),
+    )
+    text = shown([RLVR], known)
+    assert re.search(r"^GPU memory of each phase \(estimated\) +GiB +of 40$", text, re.MULTILINE)
+    assert re.search(r"^sft: backward +27\.3 +68%$", text, re.MULTILINE)
+    assert re.search(r"^rlvr: actor, backward +34\.5 +86%$", text, re.MULTILINE)
+    assert re.search(r"^evaluation: 4 engines, one GPU each +36\.0 +90%$", text, re.MULTILINE)
+    assert "GPU memory" not in shown([RLVR])
+    small = PAPER.model_copy(update={"machine": PAPER.machine.model_copy(update={"gpu_gib": 8})})
+    rows = [*memory_rows(small, known_shape("Qwen/Qwen2.5-3B"))]
+    assert rows[-1] == ("evaluation: 2 engines, each divided among 2 GPUs (tensor parallel)", "7.2", "90%")
+
+
+def test_the_hours_of_the_smallest_preset_are_in_the_docs() -> None:
+    overlay = yaml.safe_load(Path("config/presets/gpu_24gb_x1.yaml").read_text())
+    base = known_shape(overlay["base"]["name"])
+    machine = PAPER.machine.model_copy(update=overlay["machine"])
+    facts = Facts(train=FACTS.train, held_out=FACTS.held_out, weights=weights_of(base), free=0)
+    found = arithmetic(RLVR, PAPER.model_copy(update={"machine": machine}), facts)
+    hours = f"{found.low / 3600:.0f} to {found.high / 3600:.0f} hours"
+    assert f"RLVR needs {hours}" in " ".join(Path("docs/memory.md").read_text(encoding="utf-8").split())
 
 
 def test_a_measured_plan_assumes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

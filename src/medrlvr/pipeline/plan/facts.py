@@ -7,9 +7,10 @@ from pathlib import Path
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.data.registry import Source
-from medrlvr.models.shape import known_shape
+from medrlvr.models.shape import Shape, known_shape
 from medrlvr.pipeline.plan.jobs import Job
 from medrlvr.training.disk import Weights, weights_in, weights_of
+from medrlvr.training.memory.fit import shape_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +22,14 @@ class Facts:
         held_out: name of the development set or a benchmark -> number of questions, None if unknown.
         weights: size of the base model; None if it is not fetched and its shape is not listed.
         free: free disk, in bytes, where results are written.
+        shape: shape of the base model; None if it is not fetched and not listed.
     """
 
     train: int | None
     held_out: Mapping[str, int | None]
     weights: Weights | None
     free: int
+    shape: Shape | None = None
 
 
 def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results: Path, jobs: Sequence[Job]) -> Facts:
@@ -57,6 +60,7 @@ def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results:
         held_out={name: count(source, drawn[name]) for name, source in experiment.held_out().items()},
         weights=_base_weights(experiment, results, jobs),
         free=shutil.disk_usage(next(folder for folder in (results, *results.parents) if folder.is_dir())).free,
+        shape=shape_of(experiment.base, results / "models/base"),
     )
 
 

@@ -16,6 +16,7 @@ from medrlvr.config.machine import Machine
 from medrlvr.data.registry import load_registry
 from medrlvr.pipeline.plan.facts import Facts, absent_files, gather_facts
 from medrlvr.pipeline.plan.jobs import FOLLOWS, TRAINING_RULES, Job, cause, gpus_of, longest_chain
+from medrlvr.pipeline.plan.memory import memory_rows
 from medrlvr.pipeline.plan.space import peak_space, space
 from medrlvr.pipeline.plan.times import (
     MEASURED_UNCERTAINTY,
@@ -105,6 +106,9 @@ def render(
         "",
     ]
     lines += [*_whole(pairs, experiment, facts, side_by_side=profile is not None), ""]
+    if experiment.machine.device == "gpu" and facts.shape is not None:
+        head_row = ("GPU memory of each phase (estimated)", "GiB", f"of {experiment.machine.gpu_gib:g}")
+        lines += [*_aligned([head_row, *memory_rows(experiment, facts.shape)]), ""]
     for basis in _bases({estimate.basis for _, estimate in pairs if estimate}, experiment.machine, facts):
         lines += textwrap.wrap(basis, 110, subsequent_indent="  ", break_on_hyphens=False)
     lines.append("")
@@ -149,6 +153,10 @@ def _table(
                 first if run else "",
             )
         )
+    yield from _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
