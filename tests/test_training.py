@@ -95,6 +95,19 @@ def test_metrics_come_from_print_and_events_and_the_last_attempt_wins(tmp_path):
     assert table["kl"].tolist() == pytest.approx([0.5, 0.7, 0.2])
 
 
+def test_the_last_attempts_metrics_win_after_the_clock_has_gone_backwards(tmp_path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    trainer_metrics.set_events_aside(tmp_path / "none")
+    for attempt, value in enumerate((0.1, 0.2, 0.3)):
+        trainer_metrics.set_events_aside(tmp_path)
+        with SummaryWriter(tmp_path / "run") as writer:
+            writer.add_scalar("train/kl", value, 2)
+        (file,) = (tmp_path / "run").iterdir()
+        file.rename(file.with_name(f"events.out.tfevents.{9000 - attempt}.host.1.0"))
+        assert trainer_metrics.read_events(tmp_path)["kl"].tolist() == pytest.approx([value])
+
+
 def good(updates: int = 4) -> pd.DataFrame:
     """Metrics of a run with nothing wrong."""
     return pd.DataFrame({"update": range(1, updates + 1), "kl": 0.1, "vllm_kl": 1e-5, "response_length": 40.0})

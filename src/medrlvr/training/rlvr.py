@@ -52,7 +52,14 @@ from medrlvr.training.resume.checkpoints import MODEL, complete_updates, delete_
 from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, start_attempt
 from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
-from medrlvr.training.trainer_metrics import REFERENCE_METRICS, event_times, every_line, read_lines, read_metrics
+from medrlvr.training.trainer_metrics import (
+    REFERENCE_METRICS,
+    event_times,
+    every_line,
+    read_lines,
+    read_metrics,
+    set_events_aside,
+)
 from medrlvr.training.trainer_watch import RlvrWatch
 from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
 
@@ -193,6 +200,7 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     restored = restore(paths.checkpoints, run.checkpoint_parts, before)
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
+    set_events_aside(paths.metrics)
     # A killed attempt may leave a half-written cache of the prompts.
     shutil.rmtree(folder / "cache", ignore_errors=True)
     diverged = sum(health.divergence(row) is not None for row in every_line(folder / METRICS_FILE))

@@ -32,7 +32,7 @@ from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
 from medrlvr.training.publish import publish_events, publish_model, save_recipe
 from medrlvr.training.resume.checkpoints import SINGLE, complete_updates, delete_state, restore
 from medrlvr.training.run_state import LOCK, PATIENCE, checkpoint_layout, run_facts, state_folder
-from medrlvr.training.trainer_metrics import event_times, read_events
+from medrlvr.training.trainer_metrics import event_times, read_events, set_events_aside
 from medrlvr.training.trainer_watch import SftWatch
 from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
 
@@ -142,6 +142,7 @@ def _prepare(run: SftRun, rows: list[Row], folder: Path, notify: Notify) -> _Pre
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
     write_json_lines(paths.data, rows)
+    set_events_aside(paths.metrics)
     # A killed attempt may leave a half-written cache of the prompts.
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return _Prepared(folder, paths, steps, restored.update)

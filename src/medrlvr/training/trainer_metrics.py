@@ -76,6 +76,20 @@ def event_times(folder: Path) -> dict[int, float]:
     return {step: time for step, _, _, time in _scalars(folder)}
 
 
+def set_events_aside(folder: Path) -> None:
+    """Move the event files of the attempt before into a numbered folder, so that no clock decides which are later."""
+    files = [path for path in folder.glob("*") if not path.name.startswith(_EARLIER)]
+    if files:
+        earlier = folder / f"{_EARLIER}{1 + sum(1 for _ in folder.glob(f'{_EARLIER}*')):03d}"
+        earlier.mkdir()
+        for path in files:
+            path.rename(earlier / path.name)
+
+
+_EARLIER = "earlier-"
+"""Start of the names of folders with the event files of earlier attempts."""
+
+
 def _event_rows(folder: Path) -> dict[int, dict[str, float]]:
     rows: dict[int, dict[str, float]] = {}
     for step, name, value, _ in _scalars(folder):
@@ -87,8 +101,8 @@ def _scalars(folder: Path) -> Iterator[tuple[int, str, float, float]]:
     """Yield step, name, value and time of every scalar; those of later attempts come later."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    # The name contains the time at which the file was created.
-    for file in sorted(folder.rglob("events.out.tfevents.*"), key=lambda file: file.name):
+    files = {file: file.relative_to(folder).parts[0] for file in folder.rglob("events.out.tfevents.*")}
+    for file in sorted(files, key=lambda file: (not files[file].startswith(_EARLIER), files[file], file.name)):
         events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
         for tag in events.Tags()["scalars"]:
             for event in events.Scalars(tag):
