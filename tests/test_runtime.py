@@ -85,6 +85,8 @@ def test_a_holder_that_deletes_the_folder_at_its_end_is_waited_for(tmp_path: Pat
         ({"process": os.getpid(), "host": os.uname().nodename}, False),
         ({"process": 2**22 + 5, "host": os.uname().nodename}, True),
         ({"process": 2**22 + 5, "host": "elsewhere"}, False),
+        ({"process": 2**22 + 5, "host": "elsewhere", "job": "7"}, True),
+        ({"process": 2**22 + 5, "host": "elsewhere", "job": "8"}, False),
     ],
 )
 def test_without_locks_of_the_file_system_the_recorded_process_decides(
@@ -94,8 +96,9 @@ def test_without_locks_of_the_file_system_the_recorded_process_decides(
         raise OSError(holding.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(holding.fcntl, "flock", no_locks)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
     file = tmp_path / "lock"
-    whole = content | {"what": "x", "since": "now", "job": None} if isinstance(content, dict) else content
+    whole = {"what": "x", "since": "now", "job": None} | content if isinstance(content, dict) else content
     file.write_text(whole if isinstance(whole, str) else json.dumps(whole))
     if free:
         hold(file, "mine").close()
@@ -140,6 +143,13 @@ def test_a_workflow_is_refused_while_another_or_a_step_of_a_killed_one_runs(
     step.wait()
     running.hold_results(results).close()
     assert [file.name for file in (results / ".running").iterdir()] == ["workflow"]
+
+
+def test_a_workflow_that_has_ended_leaves_no_name(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from medrlvr.runtime import running as r\n"
+    code += "held = r.hold_results(Path(sys.argv[1])); print((Path(sys.argv[1]) / '.running/workflow').read_text())"
+    other = other_process(code, str(tmp_path))
+    assert other.wait(10) == 0 and (tmp_path / ".running/workflow").read_text() == ""
 
 
 def test_a_step_of_a_slurm_job_is_ended_by_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Hold a folder for one process at a time, and name the process that holds it.
 
 The kernel releases the hold when the process ends, however it ends, also on NFS: no lock of a dead process remains.
-On a file system without locks, the process that the file names holds it as long as it runs; one on another host is
-assumed to run.
+On a file system without locks, the process that the file names holds it as long as it runs. One on another host is
+assumed to run, unless it belonged to this process's Slurm job, which was requeued.
 """
 
 import errno
@@ -110,7 +110,11 @@ def _locked(opened: BinaryIO) -> bool:
 
 
 def _runs(found: Holder | None) -> bool:
-    return found is not None and (found.host != platform.node() or psutil.pid_exists(found.process))
+    if found is None:
+        return False
+    if found.host == platform.node():
+        return bool(psutil.pid_exists(found.process))
+    return found.job is None or found.job != current_job()
 
 
 def _is_at(opened: BinaryIO, file: Path) -> bool:

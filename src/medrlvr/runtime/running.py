@@ -4,6 +4,7 @@ A killed workflow leaves Snakemake's own lock files in place, and its steps may 
 cluster. The holds tell both from a workflow that runs.
 """
 
+import atexit
 import os
 import platform
 import shlex
@@ -46,12 +47,21 @@ def hold_results(results: Path) -> BinaryIO:
     while (steps := _steps(results)) and time.monotonic() < deadline:
         time.sleep(0.5)
     if steps:
+        _release(held)
         listed = "".join(f"\n  {step} (to end it: {step.remedy})" for step in steps)
         raise UserError(
             f"{results}: {len(steps)} step(s) of an earlier run, whose workflow has ended, are still running:{listed}\n"
             "Wait until they end, or end them. Then start the same command again."
         )
+    atexit.register(_release, held)
     return held
+
+
+def _release(held: BinaryIO) -> None:
+    # On a file system without locks, a name that is left in the file would hold the folder for users of other hosts.
+    if not held.closed:
+        held.truncate(0)
+        held.close()
 
 
 def in_use(results: Path) -> str:
