@@ -28,7 +28,7 @@ COMMANDS = {
     "plan": Entry(
         "plan",
         "[OVERLAY ...] [--profile P]",
-        "print the jobs of a run, their reasons, GPU-hours, time and disk; start nothing",
+        "print the jobs of a run, their reasons, GPU-hours, time, disk and GPU memory; start nothing",
         "medrlvr plan config/presets/a100_80gb_x8.yaml --profile slurm",
     ),
     "status": Entry(
