@@ -18,6 +18,7 @@ from medrlvr.training.rollouts import (
     FAILURE_FILE,
     PromptMismatch,
     collect_rollouts,
+    complete_rollouts,
     numbered_label,
     read_attempt,
     split_response,
@@ -91,6 +92,16 @@ def test_a_missing_update_is_named(tmp_path):
     write(start_attempt(tmp_path, 1), "ab", "c")
     with pytest.raises(UserError, match=r"1 of 2 updates.*update 2"):
         collect_rollouts(tmp_path, [2, 2], samples_per_prompt=1)
+
+
+def test_the_updates_of_which_everything_is_there_are_found_without_a_table(tmp_path):
+    write(start_attempt(tmp_path, 1), "aabb", "ccd", "eef")
+    write(start_attempt(tmp_path, 2), "ccdd", first=2)
+    assert complete_rollouts(tmp_path, [2, 2, 2], samples_per_prompt=2) == {1, 2}
+    assert complete_rollouts(tmp_path, [2, 2, 1], samples_per_prompt=2) == {1, 2}, "three responses are not one of two"
+    write(start_attempt(tmp_path, 3), "eeff", first=3)
+    assert complete_rollouts(tmp_path, [2, 2], samples_per_prompt=2) == {1, 2}
+    assert complete_rollouts(tmp_path, [2, 2, 2], samples_per_prompt=2) == {1, 2, 3}
 
 
 def test_lost_rows_cannot_pass_as_another_division(tmp_path):

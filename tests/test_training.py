@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,13 +171,41 @@ def test_a_run_that_diverged_resumes_before_that_update(begin, tmp_path):
     lines = tuple(reported(update, "<think>x</think>", 0.1) for update in range(1, 4))
     begin(lines=(*lines, reported(4, "<think>x</think>", float("nan"))))
     (state,) = (tmp_path / "state").iterdir()
-    for update in (2, 4):
+    save_checkpoints(state, 2, 4)
+    assert any("resuming at update 3;" in line for line in begin())
+
+
+def save_checkpoints(state: Path, *updates: int) -> None:
+    """Write complete checkpoints and all responses up to the last one, as the trainer and the reward hook do."""
+    for update in updates:
         for part in ("_actor", "_critic", "model"):
             folder = part_folder(state / "checkpoints", part, update)
             folder.mkdir(parents=True)
             (folder / "file").write_text(f"{update}")
             record_checkpoint(folder)
-    assert any("resuming at update 3;" in line for line in begin())
+    rows = [{"update": update, "question_id": "q"} for update in range(1, updates[-1] + 1) for _ in range(8)]
+    (state / "rollouts/attempt-001-from-000001/a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("lost", "start"), [("nothing", 5), ("responses", 3), ("metrics", 3), ("all metrics", 1), ("model", 1)]
+)
+def test_a_run_resumes_before_an_update_whose_results_were_lost(begin, tmp_path, lost, start):
+    """Otherwise it would be rejected when it has finished."""
+    updates = [update for update in range(1, 5) if lost != "metrics" or update != 3]
+    begin(lines=tuple(reported(update, "<think>x</think>", 0.1) for update in updates))
+    (state,) = (tmp_path / "state").iterdir()
+    save_checkpoints(state, 2, 4)
+    if lost == "responses":
+        (file,) = state.glob("rollouts/attempt-001*/a.jsonl")
+        file.write_text("\n".join(file.read_text().splitlines()[:-9]))
+    if lost == "all metrics":
+        (state / rlvr.METRICS_FILE).unlink()
+    if lost == "model":
+        shutil.rmtree(part_folder(state / "checkpoints", "model", 2))
+    said = begin()
+    assert any("were lost, so it is trained again" in line for line in said) == (lost != "nothing")
+    assert any(f", resuming at update {start};" in line for line in said) == (start > 1)
 
 
 def test_a_run_that_diverged_draws_other_random_numbers_each_time(begin):

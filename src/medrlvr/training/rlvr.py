@@ -50,7 +50,7 @@ from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 from medrlvr.training.publish import exported, publish_events, publish_model, save_recipe
 from medrlvr.training.resume.checkpoints import MODEL, complete_updates, delete_state, restore
 from medrlvr.training.resume.prompt_order import SEED_VARIABLE
-from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, start_attempt
+from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, complete_rollouts, start_attempt
 from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
 from medrlvr.training.trainer_metrics import (
     REFERENCE_METRICS,
@@ -196,7 +196,10 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     disk = check_disk(disk_needed(weights_in(run.base), arm, run.machine, sizes), folder)
     notify(f"{run.display_name}: {disk}")
     write_json_lines(paths.data, rows)
-    before = health.first_failure(read_lines(folder / METRICS_FILE))
+    failed, lost = health.first_failure(read_lines(folder / METRICS_FILE)), _first_lost(run, folder, paths, sizes)
+    if lost is not None:
+        notify(f"{run.display_name}: responses, metrics or model of update {lost} were lost, so it is trained again")
+    before = min((update for update in (failed, lost) if update is not None), default=None)
     restored = restore(paths.checkpoints, run.checkpoint_parts, before)
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
@@ -207,6 +210,23 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     seed = attempt_seed(run.seed, restored.update, diverged)
     attempt = start_attempt(folder / "rollouts", restored.update + 1)
     return _Prepared(folder, paths, sizes, restored.update, seed, attempt)
+
+
+def _first_lost(run: RlvrRun, folder: Path, paths: Paths, sizes: list[int]) -> int | None:
+    """Return the first update up to the newest checkpoint that lacks a part of the results; None if nothing is lost.
+
+    A run that resumed after such an update could not be published when it has finished.
+    """
+    newest = max(complete_updates(paths.checkpoints, run.checkpoint_parts), default=0)
+    if not newest:
+        return None
+    updates = set(range(1, newest + 1))
+    saved = set(range(run.arm.save_every, newest + 1, run.arm.save_every))
+    lost = updates - complete_rollouts(folder / "rollouts", sizes[:newest], run.arm.samples_per_prompt)
+    metrics = read_metrics(folder / METRICS_FILE, paths.metrics)
+    lost |= updates - {int(update) for update in metrics.get("update", ())}
+    lost |= saved - set(complete_updates(paths.checkpoints, [MODEL]))
+    return min(lost, default=None)
 
 
 def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:

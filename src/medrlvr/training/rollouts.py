@@ -6,6 +6,7 @@ update u come from the policy after u - 1 updates.
 """
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -94,6 +95,25 @@ def collect_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int
     sample = table.groupby(["update", "question_id"]).cumcount()
     first = pd.DataFrame({"update": table["update"], "question_id": table["question_id"], "sample": sample})
     return first.join(table.drop(columns=["update", "question_id"]))
+
+
+def complete_rollouts(folder: Path, sizes: Sequence[int], samples_per_prompt: int) -> set[int]:
+    """Return the updates whose responses `collect_rollouts` can take from one attempt.
+
+    Args:
+        folder, sizes, samples_per_prompt: as for `collect_rollouts`.
+    """
+    found = set()
+    for attempt in folder.glob("attempt-*"):
+        counts: dict[object, Counter[object]] = defaultdict(Counter)
+        for row in read_attempt(attempt):
+            counts[row.get("update")][row.get("question_id")] += 1
+        for update, size in enumerate(sizes, 1):
+            of_questions = counts[update].values()
+            even = all(count % samples_per_prompt == 0 for count in of_questions)
+            if even and sum(of_questions) == size * samples_per_prompt:
+                found.add(update)
+    return found
 
 
 def read_attempt(attempt: Path) -> Iterator[dict[str, object]]:
