@@ -282,11 +282,11 @@ def test_the_plan_shows_how_much_of_a_gpu_each_phase_fills() -> None:
     assert re.search(r"^GPU memory of each phase \(estimated\) +GiB +of 40$", text, re.MULTILINE)
     assert re.search(r"^sft: backward +27\.3 +68%$", text, re.MULTILINE)
     assert re.search(r"^rlvr: actor, backward +34\.5 +86%$", text, re.MULTILINE)
-    assert re.search(r"^evaluation: 4 engines, one GPU each +36\.0 +90%$", text, re.MULTILINE)
+    assert re.search(r"^evaluation: engines: 4, one GPU each +36\.0 +90%$", text, re.MULTILINE)
     assert "GPU memory" not in shown([RLVR])
     small = PAPER.model_copy(update={"machine": PAPER.machine.model_copy(update={"gpu_gib": 8})})
     rows = [*memory_rows(small, known_shape("Qwen/Qwen2.5-3B"))]
-    assert rows[-1] == ("evaluation: 2 engines, each divided among 2 GPUs (tensor parallel)", "7.2", "90%")
+    assert rows[-1] == ("evaluation: engines: 2, each divided among 2 GPUs (tensor parallel)", "7.2", "90%")
 
 
 def test_the_hours_of_the_smallest_preset_are_in_the_docs() -> None:

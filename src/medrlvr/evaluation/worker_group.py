@@ -61,10 +61,13 @@ def device_groups(visible: str | None, workers: int, split: int) -> list[str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the workers until all have ended, or one has failed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--split", type=int, required=True)
-    parser.add_argument("command", nargs=argparse.REMAINDER)
+    parser = argparse.ArgumentParser(
+        prog="python -m medrlvr.evaluation.worker_group",
+        description="Run a vLLM worker several times, each on GPUs of its own.",
+    )
+    parser.add_argument("--workers", type=int, required=True, help="number of workers")
+    parser.add_argument("--split", type=int, required=True, help="number of GPUs of each worker")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the worker's command")
     options = parser.parse_args(arguments)
     groups = device_groups(os.environ.get("CUDA_VISIBLE_DEVICES"), options.workers, options.split)
     with TemporaryDirectory(prefix="claims-") as claims:

@@ -17,6 +17,5 @@ def memory_rows(experiment: Experiment, shape: Shape) -> Iterator[tuple[str, str
             size = phase.total / GIB
             yield f"{name}: {phase.name}", f"{size:.1f}", f"{size / machine.gpu_gib:.0%}"
     place = place_evaluation(experiment, shape)
-    engines = f"{place.engines} engine{'s' if place.engines > 1 else ''}"
-    divided = f", each divided among {place.split} GPUs (tensor parallel)" if place.split > 1 else ", one GPU each"
-    yield f"evaluation: {engines}{divided}", f"{SHARE * machine.gpu_gib:.1f}", f"{SHARE:.0%}"
+    divided = f"each divided among {place.split} GPUs (tensor parallel)" if place.split > 1 else "one GPU each"
+    yield f"evaluation: engines: {place.engines}, {divided}", f"{SHARE * machine.gpu_gib:.1f}", f"{SHARE:.0%}"
