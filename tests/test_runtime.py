@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -421,6 +422,32 @@ def test_a_log_has_no_secret_and_no_home_folder(tmp_path: Path) -> None:
     lines: list[str] = []
     run_process([sys.executable, "-c", f"print({text!r})"], {}, lines.append)
     assert lines == [redacting.redact(text)]
+
+
+SCRIPT = """
+import json, runpy, sys
+from types import SimpleNamespace as Bag
+base = {"source": "path", "name": sys.argv[2], "licence": "x"}
+output = Bag(model=sys.argv[1] + "/model", origin=sys.argv[1] + "/base.json")
+step = Bag(
+    rule="fetch_base", wildcards=[], log=[sys.argv[1] + "/log"], output=output,
+    params=Bag(base=base, cache=sys.argv[1]),
+    config={"experiment": "x", "title": "X", "base": base},
+)
+runpy.run_path("workflow/scripts/fetch_model.py", {"snakemake": step}, "__main__")
+"""
+
+
+def test_a_base_in_the_home_folder_is_shown_without_it(tmp_path: Path) -> None:
+    """Pages and model cards show base.json."""
+    shutil.copytree(ROOT / "assets/miniature_base", tmp_path / "jane/base")
+    config = tmp_path / "jane/base/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 32768}))
+    environment = os.environ | {"HOME": f"{tmp_path}/jane", "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), f"{tmp_path}/jane/base"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "base.json").read_text()) == {"name": "~/base", "origin": "~/base"}
 
 
 @pytest.mark.usefixtures("secrets")
