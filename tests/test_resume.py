@@ -23,6 +23,7 @@ from medrlvr.training.resume.checkpoints import (
     complete_updates,
     damage,
     delete_state,
+    delete_unplanned_models,
     part_folder,
     record_checkpoint,
     restore,
@@ -351,6 +352,14 @@ def test_without_a_common_checkpoint_training_begins_again(tmp_path: Path) -> No
     assert restore(tmp_path / "some", PARTS) == Restored(0)
     # A folder without a checkpoint in it makes OpenRLHF fail.
     assert not (tmp_path / "some").exists()
+
+
+def test_models_of_requested_stops_are_deleted_once_their_states_are(tmp_path: Path) -> None:
+    for update in (2, 3, 4, 5):
+        save(tmp_path, update, PARTS if update > 3 else (MODEL,))
+    delete_unplanned_models(tmp_path, PARTS, save_every=2)
+    assert complete_updates(tmp_path, [MODEL]) == [2, 4, 5] and complete_updates(tmp_path, PARTS) == [4, 5]
+    delete_unplanned_models(tmp_path / "none", PARTS, save_every=2)
 
 
 @pytest.mark.parametrize("parts", [PARTS, ("_actor", MODEL), (SINGLE,)])

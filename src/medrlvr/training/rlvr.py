@@ -48,7 +48,13 @@ from medrlvr.training.launchers import (
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, rlvr_arguments
 from medrlvr.training.publish import exported, publish_events, publish_model, save_recipe
-from medrlvr.training.resume.checkpoints import MODEL, complete_updates, delete_state, restore
+from medrlvr.training.resume.checkpoints import (
+    MODEL,
+    complete_updates,
+    delete_state,
+    delete_unplanned_models,
+    restore,
+)
 from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, complete_rollouts, start_attempt
 from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
@@ -203,6 +209,7 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     restored = restore(paths.checkpoints, run.checkpoint_parts, before)
     for sentence in restored.damaged:
         notify(f"{run.display_name}: {sentence}")
+    delete_unplanned_models(paths.checkpoints, run.checkpoint_parts, arm.save_every)
     set_events_aside(paths.metrics)
     # A killed attempt may leave a half-written cache of the prompts.
     shutil.rmtree(folder / "cache", ignore_errors=True)

@@ -126,6 +126,19 @@ def restore(checkpoints: Path, parts: Sequence[str], before: int | None = None) 
     return Restored(0, tuple(damaged))
 
 
+def delete_unplanned_models(checkpoints: Path, parts: Sequence[str], save_every: int) -> None:
+    """Delete the models of requested stops from which no run can resume any more; each requeue leaves one.
+
+    Args:
+        checkpoints, parts: as for `restore`.
+        save_every: updates between two planned models.
+    """
+    resumable = complete_updates(checkpoints, parts)
+    for update in complete_updates(checkpoints, [MODEL]):
+        if update % save_every and update not in resumable:
+            shutil.rmtree(part_folder(checkpoints, MODEL, update))
+
+
 def delete_state(folder: Path, checkpoints: Path, parts: Sequence[str]) -> None:
     """Delete a finished run's state folder, the trainer's states first.
 
