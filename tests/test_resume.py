@@ -326,6 +326,15 @@ def test_states_of_other_nodes_are_waited_for(tmp_path: Path) -> None:
     assert damage(tmp_path) is None and "rank1" in (tmp_path / HASHES).read_text()
 
 
+def test_a_checkpoint_without_the_states_of_another_node_is_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpointing, "_LATENCY", 0.0)
+    (tmp_path / "rank0_optim_states.pt").write_text("early")
+    record_checkpoint(tmp_path, shards=2)
+    assert not (tmp_path / HASHES).exists() and "has 1 of 2 optimiser states" in capsys.readouterr().out
+
+
 def test_a_damaged_list_of_hashes_is_damage(tmp_path: Path) -> None:
     save(tmp_path, 4)
     save(tmp_path, 8)

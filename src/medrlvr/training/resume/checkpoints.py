@@ -42,11 +42,16 @@ def record_checkpoint(folder: str | os.PathLike[str], shards: int = 0) -> None:
 
     Args:
         shards: number of optimiser states that processes have written. A shared file system may show those of other
-            nodes late, so they are waited for.
+            nodes late, so they are waited for. If one stays away, nothing is written: the checkpoint is incomplete.
     """
     root = Path(folder)
     deadline = time.monotonic() + _LATENCY
-    while len(list(root.glob("*optim_states.pt"))) < shards and time.monotonic() < deadline:
+    while (found := len(list(root.glob("*optim_states.pt")))) < shards:
+        if time.monotonic() > deadline:
+            print(
+                f"{root} has {found} of {shards} optimiser states after {_LATENCY:.0f} s, so it is not used", flush=True
+            )
+            return
         time.sleep(0.2)
     files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != HASHES)
     with ThreadPoolExecutor() as pool:
