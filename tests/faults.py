@@ -134,20 +134,28 @@ def wrong_in(folder: Path) -> list[str]:
     return found
 
 
-def kill_at_random(folder: Path, draw: random.Random, seconds: float) -> str | None:
+def kill_at_random(folder: Path, draw: random.Random, seconds: float, in_training: bool) -> str | None:
     """Start the experiment from nothing, kill one of its processes, start it again, and return what was killed.
 
     Returns None if the run had ended before the moment that was drawn.
 
     Args:
         seconds: duration of an undisturbed run.
+        in_training: whether the kill is between two updates of RLVR, and not at any moment of the run.
 
     Raises:
         AssertionError: the second run failed, or its results are wrong.
     """
     shutil.rmtree(folder / "results/faults", ignore_errors=True)
     shared = set(os.listdir("/dev/shm"))
-    run, moment = Run(folder), draw.uniform(2, seconds)
+    run = Run(folder)
+    if in_training:
+        update, moment = draw.randint(1, UPDATES - 1), draw.uniform(0, 2)
+        run.until(f"rlvr, seed 1: update {update} of {UPDATES}")
+        when = f"{moment:.1f} s after update {update}"
+    else:
+        moment = draw.uniform(2, seconds)
+        when = f"{moment:.1f} s after the start"
     reader = _reading(run)
     time.sleep(moment)
     names = list(PARTS)
@@ -162,7 +170,7 @@ def kill_at_random(folder: Path, draw: random.Random, seconds: float) -> str | N
     except psutil.NoSuchProcess:
         reader()
         return None
-    told = f"{victim}, {moment:.1f} s after the start"
+    told = f"{victim}, {when}"
     print(f"  kill -9 of {told}", flush=True)
     run.process.wait(300)
     reader()
@@ -215,7 +223,7 @@ def main() -> None:
         while len(killed) < options.kills:
             print(f"kill {len(killed) + 1} of {options.kills}", flush=True)
             try:
-                told = kill_at_random(folder, draw, seconds)
+                told = kill_at_random(folder, draw, seconds, in_training=len(killed) % 2 == 1)
                 if told is None:
                     continue
                 assert data_of(folder) == data, "the data differ from those of the undisturbed run"

@@ -241,7 +241,7 @@ def test_make_setup_gpu_starts_with_the_preflight() -> None:
     said = subprocess.run(
         ["make", "-n", "setup-gpu", "GPU_STAMP=.venv/none"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    script, install = said.index("envs/preflight_gpu.py"), said.index("venv .venv")
+    script, install = said.index("envs/preflight_gpu.py"), said.index("envs/install_gpu.py")
     assert script < install
 
 

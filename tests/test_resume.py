@@ -22,14 +22,21 @@ from medrlvr.training.resume.checkpoints import (
     Restored,
     complete_updates,
     damage,
-    delete_state,
+    delete_trainer_states,
     delete_unplanned_models,
     part_folder,
     record_checkpoint,
     restore,
 )
 from medrlvr.training.resume.prompt_order import episode_order, planned_position
-from medrlvr.training.run_state import attempt_seed, run_facts, state_folder
+from medrlvr.training.run_state import (
+    attempt_seed,
+    delete_finished,
+    is_finished,
+    mark_finished,
+    run_facts,
+    state_folder,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -372,27 +379,27 @@ def test_models_of_requested_stops_are_deleted_once_their_states_are(tmp_path: P
 
 
 @pytest.mark.parametrize("parts", [PARTS, ("_actor", MODEL), (SINGLE,)])
-def test_a_run_killed_while_its_state_is_deleted_does_not_resume_without_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Sequence[str]
-) -> None:
+def test_of_a_finished_run_the_models_stay_and_the_trainers_states_go(tmp_path: Path, parts: Sequence[str]) -> None:
     for update in (2, 4):
-        save(tmp_path / "checkpoints", update, parts)
-    deleted, delete = [], checkpointing.shutil.rmtree
+        save(tmp_path, update, parts)
+    delete_trainer_states(tmp_path, parts)
+    assert complete_updates(tmp_path, parts) == []
+    assert MODEL not in parts or complete_updates(tmp_path, [MODEL]) == [2, 4]
 
-    def killed(path: Path, **options: bool) -> None:
-        if path == tmp_path:
-            raise KeyboardInterrupt
-        deleted.append(path.name)
-        delete(path, **options)
 
-    monkeypatch.setattr(checkpointing.shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt):
-        delete_state(tmp_path, tmp_path / "checkpoints", parts)
-    monkeypatch.undo()
-    assert MODEL not in parts or complete_updates(tmp_path / "checkpoints", [MODEL]) == [2, 4]
-    assert restore(tmp_path / "checkpoints", parts) == Restored(0) and deleted
-    delete_state(tmp_path, tmp_path / "checkpoints", parts)
-    assert not tmp_path.exists()
+def test_the_state_of_a_finished_run_is_deleted_when_its_models_are_used(tmp_path: Path) -> None:
+    root, models = tmp_path / "state", tmp_path / "checkpoints/rlvr/seed1"
+    for name, published in (("rlvr-a", models), ("rlvr-b", tmp_path / "checkpoints/rlvr/seed2"), ("sft-c", None)):
+        (root / name).mkdir(parents=True)
+        (root / name / "rows.jsonl").touch()
+        if published:
+            mark_finished(root / name, published)
+    assert [folder.name for folder in sorted(root.iterdir()) if is_finished(folder)] == ["rlvr-a", "rlvr-b"]
+    # One that an earlier, killed deletion left.
+    (root / ".sft-d.deleted").mkdir()
+    delete_finished(root, [models])
+    assert sorted(folder.name for folder in root.iterdir()) == ["rlvr-b", "sft-c"]
+    delete_finished(tmp_path / "absent", [models])
 
 
 def test_sft_has_its_states_in_one_folder(tmp_path: Path) -> None:

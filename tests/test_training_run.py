@@ -20,6 +20,7 @@ from medrlvr.dynamics.hack_monitor import response_features
 from medrlvr.grading.grader import grade
 from medrlvr.runtime.files import read_parquet
 from medrlvr.training.disk import disk_needed, weights_in
+from medrlvr.training.run_state import delete_finished
 from medrlvr.training.trainer_metrics import read_events
 
 pytestmark = pytest.mark.slow
@@ -150,7 +151,13 @@ def test_sft(folder):
     text = finish(start("sft", folder))
     check_model(folder / "sft", folder / "base")
     assert re.search(r"sft, learning rate 0\.001, seed 1: batch \d+ of \d+, epoch 2 of 2, loss ", text)
-    assert not list((folder / "state").glob("sft-*"))
+    # Snakemake deletes the outputs of a step that was killed before it was recorded; the start after it trains nothing.
+    shutil.rmtree(folder / "sft")
+    again = finish(start("sft", folder))
+    assert "all epochs are trained; writing the results again" in again and "batch" not in again
+    check_model(folder / "sft", folder / "base")
+    delete_finished(folder / "state", [folder / "sft"])
+    assert not list((folder / "state").glob("*sft-*"))
     table = read_parquet(folder / "sft.parquet")
     assert np.isfinite(table["loss_mean"]).all()
     assert read_events(folder / "events/sft")["loss_mean"].tolist() == table["loss_mean"].tolist()
@@ -195,6 +202,14 @@ def test_rlvr_stopped_and_gone_on_with(folder):
         assert (folder / f"rlvr/update{update}/command.sh").is_file()
     settings = yaml.safe_load((folder / "rlvr/update3/training.yaml").read_text())
     assert (settings["episodes"], settings["actor_learning_rate"], settings["seed"]) == (2, 1e-3, 1)
+    assert (state / "finished.json").is_file() and not (state / "checkpoints/_actor").exists()
+    # Snakemake deletes the outputs of a step that was killed before it was recorded; the start after it trains nothing.
+    shutil.rmtree(folder / "rlvr")
+    (folder / "rollouts.parquet").unlink()
+    again = finish(start("rlvr", folder))
+    assert "all updates are trained; writing the results again" in again and "starting Ray" not in again
+    assert sorted(path.name for path in (folder / "rlvr").glob("update*")) == ["update3", "update6", "update8"]
+    delete_finished(folder / "state", [folder / "rlvr"])
     assert not state.exists()
 
     rows = read_parquet(folder / "rollouts.parquet")

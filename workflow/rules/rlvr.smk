@@ -73,6 +73,7 @@ rule select_rlvr:
         grader=GRADER,
         answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
+        state=f"{RESULTS}/state",
     message:
         "Select the last checkpoint of {wildcards.arm}, seed {wildcards.seed}, and the best on development"
     priority: 3

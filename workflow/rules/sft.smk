@@ -63,6 +63,7 @@ rule select_sft:
         grader=GRADER,
         answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
         card=card_facts,
+        state=f"{RESULTS}/state",
     message:
         "Select the learning rate of {wildcards.arm}, seed {wildcards.seed}, on development"
     script:

@@ -11,6 +11,7 @@ from medrlvr.report.model_card import model_card
 from medrlvr.runtime.files import read_parquet, write_json
 from medrlvr.runtime.step_log import step_log
 from medrlvr.training.publish import publish_model
+from medrlvr.training.run_state import delete_finished
 
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
@@ -33,3 +34,4 @@ if __name__ == "__main__":
             publish_model(models[index], Path(snakemake.output[output]), card)
             notify(f"{name}: {candidate['candidate']}, {reason} of {len(models)}")
         write_json(snakemake.output.selection, table.to_dict("records"))
+        delete_finished(Path(snakemake.params.state), map(Path, snakemake.input.candidates))

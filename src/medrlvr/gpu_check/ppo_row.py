@@ -126,6 +126,7 @@ def measure_ppo(plan: PpoPlan, peak_tflops: float | None, folder: Path, notify: 
         *_speeds(last, plan, tokens, training, peak_tflops),
     ]
     shutil.rmtree(run.models)
+    shutil.rmtree(run.state)
     tflops = training_operations(plan) * tokens / training / 1e12
     return Measured(figures, {"training_seconds": training, "training_tflops": tflops})
 

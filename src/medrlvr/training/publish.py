@@ -36,8 +36,8 @@ _FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 def save_recipe(folder: Path, paths: Paths, made: Path, arm: SftArm | RlvrArm, **run: object) -> None:
     """Save a model's settings, training rows and command next to it, so that you can repeat the training by hand.
 
-    The run's state folder is deleted later. The saved command therefore reads the rows next to it, also after both have
-    been moved together, and writes to a separate folder.
+    A later step deletes the run's state folder. The saved command therefore reads the rows next to it, also after both
+    have been moved together, and writes to a separate folder.
 
     Args:
         folder: the run's state folder, with its command.sh.

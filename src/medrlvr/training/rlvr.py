@@ -51,13 +51,22 @@ from medrlvr.training.publish import exported, publish_events, publish_model, sa
 from medrlvr.training.resume.checkpoints import (
     MODEL,
     complete_updates,
-    delete_state,
+    delete_trainer_states,
     delete_unplanned_models,
     restore,
 )
 from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, collect_rollouts, complete_rollouts, start_attempt
-from medrlvr.training.run_state import LOCK, PATIENCE, attempt_seed, checkpoint_layout, run_facts, state_folder
+from medrlvr.training.run_state import (
+    LOCK,
+    PATIENCE,
+    attempt_seed,
+    checkpoint_layout,
+    is_finished,
+    mark_finished,
+    run_facts,
+    state_folder,
+)
 from medrlvr.training.trainer_metrics import (
     REFERENCE_METRICS,
     event_times,
@@ -151,10 +160,15 @@ def train_rlvr(run: RlvrRun, notify: Notify) -> None:
     rows = _check(run, notify)
     folder = _state(run, notify)
     with hold(folder / LOCK, run.display_name, PATIENCE):
-        prepared = _prepare(run, rows, folder, notify)
-        with requeued_when_out_of_time(notify):
-            _run(run, prepared, notify)
+        if is_finished(folder):
+            notify(f"{run.display_name}: all updates are trained; writing the results again")
+            prepared = _finished(run, rows, folder)
+        else:
+            prepared = _prepare(run, rows, folder, notify)
+            with requeued_when_out_of_time(notify):
+                _run(run, prepared, notify)
         metrics, rollouts = _collect(run, prepared)
+        mark_finished(folder, run.models)
         _publish(run, prepared, metrics, rollouts)
 
 
@@ -217,6 +231,12 @@ def _prepare(run: RlvrRun, rows: list[Row], folder: Path, notify: Notify) -> _Pr
     seed = attempt_seed(run.seed, restored.update, diverged)
     attempt = start_attempt(folder / "rollouts", restored.update + 1)
     return _Prepared(folder, paths, sizes, restored.update, seed, attempt)
+
+
+def _finished(run: RlvrRun, rows: list[Row], folder: Path) -> _Prepared:
+    """Return the plan of a run that has finished; nothing in its state folder is changed."""
+    sizes = update_sizes(len(rows), run.arm.prompts_per_update, run.arm.episodes)
+    return _Prepared(folder, Paths.inside(folder, run.base, run.name), sizes, len(sizes), run.seed, folder)
 
 
 def _first_lost(run: RlvrRun, folder: Path, paths: Paths, sizes: list[int]) -> int | None:
@@ -305,7 +325,7 @@ def _collect(run: RlvrRun, prepared: _Prepared) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _publish(run: RlvrRun, prepared: _Prepared, metrics: pd.DataFrame, rollouts: pd.DataFrame) -> None:
-    """Write all outputs, then delete the state folder."""
+    """Write all outputs, then delete the trainer's states."""
     write_parquet(run.rollouts_table, rollouts)
     write_parquet(run.metrics_table, metrics)
     publish_events(metrics, event_times(prepared.paths.metrics), run.events)
@@ -314,4 +334,4 @@ def _publish(run: RlvrRun, prepared: _Prepared, metrics: pd.DataFrame, rollouts:
     for update, model in (models | {last: prepared.paths.model}).items():
         save_recipe(prepared.folder, prepared.paths, model, run.arm, seed=run.seed)
         publish_model(model, run.models / f"update{update}")
-    delete_state(prepared.folder, prepared.paths.checkpoints, run.checkpoint_parts)
+    delete_trainer_states(prepared.paths.checkpoints, run.checkpoint_parts)

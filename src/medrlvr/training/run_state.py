@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,11 @@ RUN_FILE = "run.json"
 
 LOCK = "run.lock"
 """File in a state folder that the process which trains the run holds."""
+
+FINISHED = "finished.json"
+"""File in a state folder whose run has finished and whose results were checked: the folder of its models. The state
+stays until a later step uses the models, because Snakemake deletes the outputs of a step that is killed before it has
+recorded them; the next start then only writes them again."""
 
 PATIENCE = 30.0
 """Seconds to wait for an earlier process of the same run that is about to end."""
@@ -72,7 +78,7 @@ def state_folder(
     folder = root.resolve() / f"{kind}-{digest[:16]}"
     if (folder / RUN_FILE).is_file():
         return folder, None
-    earlier = [found for found in _states(root) if found[1].get("run") == run]
+    earlier = [found for found in _states(root) if found[1].get("run") == run and not is_finished(found[0])]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RUN_FILE, {"run": run, "facts": facts})
     if not earlier:
@@ -84,6 +90,35 @@ def state_folder(
         f" remains in {other}; delete the folder if you do not need it."
     )
 
+
+def mark_finished(folder: Path, models: Path) -> None:
+    """Record in a run's state folder that it has finished, and where its models are published."""
+    write_json(folder / FINISHED, {"models": str(models.resolve())})
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether the run of a state folder has finished."""
+    return (folder / FINISHED).is_file()
+
+
+def delete_finished(root: Path, models: Iterable[Path]) -> None:
+    """Delete the states of finished runs, whose published models a later step uses.
+
+    Args:
+        root: folder of the states of all runs.
+        models: folders of the published models of these runs.
+    """
+    wanted = {str(folder.resolve()) for folder in models}
+    for file in root.glob(f"*/{FINISHED}"):
+        if json.loads(file.read_text(encoding="utf-8"))["models"] in wanted:
+            # A kill during the deletion then leaves no folder that looks like a state.
+            file.parent.rename(file.parent.with_name(f".{file.parent.name}{_DELETED}"))
+    for folder in root.glob(f".*{_DELETED}"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_DELETED = ".deleted"
+"""End of the name of a state folder that is being deleted."""
 
 _SHOWN = 5
 """Number of changes in a message."""

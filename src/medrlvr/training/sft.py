@@ -30,8 +30,16 @@ from medrlvr.training.launchers import check_attention, sft_launcher, sft_variab
 from medrlvr.training.memory.fit import check_training
 from medrlvr.training.openrlhf import NOWHERE, Paths, sft_arguments
 from medrlvr.training.publish import publish_events, publish_model, save_recipe
-from medrlvr.training.resume.checkpoints import SINGLE, complete_updates, delete_state, restore
-from medrlvr.training.run_state import LOCK, PATIENCE, checkpoint_layout, run_facts, state_folder
+from medrlvr.training.resume.checkpoints import SINGLE, complete_updates, delete_trainer_states, restore
+from medrlvr.training.run_state import (
+    LOCK,
+    PATIENCE,
+    checkpoint_layout,
+    is_finished,
+    mark_finished,
+    run_facts,
+    state_folder,
+)
 from medrlvr.training.trainer_metrics import event_times, read_events, set_events_aside
 from medrlvr.training.trainer_watch import SftWatch
 from medrlvr.training.walltime import WalltimeGuard, requeued_when_out_of_time
@@ -93,9 +101,13 @@ def train_sft(run: SftRun, notify: Notify) -> None:
     steps = len(rows) // run.arm.batch_size
     folder = _state(run, steps, notify)
     with hold(folder / LOCK, run.display_name, PATIENCE):
-        prepared = _prepare(run, rows, folder, notify)
-        with requeued_when_out_of_time(notify):
-            _run(run, prepared, notify)
+        if is_finished(folder):
+            notify(f"{run.display_name}: all epochs are trained; writing the results again")
+            prepared = _Prepared(folder, Paths.inside(folder, run.base), steps, run.arm.epochs * steps)
+        else:
+            prepared = _prepare(run, rows, folder, notify)
+            with requeued_when_out_of_time(notify):
+                _run(run, prepared, notify)
         _publish(run, prepared)
 
 
@@ -179,12 +191,13 @@ def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
 
 
 def _publish(run: SftRun, prepared: _Prepared) -> None:
-    """Check the metrics, write all outputs, then delete the state folder."""
+    """Check the metrics, write all outputs, then delete the trainer's states."""
     metrics = read_events(prepared.paths.metrics)
     health.check_finite(metrics, prepared.folder)
+    mark_finished(prepared.folder, run.model)
     write_parquet(run.metrics_table, metrics)
     publish_events(metrics, event_times(prepared.paths.metrics), run.events)
     model = prepared.paths.model
     save_recipe(prepared.folder, prepared.paths, model, run.arm, learning_rate=run.learning_rate, seed=run.seed)
     publish_model(model, run.model)
-    delete_state(prepared.folder, prepared.paths.checkpoints, [SINGLE])
+    delete_trainer_states(prepared.paths.checkpoints, [SINGLE])

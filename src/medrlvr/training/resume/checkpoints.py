@@ -144,19 +144,14 @@ def delete_unplanned_models(checkpoints: Path, parts: Sequence[str], save_every:
             shutil.rmtree(part_folder(checkpoints, MODEL, update))
 
 
-def delete_state(folder: Path, checkpoints: Path, parts: Sequence[str]) -> None:
-    """Delete a finished run's state folder, the trainer's states first.
-
-    A run that is killed meanwhile has no checkpoint, and starts again. With a checkpoint, it would resume without the
-    models, responses and metrics that were deleted before.
+def delete_trainer_states(checkpoints: Path, parts: Sequence[str]) -> None:
+    """Delete the trainer's states of a finished run, which are most of its disk use; its models stay.
 
     Args:
-        folder: the run's state folder, which contains `checkpoints`.
         checkpoints, parts: as for `restore`.
     """
     for part in set(parts) - {MODEL}:
         shutil.rmtree(_root(checkpoints, part), ignore_errors=True)
-    shutil.rmtree(folder)
 
 
 def part_folder(checkpoints: Path, part: str, update: int) -> Path:
