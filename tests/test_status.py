@@ -400,3 +400,23 @@ values = load_configfile("config/config.yaml")
 update_config(values, changes)
 print(yaml.safe_dump(yaml.safe_load(__import__("json").dumps(values))))
 """
+
+
+@pytest.mark.usefixtures("experiment")
+def test_sigterm_ends_a_step_with_a_message_wherever_it_comes() -> None:
+    """Also between two programs; while a program runs, `run_process` takes the signal."""
+    console = run_step("import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)")
+    assert "stopped after 0 s\nIt was stopped by SIGTERM. Start the same command again." in console
+    assert f"(log: {LOG})" in console and "Traceback" not in console + Path(LOG).read_text(encoding="utf-8")
+    assert frame().end == "stopped"
+
+
+@pytest.mark.usefixtures("experiment")
+def test_what_other_programs_write_into_the_log_is_redacted_at_its_end() -> None:
+    printed = "echo 'warning in /home/jane.doe/x.py'; echo token a-secret-of-mine"
+    program = f"import os, subprocess; subprocess.run(['sh', '-c', {printed!r}])"
+    run_step(f"{program}; print('at', os.environ['HOME'])", HOME="/home/jane.doe", PLANTED_TOKEN="a-secret-of-mine")
+    text = Path(LOG).read_text(encoding="utf-8")
+    assert "warning in ~/x.py\ntoken [PLANTED_TOKEN]\n" in text and "at ~\n" in text
+    assert "jane.doe" not in text and "a-secret" not in text and "\0" not in text
+    assert frame().end == "done"

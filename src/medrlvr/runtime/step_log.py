@@ -4,6 +4,7 @@ import errno
 import os
 import platform
 import re
+import signal
 import sys
 import time
 import traceback
@@ -30,61 +31,93 @@ def step_log(step: Any) -> Iterator[Notify]:
     The first line of the log names the machine and the process. The last line, which is also printed on the console,
     contains the rule, its wildcards and the time that it needed.
 
-    A `UserError` and Ctrl-C are shown as a message, without a traceback, and so is an error of the file system, with
-    advice. Any other exception is a bug in medrlvr and is shown with the log's path. All end the process with status 1.
+    A `UserError`, Ctrl-C and SIGTERM are shown as a message, without a traceback, and so is an error of the file
+    system, with advice. Any other exception is a bug in medrlvr and is shown with the log's path. All end the process
+    with status 1. At the end, secrets and the home folder are removed from the whole log, to which other programs wrote
+    as well.
 
     Args:
         step: Snakemake's object in a script, with `rule`, `wildcards` and `log`.
     """
+    (log,), began, name = step.log, time.monotonic(), " ".join([step.rule, *step.wildcards])
     console = StepConsole(os.fdopen(os.dup(2), "w", buffering=1))
 
     def notify(line: str, style: str | None = None) -> None:
         line = redact(line)
         console.print(line, style)
-        write(line)
+        _write(line)
 
-    def write(text: str) -> None:
-        with suppress(OSError):  # the log's disk may be full, and the console must still tell why the step ended
-            print(text, flush=True)
-
-    (log,), began, name = step.log, time.monotonic(), " ".join([step.rule, *step.wildcards])
-
-    def took() -> str:
-        return duration(time.monotonic() - began)
-
-    with open(log, "w", encoding="utf-8") as file:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        slurm = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+    with _output_to(log):
         held = None
         try:
+            slurm = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
             print(f"{name}: started on {platform.node()}, process {os.getpid()}{slurm}", flush=True)
             end_with_workflow()
             held = hold_step(Path(log).resolve(), name)
             yield notify
-            notify(f"{name}: done in {took()}")
-        except (UserError, KeyboardInterrupt) as error:
-            end = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-            why = f"{error}" or "It was stopped by Ctrl-C. Start the same command again."
-            notify(f"\n{name}: {end} after {took()}\n{why}\n(log: {log})\n", "red")
-            sys.exit(1)
-        except Exception as error:
-            write(redact(traceback.format_exc()))
-            if advice := _advice(error):
-                notify(f"\n{name}: failed after {took()}\n{error}\n{advice}\n(log: {log})\n", "red")
-                sys.exit(1)
-            notify(
-                f"\n{name}: failed after {took()}\n{type(error).__name__}: {error}\n"
-                f"This is a bug in medrlvr. Please report it with the full traceback, which is in {log}\n",
-                "red",
-            )
+            notify(f"{name}: done in {duration(time.monotonic() - began)}")
+        except (Exception, KeyboardInterrupt) as error:
+            end, why = _ending(error, log)
+            notify(f"\n{name}: {end} after {duration(time.monotonic() - began)}\n{why}\n", "red")
             sys.exit(1)
         finally:
             if held is not None:
                 Path(held.name).unlink(missing_ok=True)
                 held.close()
+
+
+@contextmanager
+def _output_to(log: str) -> Iterator[None]:
+    """Send the output of this process and its children to a file, and turn SIGTERM into an exception."""
+    with open(log, "w", encoding="utf-8") as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                _redact_file(log)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted(f"It was stopped by {signal.Signals(number).name}. Start the same command again.")
+
+
+def _write(text: str) -> None:
+    with suppress(OSError):  # the log's disk may be full, and the console must still tell why the step ended
+        print(text, flush=True)
+
+
+def _redact_file(log: str) -> None:
+    if not Path(log).is_file():
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(log, "r+", encoding="utf-8", errors="replace") as file:
+        text = file.read()
+        clean = redact(text)
+        if clean != text:
+            file.seek(0)
+            file.write(clean)
+            file.truncate()
+            os.lseek(1, file.tell(), os.SEEK_SET)  # what this process still prints follows
+
+
+def _ending(error: BaseException, log: str) -> tuple[str, str]:
+    """Return how a step ended, "stopped" or "failed", and why, with the log's path; a bug's traceback is printed."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", f"It was stopped by Ctrl-C. Start the same command again.\n(log: {log})"
+    if isinstance(error, UserError):
+        return "stopped" if isinstance(error, Interrupted) else "failed", f"{error}\n(log: {log})"
+    assert isinstance(error, Exception)
+    _write(redact("".join(traceback.format_exception(error))))
+    if advice := _advice(error):
+        return "failed", f"{error}\n{advice}\n(log: {log})"
+    why = f"{type(error).__name__}: {error}\nThis is a bug in medrlvr. Please report it with the full traceback,"
+    return "failed", f"{why} which is in {log}"
 
 
 _ADVICE = {
