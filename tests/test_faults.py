@@ -114,7 +114,7 @@ def test_a_termination_signal(clone: Path) -> None:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Callable[[], None]]:
-    """Mount a small file system with the folder's content on it; the yielded function fills it."""
+    """Mount a small, empty file system at a folder; the yielded function fills it."""
     folder.mkdir(parents=True, exist_ok=True)
     filler = folder / ".filler"
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
@@ -149,7 +149,18 @@ def test_a_full_disk_while_a_parquet_is_written(clone: Path) -> None:
         fill()
         failed(run, "No space left on device", "tart the same command again")
         (clone / RESULTS / "rollouts/.filler").unlink()
-        finished(clone, 12)
+        assert "all updates are trained; writing the results again" in finished(clone)
+
+
+@root
+def test_a_full_disk_that_also_holds_the_logs(clone: Path) -> None:
+    """The usual case: all results are on one disk, and the message can only go to the console."""
+    with small_disk(clone / RESULTS, 600) as fill:
+        run = training(clone).until("update 3 of 12")
+        fill()
+        failed(run, "No space left on device", "tart the same command again")
+        (clone / RESULTS / ".filler").unlink()
+        finished(clone, saved(clone))
 
 
 @root
@@ -196,8 +207,8 @@ def test_training_that_diverges(clone: Path) -> None:
     ("body", "told"),
     [
         ("raise KeyError('units')", "KeyError: 'units'"),
-        ("return float('nan')", "nan"),
-        ("return 'good'", "good"),
+        ("return float('nan')", "from -10 to 10, but this is nan"),
+        ("return 'good'", "but this is 'good'"),
     ],
 )
 def test_a_reward_that_fails_on_some_responses(clone: Path, body: str, told: str) -> None:
