@@ -19,7 +19,7 @@ from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
 from medrlvr.gpu_check.answers_row import requests
 from medrlvr.gpu_check.card import MemoryRecord, not_locked, read_card, versions
-from medrlvr.gpu_check.check import render_table
+from medrlvr.gpu_check.check import read_minutes, render_table
 from medrlvr.gpu_check.ppo_row import PpoPlan, compare_memory, plan_ppo, read_presets, training_operations
 from medrlvr.gpu_check.random_model import vocabulary
 from medrlvr.gpu_check.rows import Figure, Measured, NotApplicableError, Row, run_rows
@@ -123,6 +123,13 @@ def test_a_signal_ends_the_check_and_keeps_the_rows_before_it(tmp_path: Path) ->
     with pytest.raises(Interrupted):
         run([row("first", passes), row("second", signalled)], tmp_path, minutes=10)
     assert [file.stem for file in tmp_path.glob("*.json")] == ["first"]
+
+
+def test_a_time_limit_is_a_positive_number() -> None:
+    assert read_minutes("8") == 8 and read_minutes("0.5") == 0.5 and read_minutes("") is read_minutes(None) is None
+    for wrong in ("abc", "0", "-3", "nan", "inf"):
+        with pytest.raises(UserError, match=rf"MINUTES is '{wrong}'; it must be a positive number"):
+            read_minutes(wrong)
 
 
 def curve(level: float, spread: float, runs: int = 8) -> pd.DataFrame:

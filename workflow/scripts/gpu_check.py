@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
-from medrlvr.gpu_check.check import CheckInputs, check_gpu
+from medrlvr.gpu_check.check import MINUTES, CheckInputs, check_gpu, read_minutes
 from medrlvr.gpu_check.ppo_row import read_presets
 from medrlvr.gpu_check.training_row import TrainingInputs, training_run
 from medrlvr.runtime.step_log import step_log
@@ -23,14 +23,13 @@ if __name__ == "__main__":
             prompt_max_tokens=experiment.evaluation.prompt_max_tokens,
             curve=Path(snakemake.input.curve),
         )
-        minutes = os.environ.get("GPU_CHECK_MINUTES")
         check_gpu(
             CheckInputs(
                 machine=experiment.machine,
                 training=training,
                 arm=Experiment().arms["rlvr"],
                 presets=read_presets(snakemake.input.presets),
-                minutes=float(minutes) if minutes else None,
+                minutes=read_minutes(os.environ.get(MINUTES)),
                 folder=folder,
                 report=Path(snakemake.output.report),
                 table=Path(snakemake.output.table),

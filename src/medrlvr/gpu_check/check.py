@@ -1,8 +1,10 @@
 """The rows of the check, in order of their worth, and its report."""
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from medrlvr.gpu_check.rows import PASSED, Figure, Measured, NotApplicableError,
 from medrlvr.gpu_check.training_row import TrainingInputs, measure_training
 from medrlvr.models.shape import Shape, known_shape
 from medrlvr.runtime.environment import CPU_FORMAT, process_environment
+from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_json, write_text
 from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.memory_watch import memory_limit
@@ -74,6 +77,24 @@ class CheckInputs:
     report: Path
     table: Path
     rates: Path
+
+
+MINUTES = "GPU_CHECK_MINUTES"
+"""Environment variable with the time limit of the check."""
+
+
+def read_minutes(text: str | None) -> float | None:
+    """Return the time limit in minutes; None if the text is empty or None.
+
+    Raises:
+        UserError: it is not a positive number.
+    """
+    if not text:
+        return None
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise UserError(f"MINUTES is {text!r}; it must be a positive number, such as `make gpu-check MINUTES=8`.")
 
 
 def check_gpu(inputs: CheckInputs, notify: Notify) -> None:
