@@ -82,11 +82,11 @@ def read_card(machine: Machine) -> Card | None:
         return None
     with _Nvml() as nvml:
         handle = nvml.handle
-        major, minor = nvml.library.nvmlDeviceGetCudaComputeCapability(handle)
+        major, minor = nvml.api.nvmlDeviceGetCudaComputeCapability(handle)
         return Card(
-            name=_text(nvml.library.nvmlDeviceGetName(handle)),
-            gib=nvml.library.nvmlDeviceGetMemoryInfo(handle).total / GIB,
-            driver=_text(nvml.library.nvmlSystemGetDriverVersion()),
+            name=_text(nvml.api.nvmlDeviceGetName(handle)),
+            gib=nvml.api.nvmlDeviceGetMemoryInfo(handle).total / GIB,
+            driver=_text(nvml.api.nvmlSystemGetDriverVersion()),
             capability=f"{major}.{minor}",
         )
 
@@ -101,7 +101,7 @@ class _Nvml:
     def __enter__(self) -> "_Nvml":
         import pynvml
 
-        self.library = pynvml
+        self.api = pynvml
         pynvml.nvmlInit()
         # Slurm and users restrict a job to some GPUs, by number or by UUID.
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "0"
@@ -114,7 +114,7 @@ class _Nvml:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.library.nvmlShutdown()
+        self.api.nvmlShutdown()
 
 
 class MemoryRecord:
@@ -145,7 +145,7 @@ class MemoryRecord:
     def _read(self) -> None:
         with _Nvml() as nvml:
             while not self._ended.wait(_INTERVAL):
-                used = nvml.library.nvmlDeviceGetMemoryInfo(nvml.handle).used
+                used = nvml.api.nvmlDeviceGetMemoryInfo(nvml.handle).used
                 self.readings.append((time.time(), int(used)))
 
     def peaks(self, phases: pd.DataFrame) -> dict[str, int]:
