@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ENVS = Path(__file__).resolve().parent
@@ -259,8 +260,13 @@ def install(stamp: Path) -> None:
     stage("done")
 
 
-def main(stamp: Path) -> int:
-    """Install under a lock, so that two set-ups do not write to the same folder; return the exit status."""
+def exit_status(set_up: Callable[[], None], stamp: Path) -> int:
+    """Set up under a lock, so that two set-ups do not write to the same folder; return the exit status.
+
+    Args:
+        set_up: installs everything and writes the stamp.
+        stamp: if it exists when the lock is taken, another set-up has just finished.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (ENVS / "cpu.lock").open("r+") as handle:
@@ -270,7 +276,7 @@ def main(stamp: Path) -> int:
                 stage("waiting for another set-up in this folder")
                 fcntl.flock(handle, fcntl.LOCK_EX)
             if not stamp.exists():
-                install(stamp)
+                set_up()
     except Failure as failure:
         print(f"set-up: {failure}", file=sys.stderr)
         return 1
@@ -278,6 +284,11 @@ def main(stamp: Path) -> int:
         print("\nset-up: interrupted. Start the same command again to finish it.", file=sys.stderr)
         return 130
     return 0
+
+
+def main(stamp: Path) -> int:
+    """Install the CPU environment; return the exit status."""
+    return exit_status(lambda: install(stamp), stamp)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Python. The packages of the image then stay visible, and those of .venv take pre
 
 import platform
 import shutil
-import signal
 import site
 import subprocess
 import sys
@@ -17,7 +16,19 @@ import time
 from pathlib import Path
 
 import install
-from install import ENVS, PYTHON, VENV, Failure, compile_all, installed, pins, pip_install, site_packages, stage
+from install import (
+    ENVS,
+    PYTHON,
+    VENV,
+    Failure,
+    compile_all,
+    exit_status,
+    installed,
+    pins,
+    pip_install,
+    site_packages,
+    stage,
+)
 from wheelhouse import Manifest, digest_of_locks, join, python_version, read_manifest
 
 BELOW = "image.pth"
@@ -212,16 +223,8 @@ def setup(stamp: Path, wheelhouse: Path | None) -> None:
 
 def main(arguments: list[str]) -> int:
     """Install as the command line demands; return the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        setup(Path(arguments[0]).absolute(), Path(arguments[1]).absolute() if len(arguments) > 1 else None)
-    except Failure as failure:
-        print(f"set-up: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nset-up: interrupted. Start the same command again.", file=sys.stderr)
-        return 130
-    return 0
+    stamp, *wheelhouse = (Path(argument).absolute() for argument in arguments)
+    return exit_status(lambda: setup(stamp, wheelhouse[0] if wheelhouse else None), stamp)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,8 @@ def _run(plan: PpoPlan, model: Path, folder: Path) -> RlvrRun:
         for number in range(plan.arm.prompts_per_update * UPDATES)
     ]
     write_json_lines(folder / "prompts.jsonl", rows)
-    return RlvrRun(
+    return RlvrRun.inside(
+        folder,
         arm=plan.arm,
         machine=plan.machine,
         seed=1,
@@ -151,12 +152,6 @@ def _run(plan: PpoPlan, model: Path, folder: Path) -> RlvrRun:
         display_name=f"PPO, {plan.shape_name}, {plan.source}",
         base=model,
         prompts=folder / "prompts.jsonl",
-        models=folder / "models",
-        rollouts_table=folder / "rollouts.parquet",
-        metrics_table=folder / "trainer.parquet",
-        events=folder / "tensorboard",
-        node_logs=folder / "nodes",
-        state=folder / "state",
         phases=folder / "phases.jsonl",
     )
 

@@ -70,7 +70,8 @@ def training_run(experiment: Experiment, base: Path, prompts: Path, folder: Path
     """
     arm = experiment.arms["rlvr"]
     assert isinstance(arm, RlvrArm)
-    return RlvrRun(
+    return RlvrRun.inside(
+        folder,
         arm=arm,
         machine=experiment.machine,
         seed=seed,
@@ -78,12 +79,6 @@ def training_run(experiment: Experiment, base: Path, prompts: Path, folder: Path
         display_name=run_display_name("rlvr", seed),
         base=base,
         prompts=prompts,
-        models=folder / "models",
-        rollouts_table=folder / "rollouts.parquet",
-        metrics_table=folder / "trainer.parquet",
-        events=folder / "tensorboard",
-        node_logs=folder / "nodes",
-        state=folder / "state",
     )
 
 

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -119,6 +120,23 @@ class RlvrRun:
     node_logs: Path
     state: Path
     phases: Path | None = None
+
+    @classmethod
+    def inside(cls, folder: Path, **settings: Any) -> "RlvrRun":
+        """Return a run with all outputs and its state in one folder.
+
+        Args:
+            settings: the other attributes.
+        """
+        return cls(
+            models=folder / "models",
+            rollouts_table=folder / "rollouts.parquet",
+            metrics_table=folder / "trainer.parquet",
+            events=folder / "tensorboard",
+            node_logs=folder / "nodes",
+            state=folder / "state",
+            **settings,
+        )
 
     @property
     def trained_models(self) -> tuple[str, ...]:
