@@ -6,6 +6,7 @@ import platform
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -154,9 +155,35 @@ def test_the_lock_of_a_killed_compilation_is_removed(tmp_path: Path, monkeypatch
     monkeypatch.setattr(compiled, "run_process", Compiler(tmp_path))
     compiled.compile_optimiser(GPU, extensions(tmp_path), print)
     # Also one that a trainer left when it was killed while it loaded the finished library.
+    monkeypatch.setattr(compiled, "LOADING", 0.5)
     (tmp_path / "extensions/fused_adam/lock").touch()
     compiled.compile_optimiser(GPU, extensions(tmp_path), print)
     assert not (tmp_path / "extensions/fused_adam/lock").exists()
+
+
+def test_the_lock_of_a_trainer_that_loads_the_library_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seeds on one node: torch's own release fails if its lock has been deleted."""
+    monkeypatch.setattr(compiled, "run_process", Compiler(tmp_path))
+    compiled.compile_optimiser(GPU, extensions(tmp_path), print)
+    lock = tmp_path / "extensions/fused_adam/lock"
+    other = tmp_path / "extensions/cpu_adam/lock"
+    other.parent.mkdir()
+    lock.touch()
+    other.touch()
+    released: list[bool] = []
+
+    def release() -> None:
+        time.sleep(1)
+        released.append(lock.exists())
+        lock.unlink()
+
+    trainer = threading.Thread(target=release)
+    trainer.start()
+    compiled.compile_optimiser(GPU, extensions(tmp_path), print)
+    trainer.join()
+    assert released == [True] and other.exists(), "the lock of another optimiser is not this run's"
 
 
 def compile_slowly(folder: Path, begun: object) -> None:

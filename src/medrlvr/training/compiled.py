@@ -8,6 +8,7 @@ outlives a killed process, and every later process waits for it without end.
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from medrlvr.training.memory.phases import offloads
 
 BUILDERS = {"fused_adam": "FusedAdamBuilder", "cpu_adam": "CPUAdamBuilder"}
 """Optimiser for GPUs and for the host -> DeepSpeed's class that compiles it."""
+
+LOADING = 60.0
+"""Seconds after which a lock next to a finished library is dead; loading the library needs a few. ASSUMED."""
 
 PATIENCE = 1800.0
 """Seconds to wait for another run that compiles."""
@@ -40,11 +44,23 @@ def compile_optimiser(machine: Machine, variables: Mapping[str, str], notify: No
     name = "cpu_adam" if offloads(machine) else "fused_adam"
     folder = Path(variables["TORCH_EXTENSIONS_DIR"])
     with hold(folder / "holder.json", "compiling DeepSpeed's optimiser", PATIENCE):
-        for lock in folder.glob("*/lock"):
-            lock.unlink()
-        if not (folder / name / f"{name}.so").is_file():
+        compiled = (folder / name / f"{name}.so").is_file()
+        _remove_dead_lock(folder / name / "lock", LOADING if compiled else 0.0)
+        if not compiled:
             notify("compiling DeepSpeed's optimiser, once for this kind of GPU: a minute or two")
             run_process(compile_command(BUILDERS[name]), variables, print, work="the compilation of the optimiser")
+
+
+def _remove_dead_lock(lock: Path, patience: float) -> None:
+    """Delete torch's lock file if it still exists after `patience` seconds.
+
+    Without a finished library, no other run compiles, so the owner is dead. With one, a trainer may be loading it:
+    torch holds the lock meanwhile, and fails if another process has deleted it.
+    """
+    deadline = time.monotonic() + patience
+    while lock.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    lock.unlink(missing_ok=True)
 
 
 def compile_command(builder: str) -> list[str]:
