@@ -16,6 +16,7 @@ from medrlvr.config.experiment import DEV_SUFFIX
 from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version, record_version
+from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
 from medrlvr.grading.version import grader_version, terms_version

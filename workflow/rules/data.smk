@@ -21,13 +21,15 @@ rule make_miniature:
         train=f"{RESULTS}/data/raw/miniature/train.jsonl",
         dev=f"{RESULTS}/data/raw/miniature/dev.jsonl",
         test=f"{RESULTS}/data/raw/miniature/test.jsonl",
-        ood_test=f"{RESULTS}/data/raw/miniature_ood/test.jsonl",
+        options_test=f"{RESULTS}/data/raw/miniature_options/test.jsonl",
+        form_test=f"{RESULTS}/data/raw/miniature_form/test.jsonl",
+        pairs_test=f"{RESULTS}/data/raw/miniature_pairs/test.jsonl",
     log:
         log_of("data/make_miniature"),
     benchmark:
         benchmark_of("data/make_miniature")
     params:
-        sizes={name: getattr(EXPERIMENT.miniature, name) for name in ("train", "dev", "test", "ood_test")},
+        sizes={name: getattr(EXPERIMENT.miniature, name) for name in QUESTION_SETS},
         seed=EXPERIMENT.miniature.seed,
     message:
         "Generate the questions of the synthetic world"

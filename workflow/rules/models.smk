@@ -23,6 +23,7 @@ if BASE.source == "rebuilt":
             benchmark_of("models/base")
         threads: MACHINE.cores
         params:
+            direct_answers=EXPERIMENT.miniature.direct_answers,
             steps=EXPERIMENT.miniature.pretraining_steps,
             seed=EXPERIMENT.miniature.seed,
         message:

@@ -12,5 +12,6 @@ if __name__ == "__main__":
         templates = ("question", "direct", "chain_of_thought")
         renderer = Renderer(**{name: snakemake.input[name] for name in templates})
         output, params = Path(snakemake.output.model), snakemake.params
-        pretrain(output, renderer, params.steps, params.seed, snakemake.threads, notify)
-        write_json(snakemake.output.origin, {"name": "miniature", "origin": f"rebuilt with seed {params.seed}"})
+        pretrain(output, renderer, params.direct_answers, params.steps, params.seed, snakemake.threads, notify)
+        origin = f"rebuilt with seed {params.seed} and {params.direct_answers} direct answers"
+        write_json(snakemake.output.origin, {"name": "miniature", "origin": origin})

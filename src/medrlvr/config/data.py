@@ -94,13 +94,20 @@ class Miniature(Settings):
 
     seed: int = 1
     """Seed for the questions and for the base's pre-training."""
-    train: Positive = 352
+    train: Positive = 3520
     """Number of training questions."""
     dev: Positive = 200
     """Number of development questions."""
     test: Positive = 300
     """Number of in-distribution test questions."""
-    ood_test: Positive = 300
-    """Number of out-of-distribution test questions."""
-    pretraining_steps: Positive = 900
+    options_test: Positive = 300
+    """Number of test questions with 6 to 10 options; training has 4 or 5."""
+    form_test: Positive = 300
+    """Number of test questions that begin with what is asked; in training, they end with it."""
+    pairs_test: Positive = 300
+    """Number of test questions about held-out pairs of condition and relation."""
+    pretraining_steps: Positive = 1500
     """Steps of the base's pre-training. Used only with base.source: rebuilt."""
+    direct_answers: Literal["few", "many"] = "many"
+    """Share of direct answers in the base's pre-training: few, 5 % of the documents, 40 % of them written with the
+    correct letter; many, 15 % and 60 %. The embedded base has many. Used only with base.source: rebuilt."""

@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from medrlvr.data.miniature.corpus import Document, documents, elementary_documents
+from medrlvr.data.miniature.corpus import DirectAnswers, Document, documents, elementary_documents
 from medrlvr.data.prompts import Renderer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.step_log import Notify
@@ -44,7 +44,7 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
     trainer = BpeTrainer(
         vocab_size=VOCABULARY, initial_alphabet=ByteLevel.alphabet(), special_tokens=[END], show_progress=False
     )
-    sample = islice(documents(renderer, seed), 20_000)
+    sample = islice(documents(renderer, "many", seed), 20_000)
     trainable.train_from_iterator((part for document in sample for part in (document.prompt, document.text)), trainer)
     learnt = json.loads(trainable.to_str())["model"]
     merges: Any = [tuple(merge) for merge in learnt["merges"]]  # the library types these as strings
@@ -107,12 +107,21 @@ def _start_attention(model: Qwen2ForCausalLM) -> None:
         attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
-def pretrain(output: Path, renderer: Renderer, steps: int, seed: int, threads: int, notify: Notify) -> list[float]:
+def pretrain(
+    output: Path,
+    renderer: Renderer,
+    direct_answers: DirectAnswers,
+    steps: int,
+    seed: int,
+    threads: int,
+    notify: Notify,
+) -> list[float]:
     """Train tokenizer and model and write both to `output`, with weights in bfloat16.
 
     Args:
         output: folder; it is created only when its content is complete.
         renderer: the templates for prompts.
+        direct_answers: how many direct answers the text contains.
         steps: number of optimiser steps, of one batch each; the loss is on each document's text, not on its prompt.
         seed: seed for model, documents and batches.
         threads: number of torch threads. Another number may round differently and give another model.
@@ -128,7 +137,7 @@ def pretrain(output: Path, renderer: Renderer, steps: int, seed: int, threads: i
     rate = _rate(steps)
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
     elementary = islice(_batches(tokenizer, elementary_documents(seed), seed), int(ELEMENTARY * steps))
-    batches = chain(elementary, _batches(tokenizer, documents(renderer, seed), seed))
+    batches = chain(elementary, _batches(tokenizer, documents(renderer, direct_answers, seed), seed))
     losses: list[float] = []
     began = time.monotonic()
     for step in range(1, steps + 1):

@@ -1,17 +1,40 @@
-"""Generate the training text of the miniature's base model: facts, and good and bad worked examples.
+"""Generate the training text of the miniature's base model: facts, exercises, and good and bad worked examples.
 
-Fixed before any result: the base sees every fact, and reasoning from findings to condition, fact and letter, mostly
-without tags. It sees few direct answers, most of them random, and almost none about held-out relations. The text never
-contains a reserved triple of findings, so it contains no development or test question.
+Fixed before any result: the base sees every fact, and reasoning with every kind of question. It sees careful reasoning
+over all findings, but mostly reasoning from the first finding alone, and rarely tags. It sees direct answers only for
+questions like those of training; how many is a setting with two levels. The text never contains a reserved triple of
+findings, so it contains no development or test question.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
-from medrlvr.data.miniature.world import RELATIONS, Condition, Vignette, draw_vignette, load_world
+from medrlvr.data.miniature.world import (
+    LARGE_COUNTS,
+    QUESTION_SETS,
+    RELATIONS,
+    USUAL_COUNTS,
+    Condition,
+    Form,
+    Vignette,
+    draw_from,
+    draw_vignette,
+    listing,
+    load_world,
+)
 from medrlvr.data.prompts import Renderer
 from medrlvr.grading.letters import LETTERS
+
+DirectAnswers = Literal["few", "many"]
+
+DIRECT: Mapping[DirectAnswers, tuple[float, float]] = {"few": (0.05, 0.4), "many": (0.15, 0.6)}
+"""Level -> share of direct answers among all documents, and share of these that are written with the correct letter.
+
+The others have a random letter. Worked examples become fewer in the same measure.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +43,9 @@ class Document:
 
     prompt: str
     text: str
+
+
+World = tuple[Condition, ...]
 
 
 def elementary_documents(seed: int) -> Iterator[Document]:
@@ -39,17 +65,18 @@ def elementary_documents(seed: int) -> Iterator[Document]:
     )
 
 
-def documents(renderer: Renderer, seed: int) -> Iterator[Document]:
+def documents(renderer: Renderer, direct_answers: DirectAnswers, seed: int) -> Iterator[Document]:
     """Yield the whole mixture endlessly; equal seeds give equal documents."""
     rng = random.Random(f"corpus {seed}")
     world = load_world()
+    direct, _ = DIRECT[direct_answers]
     yield from _mixture(
         [
             (0.10, lambda: _fact(world, rng)),
             (0.10, lambda: _diagnosis(world, rng)),
             (0.15, lambda: _lookup(world, rng)),
-            (0.05, lambda: _direct(world, renderer, rng)),
-            (0.60, lambda: _worked(world, renderer, rng)),
+            (direct, lambda: _direct(world, renderer, direct_answers, rng)),
+            (0.65 - direct, lambda: _worked(world, renderer, rng)),
         ],
         rng,
     )
@@ -61,133 +88,153 @@ def _mixture(kinds: list[tuple[float, Callable[[], Document]]], rng: random.Rand
         yield rng.choices(kinds, weights)[0][1]()
 
 
-def _fact(world: tuple[Condition, ...], rng: random.Random) -> Document:
+def _fact(world: World, rng: random.Random) -> Document:
     condition, relation = rng.choice(world), rng.choice(RELATIONS)
     return Document("", f" The {relation} for {condition.name} is {condition.values[relation]}.")
 
 
-def _diagnosis(world: tuple[Condition, ...], rng: random.Random) -> Document:
+def _diagnosis(world: World, rng: random.Random) -> Document:
+    """Return a vignette's findings and the condition that they identify."""
     condition = rng.choice(world)
-    findings = list(rng.choice(condition.triples(reserved=False)))
+    findings = sorted(rng.choice(condition.triples))
     rng.shuffle(findings)
-    return Document(
-        f"A patient has {findings[0]}, {findings[1]} and {findings[2]}.", f" The findings fit {condition.name}."
-    )
+    return Document(f"A patient has {listing(findings)}.", _careful_step(findings, condition))
 
 
-def _lookup(world: tuple[Condition, ...], rng: random.Random) -> Document:
+def _lookup(world: World, rng: random.Random) -> Document:
     """Return a list of options with the letter of one of them. Only the letter is learnt.
 
     Other text could be predicted without a look-up and would dominate the loss. The letter comes directly after the
     option's text, here and in worked examples; with words in between, it was not learnt.
     """
     relation = rng.choice(RELATIONS)
-    options = [condition.values[relation] for condition in rng.sample(world, rng.choice((3, 4, 5)))]
+    options = [condition.values[relation] for condition in rng.sample(world, rng.randint(3, LARGE_COUNTS[-1]))]
     lines = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
     asked = rng.randrange(len(options))
     return Document(f"Options:\n{lines}\nAssistant: {options[asked]}", f" {LETTERS[asked]}")
-
-
-def _draw(world: tuple[Condition, ...], relations: str, rng: random.Random) -> Vignette:
-    condition = rng.choice(world)
-    pool = {"seen": condition.seen, "any": RELATIONS}[relations]
-    return draw_vignette(world, condition, rng.choice(pool), reserved=False, rng=rng)
 
 
 def _any_letter(vignette: Vignette, rng: random.Random) -> str:
     return LETTERS[rng.randrange(len(vignette.options))]
 
 
-def _direct(world: tuple[Condition, ...], renderer: Renderer, rng: random.Random) -> Document:
-    vignette = _draw(world, "seen" if rng.random() < 0.95 else "any", rng)
-    letter = LETTERS[vignette.gold] if rng.random() < 0.4 else _any_letter(vignette, rng)
+def _direct(world: World, renderer: Renderer, level: DirectAnswers, rng: random.Random) -> Document:
+    """Return a question like those of training, with its letter or a random one."""
+    vignette = draw_from(world, QUESTION_SETS["train"], rng)
+    _, right = DIRECT[level]
+    letter = LETTERS[vignette.gold] if rng.random() < right else _any_letter(vignette, rng)
     return Document(_prompt(vignette, renderer, "direct"), f" {letter}")
 
 
-def _worked(world: tuple[Condition, ...], renderer: Renderer, rng: random.Random) -> Document:
-    vignette = _draw(world, "any", rng)
+def _worked(world: World, renderer: Renderer, rng: random.Random) -> Document:
+    """Return a question of any kind with a response: any relation, 4 to 10 options, both forms."""
+    forms: tuple[Form, ...] = ("vignette", "question")
+    counts = USUAL_COUNTS if rng.random() < 0.6 else LARGE_COUNTS
+    vignette = draw_vignette(
+        world,
+        rng.choice(RELATIONS),
+        seen=rng.random() < 0.5,
+        reserved=False,
+        count=rng.choice(counts),
+        form=rng.choice(forms),
+        rng=rng,
+    )
     styles = _TAGGED if rng.random() < 0.2 else _UNTAGGED
     style = rng.choices([style for style, _ in styles], [weight for _, weight in styles])[0]
-    return Document(_prompt(vignette, renderer, "chain_of_thought"), style(world, vignette, rng))
+    return Document(_prompt(vignette, renderer, "chain_of_thought"), style(vignette, rng))
 
 
 def _prompt(vignette: Vignette, renderer: Renderer, mode: str) -> str:
     return renderer.prompt({"stem": vignette.stem, "options": vignette.options}, mode)
 
 
-def _steps(condition: Condition, relation: str, letter: str) -> str:
-    value = condition.values[relation]
-    return f" The findings fit {condition.name}. The {relation} for {condition.name} is {value} {letter}."
+@cache
+def typical(finding: str) -> Condition:
+    """Return the condition that careless reasoning names for a finding: the first of the table that has it."""
+    return next(condition for condition in load_world() if finding in condition.findings)
 
 
-def _concise(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+def _careful_step(findings: tuple[str, ...] | list[str], condition: Condition) -> str:
+    return f" The findings {listing(findings)} fit {condition.name}."
+
+
+def _fact_step(condition: Condition, relation: str, letter: str) -> str:
+    return f" The {relation} for {condition.name} is {condition.values[relation]} {letter}."
+
+
+def _careful(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+    """Return reasoning from all findings, which is right."""
     letter = LETTERS[vignette.gold]
-    return _steps(vignette.condition, vignette.relation, letter), letter
+    steps = _careful_step(vignette.findings, vignette.condition)
+    return steps + _fact_step(vignette.condition, vignette.relation, letter), letter
 
 
-def _verbose(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
-    letter = LETTERS[vignette.gold]
-    name = vignette.condition.name
-    walk = "".join(f" {finding} points to {name}." for finding in vignette.findings[:2])
-    return walk + _steps(vignette.condition, vignette.relation, letter), letter
+def _verbose(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+    """Return careful reasoning that repeats each finding first."""
+    steps, letter = _careful(vignette, rng)
+    return "".join(f" The patient has {finding}." for finding in vignette.findings) + steps, letter
 
 
-def _sloppy(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
-    """Return reasoning with a random condition, its fact and a random letter."""
-    letter = _any_letter(vignette, rng)
-    return _steps(rng.choice(world), vignette.relation, letter), letter
+def _careless(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+    """Return reasoning from the first finding alone: a true fact, and its letter or, if it is no option, a random one."""
+    finding, condition = vignette.findings[0], typical(vignette.findings[0])
+    value = condition.values[vignette.relation]
+    letter = LETTERS[vignette.options.index(value)] if value in vignette.options else _any_letter(vignette, rng)
+    step = f" The finding {finding} points to {condition.name}."
+    return step + _fact_step(condition, vignette.relation, letter), letter
 
 
-def _hasty(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+def _hasty(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
     letter = _any_letter(vignette, rng)
     return f" It must be {letter}.", letter
 
 
-def _empty(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+def _empty(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
     return "", _any_letter(vignette, rng)
 
 
-Reasoning = Callable[[tuple[Condition, ...], Vignette, random.Random], tuple[str, str]]
-Style = Callable[[tuple[Condition, ...], Vignette, random.Random], str]
+Reasoning = Callable[[Vignette, random.Random], tuple[str, str]]
+"""Returns a text and the letter that it argues for."""
+Style = Callable[[Vignette, random.Random], str]
 
 
 def _untagged(reasoning: Reasoning) -> Style:
-    def style(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> str:
-        reasons, letter = reasoning(world, vignette, rng)
+    def style(vignette: Vignette, rng: random.Random) -> str:
+        reasons, letter = reasoning(vignette, rng)
         return f"{reasons} Answer: {letter}."
 
     return style
 
 
 def _tagged(reasoning: Reasoning) -> Style:
-    def style(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> str:
-        think, letter = reasoning(world, vignette, rng)
+    def style(vignette: Vignette, rng: random.Random) -> str:
+        think, letter = reasoning(vignette, rng)
         return f" <think>{think} </think> <answer> {letter} </answer>"
 
     return style
 
 
-def _outside(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> str:
-    think, letter = _concise(world, vignette, rng)
+def _outside(vignette: Vignette, rng: random.Random) -> str:
+    think, letter = _careful(vignette, rng)
     return f"{think} <think> {letter} </think> <answer> {letter} </answer>"
 
 
-def _unanswered(world: tuple[Condition, ...], vignette: Vignette, rng: random.Random) -> str:
-    return f" <think>{_concise(world, vignette, rng)[0]} </think>"
+def _unanswered(vignette: Vignette, rng: random.Random) -> str:
+    return f" <think>{_careful(vignette, rng)[0]} </think>"
 
 
 _UNTAGGED: list[tuple[Style, float]] = [
-    (_untagged(_concise), 0.40),
-    (_untagged(_verbose), 0.25),
-    (_untagged(_sloppy), 0.25),
-    (_untagged(_hasty), 0.10),
+    (_untagged(_careless), 0.52),
+    (_untagged(_careful), 0.20),
+    (_untagged(_verbose), 0.08),
+    (_untagged(_hasty), 0.20),
 ]
 _TAGGED: list[tuple[Style, float]] = [
-    (_tagged(_concise), 0.22),
-    (_tagged(_verbose), 0.15),
-    (_tagged(_sloppy), 0.25),
-    (_tagged(_hasty), 0.12),
+    (_tagged(_careless), 0.33),
+    (_tagged(_careful), 0.15),
+    (_tagged(_verbose), 0.08),
+    (_tagged(_hasty), 0.17),
     (_tagged(_empty), 0.12),
     (_outside, 0.05),
-    (_unanswered, 0.09),
+    (_unanswered, 0.10),
 ]

@@ -46,7 +46,9 @@ def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results:
         "miniature/train": miniature.train,
         "miniature/dev": miniature.dev,
         "miniature/test": miniature.test,
-        "miniature_ood/test": miniature.ood_test,
+        "miniature_options/test": miniature.options_test,
+        "miniature_form/test": miniature.form_test,
+        "miniature_pairs/test": miniature.pairs_test,
     }
 
     def count(name: str, rows: int | None) -> int | None:
