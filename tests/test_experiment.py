@@ -18,6 +18,8 @@ from medrlvr.training.trainer_metrics import read_events
 
 pytestmark = pytest.mark.slow
 
+BENCHMARKS = ["miniature", "miniature_options", "miniature_form", "miniature_pairs"]
+
 
 SECRETS = {
     "HF_TOKEN": "hf_planted0123456789planted",
@@ -52,8 +54,8 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
         metrics = json.loads((results / f"eval/{model}/metrics.json").read_text())
         asked = [(record["benchmark"], record["mode"]) for record in metrics["records"]]
         modes = ("chain_of_thought", "direct", "loglikelihood")
-        expected = {(benchmark, mode) for benchmark in ("miniature", "miniature_ood") for mode in modes}
-        assert len(asked) == 7 and set(asked) == expected | {("miniature_shuffled", first)}
+        expected = {(benchmark, mode) for benchmark in BENCHMARKS for mode in modes}
+        assert len(asked) == 13 and set(asked) == expected | {("miniature_shuffled", first)}
         assert {record["n"] for record in metrics["records"]} == {16}
         scores = read_parquet(results / f"eval/{model}/scores.parquet")
         for record in metrics["records"]:
@@ -69,7 +71,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
 
     comparisons = json.loads((results / "compare/comparisons.json").read_text())
     primary = [pair for pair in comparisons["pairs"] if pair["role"] == "primary"]
-    assert [pair["benchmark"] for pair in primary] == ["miniature", "miniature_ood"]
+    assert [pair["benchmark"] for pair in primary] == BENCHMARKS
     assert (len(comparisons["controls"]), len(comparisons["decomposition"])) == (4, 2)
     claims = json.loads((results / "compare/claims.json").read_text())["claims"]
     assert {claim["verdict"] for claim in claims} == {"cannot tell"}, "16 questions tell nothing"
@@ -84,11 +86,11 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert dynamics["engine_kl"].abs().max() < 2e-3
     assert rollouts["reward_reward"].equals(rollouts["reward"]), "of the file's name"
     assert {"update", "entropy_loss", "reward_reward"} <= set(read_events(results / "tensorboard/rlvr/seed1"))
-    assert "loss_mean" in read_events(results / "tensorboard/sft/seed1/lr0.0002")
+    assert "loss_mean" in read_events(results / "tensorboard/sft/seed1/lr0.001")
 
     curve = read_parquet(results / "checkpoint_eval/rlvr/seed1/accuracy.parquet")
     assert curve[["update", "set", "n"]].values.tolist() == [
-        [update, name, 16] for update in (0, 1, 2) for name in ("development", "miniature", "miniature_ood")
+        [update, name, 16] for update in (0, 1, 2) for name in ("development", *sorted(BENCHMARKS))
     ]
 
     selection = json.loads((results / "development/rlvr/seed1/selection.json").read_text())
@@ -109,7 +111,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
         card = (results / f"models/{model}/README.md").read_text()
         assert f"# {model}\n" in card and "not medical advice" in card
         assert (results / f"models/{model}/command.sh").is_file()
-    assert "learning_rate: 0.0002" in (results / "models/sft/seed1/README.md").read_text()
+    assert "learning_rate: 0.001" in (results / "models/sft/seed1/README.md").read_text()
     (rewarded,) = {f"reward {reward:+g}" for reward in rollouts["reward"].head(1)}
     assert rewarded in page
     assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == {"tests/reward.py": 1.0}

@@ -26,7 +26,7 @@ def test_registry_has_the_published_sizes() -> None:
     assert {name: sources[name].rows for name in published} == published
     assert sources["mmlu_pro_health/test"].filter == ("category", "health")
     assert sources["medqa_4_options/train_partial"].raw_file == "medqa_4_options/train_partial.parquet"
-    assert sources["miniature_ood/test"].generated
+    assert sources["miniature_pairs/test"].generated
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ class Machine(Settings):
     """Responses processed together on one GPU with gradients."""
     threads: Positive = 8
     """CPU threads of each process."""
+    sft_threads: Positive | None = None
+    """CPU threads of each process of SFT, which has one per GPU. null: as threads."""
     training_tflops: Rate | None = None
     """TFLOP/s that a GPU of this machine reaches in scoring and training, for `medrlvr plan`. `make gpu-check` measures
     it. null: assumed."""

@@ -164,7 +164,7 @@ def _run(run: SftRun, prepared: _Prepared, notify: Notify) -> None:
     """Run OpenRLHF to its end."""
     machine, script = run.machine, prepared.folder / "command.sh"
     variables = {
-        **process_environment(machine.device, machine.threads, prepared.folder / "cache"),
+        **process_environment(machine.device, machine.sft_threads or machine.threads, prepared.folder / "cache"),
         **sft_variables(machine),
     }
     command = [

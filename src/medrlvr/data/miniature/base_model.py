@@ -5,10 +5,11 @@ import math
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from tokenizers import AddedToken, Tokenizer
@@ -17,14 +18,17 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from medrlvr.data.miniature.corpus import DirectAnswers, Document, documents, elementary_documents
+from medrlvr.data.miniature.corpus import DirectAnswers, Document, Outcome, documents, elementary_documents
 from medrlvr.data.prompts import Renderer
 from medrlvr.grading.letters import LETTERS
+from medrlvr.runtime.files import write_json
 from medrlvr.runtime.step_log import Notify
 
 END = "<|endoftext|>"
-VOCABULARY = 1600
-"""Large enough that every word of a fact is one token; the test lists any word that is not."""
+PRETRAINING = "pretraining.json"
+"""File in the model's folder that describes the text which the model has read."""
+VOCABULARY = 2400
+"""Large enough that every word of a fact is one token (2,104 are used); the test lists any word that is not."""
 BATCH_TOKENS = 4096
 POOL = 1500
 MUON_LEARNING_RATE = 1e-2
@@ -45,7 +49,8 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
         vocab_size=VOCABULARY, initial_alphabet=ByteLevel.alphabet(), special_tokens=[END], show_progress=False
     )
     sample = islice(documents(renderer, "many", seed), 20_000)
-    trainable.train_from_iterator((part for document in sample for part in (document.prompt, document.text)), trainer)
+    texts = (part for document in sample for part in (document.prompt, document.text))
+    trainable.train_from_iterator(chain(texts, (f" {letter}" for letter in LETTERS)), trainer)
     learnt = json.loads(trainable.to_str())["model"]
     merges: Any = [tuple(merge) for merge in learnt["merges"]]  # the library types these as strings
     tokenizer = Qwen2Tokenizer(vocab=learnt["vocab"], merges=merges)
@@ -136,8 +141,9 @@ def pretrain(
     optimizers = _optimizers(model)
     rate = _rate(steps)
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
-    elementary = islice(_batches(tokenizer, elementary_documents(seed), seed), int(ELEMENTARY * steps))
-    batches = chain(elementary, _batches(tokenizer, documents(renderer, direct_answers, seed), seed))
+    read: Counter[tuple[str, Outcome]] = Counter()
+    elementary = islice(_batches(tokenizer, elementary_documents(seed), seed, read), int(ELEMENTARY * steps))
+    batches = chain(elementary, _batches(tokenizer, documents(renderer, direct_answers, seed), seed, read))
     losses: list[float] = []
     began = time.monotonic()
     for step in range(1, steps + 1):
@@ -159,9 +165,27 @@ def pretrain(
     halved: Any = model  # transformers types `to` wrongly
     halved.to(torch.bfloat16).save_pretrained(temporary)
     tokenizer.save_pretrained(temporary)
+    facts = {"steps": steps, "seed": seed, "direct_answers": direct_answers, "documents": _described(read)}
+    write_json(temporary / PRETRAINING, facts)
     shutil.rmtree(output, ignore_errors=True)
     temporary.rename(output)
     return losses
+
+
+def _described(read: Counter[tuple[str, Outcome]]) -> list[dict[str, str | int | float]]:
+    """Return one record per kind of document, most frequent first: kind, documents, share, and shares by outcome."""
+    kinds: Counter[str] = Counter()
+    for (kind, _), count in read.items():
+        kinds[kind] += count
+    return [
+        {
+            "kind": kind,
+            "documents": count,
+            "share": count / kinds.total(),
+            **{outcome: read[kind, outcome] / count for outcome in get_args(Outcome)},
+        }
+        for kind, count in kinds.most_common()
+    ]
 
 
 def _optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
@@ -191,21 +215,26 @@ def _loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> t
 
 
 def _batches(
-    tokenizer: Qwen2Tokenizer, stream: Iterator[Document], seed: int
+    tokenizer: Qwen2Tokenizer, stream: Iterator[Document], seed: int, read: Counter[tuple[str, Outcome]]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield batches endlessly, each of documents with similar lengths; batches of short documents have more of them."""
+    """Yield batches endlessly, each of documents with similar lengths; batches of short documents have more of them.
+
+    `read` counts the documents of the batches, by kind and outcome.
+    """
     rng = random.Random(f"batches {seed}")
     while True:
         pool = list(islice(stream, POOL))
         prompts = tokenizer([document.prompt for document in pool])["input_ids"]
         texts = tokenizer([f"{document.text}{END}" for document in pool])["input_ids"]
-        rows = sorted(zip(prompts, texts, strict=True), key=lambda row: len(row[0]) + len(row[1]))
+        rows = sorted(zip(prompts, texts, pool, strict=True), key=lambda row: len(row[0]) + len(row[1]))
         batches = []
         while rows:
             size = min(BATCH_TOKENS // (len(rows[-1][0]) + len(rows[-1][1])), len(rows))
             batches.append([rows.pop() for _ in range(size)])
         rng.shuffle(batches)
-        yield from (_padded(batch) for batch in batches)
+        for batch in batches:
+            read.update((document.kind, document.outcome) for _, _, document in batch)
+            yield _padded([(prompt, text) for prompt, text, _ in batch])
 
 
 def _padded(rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,7 @@ findings, so it contains no development or test question.
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -37,12 +37,35 @@ The others have a random letter. Worked examples become fewer in the same measur
 """
 
 
+Outcome = Literal["right", "wrong", "random"]
+"""right: all steps and the letter are right; wrong: the steps are, and the letter follows from them; random: the letter
+was drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A prompt, empty for plain text, and the text to learn; the trainer adds the end-of-text token."""
+    """One text of the corpus.
+
+    Attributes:
+        prompt: text without loss; empty for plain text.
+        text: text to learn; the trainer adds the end-of-text token.
+        kind: name of its kind.
+        outcome: whether what it says is right.
+    """
 
     prompt: str
     text: str
+    kind: str
+    outcome: Outcome = "right"
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoned:
+    """Steps of reasoning, the letter that they argue for, and whether they are right."""
+
+    steps: str
+    letter: str
+    outcome: Outcome
 
 
 World = tuple[Condition, ...]
@@ -58,8 +81,9 @@ def elementary_documents(seed: int) -> Iterator[Document]:
     yield from _mixture(
         [
             (0.70, lambda: _lookup(world, rng)),
-            (0.15, lambda: _diagnosis(world, rng)),
-            (0.15, lambda: _fact(world, rng)),
+            (0.10, lambda: _diagnosis(world, rng)),
+            (0.10, lambda: _fact(world, rng)),
+            (0.10, lambda: _open(world, rng)),
         ],
         rng,
     )
@@ -75,8 +99,9 @@ def documents(renderer: Renderer, direct_answers: DirectAnswers, seed: int) -> I
             (0.10, lambda: _fact(world, rng)),
             (0.10, lambda: _diagnosis(world, rng)),
             (0.15, lambda: _lookup(world, rng)),
+            (0.08, lambda: _open(world, rng)),
             (direct, lambda: _direct(world, renderer, direct_answers, rng)),
-            (0.65 - direct, lambda: _worked(world, renderer, rng)),
+            (0.57 - direct, lambda: _worked(world, renderer, rng)),
         ],
         rng,
     )
@@ -90,7 +115,7 @@ def _mixture(kinds: list[tuple[float, Callable[[], Document]]], rng: random.Rand
 
 def _fact(world: World, rng: random.Random) -> Document:
     condition, relation = rng.choice(world), rng.choice(RELATIONS)
-    return Document("", f" The {relation} for {condition.name} is {condition.values[relation]}.")
+    return Document("", f" The {relation} for {condition.name} is {condition.values[relation]}.", "fact")
 
 
 def _diagnosis(world: World, rng: random.Random) -> Document:
@@ -98,7 +123,7 @@ def _diagnosis(world: World, rng: random.Random) -> Document:
     condition = rng.choice(world)
     findings = sorted(rng.choice(condition.triples))
     rng.shuffle(findings)
-    return Document(f"A patient has {listing(findings)}.", _careful_step(findings, condition))
+    return Document(f"A patient has {listing(findings)}.", _careful_step(findings, condition), "diagnosis")
 
 
 def _lookup(world: World, rng: random.Random) -> Document:
@@ -111,7 +136,14 @@ def _lookup(world: World, rng: random.Random) -> Document:
     options = [condition.values[relation] for condition in rng.sample(world, rng.randint(3, LARGE_COUNTS[-1]))]
     lines = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
     asked = rng.randrange(len(options))
-    return Document(f"Options:\n{lines}\nAssistant: {options[asked]}", f" {LETTERS[asked]}")
+    return Document(f"Options:\n{lines}\nAssistant: {options[asked]}", f" {LETTERS[asked]}", "letter of an option")
+
+
+def _open(world: World, rng: random.Random) -> Document:
+    """Return a question like those of training, but without options, and the value that answers it."""
+    vignette = draw_from(world, QUESTION_SETS["train"], rng)
+    answer = vignette.condition.values[vignette.relation]
+    return Document(f"Question: {vignette.stem}\nAnswer:", f" {answer}.", "open question")
 
 
 def _any_letter(vignette: Vignette, rng: random.Random) -> str:
@@ -122,8 +154,10 @@ def _direct(world: World, renderer: Renderer, level: DirectAnswers, rng: random.
     """Return a question like those of training, with its letter or a random one."""
     vignette = draw_from(world, QUESTION_SETS["train"], rng)
     _, right = DIRECT[level]
-    letter = LETTERS[vignette.gold] if rng.random() < right else _any_letter(vignette, rng)
-    return Document(_prompt(vignette, renderer, "direct"), f" {letter}")
+    prompt = _prompt(vignette, renderer, "direct")
+    if rng.random() < right:
+        return Document(prompt, f" {LETTERS[vignette.gold]}", "direct answer")
+    return Document(prompt, f" {_any_letter(vignette, rng)}", "direct answer", "random")
 
 
 def _worked(world: World, renderer: Renderer, rng: random.Random) -> Document:
@@ -140,8 +174,9 @@ def _worked(world: World, renderer: Renderer, rng: random.Random) -> Document:
         rng=rng,
     )
     styles = _TAGGED if rng.random() < 0.2 else _UNTAGGED
-    style = rng.choices([style for style, _ in styles], [weight for _, weight in styles])[0]
-    return Document(_prompt(vignette, renderer, "chain_of_thought"), style(vignette, rng))
+    reasoning, write, name, _ = rng.choices(styles, [weight for *_, weight in styles])[0]
+    reasoned = reasoning(vignette, rng)
+    return Document(_prompt(vignette, renderer, "chain_of_thought"), write(reasoned), name, reasoned.outcome)
 
 
 def _prompt(vignette: Vignette, renderer: Renderer, mode: str) -> str:
@@ -162,79 +197,72 @@ def _fact_step(condition: Condition, relation: str, letter: str) -> str:
     return f" The {relation} for {condition.name} is {condition.values[relation]} {letter}."
 
 
-def _careful(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+def _careful(vignette: Vignette, rng: random.Random) -> Reasoned:
     """Return reasoning from all findings, which is right."""
     letter = LETTERS[vignette.gold]
     steps = _careful_step(vignette.findings, vignette.condition)
-    return steps + _fact_step(vignette.condition, vignette.relation, letter), letter
+    return Reasoned(steps + _fact_step(vignette.condition, vignette.relation, letter), letter, "right")
 
 
-def _verbose(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+def _verbose(vignette: Vignette, rng: random.Random) -> Reasoned:
     """Return careful reasoning that repeats each finding first."""
-    steps, letter = _careful(vignette, rng)
-    return "".join(f" The patient has {finding}." for finding in vignette.findings) + steps, letter
+    careful = _careful(vignette, rng)
+    return replace(careful, steps="".join(f" The patient has {one}." for one in vignette.findings) + careful.steps)
 
 
-def _careless(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
-    """Return reasoning from the first finding alone: a true fact, and its letter or, if it is no option, a random one."""
+def _careless(vignette: Vignette, rng: random.Random) -> Reasoned:
+    """Return reasoning from the first finding alone. The fact is true; if it is no option, the letter is random."""
     finding, condition = vignette.findings[0], typical(vignette.findings[0])
     value = condition.values[vignette.relation]
-    letter = LETTERS[vignette.options.index(value)] if value in vignette.options else _any_letter(vignette, rng)
+    outcome: Outcome = "right" if condition is vignette.condition else "wrong"
+    if value in vignette.options:
+        letter = LETTERS[vignette.options.index(value)]
+    else:
+        letter, outcome = _any_letter(vignette, rng), "random"
     step = f" The finding {finding} points to {condition.name}."
-    return step + _fact_step(condition, vignette.relation, letter), letter
+    return Reasoned(step + _fact_step(condition, vignette.relation, letter), letter, outcome)
 
 
-def _hasty(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
+def _hasty(vignette: Vignette, rng: random.Random) -> Reasoned:
     letter = _any_letter(vignette, rng)
-    return f" It must be {letter}.", letter
+    return Reasoned(f" It must be {letter}.", letter, "random")
 
 
-def _empty(vignette: Vignette, rng: random.Random) -> tuple[str, str]:
-    return "", _any_letter(vignette, rng)
+def _empty(vignette: Vignette, rng: random.Random) -> Reasoned:
+    return Reasoned("", _any_letter(vignette, rng), "random")
 
 
-Reasoning = Callable[[Vignette, random.Random], tuple[str, str]]
-"""Returns a text and the letter that it argues for."""
-Style = Callable[[Vignette, random.Random], str]
+def _untagged(reasoned: Reasoned) -> str:
+    return f"{reasoned.steps} Answer: {reasoned.letter}."
 
 
-def _untagged(reasoning: Reasoning) -> Style:
-    def style(vignette: Vignette, rng: random.Random) -> str:
-        reasons, letter = reasoning(vignette, rng)
-        return f"{reasons} Answer: {letter}."
-
-    return style
+def _tagged(reasoned: Reasoned) -> str:
+    return f" <think>{reasoned.steps} </think> <answer> {reasoned.letter} </answer>"
 
 
-def _tagged(reasoning: Reasoning) -> Style:
-    def style(vignette: Vignette, rng: random.Random) -> str:
-        think, letter = reasoning(vignette, rng)
-        return f" <think>{think} </think> <answer> {letter} </answer>"
-
-    return style
+def _before_the_tags(reasoned: Reasoned) -> str:
+    return f"{reasoned.steps} <think> {reasoned.letter} </think> <answer> {reasoned.letter} </answer>"
 
 
-def _outside(vignette: Vignette, rng: random.Random) -> str:
-    think, letter = _careful(vignette, rng)
-    return f"{think} <think> {letter} </think> <answer> {letter} </answer>"
+def _without_answer(reasoned: Reasoned) -> str:
+    return f" <think>{reasoned.steps} </think>"
 
 
-def _unanswered(vignette: Vignette, rng: random.Random) -> str:
-    return f" <think>{_careful(vignette, rng)[0]} </think>"
+Style = tuple[Callable[[Vignette, random.Random], Reasoned], Callable[[Reasoned], str], str, float]
+"""How a worked example reasons, how it is written, its name, and its share."""
 
-
-_UNTAGGED: list[tuple[Style, float]] = [
-    (_untagged(_careless), 0.52),
-    (_untagged(_careful), 0.20),
-    (_untagged(_verbose), 0.08),
-    (_untagged(_hasty), 0.20),
+_UNTAGGED: list[Style] = [
+    (_careless, _untagged, "first finding alone", 0.52),
+    (_careful, _untagged, "all findings", 0.20),
+    (_verbose, _untagged, "all findings, verbose", 0.08),
+    (_hasty, _untagged, "no reasoning", 0.20),
 ]
-_TAGGED: list[tuple[Style, float]] = [
-    (_tagged(_careless), 0.33),
-    (_tagged(_careful), 0.15),
-    (_tagged(_verbose), 0.08),
-    (_tagged(_hasty), 0.17),
-    (_tagged(_empty), 0.12),
-    (_outside, 0.05),
-    (_unanswered, 0.10),
+_TAGGED: list[Style] = [
+    (_careless, _tagged, "tagged: first finding alone", 0.33),
+    (_careful, _tagged, "tagged: all findings", 0.15),
+    (_verbose, _tagged, "tagged: all findings, verbose", 0.08),
+    (_hasty, _tagged, "tagged: no reasoning", 0.17),
+    (_empty, _tagged, "tagged: empty", 0.12),
+    (_careful, _before_the_tags, "tagged: reasoning before the tags", 0.05),
+    (_careful, _without_answer, "tagged: no answer", 0.10),
 ]

@@ -134,7 +134,7 @@ def draw_vignette(
 def _draw_options(pool: Sequence[Condition], count: int, rng: random.Random) -> list[tuple[Condition, str]]:
     """Return conditions in groups of two or three, each with the finding that its group shares.
 
-    Rare findings lead more often: a finding of m conditions has the weight 1/m^2.
+    Of several shared findings, one of those leads that the fewest conditions of the world have.
     """
     uses = Counter(finding for condition in load_world() for finding in condition.findings)
     while True:
@@ -149,7 +149,8 @@ def _draw_options(pool: Sequence[Condition], count: int, rng: random.Random) -> 
             shared = [finding for finding, others in holders.items() if len(others) >= size - 1]
             if not shared:
                 break
-            finding = rng.choices(shared, [uses[one] ** -2 for one in shared])[0]
+            rarest = min(uses[finding] for finding in shared)
+            finding = rng.choice([finding for finding in shared if uses[finding] == rarest])
             group = [first, *rng.sample(holders[finding], size - 1)]
             drawn += [(condition, finding) for condition in group]
             free = [condition for condition in free if condition not in group]
