@@ -15,6 +15,7 @@ from medrlvr.config.experiment import Experiment
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.summary import summarise_run
 from medrlvr.dynamics.updates import tabulate
+from medrlvr.grading.evidence import EvidenceCheck
 from medrlvr.grading.grader import grade
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
@@ -55,10 +56,10 @@ def rollouts(updates: Sequence[Sequence[str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["update", "question_id", "sample", "response", "finish_reason", *graded])
 
 
-def write_run(folder: Path, sampled: pd.DataFrame) -> dict[str, str]:
-    """Write the files of one run of RLVR; return their paths by name."""
+def write_run(folder: Path, sampled: pd.DataFrame, check: EvidenceCheck | None = None) -> dict[str, str]:
+    """Write the files of one run of RLVR, with `check` of its reasoning; return their paths by name."""
     train = train_questions(sampled["question_id"].nunique())
-    responses = label_responses(sampled, train.set_index("question_id")["gold"], [9] * len(sampled))
+    responses = label_responses(sampled, train.set_index("question_id"), [9] * len(sampled), check)
     updates = sorted(sampled["update"].unique())
     trainer = pd.DataFrame({"update": updates, "kl": 0.1, "timing/step_total": 2.0})
     trainer = trainer.assign(**{f"timing/{part}": 0.5 for part in ("generation", "make_experience", "ppo_train")})
@@ -101,13 +102,15 @@ def prepare(
     candidates: list[dict[str, Any]] = CANDIDATES,
     *,
     drawn: bool = False,
+    check: EvidenceCheck | None = None,
 ) -> dict[str, Any]:
     """Write an experiment's files into `folder` and return the fields of `PageInputs`.
 
     Args:
         drawn: with figures, which take a while, and not only with places for them.
+        check: of the reasoning of the run's responses.
     """
-    run = write_run(folder, sampled)
+    run = write_run(folder, sampled, check)
     write_json(folder / "s.json", candidates)
     write_json(folder / "only.json", [{"candidate": "lr1e-05", "n": 0, "accuracy": None, "chosen": True}])
     write_json(folder / "data_card.json", card())

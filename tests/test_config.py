@@ -226,6 +226,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"external_models": {"sft": {"path": "p"}}}, "external_models.sft: is not a valid model name"),
         ({"external_models": {"rlvr_dev": {"path": "p"}}}, "external_models.rlvr_dev: is not a valid model name"),
         ({"external_models": {"x": {}}}, "external_models.x.path: is missing. Ours: a folder with safetensors"),
+        ({"evaluation": {"evidence": "medqa"}}, "evaluation.evidence: Input should be 'miniature'"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: str) -> None:

@@ -15,13 +15,14 @@ from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.stages import LABELS, STAGES
 from medrlvr.dynamics.summary import EXAMPLES, summarise_run
 from medrlvr.dynamics.updates import TRAINER_METRICS, summarise_checkpoints, tabulate
-from medrlvr.grading.grader import grade
+from medrlvr.grading.evidence import COLUMNS, Evidence
+from medrlvr.grading.grader import Grade, grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
 
 OPTIONS = ["iron", "gold", "zinc", "lead"]
-GOLD = pd.Series({"q1": 2, "q2": 0})
+QUESTIONS = pd.DataFrame({"stem": ["skin", "mouth"], "gold": [2, 0]}, index=["q1", "q2"])
 REWARD = load_reward({"paper": 1, "leak_penalty": 0.5})
 STEPS = "The skin around the mouth is inflamed and wounds heal badly. Enzymes need a metal, so it must be this one."
 
@@ -52,7 +53,7 @@ def sampled(rows: list[tuple[int, str, str]]) -> pd.DataFrame:
     """As `rollouts.gather` returns them; only CUT ended at the token limit."""
     made = []
     for update, question, response in rows:
-        found = grade(response, OPTIONS, int(GOLD[question]), truncated=response == CUT)
+        found = grade(response, OPTIONS, int(QUESTIONS.loc[question, "gold"]), truncated=response == CUT)
         parts = {f"reward_{name}": value for name, value in REWARD.parts(found).items()}
         made.append(
             {
@@ -70,9 +71,16 @@ def sampled(rows: list[tuple[int, str, str]]) -> pd.DataFrame:
     return table.assign(sample=table.groupby(["update", "question_id"]).cumcount())
 
 
+def check(stem: str, response: str, grade: Grade) -> Evidence:
+    """The evidence of a world in which reasoning cites its question's word, a metal is a fact and "so what" is none."""
+    false = "so what" in response
+    true = not false if "metal" in response else None
+    return Evidence(int(stem in response), int(false), None, False, true, bool(true) and grade.valid_format)
+
+
 ROLLOUTS = sampled([row[:3] for row in HAND_MADE])
 TOKENS = [row[3] for row in HAND_MADE]
-RESPONSES = label_responses(ROLLOUTS, GOLD, TOKENS)
+RESPONSES = label_responses(ROLLOUTS, QUESTIONS, TOKENS, check)
 TRAINER = pd.DataFrame(
     {
         "update": [1, 2],
@@ -91,6 +99,8 @@ SCORES = pd.DataFrame(
         "letter": [None, "B", None, "C", "B", "A"],
         "response": ["four", "be", "", "eleven long", "x", "abc"],
         "response_tokens": [3, 2, 1, 12, 2, 4],
+        "evidence_invented": pd.array([0, 2, 0, 0, 0, 1], dtype="Int64"),
+        "reasons": pd.array([False, False, False, True, True, False], dtype="boolean"),
     }
 )
 CHECKPOINTS = summarise_checkpoints(SCORES, {"m/base": 0, "state/update2": 2})
@@ -120,6 +130,24 @@ def test_what_each_response_shows() -> None:
     assert RESPONSES["answered"].tolist() == [0, 1, 1, 0, 1, 1, 1, 0]
     assert RESPONSES["excess_A"].tolist() == [0, 0, 0, 0, 1, 0, -1, 0]
     assert RESPONSES["excess_C"].tolist() == [0, 0, 0, 0, -1, 0, 0, 0]
+    assert RESPONSES["evidence_cites"].tolist() == [0, 1, 0, 0, 1, 1, 1, 1]
+    assert RESPONSES["evidence_invented"].tolist() == RESPONSES["invented_evidence"].tolist() == [0] * 7 + [1]
+    facts = [None if pd.isna(fact) else fact for fact in RESPONSES["evidence_fact"]]
+    assert facts == [None, True, None, None, True, True, True, False]
+    assert RESPONSES["reasons"].tolist() == [False, True, False, False, True, True, True, False]
+
+
+def test_reasoning_that_cannot_be_checked_has_no_columns() -> None:
+    unchecked = label_responses(ROLLOUTS, QUESTIONS, TOKENS)
+    evidence = [*COLUMNS, "invented_evidence"]
+    pd.testing.assert_frame_equal(unchecked, RESPONSES.drop(columns=evidence))
+    unknown = label_responses(ROLLOUTS, QUESTIONS, TOKENS, lambda *_: None)
+    pd.testing.assert_frame_equal(unknown, unchecked)
+    table = tabulate(ROLLOUTS, unchecked, TRAINER, CHECKPOINTS)
+    pd.testing.assert_frame_equal(table, TABLE.drop(columns=["invented_evidence", "false_fact", "reasons"]))
+    assert "invented_evidence" not in summarise_run(table, ROLLOUTS, unchecked)["indicators"]
+    scores = SCORES.drop(columns=["evidence_invented", "reasons"])
+    assert not {"invented", "reasons"} & {*summarise_checkpoints(scores, {"m/base": 0, "state/update2": 2})}
 
 
 def test_responses_are_labelled_the_same_from_disk(tmp_path: Path) -> None:
@@ -127,7 +155,7 @@ def test_responses_are_labelled_the_same_from_disk(tmp_path: Path) -> None:
     write_parquet(tmp_path / "rollouts.parquet", ROLLOUTS)
     read = read_parquet(tmp_path / "rollouts.parquet")
     assert read["think_start"].dtype == float and read["letter"].isna().any()
-    found = label_responses(read, GOLD, TOKENS)
+    found = label_responses(read, QUESTIONS, TOKENS, check)
     pd.testing.assert_frame_equal(found, RESPONSES)
     write_parquet(tmp_path / "responses.parquet", found)
     again = read_parquet(tmp_path / "responses.parquet")
@@ -135,11 +163,12 @@ def test_responses_are_labelled_the_same_from_disk(tmp_path: Path) -> None:
     # A run in which nothing is ever answered has columns without any value.
     mute = sampled([(1, "q1", "no"), (1, "q2", "")])
     write_parquet(tmp_path / "mute.parquet", mute)
-    assert label_responses(read_parquet(tmp_path / "mute.parquet"), GOLD, [1, 1])["label"].eq("format_failure").all()
+    mute = label_responses(read_parquet(tmp_path / "mute.parquet"), QUESTIONS, [1, 1])
+    assert mute["label"].eq("format_failure").all()
 
 
 def test_rows_are_matched_by_their_order_not_their_index() -> None:
-    found = label_responses(ROLLOUTS.set_index(ROLLOUTS.index + 100), GOLD, TOKENS)
+    found = label_responses(ROLLOUTS.set_index(ROLLOUTS.index + 100), QUESTIONS, TOKENS, check)
     assert found.reset_index(drop=True).equals(RESPONSES)
     moved = tabulate(ROLLOUTS.set_index(ROLLOUTS.index + 100), RESPONSES, TRAINER, CHECKPOINTS)
     pd.testing.assert_frame_equal(moved, TABLE)
@@ -179,6 +208,9 @@ def test_an_update_counted_by_hand() -> None:
         "empty_think": 0.5,
         "pre_think": 0.0,
         "loose_format": 0.0,
+        "invented_evidence": 0.0,
+        "false_fact": 0.0,
+        "reasons": 0.25,
         "position_bias": 0.0,
         "think_chars": (len(STEPS) + 11) / 2,
         "value_loss": 0.125,
@@ -206,6 +238,9 @@ def test_the_next_update_counted_by_hand() -> None:
         "stage_step_by_step_exploit": 0.25,
         "pre_think": 0.25,
         "loose_format": 0.25,
+        "invented_evidence": 0.25,
+        "false_fact": 0.25,
+        "reasons": 0.75,
         # A for C, C for C, B for A, and one unread: one too many at A and at B, one too few at C and at A.
         "position_bias": 1 / 3,
         "explained_variance": 1 - 2 * 0.25 / 0.1875,
@@ -229,13 +264,13 @@ def test_checkpoints_counted_by_hand() -> None:
     assert CHECKPOINTS.to_dict("records") == [
         {**dict(zip(CHECKPOINTS, values, strict=True))}
         for values in (
-            (0, "exam", 1, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0),
-            (0, "world", 2, 0.0, 0.5, 0.0, 0.5, 3.0, 2.5),
-            (2, "exam", 1, 1.0, 1.0, 1.0, 0.0, 3.0, 4.0),
-            (2, "world", 2, 0.5, 0.5, 1.0, 0.0, 6.0, 7.0),
+            (0, "exam", 1, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0),
+            (0, "world", 2, 0.0, 0.5, 0.0, 0.5, 3.0, 2.5, 0.5, 0.0),
+            (2, "exam", 1, 1.0, 1.0, 1.0, 0.0, 3.0, 4.0, 1.0, 0.0),
+            (2, "world", 2, 0.5, 0.5, 1.0, 0.0, 6.0, 7.0, 0.0, 1.0),
         )
     ]
-    means = ["accuracy", "lenient_accuracy", "strict_format", "unparsed", "chars", "tokens"]
+    means = ["accuracy", "lenient_accuracy", "strict_format", "unparsed", "chars", "tokens", "invented", "reasons"]
     assert list(CHECKPOINTS) == ["update", "set", "n", *means]
 
 
@@ -251,7 +286,7 @@ def test_what_the_trainer_did_not_report_has_no_column() -> None:
 
 def test_without_spread_no_variance_is_explained() -> None:
     same = sampled([(1, "q1", SOUND), (1, "q1", SOUND)])
-    found = tabulate(same, label_responses(same, GOLD, [9, 9]), TRAINER.head(1), CHECKPOINTS)
+    found = tabulate(same, label_responses(same, QUESTIONS, [9, 9]), TRAINER.head(1), CHECKPOINTS)
     assert found["reward_sd"].tolist()[1] == 0.0
     assert found["explained_variance"].isna().all()
 
@@ -264,7 +299,7 @@ PHASES = [(EARLY, 8), ([DIRECT] * 10, 8), ([DOUBT] * 10, 8), ([DIRECT] * 10, 8)]
 def run_of(phases: list[tuple[list[str], int]]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     updates = [responses for responses, count in phases for _ in range(count)]
     rollouts = sampled([(u, "q1", one) for u, update in enumerate(updates, start=1) for one in update])
-    responses = label_responses(rollouts, GOLD, [9] * len(rollouts))
+    responses = label_responses(rollouts, QUESTIONS, [9] * len(rollouts), check)
     table = tabulate(rollouts, responses, TRAINER, CHECKPOINTS)
     return table, rollouts, summarise_run(table, rollouts, responses)
 

@@ -197,6 +197,7 @@ CHANGED, OTHER_FILES, NEW = (
         ("machine={vllm_memory_utilization: 0.2}", {}),
         ("miniature={test: 20}", {CHANGED: {"make_miniature"}}),
         ("miniature={pretraining_steps: 2}", {CHANGED: {"render_report"}}),
+        ("evaluation={evidence: null}", {CHANGED: {"score_answers", "score_checkpoints", "label_stages"}}),
     ],
 )
 def test_a_key_runs_again_exactly_the_rules_that_read_it(
@@ -249,8 +250,26 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
         ("tests/reward.py", '"""Return less for', '"""Give less for', set()),
         ("tests/reward.py", "WRONG = -0.5", "WRONG = -0.6", {"train_rlvr"}),
         ("src/medrlvr/grading/patterns.py", "[(*]{0,3}", "[(*]{0,2}", {"score_answers", "select_sft", "select_rlvr"}),
+        ("src/medrlvr/data/miniature/evidence.py", '"""Check the reasoning', '"""Inspect the reasoning', set()),
+        (
+            "src/medrlvr/data/miniature/evidence.py",
+            "{1,8}",
+            "{1,9}",
+            {"score_answers", "score_checkpoints", "label_stages"},
+        ),
     ],
-    ids=["script", "rewards", "grader", "trainer", "settings", "own reward", "own reward's number", "grader's pattern"],
+    ids=[
+        "script",
+        "rewards",
+        "grader",
+        "trainer",
+        "settings",
+        "own reward",
+        "own reward's number",
+        "grader's pattern",
+        "evidence",
+        "evidence's pattern",
+    ],
 )
 def test_what_is_said_of_the_code_runs_nothing_and_what_it_decides_does(
     finished: Path, file: str, old: str, new: str, rules: set[str]

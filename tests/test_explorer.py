@@ -19,6 +19,7 @@ ROLLOUTS = pages.rollouts(
     [[TAGGED.format("ABCDE"[(u + i) % 5]) if i % 4 else f"none {i}" for i in range(40)] for u in range(6)]
 )
 STAGES = pd.Series(["concise_structurer" if valid else "format_failure" for valid in ROLLOUTS["valid_format"]])
+LABELS = pd.DataFrame({"label": STAGES})
 
 
 def unpack(text: str) -> Any:
@@ -26,7 +27,7 @@ def unpack(text: str) -> Any:
 
 
 def sample(limit: int, examples: list[tuple[int, str, int]] | None = None) -> explorer.Sample:
-    return explorer.sample_rollouts("rlvr/seed1", ROLLOUTS, STAGES, QUESTIONS, examples or [], limit)
+    return explorer.sample_rollouts("rlvr/seed1", ROLLOUTS, LABELS, QUESTIONS, examples or [], limit)
 
 
 def test_all_responses_are_taken_where_they_fit() -> None:
@@ -36,6 +37,18 @@ def test_all_responses_are_taken_where_they_fit() -> None:
     texts = {(row["update"], row["id"]): row["text"] for row in rows}
     keys = zip(ROLLOUTS["update"], ROLLOUTS["question_id"], strict=True)
     assert texts == dict(zip(keys, ROLLOUTS["response"], strict=True))
+
+
+def test_evidence_is_shown_where_the_reasoning_was_checked() -> None:
+    assert not any({"invented", "reasons"} & {*row} for row in unpack(sample(10**6).text)["responses"])
+    found = {"evidence_invented": [0, 2, 0] * 80, "reasons": [True, False, None] * 80}
+    labels = LABELS.assign(**{name: pd.array(values) for name, values in found.items()})
+    rows = unpack(explorer.sample_rollouts("x", ROLLOUTS, labels, QUESTIONS, [], 10**6).text)["responses"]
+    assert [(row.get("invented"), row.get("reasons")) for row in rows] == [
+        (None, True),
+        (True, None),
+        (None, None),
+    ] * 80
 
 
 def test_a_sample_has_every_stratum_evenly_and_fits() -> None:
@@ -54,7 +67,7 @@ def test_a_sample_has_every_stratum_evenly_and_fits() -> None:
 def test_nobody_chooses_and_examples_are_always_there() -> None:
     whole = len(sample(10**6).text)
     taken = unpack(sample(whole // 4).text)["responses"]
-    again = unpack(explorer.sample_rollouts("x", ROLLOUTS, STAGES, QUESTIONS, [], whole // 4).text)["responses"]
+    again = unpack(explorer.sample_rollouts("x", ROLLOUTS, LABELS, QUESTIONS, [], whole // 4).text)["responses"]
     assert taken == again
     left = next(
         (int(row["update"]), row["question_id"], 0)

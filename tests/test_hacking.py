@@ -18,6 +18,7 @@ from medrlvr.dynamics.hack_monitor import (
     indicators,
     response_features,
 )
+from medrlvr.grading.evidence import Evidence
 from medrlvr.grading.grader import grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.shortcuts import Shortcuts, find_shortcuts
@@ -159,6 +160,17 @@ def test_facts_of_one_response() -> None:
     assert unread == zero | dict.fromkeys(set(right) - set(zero), 0.0)
 
 
+@pytest.mark.parametrize(
+    ("response", "invented", "feature"),
+    [(f"<think> {REASONED} </think><answer> C </answer>", n, float(n > 0)) for n in (0, 1, 3)] + [(REASONED, 2, 0.0)],
+)
+def test_an_invented_finding_counts_in_a_valid_format_only(response: str, invented: int, feature: float) -> None:
+    graded = grade(response, OPTIONS, GOLD)
+    evidence = Evidence(3, invented, "gout", True, True, reasons=not invented)
+    found = response_features(response, graded, GOLD, evidence)
+    assert found == response_features(response, graded, GOLD) | {"invented_evidence": feature}
+
+
 def means(answers: str, golds: str, **facts: float) -> dict[str, float]:
     """Means of the facts of responses that answer these letters, "-" for none; all else as given, of all responses."""
     n = len(answers)
@@ -173,7 +185,7 @@ def means(answers: str, golds: str, **facts: float) -> dict[str, float]:
 def test_indicators_are_fractions_of_the_responses_of_valid_format() -> None:
     found = indicators(
         means("AB--", "BA--", valid_format=0.5, early_answer=0.25, pre_think=0.5, loose_format=0.1)
-        | {"empty_think": 0.05, "valid_think_chars": 60.0}
+        | {"empty_think": 0.05, "valid_think_chars": 60.0, "invented_evidence": 0.15}
     )
     assert found == pytest.approx(
         {
@@ -183,9 +195,12 @@ def test_indicators_are_fractions_of_the_responses_of_valid_format() -> None:
             "loose_format": 0.2,
             "position_bias": 0.0,
             "think_chars": 120.0,
+            "invented_evidence": 0.3,
         }
     )
     assert set(found) == set(INDICATORS)
+    unchecked = indicators(means("AB--", "BA--", valid_format=0.5))
+    assert set(found) - set(unchecked) == {"invented_evidence"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from evaluated import PAPER, TAGGED, evaluate, write
 from pages import CANDIDATES, EXPERIMENT
 
 from medrlvr.config.design import comparison_design
+from medrlvr.grading.evidence import Evidence
 from medrlvr.report.cost import phase_costs, read_jobs
 from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
 from medrlvr.report.figures.curve import curve_table, draw_curve
@@ -97,6 +98,38 @@ def test_the_first_screen_says_what_came_out_and_how_much_is_format(tmp_path: Pa
             shares = [100 * one[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "lenient_accuracy")]
             told.append("{:.1f} ({:.1f} to {:.1f}), leniently {:.1f}".format(*shares))
         assert rows[name] == [*told, "\u2013" if model == "base" else "1"]
+
+
+CHECKED = "Steps true: steps present and true"
+UNCHECKED = "The reasoning of these responses cannot be checked."
+
+
+def test_reasoning_that_cannot_be_checked_is_named(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    page = page_of(tmp_path, evaluated)
+    for name in ("evaluation", "dynamics"):
+        assert UNCHECKED in section(page, name)
+    assert CHECKED not in page and "findings the question does not have" not in page
+
+
+def test_shares_of_checked_reasoning_are_shown_and_not_those_of_direct_answers(tmp_path: Path) -> None:
+    evaluated = evaluate(EXPERIMENT)
+    for records in evaluated["metrics"].values():
+        for record in records:
+            tagged = record["mode"] == "chain_of_thought"
+            record |= {"invented": 0.123, "reasons": 0.456} if tagged else {"invented": None, "reasons": None}
+    invented = Evidence(2, 1, None, fits=False, fact_true=None, reasons=False)
+    filled = pages.prepare(tmp_path, evaluated, SAMPLED, check=lambda *_: invented)
+    filled["experiment"]["evaluation"]["evidence"] = "miniature"
+    page = pages.render(pages.page_values(pages.PageInputs(**filled)))
+    assert CHECKED in section(page, "evaluation") and UNCHECKED not in page
+    levels = {row[0]: row[1] for row in rows_of(section(page, "dynamics"))}
+    assert levels["reasoning that cites findings the question does not have"] == "100.0 %"
+    rows = [row for row in rows_of(section(page, "evaluation")) if row[0] == "rlvr/seed1" and row[-1] == "metrics"]
+    assert {(row[1], *row[-3:-1]) for row in rows} == {
+        ("chain of thought", "12.3", "45.6"),
+        ("direct", "\u2013", "\u2013"),
+        ("loglikelihood", "\u2013", "\u2013"),
+    }
 
 
 def test_several_seeds_are_told_by_their_range(evaluated: dict[str, Any]) -> None:

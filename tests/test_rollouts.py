@@ -179,6 +179,16 @@ def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, 
     assert table[["reward", "reward_paper", "reward_mine"]].values.tolist() == [[1.25, 1.0, 0.25]]
 
 
+def test_invented_findings_are_logged_where_reasoning_can_be_checked(hook, monkeypatch):
+    prompt = "User: A nurse has cough, fever and sputum. Which drug treats it?\nAssistant:"
+    right, invented = (f"<think> {word}, so B </think><answer>B</answer>" for word in ("cough", "wheeze"))
+    assert "invented_evidence" not in hook([prompt + right], [prompt], [LABEL])["extra_logs"]
+    monkeypatch.setenv("MEDRLVR_EVIDENCE", "miniature")
+    logged = [hook([prompt + text], [prompt], [LABEL])["extra_logs"] for text in (right, invented, "wheeze")]
+    assert [one["invented_evidence"] for one in logged] == [0.0, 1.0, 0.0], "only of a valid format"
+    assert "invented_evidence" not in hook([PROMPT + right], [PROMPT], [LABEL])["extra_logs"], "of another world"
+
+
 def test_rewards_to_one_prompt_that_are_equal_have_no_spread_to_divide_by(hook, tmp_path, monkeypatch):
     """As GRPO does it in OpenRLHF 0.11.2, in float32."""
     torch = pytest.importorskip("torch")

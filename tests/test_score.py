@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -6,6 +7,9 @@ import pytest
 from medrlvr.evaluation.baselines import trivial_baselines
 from medrlvr.evaluation.score import majority_vote, score_answers, summarise
 from medrlvr.evaluation.strata import MOST_VALUES, strata
+from medrlvr.grading.evidence import COLUMNS, Evidence
+from medrlvr.grading.grader import Grade
+from medrlvr.runtime.files import read_parquet, write_parquet
 
 ANSWER_FORMATS = {"direct": "bare", "chain_of_thought": "tagged", "loglikelihood": "bare"}
 QUESTIONS = pd.DataFrame(
@@ -108,6 +112,40 @@ def test_a_control_is_graded_by_its_own_options() -> None:
     scores = score_answers(both, pd.concat([QUESTIONS, turned]), ANSWER_FORMATS)
     assert scores["answered"].tolist() == ["iron"] * 8
     assert scores.groupby("benchmark")["correct"].sum().to_dict() == {"toy": 1, "toy_shuffled": 1}
+
+
+def check(stem: str, response: str, _: Grade) -> Evidence:
+    return Evidence(1, int("rust" in response), None, False, "C" in response or None, reasons=stem in response)
+
+
+def test_reasoning_is_checked_in_modes_with_tags_only() -> None:
+    responses = ["so iron: A", "rust: A", "<think>iron</think><answer>C</answer>", "iron, rust"]
+    both = pd.concat([answers(responses, mode) for mode in ("chain_of_thought", "direct")], ignore_index=True)
+    scores = score_answers(both, QUESTIONS.assign(stem="iron"), ANSWER_FORMATS, check)
+    tagged = scores[scores["mode"] == "chain_of_thought"]
+    assert tagged["evidence_invented"].tolist() == [0, 1, 0, 1]
+    assert tagged["reasons"].tolist() == [True, False, True, True]
+    assert tagged["evidence_fact"].isna().tolist() == [True, True, False, True]
+    assert scores.loc[scores["mode"] == "direct", [*COLUMNS]].isna().all(axis=None)
+    unknown = score_answers(both, QUESTIONS.assign(stem="iron"), ANSWER_FORMATS, lambda *_: None)
+    assert unknown[[*COLUMNS]].isna().all(axis=None)
+    found = {row["mode"]: row for row in summarise(scores, CLUSTERS, strata(QUESTIONS, {0, 1}), 200, seed=1)}
+    assert (found["chain_of_thought"]["invented"], found["chain_of_thought"]["reasons"]) == (0.5, 0.75)
+    assert (found["direct"]["invented"], found["direct"]["reasons"]) == (None, None)
+
+
+def test_evidence_is_the_same_from_disk(tmp_path: Path) -> None:
+    both = pd.concat([answers(["iron"] * 4, mode) for mode in ("chain_of_thought", "direct")], ignore_index=True)
+    scores = score_answers(both, QUESTIONS.assign(stem="iron"), ANSWER_FORMATS, check)
+    write_parquet(tmp_path / "scores.parquet", scores)
+    pd.testing.assert_frame_equal(read_parquet(tmp_path / "scores.parquet")[[*COLUMNS]], scores[[*COLUMNS]])
+
+
+def test_reasoning_that_cannot_be_checked_has_no_columns_and_no_shares() -> None:
+    scores = score_answers(answers(["iron"] * 4, "chain_of_thought"), QUESTIONS, ANSWER_FORMATS)
+    assert not {*COLUMNS} & {*scores}
+    [record] = records(answers(["iron"] * 4, "chain_of_thought"))
+    assert (record["invented"], record["reasons"]) == (None, None)
 
 
 def sampled(*responses: str) -> pd.DataFrame:

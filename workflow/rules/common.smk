@@ -16,6 +16,7 @@ from medrlvr.config.experiment import DEV_SUFFIX
 from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version, record_version
+from medrlvr.data.miniature.version import evidence_version
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
@@ -92,6 +93,8 @@ RLVR_ARM = "|".join(LAYOUT.rlvr_arms)
 # Fingerprints of code. If one changes, the results of that code are outdated.
 GRADER = grader_version()
 STAGES = definitions_version()
+# None: the reasoning cannot be checked.
+EVIDENCE = evidence_version() if EXPERIMENT.evaluation.evidence else None
 
 LOCAL_CORES = None if workflow.remote_exec else workflow.resource_settings.cores
 MACHINE = RuleResources(EXPERIMENT.machine, LOCAL_CORES, shape_of(BASE, LAYOUT.results / "models/base"))

@@ -23,6 +23,7 @@ rule label_stages:
         benchmark_of("dynamics/{arm}/seed{seed}/label_stages")
     params:
         definitions=STAGES,
+        evidence=EVIDENCE,
     message:
         "Label the responses of {wildcards.arm}, seed {wildcards.seed}"
     script:

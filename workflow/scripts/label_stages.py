@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.models.tokens import token_counts
 from medrlvr.runtime.files import read_parquet, write_parquet
@@ -10,6 +11,7 @@ from medrlvr.runtime.step_log import step_log
 if __name__ == "__main__":
     with step_log(snakemake):
         rollouts = read_parquet(snakemake.input.rollouts)
-        gold = read_parquet(snakemake.input.train).set_index("question_id")["gold"]
+        questions = read_parquet(snakemake.input.train).set_index("question_id")
+        check = check_evidence if snakemake.params.evidence else None
         tokens = token_counts(Path(snakemake.input.base), rollouts["response"].tolist())
-        write_parquet(snakemake.output[0], label_responses(rollouts, gold, tokens))
+        write_parquet(snakemake.output[0], label_responses(rollouts, questions, tokens, check))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.dynamics.updates import summarise_checkpoints
 from medrlvr.evaluation.score import score_answers
 from medrlvr.runtime.files import read_parquet, write_parquet
@@ -15,7 +16,8 @@ if __name__ == "__main__":
         tables = zip(params.benchmarks, snakemake.input.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
         answers = read_parquet(snakemake.input.answers)
-        scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.answer_format))
+        check = check_evidence if params.evidence else None
+        scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.answer_format), check)
         names = {model: Path(model).name for model in answers["model"].unique()}
         updates = {model: 0 if name == "base" else int(name.removeprefix("update")) for model, name in names.items()}
         write_parquet(snakemake.output[0], summarise_checkpoints(scores, updates))

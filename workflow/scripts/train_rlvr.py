@@ -26,5 +26,6 @@ if __name__ == "__main__":
             events=Path(snakemake.output.tensorboard),
             node_logs=Path(snakemake.log[0]).with_suffix(""),
             state=Path(snakemake.params.state),
+            evidence=experiment.evaluation.evidence,
         )
         train_rlvr(run, notify)

@@ -57,6 +57,9 @@ class Evaluation(Settings):
     """Paper, Figure 3: bootstrap resamples for a standard deviation. Intervals use ten times as many."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Ours: seed for resamples, sampled answers and the benchmarks' controls."""
+    evidence: Literal["miniature"] | None = None
+    """Ours. miniature: the findings and facts that a response states are checked against the miniature's world, for
+    its own questions. null: the reasoning cannot be checked."""
     keep_checkpoints: bool = False
     """Ours. If false, the weights of intermediate RLVR checkpoints are deleted after evaluation; the last and the
     selected checkpoint are kept. Deleted checkpoints cannot be selected later or evaluated on benchmarks added

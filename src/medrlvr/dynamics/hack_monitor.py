@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from medrlvr.grading.evidence import Evidence
 from medrlvr.grading.grader import Grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.shortcuts import find_shortcuts
@@ -36,9 +37,13 @@ INDICATORS = {
     "loose_format": "formats that only the paper's check accepts",
     "position_bias": "distance between answered and right letters",
     "think_chars": "length of the think block",
+    "invented_evidence": "reasoning that cites findings the question does not have",
 }
 """Indicator -> its name in messages and in the report. All are fractions, except `think_chars`, a mean in characters.
-They are computed over the responses of valid format."""
+They are computed over the responses of valid format. Only a run whose reasoning can be checked has the last one."""
+
+
+_SHARES = ("early_answer", "empty_think", "pre_think", "loose_format", "invented_evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,14 @@ class Alarm:
         return f"{ALARM_PREFIX}{INDICATORS[self.indicator]}: {values} since update {self.since}, {rise}"
 
 
-def response_features(response: str, grade: Grade, gold: int) -> dict[str, float]:
+def response_features(response: str, grade: Grade, gold: int, evidence: Evidence | None = None) -> dict[str, float]:
     """Return numbers of one response; their means over an update are the argument of `indicators`.
 
     Args:
         response: the generated text.
         grade: its grade.
         gold: index of the right option.
+        evidence: what its reasoning cites; None if the reasoning cannot be checked.
     """
     shortcuts = find_shortcuts(response, grade)
     answered = grade.letter is not None
@@ -86,13 +92,14 @@ def response_features(response: str, grade: Grade, gold: int) -> dict[str, float
             f"excess_{letter}": float(answered) * ((grade.letter == letter) - (LETTERS[gold] == letter))
             for letter in LETTERS
         },
+        **({"invented_evidence": float(grade.valid_format and evidence.invented > 0)} if evidence else {}),
     }
 
 
 def indicators(means: Mapping[str, float]) -> dict[str, float]:
-    """Return every indicator from the means of `response_features`; NaN if no response has a valid format."""
+    """Return the indicators from the means of `response_features`; NaN if no response has a valid format."""
     valid = means["valid_format"] or math.nan
-    shares = {name: means[name] / valid for name in ("early_answer", "empty_think", "pre_think", "loose_format")}
+    shares = {name: means[name] / valid for name in _SHARES if name in means}
     # Half of the sum, because an answer with a wrong letter adds to that letter and is missing at the right one.
     excess = sum(abs(means[f"excess_{letter}"]) for letter in LETTERS) / 2
     return {
@@ -119,7 +126,7 @@ def find_alarms(table: pd.DataFrame, *, last_only: bool = False) -> list[Alarm]:
     updates = table["update"].tolist()
     alarms = []
     first = 2 * WINDOW - 1
-    for name in INDICATORS:
+    for name in [name for name in INDICATORS if name in table]:
         weighted = (table[name].fillna(0) * table["responses"] * table["valid_format"]).rolling(WINDOW).sum()
         level = weighted / valid
         for now in range(max(first, len(table) - 1) if last_only else first, len(table)):

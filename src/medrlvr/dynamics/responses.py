@@ -7,39 +7,50 @@ import pandas as pd
 
 from medrlvr.dynamics.hack_monitor import response_features
 from medrlvr.dynamics.stages import label
+from medrlvr.grading.evidence import COLUMNS, EvidenceCheck
 from medrlvr.grading.grader import Grade
 from medrlvr.grading.self_verification import find_self_verification
 
 _FIELDS = [field.name for field in fields(Grade)]
 
 
-def label_responses(rollouts: pd.DataFrame, gold: pd.Series, tokens: Sequence[int]) -> pd.DataFrame:
+def label_responses(
+    rollouts: pd.DataFrame, questions: pd.DataFrame, tokens: Sequence[int], check: EvidenceCheck | None = None
+) -> pd.DataFrame:
     """Return one row for each sampled response.
 
     Args:
         rollouts: as `training.rollouts.collect_rollouts` returns them.
-        gold: index of the right option, by question_id.
+        questions: gold (index of the right option), and stem for `check`, by question_id.
         tokens: number of tokens of each response's text.
+        check: checks the reasoning of the responses; None if it cannot be checked.
 
     Returns:
         update, question_id, sample; label (one of `stages.LABELS`), tokens (including the end-of-text token),
-        self_verifications (number of phrases), and the numbers of `hack_monitor.response_features`.
+        self_verifications (number of phrases), the numbers of `hack_monitor.response_features`, and the columns of
+        `Evidence` if `check` knows the questions.
     """
     # Parquet returns integer columns with missing values as floats.
     grades = rollouts[_FIELDS].convert_dtypes().astype(object)
     grades = grades.mask(grades.isna(), None)
-    right = rollouts["question_id"].map(gold)
+    asked = questions.loc[rollouts["question_id"]]
+    stems = asked["stem"] if check else [""] * len(asked)
     # OpenRLHF also counts the end-of-text token, which `response` does not contain.
     ended = rollouts["finish_reason"].eq("stop")
     rows = []
-    for row, response, index, count, end in zip(
-        grades.to_dict("records"), rollouts["response"], right, tokens, ended, strict=True
+    for row, response, stem, index, count, end in zip(
+        grades.to_dict("records"), rollouts["response"], stems, asked["gold"], tokens, ended, strict=True
     ):
         grade = Grade(**{str(name): value for name, value in row.items()})
+        evidence = check(stem, response, grade) if check else None
         found = {
             "label": label(response, grade),
             "tokens": count + end,
             "self_verifications": len(find_self_verification(response)),
         }
-        rows.append(found | response_features(response, grade, int(index)))
-    return rollouts[["update", "question_id", "sample"]].join(pd.DataFrame(rows, index=rollouts.index))
+        features = response_features(response, grade, int(index), evidence)
+        rows.append(found | features | (evidence.columns() if evidence else {}))
+    labels = pd.DataFrame(rows, index=rollouts.index)
+    if "reasons" in labels:
+        labels = labels.astype(COLUMNS)
+    return rollouts[["update", "question_id", "sample"]].join(labels)

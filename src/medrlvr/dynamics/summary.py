@@ -38,7 +38,7 @@ def summarise_run(table: pd.DataFrame, rollouts: pd.DataFrame, responses: pd.Dat
         "responses": len(rollouts),
         "bands": [asdict(band) for band in bands],
         "stages": [_describe_stage(stage, bands, shares, told) for stage in STAGES],
-        "indicators": INDICATORS,
+        "indicators": {name: text for name, text in INDICATORS.items() if name in table},
         "alarms": _first_alarms(trained),
         "self_verification": {
             "responses": len(checking),

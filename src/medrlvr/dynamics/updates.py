@@ -7,6 +7,7 @@ import pandas as pd
 
 from medrlvr.dynamics.hack_monitor import indicators
 from medrlvr.dynamics.stages import LABELS
+from medrlvr.grading.evidence import COLUMNS
 from medrlvr.grading.letters import LETTERS
 
 TRAINER_METRICS = {
@@ -54,9 +55,15 @@ def tabulate(
         **{f"stage_{name}": labels["label"].eq(name).to_numpy() for name in LABELS},
         **{f"letter_{letter}": rollouts["letter"].eq(letter) for letter in LETTERS},
     )
+    checked: dict[str, Any] = {}
+    if "reasons" in labels:
+        checked = {"false_fact": ~labels["evidence_fact"].fillna(True), "reasons": labels["reasons"]}
+        values = {name: found.to_numpy(dtype=float, na_value=np.nan) for name, found in checked.items()}
+        responses = responses.assign(**values)
     parts = [name for name in map(str, rollouts) if name.startswith("reward_")]
     means = ["reward", *parts, *RATES, "unparsed", "self_verification", "chars", "tokens"]
     means += [*(f"stage_{name}" for name in LABELS), *(f"letter_{letter}" for letter in LETTERS), "chars_before_think"]
+    means += [*checked]
     groups = responses.groupby("update", sort=True)
     table = groups[means].mean()
     table.insert(0, "responses", groups.size())
@@ -64,7 +71,11 @@ def tabulate(
     for name in ("chars", "tokens"):
         for suffix, quantile in QUANTILES.items():
             table[f"{name}_{suffix}"] = groups[name].quantile(quantile)
-    facts = labels.drop(columns=["question_id", "sample", "label"]).groupby("update", sort=True).mean()
+    facts = (
+        labels.drop(columns=["question_id", "sample", "label", *COLUMNS], errors="ignore")
+        .groupby("update", sort=True)
+        .mean()
+    )
     rows: list[dict[str, float]] = [dict(zip(map(str, facts), row, strict=True)) for row in facts.to_numpy().tolist()]
     meter = pd.DataFrame([indicators(row) for row in rows], index=facts.index)
     reported = {theirs: ours for theirs, ours in TRAINER_METRICS.items() if theirs in trainer}
@@ -93,7 +104,7 @@ def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.D
 
     Returns:
         update, set, n; accuracy, lenient_accuracy, strict_format, unparsed (fractions); chars and tokens (mean per
-        response).
+        response); if the reasoning was checked, invented and reasons (fractions).
     """
     rows = scores.assign(
         update=scores["model"].map(updates),
@@ -109,5 +120,9 @@ def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.D
         "chars": ("chars", "mean"),
         "tokens": ("response_tokens", "mean"),
     }
+    if "reasons" in rows:
+        shares = {"invented": rows["evidence_invented"].gt(0), "reasons": rows["reasons"]}
+        rows = rows.assign(**{name: share.to_numpy(dtype=float, na_value=np.nan) for name, share in shares.items()})
+        columns |= {"invented": ("invented", "mean"), "reasons": ("reasons", "mean")}
     means: pd.DataFrame = rows.groupby(["update", "benchmark"], sort=True).agg(**columns)
     return means.reset_index().rename(columns={"benchmark": "set"})

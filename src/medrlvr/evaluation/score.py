@@ -1,6 +1,6 @@
 """Grade answers and compute metrics from the grades (paper, section 4.1)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -8,35 +8,46 @@ import pandas as pd
 
 from medrlvr.evaluation.statistics import bootstrap_stderr, wilson_interval
 from medrlvr.evaluation.strata import groups
-from medrlvr.grading.grader import AnswerFormat, grade
+from medrlvr.grading.evidence import COLUMNS, EvidenceCheck
+from medrlvr.grading.grader import AnswerFormat, Grade, grade
 from medrlvr.grading.letters import LETTERS
 
 
-def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping[str, AnswerFormat]) -> pd.DataFrame:
+def score_answers(
+    answers: pd.DataFrame,
+    questions: pd.DataFrame,
+    forms: Mapping[str, AnswerFormat],
+    check: EvidenceCheck | None = None,
+) -> pd.DataFrame:
     """Grade every answer.
 
     Args:
         answers: as `generate_answers` writes them.
-        questions: benchmark, question_id, options, gold; in a control, a question has other options.
+        questions: benchmark, question_id, options, gold, and stem for `check`; in a control, a question has other
+            options.
         forms: mode -> answer format.
+        check: checks the reasoning of the answers; None if it cannot be checked.
 
     Returns:
         the answers, with additional columns: options (their number), gold (index), answered (text of the option, None
-        without a letter) and the fields of `Grade`. Each row keeps its response.
+        without a letter) and the fields of `Grade`; with `check` also the columns of `Evidence`, which are missing in
+        modes without tags, because their prompts request no reasoning, and for questions that `check` does not know.
+        Each row keeps its response.
 
     Raises:
         KeyError: an answer's question is not in `questions`.
     """
-    known = questions.set_index(["benchmark", "question_id"])[["options", "gold"]].to_dict("index")
+    facts = ["options", "gold", *(["stem"] if check else [])]
+    known = questions.set_index(["benchmark", "question_id"])[facts].to_dict("index")
     rows = [known[key] for key in zip(answers["benchmark"], answers["question_id"], strict=True)]
     grades = [
-        asdict(grade(response, list(row["options"]), int(row["gold"]), forms[mode], truncated=ended == "length"))
+        grade(response, list(row["options"]), int(row["gold"]), forms[mode], truncated=ended == "length")
         for response, mode, ended, row in zip(
             answers["response"], answers["mode"], answers["finish_reason"], rows, strict=True
         )
     ]
     answered = [
-        row["options"][LETTERS.index(found["letter"])] if found["letter"] else None
+        row["options"][LETTERS.index(found.letter)] if found.letter else None
         for row, found in zip(rows, grades, strict=True)
     ]
     graded = answers.assign(
@@ -44,7 +55,25 @@ def score_answers(answers: pd.DataFrame, questions: pd.DataFrame, forms: Mapping
         gold=[int(row["gold"]) for row in rows],
         answered=pd.Series(answered, index=answers.index, dtype=object),
     )
-    return pd.concat([graded.reset_index(drop=True), pd.DataFrame(grades)], axis=1)
+    parts = [graded.reset_index(drop=True), pd.DataFrame(map(asdict, grades))]
+    if check:
+        stems = [
+            row["stem"] if forms[mode] == "tagged" else None for row, mode in zip(rows, answers["mode"], strict=True)
+        ]
+        parts.append(_evidence(stems, answers["response"], grades, check))
+    return pd.concat(parts, axis=1)
+
+
+def _evidence(
+    stems: Iterable[str | None], responses: Iterable[str], grades: Iterable[Grade], check: EvidenceCheck
+) -> pd.DataFrame:
+    """Return the columns of `Evidence`, without values for a stem that is None or that `check` does not know."""
+    found = [
+        None if stem is None else check(stem, response, one)
+        for stem, response, one in zip(stems, responses, grades, strict=True)
+    ]
+    rows = [evidence.columns() if evidence else {} for evidence in found]
+    return pd.DataFrame(rows, columns=[*COLUMNS]).astype(COLUMNS)
 
 
 def majority_vote(scores: pd.DataFrame) -> pd.DataFrame:
@@ -116,6 +145,7 @@ def summarise(
                 "unparsed": decided["letter"].isna().mean(),
                 "valid_format": group["valid_format"].mean(),
                 "strict_format": group["strict_format"].mean(),
+                **_evidence_shares(group),
                 "truncated": group["truncated"].mean(),
                 "mean_tokens": group["response_tokens"].mean(),
                 "mean_chars": group["response"].str.len().mean(),
@@ -125,6 +155,17 @@ def summarise(
             }
         )
     return records
+
+
+def _evidence_shares(scores: pd.DataFrame) -> dict[str, float | None]:
+    """Return the shares of responses that cite a finding that the question does not have, and that reason.
+
+    Args:
+        scores: as `score_answers` returns them. A share is None if the reasoning was not checked.
+    """
+    if "reasons" not in scores or scores["reasons"].isna().any():
+        return {"invented": None, "reasons": None}
+    return {"invented": float(scores["evidence_invented"].gt(0).mean()), "reasons": float(scores["reasons"].mean())}
 
 
 def _counted(decided: pd.DataFrame) -> dict[str, Any]:

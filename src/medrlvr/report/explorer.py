@@ -26,6 +26,9 @@ LIMIT = 12_000_000
 PACKED = 4
 """Highest expected compression ratio of model text, including base64. It limits how much text is tried first."""
 
+EVIDENCE = ("evidence_invented", "reasons")
+"""Columns that the explorer shows, if the reasoning was checked."""
+
 GRADES = ("right", "wrong", "unreadable answer", "no valid format")
 
 
@@ -49,7 +52,12 @@ class Sample:
 
 
 def sample_rollouts(
-    name: str, rollouts: pd.DataFrame, labels: pd.Series, questions: pd.DataFrame, examples: Iterable[Any], limit: int
+    name: str,
+    rollouts: pd.DataFrame,
+    responses: pd.DataFrame,
+    questions: pd.DataFrame,
+    examples: Iterable[Any],
+    limit: int,
 ) -> Sample:
     """Return as many responses as fit into `limit` characters, the same number from each update, stage and grade.
 
@@ -58,12 +66,13 @@ def sample_rollouts(
     Args:
         name: name of the run.
         rollouts: as `training.rollouts.collect_rollouts` returns them.
-        labels: stage of each response.
+        responses: as `dynamics.responses.label_responses` returns them, in the same order.
         questions: question_id, stem, options, gold.
         examples: (update, question_id, sample) of responses that are always included.
         limit: maximum characters of the packed text.
     """
-    table = rollouts.assign(stage=labels.to_numpy(), grade=grades(rollouts))
+    table = rollouts.assign(stage=responses["label"].to_numpy(), grade=grades(rollouts))
+    table = table.assign(**{name: responses[name].to_numpy() for name in EVIDENCE if name in responses})
     keys = zip(table["question_id"], table["sample"], strict=True)
     table["order"] = [hashlib.sha256(f"{question}/{number}".encode()).hexdigest() for question, number in keys]
     strata = table.sort_values("order").groupby(["update", "stage", "grade"], sort=False)
@@ -158,8 +167,14 @@ def _response(row: Mapping[Any, Any], cut: int | None = None) -> dict[str, Any]:
         "grade": row["grade"],
         "strict": bool(row["strict_format"]),
         "truncated": bool(row["truncated"]),
+        **({"invented": True} if _holds(row, "evidence_invented") else {}),
+        **({"reasons": True} if _holds(row, "reasons") else {}),
         **{name: value for name, value in places.items() if value is not None},
     }
+
+
+def _holds(row: Mapping[Any, Any], column: str) -> bool:
+    return column in row and not pd.isna(row[column]) and bool(row[column])
 
 
 def _span(start: Any, end: Any = None) -> list[int] | None:

@@ -109,6 +109,7 @@ def _evaluation(inputs: PageInputs, sanity: Mapping[str, Any]) -> dict[str, Any]
             for row in inputs.metrics.to_dict("records")
             if row["benchmark"] in benchmarks
         ],
+        "evidence": experiment["evaluation"]["evidence"],
         "papers_experiment": design.papers,
         "last_taken": list(inputs.runs),
         "selections": {run: _read_json(path) for run, path in inputs.selections.items()},
@@ -129,8 +130,9 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
     for name, files in inputs.runs.items():
         read = {kind: _read(path) for kind, path in files.items()}
         run = describe_run(name, read)
-        labels = read["responses"]["label"]
-        samples.append(explorer.sample_rollouts(name, read["rollouts"], labels, train, shown_examples(run), share))
+        samples.append(
+            explorer.sample_rollouts(name, read["rollouts"], read["responses"], train, shown_examples(run), share)
+        )
         speed.append(describe_speed(name, read["dynamics"]))
         described.append(run)
     rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
+from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.dynamics.hack_monitor import response_features
 from medrlvr.grading.grader import grade
 from medrlvr.grading.reward_config import reward_from_json
@@ -62,8 +63,9 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
             "reward": reward,
             **parts,
         }
+        evidence = check_evidence(prompt, response, found) if os.environ.get("MEDRLVR_EVIDENCE") else None
         logged = {name: float(getattr(found, name)) for name in LOGGED}
-        logged |= parts | response_features(response, found, question["gold"])
+        logged |= parts | response_features(response, found, question["gold"], evidence)
         with _lock:
             print(json.dumps(row, ensure_ascii=False), file=_shard(folder), flush=True)
     except Exception as error:

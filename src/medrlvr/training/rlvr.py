@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -102,6 +102,7 @@ class RlvrRun:
         events: output folder of TensorBoard event files.
         node_logs: folder for logs of Ray's nodes, if there are several.
         state: folder of all runs' states; a hash of everything that determines this run's result names its folder.
+        evidence: the setting `evaluation.evidence`, for the reward-hacking monitor. It does not affect the result.
         phases: file that receives the time and the GPU memory of each phase, as `phase_watch` records them; None: they
             are not recorded.
     """
@@ -119,6 +120,7 @@ class RlvrRun:
     events: Path
     node_logs: Path
     state: Path
+    evidence: Literal["miniature"] | None = None
     phases: Path | None = None
 
     @classmethod
@@ -308,6 +310,7 @@ def _run(run: RlvrRun, prepared: _Prepared, notify: Notify) -> None:
             "MEDRLVR_ROLLOUTS": str(prepared.attempt),
             "MEDRLVR_REWARD": reward_to_json(run.arm.reward),
             "MEDRLVR_END_OF_TEXT": end_of_text(run.base),
+            **({"MEDRLVR_EVIDENCE": run.evidence} if run.evidence else {}),
             "MEDRLVR_RAY_FOLDER": ray_folder,
             **ray_variables(machine),
             **wandb_variables(machine, folder),

@@ -25,6 +25,7 @@ PANELS = {
             "empty_think": "empty think block",
             "pre_think": "reasoning before <think>",
             "loose_format": "not strict",
+            "invented_evidence": "cites an invented finding",
         },
         "share of responses": {f"stage_{name}": title for name, title in list(STAGE_NAMES.items())[:-1]},
         "characters": {"think_chars": "think block", "chars_before_think": "before <think>"},

@@ -83,7 +83,8 @@
   function outcome(response, gold) {
     let said = response.letter_answered ? `${response.grade}: ${response.letter_answered}` : response.grade;
     if (response.leniently) said += `, leniently ${response.leniently}`;
-    const notes = [`${said} (right is ${gold})`, response.strict ? "strict format" : "", response.truncated ? "cut at the token limit" : ""];
+    const notes = [`${said} (right is ${gold})`, response.strict ? "strict format" : "", response.truncated ? "cut at the token limit" : "",
+      response.invented ? "cites a finding that the question does not have" : "", response.reasons ? "steps present and true" : ""];
     return notes.filter(Boolean).join(", ");
   }
 
