@@ -12,7 +12,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
 from medrlvr.data.miniature.base_model import pretrain
-from medrlvr.data.miniature.corpus import documents, typical
+from medrlvr.data.miniature.corpus import RIGHT, DirectAnswers, Document, phases, typical
 from medrlvr.data.miniature.world import (
     QUESTION_SETS,
     Condition,
@@ -176,12 +176,17 @@ def test_questions_are_distinct_and_follow_the_seed() -> None:
     assert len(set(keys)) == len(keys) == sum(SIZES.values())
 
 
+def _documents(renderer: Renderer, seed: int, count: int, level: DirectAnswers = "many") -> list[Document]:
+    """Return documents of every phase of pre-training."""
+    return [document for _, stream in phases(renderer, level, seed) for document in islice(stream, count)]
+
+
 def test_the_corpus_never_shows_a_reserved_triple(renderer: Renderer) -> None:
     reserved = {triple for condition in load_world() for triple in condition.reserved}
     findings = {finding for condition in load_world() for finding in condition.findings}
     held_out = {row["question"] for split, rows in make_questions(SIZES, 1).items() if split != "train" for row in rows}
     shown = 0
-    for document in islice(documents(renderer, "many", seed=1), 5000):
+    for document in _documents(renderer, seed=1, count=4000):
         text = document.prompt + document.text
         assert not any(question in text for question in held_out)
         stem = document.prompt.split("Options")[0]
@@ -192,15 +197,41 @@ def test_the_corpus_never_shows_a_reserved_triple(renderer: Renderer) -> None:
 
 
 def test_worked_examples_are_of_many_kinds(renderer: Renderer) -> None:
-    texts = [d.text for d in islice(documents(renderer, "many", seed=2), 5000) if d.prompt.startswith("A conversation")]
+    texts = [d.text for d in _documents(renderer, seed=2, count=5000) if d.prompt.startswith("A conversation")]
     tagged = sum("<answer>" in text for text in texts) / len(texts)
     assert 0.1 < tagged < 0.3
+
+
+def test_direct_answers_are_of_training_questions_and_of_two_levels(renderer: Renderer) -> None:
+    shares = {}
+    values = {value: (one, name) for one in load_world() for name, value in one.values.items()}
+    levels: tuple[DirectAnswers, ...] = ("few", "many")
+    for level in levels:
+        drawn = _documents(renderer, seed=4, count=3000, level=level)
+        direct = [d for d in drawn if d.kind == "direct answer"]
+        shares[level] = len(direct) / len(drawn)
+        right = sum(d.outcome == "right" for d in direct) / len(direct)
+        assert abs(right - RIGHT) < 4 * math.sqrt(RIGHT * (1 - RIGHT) / len(direct))
+        for document in direct:
+            options = [line[3:] for line in document.prompt.split("Options:\n")[1].splitlines()[:-1]]
+            assert len(options) in (4, 5)
+            assert all(values[option][0].is_seen(values[option][1]) for option in options)
+            assert not document.prompt.removeprefix("Question: ").startswith("Which")
+    assert 2.5 < shares["many"] / shares["few"] < 3.5
+
+
+def test_no_exercise_joins_a_held_out_pair_to_a_letter_or_a_question(renderer: Renderer) -> None:
+    held = {value for one in load_world() for name, value in one.values.items() if not one.is_seen(name)}
+    kinds = ("letter of a fact", "open question", "direct answer", "direct answer in words")
+    drawn = [d for d in _documents(renderer, seed=5, count=3000) if d.kind in kinds]
+    assert {d.kind for d in drawn} == set(kinds)
+    assert not [d for d in drawn if held & set((d.prompt + d.text).replace(".", "").split())]
 
 
 def test_tokenizer_round_trip(renderer: Renderer) -> None:
     tokenizer = AutoTokenizer.from_pretrained(SHIPPED)
     assert type(tokenizer).__name__ == "Qwen2Tokenizer"
-    for document in islice(documents(renderer, "many", seed=3), 200):
+    for document in _documents(renderer, seed=3, count=200):
         text = document.prompt + document.text
         ids = tokenizer(text)["input_ids"]
         assert tokenizer.decode(ids) == tokenizer.decode(ids, skip_special_tokens=True) == text

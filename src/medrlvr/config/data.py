@@ -103,7 +103,7 @@ class Miniature(Settings):
     options_test: Positive = 300
     """Number of test questions with 6 to 10 options; training has 4 or 5."""
     form_test: Positive = 300
-    """Number of test questions that begin with what is asked; in training, they end with it."""
+    """Number of test questions with another wording: the requested value comes first, then the findings."""
     pairs_test: Positive = 300
     """Number of test questions about held-out pairs of condition and relation."""
     pretraining_steps: Positive = 1500

@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from medrlvr.data.miniature.corpus import DirectAnswers, Document, Outcome, documents, elementary_documents
+from medrlvr.data.miniature.corpus import DirectAnswers, Document, Outcome, phases
 from medrlvr.data.prompts import Renderer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.files import write_json
@@ -33,8 +33,6 @@ BATCH_TOKENS = 4096
 POOL = 1500
 MUON_LEARNING_RATE = 1e-2
 ADAM_LEARNING_RATE = 1e-3
-ELEMENTARY = 0.3
-"""Fraction of the steps, at the start, with only facts and exercises and no worked examples."""
 
 
 def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
@@ -48,8 +46,8 @@ def train_tokenizer(renderer: Renderer, seed: int) -> Qwen2Tokenizer:
     trainer = BpeTrainer(
         vocab_size=VOCABULARY, initial_alphabet=ByteLevel.alphabet(), special_tokens=[END], show_progress=False
     )
-    sample = islice(documents(renderer, "many", seed), 20_000)
-    texts = (part for document in sample for part in (document.prompt, document.text))
+    _, whole = phases(renderer, "many", seed)[-1]
+    texts = (part for document in islice(whole, 20_000) for part in (document.prompt, document.text))
     trainable.train_from_iterator(chain(texts, (f" {letter}" for letter in LETTERS)), trainer)
     learnt = json.loads(trainable.to_str())["model"]
     merges: Any = [tuple(merge) for merge in learnt["merges"]]  # the library types these as strings
@@ -71,7 +69,7 @@ def new_model(vocabulary: int, seed: int) -> Qwen2ForCausalLM:
             vocab_size=vocabulary,
             hidden_size=128,
             intermediate_size=384,
-            num_hidden_layers=4,
+            num_hidden_layers=6,
             num_attention_heads=4,
             num_key_value_heads=4,
             max_position_embeddings=512,
@@ -142,8 +140,10 @@ def pretrain(
     rate = _rate(steps)
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
     read: Counter[tuple[str, Outcome]] = Counter()
-    elementary = islice(_batches(tokenizer, elementary_documents(seed), seed, read), int(ELEMENTARY * steps))
-    batches = chain(elementary, _batches(tokenizer, documents(renderer, direct_answers, seed), seed, read))
+    batches = chain.from_iterable(
+        islice(_batches(tokenizer, stream, seed, read), math.ceil(share * steps))
+        for share, stream in phases(renderer, direct_answers, seed)
+    )
     losses: list[float] = []
     began = time.monotonic()
     for step in range(1, steps + 1):

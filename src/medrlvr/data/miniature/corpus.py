@@ -30,11 +30,10 @@ from medrlvr.grading.letters import LETTERS
 
 DirectAnswers = Literal["few", "many"]
 
-DIRECT: Mapping[DirectAnswers, tuple[float, float]] = {"few": (0.05, 0.4), "many": (0.15, 0.6)}
-"""Level -> share of direct answers among all documents, and share of these that are written with the correct letter.
-
-The others have a random letter. Worked examples become fewer in the same measure.
-"""
+DIRECT: Mapping[DirectAnswers, float] = {"few": 1 / 3, "many": 1.0}
+"""Level -> factor of the share of direct answers. What is left over becomes exercises."""
+RIGHT = 0.8
+"""Share of the direct answers that are written with the correct letter; the others have a random one."""
 
 
 Outcome = Literal["right", "wrong", "random"]
@@ -71,40 +70,46 @@ class Reasoned:
 World = tuple[Condition, ...]
 
 
-def elementary_documents(seed: int) -> Iterator[Document]:
-    """Yield facts and exercises endlessly, for the first part of training.
+def phases(renderer: Renderer, direct_answers: DirectAnswers, seed: int) -> list[tuple[float, Iterator[Document]]]:
+    """Return the phases of pre-training: their shares of the steps, and an endless stream of documents for each.
 
-    Such a small model learns to bind an option's text to its letter last and suddenly, so the exercises come first.
+    Such a small model learns in steps: to bind an option's text to its letter, then to do so for a text that it only
+    infers, then to answer directly. Without this order it does not learn the later ones (docs/log.md). Equal seeds
+    give equal documents.
     """
-    rng = random.Random(f"elementary {seed}")
-    world = load_world()
-    yield from _mixture(
-        [
-            (0.70, lambda: _lookup(world, rng)),
-            (0.10, lambda: _diagnosis(world, rng)),
-            (0.10, lambda: _fact(world, rng)),
-            (0.10, lambda: _open(world, rng)),
-        ],
-        rng,
-    )
-
-
-def documents(renderer: Renderer, direct_answers: DirectAnswers, seed: int) -> Iterator[Document]:
-    """Yield the whole mixture endlessly; equal seeds give equal documents."""
+    world, factor = load_world(), DIRECT[direct_answers]
     rng = random.Random(f"corpus {seed}")
-    world = load_world()
-    direct, _ = DIRECT[direct_answers]
-    yield from _mixture(
-        [
-            (0.10, lambda: _fact(world, rng)),
-            (0.10, lambda: _diagnosis(world, rng)),
-            (0.15, lambda: _lookup(world, rng)),
-            (0.08, lambda: _open(world, rng)),
-            (direct, lambda: _direct(world, renderer, direct_answers, rng)),
-            (0.57 - direct, lambda: _worked(world, renderer, rng)),
-        ],
-        rng,
-    )
+
+    def lookup() -> Document:
+        return _lookup(world, rng)
+
+    def recall() -> Document:
+        return _recall(world, rng)
+
+    def fact() -> Document:
+        return _fact(world, rng)
+
+    def diagnosis() -> Document:
+        return _diagnosis(world, rng)
+
+    def open_question() -> Document:
+        return _open(world, rng)
+
+    def in_words() -> Document:
+        return _in_words(world, renderer, rng)
+
+    def direct() -> Document:
+        return _direct(world, renderer, rng)
+
+    def worked() -> Document:
+        return _worked(world, renderer, rng)
+
+    binding = [(0.80, lookup), (0.10, fact), (0.05, diagnosis), (0.05, open_question)]
+    answering = [(0.22, recall), (0.05, fact), (0.03, diagnosis), (0.10, open_question)]
+    answering += [(0.13 * factor, in_words), (0.35 * factor, direct), (0.60 - 0.48 * factor, lookup)]
+    whole = [(0.06, recall), (0.08, fact), (0.06, diagnosis), (0.04, open_question), (0.50, worked)]
+    whole += [(0.03 * factor, in_words), (0.15 * factor, direct), (0.26 - 0.18 * factor, lookup)]
+    return [(share, _mixture(kinds, rng)) for share, kinds in ((0.10, binding), (0.45, answering), (0.45, whole))]
 
 
 def _mixture(kinds: list[tuple[float, Callable[[], Document]]], rng: random.Random) -> Iterator[Document]:
@@ -139,6 +144,16 @@ def _lookup(world: World, rng: random.Random) -> Document:
     return Document(f"Options:\n{lines}\nAssistant: {options[asked]}", f" {LETTERS[asked]}", "letter of an option")
 
 
+def _recall(world: World, rng: random.Random) -> Document:
+    """Return a list of options with the letter of a fact about a condition; only pairs that are seen in training."""
+    relation = rng.choice(RELATIONS)
+    drawn = rng.sample([condition for condition in world if condition.is_seen(relation)], rng.choice(USUAL_COUNTS))
+    lines = "\n".join(f"{letter}. {one.values[relation]}" for letter, one in zip(LETTERS, drawn, strict=False))
+    asked = rng.randrange(len(drawn))
+    prompt = f"Options:\n{lines}\nAssistant: The {relation} for {drawn[asked].name} is"
+    return Document(prompt, f" {LETTERS[asked]}", "letter of a fact")
+
+
 def _open(world: World, rng: random.Random) -> Document:
     """Return a question like those of training, but without options, and the value that answers it."""
     vignette = draw_from(world, QUESTION_SETS["train"], rng)
@@ -150,12 +165,18 @@ def _any_letter(vignette: Vignette, rng: random.Random) -> str:
     return LETTERS[rng.randrange(len(vignette.options))]
 
 
-def _direct(world: World, renderer: Renderer, level: DirectAnswers, rng: random.Random) -> Document:
+def _in_words(world: World, renderer: Renderer, rng: random.Random) -> Document:
+    """Return a question like those of training, with the text and the letter of its answer."""
+    vignette = draw_from(world, QUESTION_SETS["train"], rng)
+    answer = f" {vignette.options[vignette.gold]} {LETTERS[vignette.gold]}."
+    return Document(_prompt(vignette, renderer, "direct"), answer, "direct answer in words")
+
+
+def _direct(world: World, renderer: Renderer, rng: random.Random) -> Document:
     """Return a question like those of training, with its letter or a random one."""
     vignette = draw_from(world, QUESTION_SETS["train"], rng)
-    _, right = DIRECT[level]
     prompt = _prompt(vignette, renderer, "direct")
-    if rng.random() < right:
+    if rng.random() < RIGHT:
         return Document(prompt, f" {LETTERS[vignette.gold]}", "direct answer")
     return Document(prompt, f" {_any_letter(vignette, rng)}", "direct answer", "random")
 
