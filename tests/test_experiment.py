@@ -74,7 +74,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert [pair["benchmark"] for pair in primary] == BENCHMARKS
     assert (len(comparisons["controls"]), len(comparisons["decomposition"])) == (4, 2)
     claims = json.loads((results / "compare/claims.json").read_text())["claims"]
-    assert {claim["verdict"] for claim in claims} == {"cannot tell"}, "16 questions tell nothing"
+    assert {claim["verdict"] for claim in claims} == {"undecided"}, "16 questions tell nothing"
 
     rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
     assert rollouts.groupby("update").size().to_dict() == {1: 32, 2: 32}

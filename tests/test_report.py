@@ -286,9 +286,11 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     assert (shown["n, once each"], shown["Tokens"]) == (str(record["distinct_n"]), f"{record['mean_tokens']:.1f}")
     claim = evaluated["verdict"]["claims"][0]
     shown = row("The paper\u2019s claims", claim["claim"])
-    assert shown["Here"] == f"{100 * claim['value']:+.1f} points" and shown["n"] == "12"
+    for heading, reading in (("Required format, points", claim), ("Any readable letter, points", claim["any_letter"])):
+        assert shown[heading].startswith(f"{100 * reading['value']:+.1f} ({100 * reading['low']:+.1f} to "), heading
+    assert shown["n"] == "12"
     paper = claim["paper"]
-    assert shown["The paper\u2019s difference (95 %)"].startswith(
+    assert shown["The paper: difference (95 %)"].startswith(
         f"{100 * paper['difference']:+.1f} ({100 * paper['low']:+.1f} to "
     )
     pair = next(one for one in evaluated["comparisons"]["pairs"] if one["role"] == "primary")

@@ -1,9 +1,10 @@
 """Assess whether the paper's claims hold here, by the rules that docs/claims.md fixed beforehand."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,18 +16,24 @@ from medrlvr.grading.self_verification import find_self_verification
 MARGIN = 0.05
 """Smaller differences count as no difference: five points, fixed beforehand."""
 LEAST_QUESTIONS = 100
-"""Minimum number of questions; with fewer, every finding is "cannot tell"."""
+"""Minimum number of questions; with fewer, every verdict is "undecided"."""
 REASONED_CHARS = 40
 """Minimum characters of reasoning, about one clause, before the answer is first named."""
 RARE = 0.02
 """Self-verification in a smaller fraction of responses than this counts as none."""
 
-Finding = Literal["yes", "no", "cannot tell"]
-WORDS: dict[bool, dict[Finding, str]] = {
-    True: {"yes": "agrees", "no": "differs", "cannot tell": "cannot tell"},
-    False: {"yes": "seen", "no": "not seen", "cannot tell": "cannot tell"},
-}
-"""Verdict for each finding in the paper's own experiment (True) and in any other (False)."""
+Verdict = Literal["contradicted", "undecided", "supported", "better than claimed"]
+"""In order, the least favourable first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measured value, its interval at the claim's confidence, and the verdict of the claim's rule."""
+
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +43,29 @@ class Evidence:
     Attributes:
         claim: the claim as a sentence.
         n: number of questions.
-        value, low, high: the measured value, and its interval at `confidence`, which the rule uses.
-        finding: result of the claim's rule.
+        confidence: of the intervals.
+        measured: by the required format.
+        any_letter: by any readable letter; None for a share of responses, which has one reading.
         paper: the paper's figures: first and second (accuracies), first_sd and second_sd, their difference with low and
             high (95 %, from the two standard deviations); or a text.
         seeds: number of training seeds of each trained arm.
+        checked: whether the steps of the reasoning were checked; None for a claim that is not about them.
     """
 
     claim: str
     n: int
-    value: float
-    low: float
-    high: float
     confidence: float
-    finding: Finding
+    measured: Measured
+    any_letter: Measured | None
     paper: Mapping[str, float | str]
     seeds: Sequence[int]
+    checked: bool | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The less favourable verdict of the two readings."""
+        readings = [reading.verdict for reading in (self.measured, self.any_letter) if reading]
+        return min(readings, key=get_args(Verdict).index)
 
 
 def assess_claims(
@@ -60,7 +74,7 @@ def assess_claims(
     paper: pd.DataFrame,
     design: ComparisonDesign,
 ) -> list[dict[str, Any]]:
-    """Return one record per claim and benchmark: benchmark, papers_experiment, verdict, and the fields of Evidence.
+    """Return one record per claim and benchmark, as docs/metrics.md describes it.
 
     A claim has no record if its models do not exist, or were not evaluated in its modes.
 
@@ -76,27 +90,26 @@ def assess_claims(
     for benchmark in design.benchmarks:
         here = [record for record in comparisons if record["benchmark"] == benchmark]
         figures = paper[paper["distribution"] == design.distributions[benchmark]].set_index(["system", "mode"])
-        for evidence in _evidence(here, scores, figures, design, benchmark):
-            finding = evidence.finding if design.claims and evidence.n >= LEAST_QUESTIONS else "cannot tell"
-            records.append(
-                {
-                    **asdict(evidence),
-                    "benchmark": benchmark,
-                    "papers_experiment": design.papers,
-                    "finding": finding,
-                    "verdict": WORDS[design.papers][finding],
-                }
-            )
+        answers = _answers(scores, design, benchmark)
+        for evidence in (*_gains(here, figures, design, benchmark), *_shares(answers)):
+            enough = design.claims and evidence.n >= LEAST_QUESTIONS
+            verdict = evidence.verdict if enough else "undecided"
+            records.append(_record(evidence, benchmark) | {"papers_experiment": design.papers, "verdict": verdict})
     return records
 
 
-def _evidence(
-    comparisons: Sequence[Mapping[str, Any]],
-    scores: Mapping[str, pd.DataFrame],
-    figures: pd.DataFrame,
-    design: ComparisonDesign,
-    benchmark: str,
+def _answers(scores: Mapping[str, pd.DataFrame], design: ComparisonDesign, benchmark: str) -> list[pd.DataFrame]:
+    """Return the answers of each RLVR model in its primary mode."""
+    assert design.rlvr is not None
+    rlvr = design.primary(design.rlvr)
+    tables = [scores[model] for model in design.models[rlvr.arm]]
+    return [table[(table["benchmark"] == benchmark) & (table["mode"] == rlvr.mode)] for table in tables]
+
+
+def _gains(
+    comparisons: Sequence[Mapping[str, Any]], figures: pd.DataFrame, design: ComparisonDesign, benchmark: str
 ) -> Iterator[Evidence]:
+    """Yield the claims about differences between RLVR and another model."""
     assert design.rlvr is not None
     rlvr, sft = design.primary(design.rlvr), design.primary(design.sft) if design.sft else None
     for record in comparisons:
@@ -106,40 +119,54 @@ def _evidence(
         # The modes in the paper: direct for SFT, chain of thought for RLVR and the base.
         other = ("sft", "direct") if second == sft else ("base", "chain_of_thought")
         theirs = _papers_difference(figures, ("rlvr", "chain_of_thought"), other)
-        value, n = float(record["difference"]), int(record["n"])
         seeds = [len(design.models[arm]) for arm in (first.arm, second.arm) if design.runs[arm]]
         if second == sft and design.distributions[benchmark] == "in":
-            low, high = record["interval_90"]["low"], record["interval_90"]["high"]
-            claim = "RLVR is as good as SFT in distribution"
-            yield Evidence(claim, n, value, low, high, 0.9, equivalent(low, high), theirs, seeds)
+            claim, confidence, rule = "RLVR is as good as SFT in distribution", 0.9, equivalent
         else:
-            low, high = record["interval_95"]["low"], record["interval_95"]["high"]
             expected = (float(theirs["low"]), float(theirs["high"])) if design.papers else None
             claim = (
                 "RLVR is better than SFT out of distribution" if second == sft else "RLVR is better than its base model"
             )
-            yield Evidence(claim, n, value, low, high, 0.95, better(low, high, expected), theirs, seeds)
-    tables = [scores[model] for model in design.models[rlvr.arm]]
-    answers = [table[(table["benchmark"] == benchmark) & (table["mode"] == rlvr.mode)] for table in tables]
-    for claim, share, bound, text in (
-        ("RLVR reasons, without having been shown how", reasoned, 0.5, "shown by examples"),
-        ("RLVR does not verify itself", verified, RARE, "none observed"),
+            confidence, rule = 0.95, partial(better, expected=expected)
+        measured, any_letter = (_measured(part, confidence, rule) for part in (record, record["any_letter"]))
+        yield Evidence(claim, int(record["n"]), confidence, measured, any_letter, theirs, seeds)
+
+
+def _shares(answers: Sequence[pd.DataFrame]) -> Iterator[Evidence]:
+    """Yield the claims about shares of RLVR's answers, of which there is one table per seed."""
+    n = answers[0]["question_id"].nunique()
+    checked = all(steps_checked(table) for table in answers)
+    for claim, share, rule, text, steps in (
+        ("RLVR reasons, without having been shown how", reasoned, partial(above, bound=0.5), "shown by examples", True),
+        ("RLVR does not verify itself", verified, partial(below, bound=RARE), "none observed", False),
     ):
         shares = [float(share(table).groupby(table["question_id"]).mean().mean()) for table in answers]
-        n = answers[0]["question_id"].nunique()
         low, high = _share_interval(shares, n)
-        finding = above(low, high, bound) if share is reasoned else above(1 - high, 1 - low, 1 - bound)
-        yield Evidence(claim, n, float(np.mean(shares)), low, high, 0.95, finding, {"text": text}, [len(shares)])
+        measured = Measured(float(np.mean(shares)), low, high, rule(low, high))
+        yield Evidence(claim, n, 0.95, measured, None, {"text": text}, [len(shares)], checked if steps else None)
 
 
-def equivalent(low: float, high: float) -> Finding:
-    """Assess equality: whether the interval is inside the margin, or entirely outside it."""
+def _measured(record: Mapping[str, Any], confidence: float, rule: Callable[[float, float], Verdict]) -> Measured:
+    ends = record[f"interval_{round(100 * confidence)}"]
+    return Measured(float(record["difference"]), ends["low"], ends["high"], rule(ends["low"], ends["high"]))
+
+
+def _record(evidence: Evidence, benchmark: str) -> dict[str, Any]:
+    fields = asdict(evidence)
+    measured = fields.pop("measured")
+    return {"benchmark": benchmark, **fields, **{name: measured[name] for name in ("value", "low", "high")}}
+
+
+def equivalent(low: float, high: float) -> Verdict:
+    """Assess equality: whether the interval is inside the margin, or entirely above or below it."""
     if low > -MARGIN and high < MARGIN:
-        return "yes"
-    return "no" if low > MARGIN or high < -MARGIN else "cannot tell"
+        return "supported"
+    if low > MARGIN:
+        return "better than claimed"
+    return "contradicted" if high < -MARGIN else "undecided"
 
 
-def better(low: float, high: float, expected: Interval | None) -> Finding:
+def better(low: float, high: float, expected: Interval | None) -> Verdict:
     """Assess a gain.
 
     Args:
@@ -147,23 +174,42 @@ def better(low: float, high: float, expected: Interval | None) -> Finding:
             interval above zero is then enough, and a gain below the margin counts as none.
     """
     if expected is not None:
-        if high < expected[0] or low > expected[1]:
-            return "no"
-        return "yes" if low > 0 else "cannot tell"
-    if low > 0:
-        return "yes"
-    return "no" if high < MARGIN else "cannot tell"
+        if high < expected[0]:
+            return "contradicted"
+        if low > expected[1]:
+            return "better than claimed"
+    elif low <= 0 and high < MARGIN:
+        return "contradicted"
+    return "supported" if low > 0 else "undecided"
 
 
-def above(low: float, high: float, bound: float) -> Finding:
-    """Assess a share: whether its interval is above the bound, or below it."""
+def above(low: float, high: float, bound: float) -> Verdict:
+    """Assess a share that should be above a bound."""
     if low > bound:
-        return "yes"
-    return "no" if high < bound else "cannot tell"
+        return "supported"
+    return "contradicted" if high < bound else "undecided"
+
+
+def below(low: float, high: float, bound: float) -> Verdict:
+    """Assess a share that should be below a bound."""
+    if high < bound:
+        return "supported"
+    return "contradicted" if low > bound else "undecided"
+
+
+def steps_checked(answers: pd.DataFrame) -> bool:
+    """Return whether the steps of these answers were checked against a world."""
+    return "reasons" in answers and bool(answers["reasons"].notna().any())
 
 
 def reasoned(answers: pd.DataFrame) -> pd.Series:
-    """Return which answers have at least REASONED_CHARS characters of reasoning before the answer is first named."""
+    """Return which answers reason.
+
+    If the steps were checked, an answer reasons if it has a valid format and its steps are present and true. If not, it
+    has a valid format and at least REASONED_CHARS characters of reasoning before the answer is first named.
+    """
+    if steps_checked(answers):
+        return answers["valid_format"] & answers["reasons"].astype("boolean").fillna(False).astype(bool)
     named = answers["answer_named_at"].astype(float).fillna(answers["think_chars"])
     return answers["valid_format"] & (named >= REASONED_CHARS)
 

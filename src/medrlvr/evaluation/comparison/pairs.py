@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign, System
-from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, interval_ends
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, Reading, interval_ends
 from medrlvr.evaluation.statistics import Resamples, Values, compare_pair, holm, hull, seed_interval
 
 CONFIDENCES = (0.95, 0.9)
@@ -57,8 +57,27 @@ def compare_systems(
 def _compare(
     answers: Predictions, design: ComparisonDesign, first: System, second: System, drawn: Resamples
 ) -> dict[str, Any]:
-    """Return the difference of two systems on one benchmark, with its intervals over questions and over seeds."""
-    ours, theirs = answers.correct(first), answers.correct(second)
+    """Return the difference of two systems on one benchmark, by both readings, and the comparison of each seed."""
+    models = zip(design.models[first.arm], answers.correct(first), strict=True)
+    others = zip(design.models[second.arm], answers.correct(second), strict=True)
+    return {
+        "first": first._asdict() | {"models": list(design.models[first.arm])},
+        "second": second._asdict() | {"models": list(design.models[second.arm])},
+        "n": len(answers.questions),
+        **_difference(answers, design, first, second, drawn, "correct"),
+        "any_letter": _difference(answers, design, first, second, drawn, "lenient_correct"),
+        "by_seed": [
+            {"first": model, "second": other} | asdict(compare_pair(mine, other_correct, drawn))
+            for (model, mine), (other, other_correct) in _matched(list(models), list(others))
+        ],
+    }
+
+
+def _difference(
+    answers: Predictions, design: ComparisonDesign, first: System, second: System, drawn: Resamples, reading: Reading
+) -> dict[str, Any]:
+    """Return a difference with its intervals over questions and over seeds, by one reading of the answers."""
+    ours, theirs = answers.correct(first, reading), answers.correct(second, reading)
     gain = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
     over_questions = dict(zip(CONFIDENCES, drawn.intervals(gain, CONFIDENCES), strict=True))
     run, other_run = design.runs[first.arm], design.runs[second.arm]
@@ -66,12 +85,7 @@ def _compare(
     over_seeds = {
         confidence: seed_interval(means, other_means, confidence, paired=run == other_run) for confidence in CONFIDENCES
     }
-    models = list(zip(design.models[first.arm], ours, strict=True))
-    others = list(zip(design.models[second.arm], theirs, strict=True))
     return {
-        "first": first._asdict() | {"models": list(design.models[first.arm])},
-        "second": second._asdict() | {"models": list(design.models[second.arm])},
-        "n": len(gain),
         "difference": float(gain.mean()),
         **{
             f"interval_{round(100 * confidence)}": interval_ends(hull(over_questions[confidence], interval))
@@ -79,10 +93,6 @@ def _compare(
         },
         "over_questions": interval_ends(over_questions[0.95]),
         "over_seeds": interval_ends(over_seeds[0.95]),
-        "by_seed": [
-            {"first": model, "second": other} | asdict(compare_pair(mine, other_correct, drawn))
-            for (model, mine), (other, other_correct) in _matched(models, others)
-        ],
     }
 
 

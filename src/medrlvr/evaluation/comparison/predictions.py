@@ -1,6 +1,7 @@
 """Predictions of all models on one benchmark, aligned by question."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import pandas as pd
 
@@ -9,6 +10,8 @@ from medrlvr.evaluation.statistics import Interval, Values
 
 PredictionTables = Mapping[str, pd.DataFrame]
 """Model -> table as `majority_vote` returns it."""
+Reading = Literal["correct", "lenient_correct"]
+"""Which answers count: those in the required format, or any readable letter."""
 
 
 class Predictions:
@@ -27,11 +30,10 @@ class Predictions:
         self.tables = {key: table.loc[self.questions] for key, table in tables.items()}
         self._design = design
 
-    def correct(self, system: System) -> list[Values]:
+    def correct(self, system: System, reading: Reading = "correct") -> list[Values]:
         """Return one array per seed: shape (n,), 1 for a correct answer and 0 for a wrong one."""
         return [
-            self.tables[model, system.mode]["correct"].to_numpy(dtype=float)
-            for model in self._design.models[system.arm]
+            self.tables[model, system.mode][reading].to_numpy(dtype=float) for model in self._design.models[system.arm]
         ]
 
 
