@@ -34,6 +34,7 @@ REWARDS: dict[str, Setting] = {
     "paper + 0.5 leak_penalty": {"paper": 1, "leak_penalty": 0.5},
     "paper + 0.5 short_cot_penalty": {"paper": 1, "short_cot_penalty": 0.5},
     "paper + 0.5 structure_penalty": {"paper": 1, "structure_penalty": 0.5},
+    "strict": "strict",
     "format_only": "format_only",
 }
 

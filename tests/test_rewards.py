@@ -24,6 +24,7 @@ UNREAD = grade("<think>so</think><answer>?</answer>", ["x", "y"], 1)
         ("paper", [1.0, 0.0, 0.0, -1.0]),
         ("binary", [1.0, 0.0, 0.0, 0.0]),
         ("wrong_penalty", [1.0, -0.5, -0.5, -1.0]),
+        ("strict", [1.0, 0.0, 0.0, -1.0]),
         ("format_only", [1.0, 1.0, 1.0, -1.0]),
     ],
 )
@@ -55,6 +56,21 @@ def test_where_each_penalty_begins(term: str, found: Grade, value: float) -> Non
     assert REWARDS[term](found) == value
     paper = load_reward("paper")(found)
     assert load_reward({"paper": 1, term: 0.25})(found) == paper + 0.25 * value
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "<think><think>so</think><answer>B</answer>",
+        "<think>so</think></think><answer>B</answer>",
+        "so <think></think><answer>B</answer>",
+        "<think>so</think><answer>B</answer><answer>B</answer>",
+    ],
+)
+def test_the_strict_reward_pays_nothing_that_only_the_papers_check_accepts(response: str) -> None:
+    found = grade(response, ["x", "y"], 1)
+    assert found.valid_format and REWARDS["paper"](found) >= 0
+    assert REWARDS["strict"](found) == -1.0
 
 
 def test_parameters_come_from_the_setting() -> None:

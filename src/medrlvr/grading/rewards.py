@@ -28,6 +28,13 @@ def wrong_penalty(grade: Grade, wrong: float = -0.5) -> float:
     return 1.0 if grade.correct else wrong
 
 
+def strict(grade: Grade) -> float:
+    """The paper's reward, but only the strict format is valid: text before `<think>` or repeated tags earn -1."""
+    if not grade.strict_format:
+        return -1.0
+    return 1.0 if grade.correct else 0.0
+
+
 def format_only(grade: Grade) -> float:
     """+1 for a valid format, else -1: a control that ignores the answer."""
     return 1.0 if grade.valid_format else -1.0
@@ -52,6 +59,7 @@ REWARDS: dict[str, Callable[..., float]] = {
     "paper": paper,
     "binary": binary,
     "wrong_penalty": wrong_penalty,
+    "strict": strict,
     "format_only": format_only,
     "leak_penalty": leak_penalty,
     "short_cot_penalty": short_cot_penalty,
