@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medrlvr.data.miniature.base_model import pretrain
 from medrlvr.data.prompts import Renderer
+from medrlvr.models.folder import pretraining_record
 from medrlvr.runtime.files import write_json
 from medrlvr.runtime.step_log import step_log
 
@@ -14,4 +15,5 @@ if __name__ == "__main__":
         output, params = Path(snakemake.output.model), snakemake.params
         pretrain(output, renderer, params.direct_answers, params.steps, params.seed, snakemake.threads, notify)
         origin = f"rebuilt with seed {params.seed} and {params.direct_answers} direct answers"
-        write_json(snakemake.output.origin, {"name": "miniature", "origin": origin})
+        record = {"name": "miniature", "origin": origin, "pretraining": pretraining_record(output)}
+        write_json(snakemake.output.origin, record)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from medrlvr.models.gguf import TOKENIZER
 from medrlvr.runtime.errors import UserError
@@ -14,6 +15,8 @@ from medrlvr.runtime.files import write_text
 
 DROPPED = "weights_deleted.txt"
 """File that replaces deleted weights and contains their hash."""
+PRETRAINING = "pretraining.json"
+"""File that describes the text which the miniature's base model has read."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -98,3 +101,9 @@ def delete_weights(folder: Path) -> None:
 def has_weights(folder: Path) -> bool:
     """Return whether a model's weights were not deleted."""
     return not (folder / DROPPED).is_file()
+
+
+def pretraining_record(folder: str | Path) -> Any:
+    """Return what the miniature's base has read, from its folder (docs/miniature.md), or None for another model."""
+    file = Path(folder) / PRETRAINING
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -21,12 +21,11 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from medrlvr.data.miniature.corpus import DirectAnswers, Document, Outcome, phases
 from medrlvr.data.prompts import Renderer
 from medrlvr.grading.letters import LETTERS
+from medrlvr.models.folder import PRETRAINING
 from medrlvr.runtime.files import write_json
 from medrlvr.runtime.step_log import Notify
 
 END = "<|endoftext|>"
-PRETRAINING = "pretraining.json"
-"""File in the model's folder that describes the text which the model has read."""
 VOCABULARY = 2400
 """Large enough that every word of a fact is one token (2,104 are used); the test lists any word that is not."""
 BATCH_TOKENS = 4096
