@@ -82,6 +82,10 @@ readme: $(STAMP) ## run the miniature with three seeds, and write README's table
 	@$(MEDRLVR) run config/miniature.yaml config/ablations/three_seeds.yaml --cores $(CORES) -- $(ARGS)
 	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
 
+.PHONY: reference
+reference: $(STAMP) ## run what is missing of the miniature's reference run, for hours, into docs/reference/; ARGS="--runs N"
+	@$(RUN) -m medrlvr.reference.main $(ARGS)
+
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the duplicate search, for docs/data.md: make benchmark MIRROR=folder
 	@test -n "$(MIRROR)" || { echo "Name the folder with the data sets: make benchmark MIRROR=folder" >&2; exit 1; }

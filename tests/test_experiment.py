@@ -86,7 +86,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     assert dynamics["engine_kl"].abs().max() < 2e-3
     assert rollouts["reward_reward"].equals(rollouts["reward"]), "of the file's name"
     assert {"update", "entropy_loss", "reward_reward"} <= set(read_events(results / "tensorboard/rlvr/seed1"))
-    assert "loss_mean" in read_events(results / "tensorboard/sft/seed1/lr0.001")
+    assert "loss_mean" in read_events(results / "tensorboard/sft/seed1/lr0.0003")
 
     curve = read_parquet(results / "checkpoint_eval/rlvr/seed1/accuracy.parquet")
     assert curve[["update", "set", "n"]].values.tolist() == [
@@ -111,7 +111,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
         card = (results / f"models/{model}/README.md").read_text()
         assert f"# {model}\n" in card and "not medical advice" in card
         assert (results / f"models/{model}/command.sh").is_file()
-    assert "learning_rate: 0.001" in (results / "models/sft/seed1/README.md").read_text()
+    assert "learning_rate: 0.0003" in (results / "models/sft/seed1/README.md").read_text()
     (rewarded,) = {f"reward {reward:+g}" for reward in rollouts["reward"].head(1)}
     assert rewarded in page
     assert yaml.safe_load((results / "config.yaml").read_text())["arms"]["rlvr"]["reward"] == {"tests/reward.py": 1.0}

@@ -374,7 +374,8 @@ def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:
 def test_overlays_are_merged_as_snakemake_does(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     result = status_of("config/miniature.yaml", "tests/short.yaml")
-    assert result.returncode == 0 and result.stdout.startswith("short: A short run\n\nsft, learning rate 0.001, seed 1")
+    assert result.returncode == 0
+    assert result.stdout.startswith("short: A short run\n\nsft, learning rate 0.0003, seed 1")
     assert read_overlays([]) == Experiment()
     files = [here / "first.yaml", here / "second.yaml"]
     texts = ["arms: {sft: null, rlvr: {episodes: 2, seeds: [1, 2]}}", "arms: {sft: {epochs: 3}, rlvr: {episodes: 3}}"]

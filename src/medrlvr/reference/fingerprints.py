@@ -1,0 +1,56 @@
+"""Fingerprints of everything that determines a run of the reference: only runs with equal ones are pooled."""
+
+import hashlib
+import inspect
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from medrlvr.config.arms import Arm, RlvrArm, training_settings
+from medrlvr.config.experiment import Experiment
+from medrlvr.data.miniature import world
+from medrlvr.data.miniature.version import FACTS
+from medrlvr.grading.version import grader_version, reward_version
+from medrlvr.models.folder import weights_digest
+from medrlvr.runtime.environment import ENGINE_PACKAGE
+from medrlvr.runtime.fingerprint import fingerprint
+
+PACKAGES = ("torch", "transformers", "openrlhf", "deepspeed")
+_TRAINING = Path(__file__).parents[1] / "training"
+
+
+def world_version(experiment: Experiment) -> str:
+    """Return the fingerprint of the world: its table, its code, and the numbers and seed of its questions."""
+    drawn = experiment.miniature.model_dump(mode="json", exclude={"pretraining_steps", "direct_answers"})
+    facts = hashlib.sha256(FACTS.read_bytes()).hexdigest()
+    return _short(fingerprint(inspect.getsource(world)), facts, json.dumps(drawn, sort_keys=True))
+
+
+def training_version(experiment: Experiment) -> str:
+    """Return the fingerprint of the code that trains: ours, and the versions of the packages."""
+    ours = fingerprint(*(file.read_text(encoding="utf-8") for file in sorted(_TRAINING.rglob("*.py"))))
+    packages = [f"{name} {version(name)}" for name in (*PACKAGES, ENGINE_PACKAGE[experiment.machine.device])]
+    return _short(ours, *packages)
+
+
+def fingerprints(experiment: Experiment, base: Path, arm: Arm | None) -> dict[str, str]:
+    """Return what determines the answers of one model.
+
+    Args:
+        base: folder of the base model.
+        arm: the model's arm; None for the base itself.
+
+    Returns:
+        world, base, grader; and for a trained model settings, training code, and for RLVR the reward.
+    """
+    found = {"world": world_version(experiment), "base": weights_digest(base), "grader": grader_version()}
+    if arm is not None:
+        found["settings"] = _short(json.dumps(training_settings(arm), sort_keys=True))
+        found["training"] = training_version(experiment)
+    if isinstance(arm, RlvrArm):
+        found["reward"] = _short(*reward_version(arm.reward))
+    return found
+
+
+def _short(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

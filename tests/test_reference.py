@@ -1,0 +1,255 @@
+"""The reference run: its order, its export, what is missing, what is pooled, and its page, from planted results."""
+
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.miniature.world import QUESTION_SETS, draw_from, load_world
+from medrlvr.evaluation.score import score_answers
+from medrlvr.grading.letters import LETTERS
+from medrlvr.reference import export, fingerprints, main, pooled
+from medrlvr.reference import page as page_module
+from medrlvr.reference.export import LARGEST_FILE, LARGEST_FOLDER, export_questions, export_run, shipped_bytes
+from medrlvr.reference.page import highest, write_page
+from medrlvr.reference.pooled import pool
+from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet, write_json, write_parquet, write_text
+
+QUESTIONS = 120
+SETS = {"miniature": "test", "miniature_pairs": "pairs_test"}
+OVERLAY = """
+experiment: reference
+benchmarks: {miniature: {controls: []}, miniature_options: null, miniature_form: null}
+arms:
+  sft: {seeds: [1, 2]}
+  rlvr: {seeds: [1, 2]}
+  rlvr_strict: {extends: rlvr, seeds: [1], reward: strict}
+"""
+
+
+@pytest.fixture
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Part:
+    """An experiment with one SFT and two RLVR arms, of which base, sft and rlvr have finished with two seeds."""
+    overlay = tmp_path / "overlay.yaml"
+    write_text(overlay, OVERLAY)
+    monkeypatch.setattr(page_module, "RESAMPLES", 200)
+    monkeypatch.setattr(Part, "overlays", ["config/miniature.yaml", str(overlay)])
+    made = Part("reference", tmp_path / "results", tmp_path / "shipped")
+    folder = made.results / "models/base"
+    folder.mkdir(parents=True)
+    write_text(folder / "model.safetensors", "weights")
+    questions = _plant_questions(made)
+    for model, right in {"base": 0, "sft/seed1": 60, "sft/seed2": 70, "rlvr/seed1": 100, "rlvr/seed2": 110}.items():
+        _plant(made, model, right, questions)
+    return made
+
+
+def _plant_questions(part: Part) -> pd.DataFrame:
+    rng, tables = random.Random(1), []
+    for name, kind in SETS.items():
+        drawn = [draw_from(load_world(), QUESTION_SETS[kind], rng) for _ in range(QUESTIONS)]
+        table = pd.DataFrame(
+            {
+                "question_id": [f"{name}/{number}" for number in range(QUESTIONS)],
+                "stem": [one.stem for one in drawn],
+                "options": [list(one.options) for one in drawn],
+                "gold": [one.gold for one in drawn],
+            }
+        )
+        write_parquet(part.results / f"data/benchmarks/{name}.parquet", table)
+        tables.append(table.assign(benchmark=name))
+    questions = pd.concat(tables, ignore_index=True)
+    own = questions["question_id"]
+    clusters = pd.DataFrame({"question_id": own, "cluster": own, "repeats": own})
+    write_parquet(part.results / "data/clusters.parquet", clusters)
+    return questions
+
+
+def _plant(part: Part, model: str, right: int, questions: pd.DataFrame) -> None:
+    """Plant the results of one model that answers the first `right` questions of each set correctly."""
+    rows = []
+    for mode in part.experiment.modes_of(model):
+        for benchmark, group in questions.groupby("benchmark"):
+            for number, row in enumerate(group.to_dict("records")):
+                letter = LETTERS[row["gold"] if number < right else (row["gold"] + 1) % len(row["options"])]
+                text = f" <think> It must be {letter}. </think> <answer> {letter} </answer>"
+                rows.append(
+                    {
+                        "model": model,
+                        "benchmark": benchmark,
+                        "question_id": row["question_id"],
+                        "mode": mode,
+                        "sample": 0,
+                        "response": text if mode == "chain_of_thought" else f" {letter}",
+                        "finish_reason": "stop",
+                        "response_tokens": 9,
+                    }
+                )
+    forms = {mode: settings.grader_format for mode, settings in part.experiment.modes.items()}
+    scores = score_answers(pd.DataFrame(rows), questions, forms, check_evidence)
+    write_parquet(part.results / f"eval/{model}/scores.parquet", scores)
+    if not model.startswith("rlvr"):
+        return
+    shares = [0.3] * 10 + [0.0] * 10
+    updates = pd.DataFrame({"update": range(1, 21), "reward": 0.5, "chars": 40.0, "empty_think": shares})
+    write_parquet(part.results / f"dynamics/{model}.parquet", updates)
+    rollouts = pd.DataFrame({"update": [1, 2], "response": ["<think></think>", "```x"], "reward": [1.0, 0.0]})
+    write_parquet(part.results / f"rollouts/{model}/rollouts.parquet", rollouts)
+    write_parquet(part.results / f"dynamics/{model}/responses.parquet", pd.DataFrame({"empty_think": [1.0, 1.0]}))
+    write_json(part.results / f"dynamics/{model}/stages.json", {"bands": [{"stage": "format_failure"}]})
+
+
+def finished(part: Part) -> list[Run]:
+    return [run for run in all_runs([part]) if (part.results / "eval" / run.model).is_dir()]
+
+
+def ship(part: Part) -> list[Run]:
+    export_questions(part)
+    for run in finished(part):
+        export_run(run)
+    return finished(part)
+
+
+def test_the_main_arms_run_first_and_their_last_seeds_last() -> None:
+    names = [f"{run.part.name}/{run.model}" for run in all_runs()]
+    first = [f"reference/{model}" for seed in (1, 2, 3) for model in (f"sft/seed{seed}", f"rlvr/seed{seed}")]
+    assert names[:7] == ["reference/base", *first]
+    assert names[-2:] == ["reference/sft/seed10", "reference/rlvr/seed10"]
+    assert "reference_few/rlvr/seed3" in names and len(set(names)) == len(names)
+
+
+def test_every_arm_of_the_reference_differs_from_rlvr_in_one_factor_and_has_64_responses_an_update() -> None:
+    arms = PARTS[0].experiment.arms
+    for name, arm in arms.items():
+        if name == "sft":
+            continue
+        assert arm.prompts_per_update * arm.samples_per_prompt == 64, name
+        assert len(arm.seeds) == (10 if name == "rlvr" else 3), name
+        rows = arm.rows or PARTS[0].experiment.miniature.train
+        assert rows * arm.episodes / arm.prompts_per_update == 110, name
+
+
+def test_a_run_is_exported_whole_without_weights(part: Part) -> None:
+    runs = ship(part)
+    assert {run.model for run in runs} == {"base", "sft/seed1", "sft/seed2", "rlvr/seed1", "rlvr/seed2"}
+    files = {run.model: sorted(file.name for file in run.folder.iterdir() if file.is_file()) for run in runs}
+    assert files["base"] == files["sft/seed1"] == ["answers.parquet", "run.json"]
+    assert files["rlvr/seed2"] == ["answers.parquet", "run.json", "stages.json", "updates.csv"]
+    assert files["rlvr/seed1"] == sorted([*files["rlvr/seed2"], "responses.parquet", "rollouts.parquet"])
+    record = json.loads((part.shipped / "rlvr/seed1/run.json").read_text())
+    assert set(record["fingerprints"]) == {"world", "base", "grader", "settings", "training", "reward"}
+    assert record["settings"]["reward"] == "paper"
+    shipped = read_parquet(part.shipped / "rlvr/seed1/answers.parquet")
+    assert shipped["correct"].sum() == read_parquet(part.results / "eval/rlvr/seed1/scores.parquet")["correct"].sum()
+
+
+def test_an_unfinished_run_is_not_exported(part: Part) -> None:
+    (part.results / "dynamics/rlvr/seed2/stages.json").unlink()
+    run = next(run for run in finished(part) if run.model == "rlvr/seed2")
+    with pytest.raises(UserError, match=r"rlvr/seed2: not finished, .*stages\.json missing"):
+        export_run(run)
+    assert not run.folder.exists()
+
+
+def test_an_interrupted_export_leaves_the_old_run_and_no_half_folder(part: Part, monkeypatch) -> None:
+    run = next(one for one in ship(part) if one.model == "sft/seed1")
+    before = (run.folder / "run.json").read_bytes()
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "write_json", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        export_run(run)
+    assert (run.folder / "run.json").read_bytes() == before
+
+
+def test_a_file_that_is_too_large_is_refused(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "LARGEST_FILE", 100)
+    export_questions(part)
+    with pytest.raises(UserError, match="bytes, more than the 100 that are shipped"):
+        export_run(finished(part)[0])
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "outdated"),
+    [
+        (fingerprints, "world_version", lambda experiment: "other", True),
+        (fingerprints, "training_version", lambda experiment: "other", True),
+        (fingerprints, "reward_version", lambda setting: ["other"], True),
+        (fingerprints, "grader_version", lambda: "other", False),
+    ],
+)
+def test_a_run_of_other_code_is_missing_but_not_one_of_another_grader(
+    part: Part, monkeypatch: pytest.MonkeyPatch, module, name, value, outdated
+) -> None:
+    run = next(one for one in ship(part) if one.model == "rlvr/seed1")
+    assert main.is_current(run)
+    monkeypatch.setattr(module, name, value)
+    assert main.is_current(run) is not outdated
+
+
+def test_another_base_is_another_run(part: Part) -> None:
+    run = next(one for one in ship(part) if one.model == "sft/seed1")
+    write_text(part.results / "models/base/model.safetensors", "others")
+    assert not main.is_current(run)
+
+
+def test_only_equal_fingerprints_are_pooled_and_the_page_names_the_others(part: Part) -> None:
+    ship(part)
+    file = part.shipped / "sft/seed2/run.json"
+    record = json.loads(file.read_text())
+    record["fingerprints"]["training"] = "older"
+    write_json(file, record)
+    found = pool(part, all_runs([part]))
+    assert found and dict(found.excluded) == {"sft/seed2": ["training"]}
+    assert list(found.absent) == ["rlvr_strict/seed1"]
+    write_page(part.shipped_root, [part])
+    page = (part.shipped_root / "index.md").read_text()
+    assert "Not run: rlvr_strict/seed1." in page
+    assert "Not pooled: sft/seed2, with another fingerprint of training." in page
+
+
+def test_answers_of_another_grader_are_graded_again(part: Part) -> None:
+    ship(part)
+    file = part.shipped / "rlvr/seed1"
+    answers = read_parquet(file / "answers.parquet")
+    write_parquet(file / "answers.parquet", answers.assign(correct=False))
+    record = json.loads((file / "run.json").read_text())
+    as_shipped = pool(part, all_runs([part]))
+    assert as_shipped and not as_shipped.scores["rlvr/seed1"]["correct"].any()
+    record["fingerprints"]["grader"] = "older"
+    write_json(file / "run.json", record)
+    again = pool(part, all_runs([part]))
+    assert again and again.scores["rlvr/seed1"]["correct"].tolist() == answers["correct"].tolist()
+    assert pooled.grader_version() != "older"
+
+
+def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:
+    ship(part)
+    write_page(part.shipped_root, [part])
+    page = (part.shipped_root / "index.md").read_text()
+    accuracy = 100 * (100 + 110) / 2 / QUESTIONS
+    assert f"| rlvr, chain of thought | 2 | {accuracy:.1f} \\| {accuracy:.1f} |" in page
+    assert "| Miniature, as in training | RLVR is better than its base model | **supported** |" in page
+    assert "single seeds with another verdict, of 2" in page
+    assert "**30 %**" in page and "format failure" in page
+    assert "` ` `x" in page, "a response does not end its block"
+
+
+def test_the_highest_share_is_of_ten_updates() -> None:
+    shares = pd.DataFrame({"empty_think": [0.0] * 9 + [1.0] + [0.0] * 20})
+    assert highest(shares, "empty_think") == pytest.approx(0.1)
+    assert highest(shares, "absent") != highest(shares, "absent"), "not measured"
+
+
+def test_what_is_shipped_is_small() -> None:
+    files = [file for file in REFERENCE.rglob("*") if file.is_file()] if REFERENCE.is_dir() else []
+    assert [str(file) for file in files if file.stat().st_size > LARGEST_FILE] == []
+    assert not files or shipped_bytes(REFERENCE) < LARGEST_FOLDER
+    assert [file.name for file in files if file.suffix == ".safetensors"] == []
