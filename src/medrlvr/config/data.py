@@ -106,7 +106,7 @@ class Miniature(Settings):
     """Number of test questions with another wording: the requested value comes first, then the findings."""
     pairs_test: Positive = 300
     """Number of test questions about held-out pairs of condition and relation."""
-    pretraining_steps: Positive = 3600
+    pretraining_steps: Positive = 2600
     """Steps of the base's pre-training. Used only with base.source: rebuilt."""
     direct_answers: Literal["few", "many"] = "many"
     """Direct answers in the base's pre-training: many, 15 % of the last phase; few, a third of that. The embedded base

@@ -109,7 +109,7 @@ def phases(renderer: Renderer, direct_answers: DirectAnswers, seed: int) -> list
     answering += [(0.13 * factor, in_words), (0.35 * factor, direct), (0.60 - 0.48 * factor, lookup)]
     whole = [(0.06, recall), (0.08, fact), (0.06, diagnosis), (0.04, open_question), (0.50, worked)]
     whole += [(0.03 * factor, in_words), (0.15 * factor, direct), (0.26 - 0.18 * factor, lookup)]
-    return [(share, _mixture(kinds, rng)) for share, kinds in ((0.07, binding), (0.53, answering), (0.40, whole))]
+    return [(share, _mixture(kinds, rng)) for share, kinds in ((0.10, binding), (0.45, answering), (0.45, whole))]
 
 
 def _mixture(kinds: list[tuple[float, Callable[[], Document]]], rng: random.Random) -> Iterator[Document]:
