@@ -1,1 +1,1 @@
-"""The miniature's reference run: its runs, its export to docs/reference/, and the page of what came out."""
+"""The miniature's reference run: its runs, its export to docs/reference/, and its page of results."""

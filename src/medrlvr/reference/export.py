@@ -21,7 +21,7 @@ LARGEST_FOLDER = 20_000_000
 """Bytes of all of docs/reference/."""
 
 _UNSHIPPED = ("model", "letter_logprobs", "prompt")
-"""Columns that another one contains, or that no table of the page needs."""
+"""Columns that another one contains, or that no table of index.md needs."""
 
 
 def export_run(run: Run) -> None:

@@ -56,7 +56,7 @@ def run_missing(most: int | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     parser = argparse.ArgumentParser(prog="make reference", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, metavar="N", help="run at most N missing runs; 0: only write the page")
+    parser.add_argument("--runs", type=int, metavar="N", help="run at most N missing runs; 0: only write index.md")
     options = parser.parse_args(arguments)
     try:
         run_missing(options.runs)
