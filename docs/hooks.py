@@ -36,14 +36,15 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Change the links of a page to addresses of the site."""
     sources = {page: document for document, page in OUTSIDE.items()}
     source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    folder = posixpath.dirname(page.file.src_uri) or "."
 
     def address(match: re.Match[str]) -> str:
         before, target, anchor = match["before"], match["target"], match["anchor"] or ""
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if path in OUTSIDE:
-            return f"{before}({OUTSIDE[path]}{anchor})"
+            return f"{before}({posixpath.relpath(OUTSIDE[path], folder)}{anchor})"
         if path.startswith("docs/"):
-            return f"{before}({path.removeprefix('docs/')}{anchor})"
+            return f"{before}({posixpath.relpath(path.removeprefix('docs/'), folder)}{anchor})"
         return before.strip("[]")
 
     return re.sub(r"(?P<before>\[[^]\n]*\])\((?!\w+:)(?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)", address, markdown)

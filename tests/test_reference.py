@@ -2,7 +2,11 @@
 
 import json
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,11 +15,11 @@ from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.data.miniature.world import QUESTION_SETS, draw_from, load_world
 from medrlvr.evaluation.score import score_answers
 from medrlvr.grading.letters import LETTERS
-from medrlvr.reference import export, fingerprints, main, pooled
+from medrlvr.reference import export, fingerprints, main
 from medrlvr.reference import page as page_module
 from medrlvr.reference.export import LARGEST_FILE, LARGEST_FOLDER, export_questions, export_run, shipped_bytes
 from medrlvr.reference.page import highest, write_page
-from medrlvr.reference.pooled import pool
+from medrlvr.reference.pooled import find_unequal, pool
 from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet, write_text
@@ -142,7 +146,7 @@ def test_a_run_is_exported_whole_without_weights(part: Part) -> None:
     assert files["rlvr/seed2"] == ["answers.parquet", "run.json", "stages.json", "updates.csv"]
     assert files["rlvr/seed1"] == sorted([*files["rlvr/seed2"], "responses.parquet", "rollouts.parquet"])
     record = json.loads((part.shipped / "rlvr/seed1/run.json").read_text())
-    assert set(record["fingerprints"]) == {"world", "base", "grader", "settings", "training", "reward"}
+    assert set(record["fingerprints"]) == {"world", "base", "grader", "evidence", "settings", "training", "reward"}
     assert record["settings"]["reward"] == "paper"
     shipped = read_parquet(part.shipped / "rlvr/seed1/answers.parquet")
     assert shipped["correct"].sum() == read_parquet(part.results / "eval/rlvr/seed1/scores.parquet")["correct"].sum()
@@ -177,21 +181,105 @@ def test_a_file_that_is_too_large_is_refused(part: Part, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "value", "outdated"),
+    ("name", "value", "outdated"),
     [
-        (fingerprints, "world_version", lambda experiment: "other", True),
-        (fingerprints, "training_version", lambda experiment: "other", True),
-        (fingerprints, "reward_version", lambda setting: ["other"], True),
-        (fingerprints, "grader_version", lambda: "other", False),
+        ("world_version", lambda experiment: "other", True),
+        ("training_version", lambda experiment: "other", True),
+        ("terms_version", lambda setting: "other", True),
+        ("grader_version", lambda: "other", False),
+        ("evidence_version", lambda: "other", False),
     ],
 )
 def test_a_run_of_other_code_is_missing_but_not_one_of_another_grader(
-    part: Part, monkeypatch: pytest.MonkeyPatch, module, name, value, outdated
+    part: Part, monkeypatch: pytest.MonkeyPatch, name: str, value: Callable[..., str], outdated: bool
 ) -> None:
     run = next(one for one in ship(part) if one.model == "rlvr/seed1")
     assert main.is_current(run)
-    monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(fingerprints, name, value)
     assert main.is_current(run) is not outdated
+    monkeypatch.undo()
+
+
+def test_the_fingerprint_of_training_follows_its_code_and_not_its_docstrings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = '"""{}"""\n\n\ndef step():  # {}\n    return {}\n'
+    monkeypatch.setattr(fingerprints, "_TRAINING", tmp_path)
+    found = []
+    for text in (code.format("a", "a", 1), code.format("b", "b", 1), code.format("a", "a", 2)):
+        write_text(tmp_path / "one.py", text)
+        found.append(fingerprints.training_version(PARTS[0].experiment))
+    assert found[0] == found[1] != found[2]
+    monkeypatch.setattr(fingerprints, "version", lambda package: "other")
+    assert fingerprints.training_version(PARTS[0].experiment) != found[2]
+
+
+def test_the_fingerprint_of_the_world_follows_its_table_and_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = PARTS[0].experiment
+    larger = experiment.miniature.model_copy(update={"test": 400})
+    found = {fingerprints.world_version(one) for one in (experiment, PARTS[1].experiment)}
+    assert len(found) == 1, "the questions do not depend on the base"
+    found.add(fingerprints.world_version(experiment.model_copy(update={"miniature": larger})))
+    write_text(tmp_path / "facts.tsv", "condition\n")
+    monkeypatch.setattr(fingerprints, "FACTS", tmp_path / "facts.tsv")
+    found.add(fingerprints.world_version(experiment))
+    assert len(found) == 3
+
+
+def test_only_a_base_that_is_pre_trained_depends_on_its_recipe(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = part.results / "models/base"
+    monkeypatch.undo()
+    embedded, rebuilt = (fingerprints.fingerprints(one.experiment, base, None) for one in PARTS)
+    assert set(rebuilt) - set(embedded) == {"pretraining"}
+
+
+def test_results_of_other_code_are_rejected(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="this has changed: world, training, grader"):
+        main.claim_results(part)
+    new = Part(part.name, part.results_root / "new", part.shipped_root)
+    main.claim_results(new)
+    (new.results / "data").mkdir()
+    main.claim_results(new)
+    monkeypatch.setattr(fingerprints, "training_version", lambda experiment: "other")
+    with pytest.raises(UserError, match=r"other code wrote this folder; this has changed: training\..*\n  rm -r"):
+        main.claim_results(new)
+
+
+def test_each_finished_run_is_exported_at_once_and_a_failure_keeps_the_earlier_ones(
+    part: Part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "all_runs", lambda: all_runs([part]))
+    monkeypatch.setattr(main, "claim_results", lambda part: None)
+    monkeypatch.setattr(main, "_start_workflow", lambda run: int(run.arm == "rlvr_strict"))
+    monkeypatch.setattr(main, "write_page", lambda folder: None)
+    assert main.main(["--runs", "2"]) == 0
+    assert [run.model for run in all_runs([part]) if run.record()] == ["base", "sft/seed1"]
+    assert "reference: reference, sft/seed1, run 2 of 2" in capsys.readouterr().out
+    assert main.main([]) == 1
+    assert "rlvr_strict/seed1 failed. The finished runs are in docs/reference." in capsys.readouterr().err
+    assert [run.model for run in main.missing_runs()] == ["rlvr_strict/seed1"]
+
+
+def test_ctrl_c_ends_the_command_without_a_traceback(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(run: Run) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "all_runs", lambda: all_runs([part]))
+    monkeypatch.setattr(main, "claim_results", lambda part: None)
+    monkeypatch.setattr(main, "_start_workflow", interrupt)
+    assert main.main([]) == 130
+    assert not part.shipped.exists()
+
+
+@pytest.mark.slow
+def test_the_workflow_makes_every_file_that_is_shipped() -> None:
+    files = [str(file) for run in all_runs(PARTS[:1]) for file in run.targets]
+    command = [sys.executable, "-m", "medrlvr.cli.main", "run", *PARTS[0].overlays, "-n", "--", *files]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    assert "train_rlvr" in printed.stdout
 
 
 def test_another_base_is_another_run(part: Part) -> None:
@@ -223,11 +311,36 @@ def test_answers_of_another_grader_are_graded_again(part: Part) -> None:
     record = json.loads((file / "run.json").read_text())
     as_shipped = pool(part, all_runs([part]))
     assert as_shipped and not as_shipped.scores["rlvr/seed1"]["correct"].any()
-    record["fingerprints"]["grader"] = "older"
-    write_json(file / "run.json", record)
-    again = pool(part, all_runs([part]))
-    assert again and again.scores["rlvr/seed1"]["correct"].tolist() == answers["correct"].tolist()
-    assert pooled.grader_version() != "older"
+    for name in fingerprints.GRADING:
+        older = record | {"fingerprints": record["fingerprints"] | {name: "older"}}
+        # RLVR is pooled with runs that the same grader has rewarded, so the other run has the older one too.
+        for run in ("rlvr/seed1", "rlvr/seed2"):
+            write_json(part.shipped / run / "run.json", older)
+        again = pool(part, all_runs([part]))
+        assert again and again.scores["rlvr/seed1"]["correct"].tolist() == answers["correct"].tolist()
+
+
+def test_what_must_be_equal_depends_on_the_arm() -> None:
+    def record(arm: str, **found: str) -> dict[str, Any]:
+        return {"arm": arm, "fingerprints": {"world": "w", "base": "b"} | found}
+
+    rlvr = {"training": "t", "grader": "g", "settings": "s", "reward": "r"}
+    records = {
+        "base": record("base", grader="new"),
+        "sft/seed1": record("sft", training="t", grader="new", settings="its own"),
+        **{f"rlvr/seed{seed}": record("rlvr", **rlvr) for seed in (1, 2, 3)},
+        "rlvr/seed4": record("rlvr", **(rlvr | {"training": "other"})),
+        "rlvr/seed5": record("rlvr", **(rlvr | {"grader": "other", "settings": "other"})),
+        "rlvr/seed6": record("rlvr", **(rlvr | {"base": "other"})),
+        "rlvr/seed7": record("rlvr", **(rlvr | {"world": "other"})),
+        "rlvr_binary/seed1": record("rlvr_binary", **(rlvr | {"settings": "binary", "reward": "binary"})),
+    }
+    assert find_unequal(records, "w") == {
+        "rlvr/seed4": ["training"],
+        "rlvr/seed5": ["grader", "settings"],
+        "rlvr/seed6": ["base"],
+        "rlvr/seed7": ["world"],
+    }
 
 
 def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from medrlvr.config.arms import training_settings
 from medrlvr.dynamics.version import definitions_version
-from medrlvr.reference.fingerprints import fingerprints
+from medrlvr.reference.fingerprints import fingerprints, world_version
 from medrlvr.reference.runs import Part, Run
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_json, write_text
@@ -67,7 +67,7 @@ def run_record(run: Run) -> dict[str, Any]:
 
 
 def export_questions(part: Part) -> None:
-    """Write the test questions and their clusters, and the settings of the whole experiment."""
+    """Write the test questions with their clusters and the world's fingerprint, and the settings of the experiment."""
     tables = [
         read_parquet(part.results / f"data/benchmarks/{name}.parquet").assign(benchmark=name)
         for name in part.experiment.eval_sets()
@@ -75,7 +75,7 @@ def export_questions(part: Part) -> None:
     clusters = read_parquet(part.results / "data/clusters.parquet")[["question_id", "cluster", "repeats"]]
     questions = pd.concat(tables, ignore_index=True)[["benchmark", "question_id", "stem", "options", "gold"]]
     part.shipped.mkdir(parents=True, exist_ok=True)
-    joined = questions.merge(clusters, on="question_id", how="left")
+    joined = questions.merge(clusters, on="question_id", how="left").assign(world=world_version(part.experiment))
     joined.to_parquet(part.shipped / "questions.parquet", index=False, compression="zstd", compression_level=19)
     write_text(part.shipped / "config.yaml", yaml.safe_dump(part.experiment.overlay(), sort_keys=False))
 
@@ -86,5 +86,6 @@ def shipped_bytes(folder: Path) -> int:
 
 
 def _commit() -> str:
+    """Return the commit, with "-dirty" after local changes; "unknown" outside a git repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "unknown"

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from medrlvr.config.arms import Arm, RlvrArm, training_settings
 from medrlvr.config.experiment import Experiment
-from medrlvr.data.miniature import world
-from medrlvr.data.miniature.version import FACTS
-from medrlvr.grading.version import grader_version, reward_version
+from medrlvr.data.miniature import corpus, world
+from medrlvr.data.miniature.version import FACTS, evidence_version
+from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.models.folder import weights_digest
 from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.fingerprint import fingerprint
 
 PACKAGES = ("torch", "transformers", "openrlhf", "deepspeed")
 _TRAINING = Path(__file__).parents[1] / "training"
+_BASE_MODEL = Path(world.__file__).with_name("base_model.py")
+
+GRADING = ("grader", "evidence")
+"""Fingerprints of the code that grades stored answers. After a change, the answers are graded again."""
 
 
 def world_version(experiment: Experiment) -> str:
@@ -33,22 +37,46 @@ def training_version(experiment: Experiment) -> str:
     return _short(ours, *packages)
 
 
+def pretraining_version(experiment: Experiment) -> str:
+    """Return the fingerprint of what determines a base that the workflow pre-trains."""
+    # The module is read and not imported, because it imports torch.
+    code = fingerprint(inspect.getsource(corpus), _BASE_MODEL.read_text(encoding="utf-8"))
+    return _short(code, experiment.miniature.model_dump_json(include={"seed", "pretraining_steps", "direct_answers"}))
+
+
+def grading_versions() -> dict[str, str]:
+    """Return the fingerprints of GRADING."""
+    return dict(zip(GRADING, (grader_version(), evidence_version()), strict=True))
+
+
 def fingerprints(experiment: Experiment, base: Path, arm: Arm | None) -> dict[str, str]:
-    """Return what determines the answers of one model.
+    """Return what determines the graded answers of one model.
 
     Args:
         base: folder of the base model.
         arm: the model's arm; None for the base itself.
 
     Returns:
-        world, base, grader; and for a trained model settings, training code, and for RLVR the reward.
+        world, base, grader, evidence; if the workflow pre-trains the base, pretraining; for a trained model settings
+        and training (code); for RLVR reward (its terms; the settings contain its weights).
     """
-    found = {"world": world_version(experiment), "base": weights_digest(base), "grader": grader_version()}
+    found = {"world": world_version(experiment), "base": weights_digest(base)}
+    found |= grading_versions()
+    if experiment.base.source == "rebuilt":
+        found["pretraining"] = pretraining_version(experiment)
     if arm is not None:
         found["settings"] = _short(json.dumps(training_settings(arm), sort_keys=True))
         found["training"] = training_version(experiment)
     if isinstance(arm, RlvrArm):
-        found["reward"] = _short(*reward_version(arm.reward))
+        found["reward"] = terms_version(arm.reward)
+    return found
+
+
+def code_versions(experiment: Experiment) -> dict[str, str]:
+    """Return what determines all trained models of an experiment and is not an input of the workflow's rules."""
+    found = {"world": world_version(experiment), "training": training_version(experiment), "grader": grader_version()}
+    if experiment.base.source == "rebuilt":
+        found["pretraining"] = pretraining_version(experiment)
     return found
 
 

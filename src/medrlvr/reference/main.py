@@ -4,6 +4,7 @@ python -m medrlvr.reference.main [--runs N]
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -11,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medrlvr.reference.export import LARGEST_FOLDER, export_questions, export_run, shipped_bytes
-from medrlvr.reference.fingerprints import fingerprints
+from medrlvr.reference.fingerprints import GRADING, code_versions, fingerprints
 from medrlvr.reference.page import write_page
-from medrlvr.reference.runs import REFERENCE, Run, all_runs
+from medrlvr.reference.runs import REFERENCE, Part, Run, all_runs
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_json
 
 
 def missing_runs() -> list[Run]:
@@ -23,9 +25,10 @@ def missing_runs() -> list[Run]:
 
 
 def is_current(run: Run) -> bool:
-    """Return whether a run is shipped and its fingerprints are those of this code; another grader does not matter.
+    """Return whether a run is shipped and its fingerprints are those of this code.
 
-    A base that the workflow has not made yet is not compared.
+    Another grader or evidence check does not matter, because stored answers are graded again. A base that the workflow
+    has not made yet is not compared.
     """
     record = run.record()
     if record is None:
@@ -34,23 +37,59 @@ def is_current(run: Run) -> bool:
     embedded = run.part.experiment.base.source == "embedded"
     base = made if made.is_dir() or not embedded else Path(run.part.experiment.base.name)
     shipped, present = dict(record["fingerprints"]), fingerprints(run.part.experiment, base, run.settings)
-    ignored = {"grader"} | (set() if made.is_dir() or embedded else {"base"})
+    ignored = {*GRADING} | (set() if made.is_dir() or embedded else {"base"})
     return all(shipped.get(name) == value for name, value in present.items() if name not in ignored)
 
 
 def run_missing(most: int | None) -> None:
-    """Run and export missing runs, at most `most`."""
+    """Run and export missing runs, at most `most`.
+
+    Raises:
+        UserError: a run failed, or the results of another version exist.
+    """
     runs = missing_runs()[:most]
     began = time.monotonic()
     for number, run in enumerate(runs, 1):
         print(f"reference: {run.part.name}, {run.model}, run {number} of {len(runs)}", flush=True)
-        command = [sys.executable, "-m", "medrlvr.cli.main", "run", *run.part.overlays, "--", *map(str, run.targets)]
-        if subprocess.run(command, check=False).returncode:
+        claim_results(run.part)
+        if _start_workflow(run):
             raise UserError(f"reference: {run.part.name}, {run.model} failed. The finished runs are in {REFERENCE}.")
         export_questions(run.part)
         export_run(run)
         left = (time.monotonic() - began) / number * (len(runs) - number)
         print(f"reference: exported {run.folder}; about {left / 60:.0f} minutes left", flush=True)
+
+
+def claim_results(part: Part) -> None:
+    """Record the present code in the results folder of an experiment.
+
+    Snakemake does not repeat a step when the library's code changes. Results of earlier code would be exported with the
+    fingerprints of the present code.
+
+    Raises:
+        UserError: other code wrote this folder.
+    """
+    file = part.results / "reference.json"
+    present = code_versions(part.experiment)
+    written = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if (part.results / "data").is_dir() and written != present:
+        changed = ", ".join(name for name, value in present.items() if written.get(name) != value)
+        raise UserError(
+            f"{part.results}: other code wrote this folder; this has changed: {changed}. The finished runs are in"
+            f" {REFERENCE}. Delete the folder and run again:\n  rm -r {part.results}"
+        )
+    write_json(file, present)
+
+
+def _start_workflow(run: Run) -> int:
+    """Make the files of a run and return the exit status. After Ctrl-C, wait until the workflow has ended its jobs."""
+    command = [sys.executable, "-m", "medrlvr.cli.main", "run", *run.part.overlays, "--", *map(str, run.targets)]
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -1,15 +1,16 @@
 """The shipped runs as one table of answers per model: only equal fingerprints are pooled; old grades are renewed."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign, comparison_design
 from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.evaluation.score import score_answers
-from medrlvr.grading.version import grader_version
+from medrlvr.reference.fingerprints import grading_versions
 from medrlvr.reference.runs import Part, Run
 from medrlvr.runtime.files import read_parquet
 
@@ -62,13 +63,8 @@ def pool(part: Part, runs: Sequence[Run]) -> Pool | None:
     if not shipped:
         return None
     records = {run.model: run.record() or {} for run in shipped}
-    usual = _usual([record["fingerprints"] for record in records.values()])
-    excluded = {
-        model: names
-        for model, record in records.items()
-        if (names := [name for name, value in usual.items() if record["fingerprints"].get(name, value) != value])
-    }
     questions = read_parquet(part.shipped / "questions.parquet")
+    excluded = find_unequal(records, questions["world"].iloc[0])
     kept = [run for run in shipped if run.model not in excluded]
     return Pool(
         part=part,
@@ -80,17 +76,40 @@ def pool(part: Part, runs: Sequence[Run]) -> Pool | None:
     )
 
 
-def _usual(found: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return the most frequent fingerprint of what all runs share: world, base and the code that trains."""
-    names = ("world", "base", "training")
+def find_unequal(records: Mapping[str, Mapping[str, Any]], world: str) -> dict[str, list[str]]:
+    """Return the models that cannot be pooled with the others, with the names of the fingerprints that differ.
+
+    A run is compared with the most frequent fingerprint: of base and training code among all runs; of the grader among
+    the runs of RLVR, which it has rewarded; of settings and reward among the runs of the same arm.
+
+    Args:
+        records: model -> its run.json.
+        world: fingerprint of the world of the shipped questions.
+    """
+    here = [record for record in records.values() if record["fingerprints"]["world"] == world]
+    shared = {"world": world} | _most_frequent(here, ("base", "pretraining", "training"))
+    rewarded = _most_frequent([record for record in here if "reward" in record["fingerprints"]], ("grader",))
+    unequal = {}
+    for model, record in records.items():
+        found = record["fingerprints"]
+        alike = [other for other in here if other["arm"] == record["arm"]]
+        expected = shared | (rewarded if "reward" in found else {}) | _most_frequent(alike, ("settings", "reward"))
+        if names := [name for name, value in expected.items() if found.get(name, value) != value]:
+            unequal[model] = names
+    return unequal
+
+
+def _most_frequent(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, str]:
+    """Return the most frequent value of each fingerprint; of equally frequent ones, the first."""
+    found = [record["fingerprints"] for record in records]
     counts = {name: Counter(one[name] for one in found if name in one) for name in names}
     return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
 
 
 def _scores(run: Run, questions: pd.DataFrame, record: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """Return a run's graded answers; they are graded again if the grader has changed since."""
+    """Return a run's graded answers; they are graded again if grader or evidence check have changed since."""
     answers = read_parquet(run.folder / "answers.parquet")
-    if record["fingerprints"]["grader"] == grader_version():
+    if all(record["fingerprints"][name] == value for name, value in grading_versions().items()):
         return answers
     formats = {mode: settings.grader_format for mode, settings in run.part.experiment.modes.items()}
     stored = ["benchmark", "question_id", "mode", "sample", "response", "finish_reason", "response_tokens"]
