@@ -1,6 +1,7 @@
 """The reference run: its order, its export, what is missing, what is pooled, and its page, from planted results."""
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from medrlvr.grading.letters import LETTERS
 from medrlvr.reference import export, fingerprints, main
 from medrlvr.reference import page as page_module
 from medrlvr.reference.export import LARGEST_FILE, LARGEST_FOLDER, export_questions, export_run, shipped_bytes
-from medrlvr.reference.page import highest, write_page
+from medrlvr.reference.page import write_page
 from medrlvr.reference.pooled import find_unequal, pool
 from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
+from medrlvr.reference.shortcuts import highest, last, patterns
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet, write_text
 
@@ -101,8 +103,14 @@ def _plant(part: Part, model: str, right: int, questions: pd.DataFrame) -> None:
         return
     shares = [0.3] * 10 + [0.0] * 10
     updates = pd.DataFrame({"update": range(1, 21), "reward": 0.5, "chars": 40.0, "empty_think": shares})
+    for name in part.experiment.benchmarks:
+        saved = updates["update"] % 10 == 0
+        updates[f"accuracy_{name}"] = (updates["update"] / 100).where(saved)
+        updates[f"lenient_accuracy_{name}"] = (updates["update"] / 50).where(saved)
     write_parquet(part.results / f"dynamics/{model}.parquet", updates)
-    rollouts = pd.DataFrame({"update": [1, 2], "response": ["<think></think>", "```x"], "reward": [1.0, 0.0]})
+    rollouts = pd.DataFrame(
+        {"update": [1, 2], "response": ["<think></think>", "```<think> <think x"], "reward": [1.0, 0.0]}
+    )
     write_parquet(part.results / f"rollouts/{model}/rollouts.parquet", rollouts)
     write_parquet(part.results / f"dynamics/{model}/responses.parquet", pd.DataFrame({"empty_think": [1.0, 1.0]}))
     write_json(part.results / f"dynamics/{model}/stages.json", {"bands": [{"stage": "format_failure"}]})
@@ -350,15 +358,73 @@ def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:
     accuracy = 100 * (100 + 110) / 2 / QUESTIONS
     assert f"| rlvr, chain of thought | 2 | {accuracy:.1f} \\| {accuracy:.1f} |" in page
     assert "| Miniature, as in training | RLVR is better than its base model | **supported** |" in page
-    assert "single seeds with another verdict, of 2" in page
-    assert "**30 %**" in page and "format failure" in page
-    assert "` ` `x" in page, "a response does not end its block"
+    assert "Seeds: sft 2, rlvr 2; questions for each set: 120." in page
+    assert "| RLVR is better than its base model | supported | 0 | supported 2 |" in page
+    assert "| **30 %** / 0 % |" in page and "| format failure 2 |" in page
+    assert "*Empty think blocks.*\n\nrlvr, seed 1, update 1, reward +1 (100.0 % of the 2 responses):" in page
+    assert "*Torn tags.*\n\nrlvr, seed 1, update 2, reward +0 (50.0 % of the 2 responses):" in page
+    assert "````text\n```<think> <think x\n````" in page, "a response does not end its block"
+
+
+def test_the_figures_are_drawn_from_their_tables(part: Part) -> None:
+    ship(part)
+    write_page(part.shipped_root, [part])
+    folder = part.shipped_root / "figures"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        f"reference_{name}" for name in ("accuracy.csv", "accuracy.svg", "shortcuts.csv", "shortcuts.svg")
+    ]
+    curve = pd.read_csv(folder / "reference_accuracy.csv")
+    assert curve.groupby(["title", "reading", "seed"]).size().tolist() == [2] * 8
+    assert set(curve.loc[curve["reading"] == "any readable letter", "value"]) == {0.2, 0.4}
+    shares = pd.read_csv(folder / "reference_shortcuts.csv")
+    assert shares.to_dict("records") == [
+        {"arm": "rlvr", "seed": seed, "shortcut": "empty_think", "value": 0.3} for seed in (1, 2)
+    ]
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    write_page(part.shipped_root, [part])
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_without_runs_the_page_names_what_was_not_run(part: Part) -> None:
+    write_page(part.shipped_root, [part])
+    page = (part.shipped_root / "index.md").read_text()
+    assert "Not run: base, sft/seed1, rlvr/seed1, sft/seed2, rlvr/seed2, rlvr_strict/seed1." in page or (
+        "Not run: base, sft/seed1, rlvr/seed1, rlvr_strict/seed1, sft/seed2, rlvr/seed2." in page
+    )
+
+
+def test_without_a_base_or_rlvr_there_is_no_verdict(part: Part) -> None:
+    export_questions(part)
+    for run in finished(part):
+        if run.arm == "sft":
+            export_run(run)
+    write_page(part.shipped_root, [part])
+    page = (part.shipped_root / "index.md").read_text()
+    assert "### Accuracy" in page and "### Verdicts" not in page and "No run of RLVR is pooled." in page
+
+
+@pytest.mark.parametrize(
+    ("response", "torn"),
+    [
+        ("<think>a</think><answer>A</answer>", False),
+        ("I think it is the answer", False),
+        ("<think a</think>", True),
+        ("think>a", True),
+        ("</answer", True),
+        ("<thinking>", False),
+    ],
+)
+def test_torn_tags(response: str, torn: bool) -> None:
+    rows = pd.DataFrame({"response": [response]})
+    assert patterns(pd.DataFrame(index=[0]), rows)["torn tags"].tolist() == [torn]
 
 
 def test_the_highest_share_is_of_ten_updates() -> None:
     shares = pd.DataFrame({"empty_think": [0.0] * 9 + [1.0] + [0.0] * 20})
     assert highest(shares, "empty_think") == pytest.approx(0.1)
-    assert highest(shares, "absent") != highest(shares, "absent"), "not measured"
+    assert math.isnan(highest(shares, "absent")) and math.isnan(last(shares, "absent")), "not measured"
+    assert last(shares.iloc[:12], "empty_think") == pytest.approx(0.1)
+    assert last(shares, "empty_think") == 0.0
 
 
 def test_what_is_shipped_is_small() -> None:

@@ -1,6 +1,6 @@
 """Write docs/reference/index.md from the shipped runs: accuracies, verdicts, shortcuts, and what one seed shows."""
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,32 +10,31 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.dynamics.hack_monitor import INDICATORS
 from medrlvr.evaluation.claims import assess_claims
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.predictions import Reading
 from medrlvr.evaluation.score import majority_vote
 from medrlvr.evaluation.statistics import seed_interval
+from medrlvr.reference.figures import draw_figures
 from medrlvr.reference.pooled import Pool, pool
 from medrlvr.reference.runs import PARTS, Part, all_runs
-from medrlvr.runtime.files import read_parquet, write_text
+from medrlvr.reference.shortcuts import shortcut_section
+from medrlvr.reference.tables import table
+from medrlvr.runtime.files import write_text
 
 PAPER = Path("assets/paper/figure3.csv")
 RESAMPLES = 10_000
-WINDOW = 10
-"""Updates over which a shortcut's share is averaged."""
-OCCURS = 0.10
-"""A shortcut occurs if its share reaches this in some window (docs/log.md, written before the run)."""
-SHORTCUTS = ("early_answer", "empty_think", "pre_think", "loose_format", "invented_evidence")
 READINGS: Mapping[Reading, str] = {"correct": "required format", "lenient_correct": "any readable letter"}
 
 
 def write_page(folder: Path, parts: Sequence[Part] = PARTS) -> None:
-    """Write `index.md` into the folder of shipped runs."""
-    pools = [pool(part, all_runs([part])) for part in parts]
-    sections = [_experiment(one) for one in pools if one]
-    if not sections:
-        sections = ["No run is shipped yet. `make reference` makes them."]
+    """Write `index.md` and its figures into the folder of shipped runs."""
+    sections = []
+    for part in parts:
+        runs = all_runs([part])
+        found = pool(part, runs)
+        sections.append(f"## {part.experiment.title}")
+        sections += _experiment(found, folder) if found else [f"Not run: {', '.join(run.model for run in runs)}."]
     write_text(folder / "index.md", "\n\n".join([_HEAD, *sections]) + "\n")
 
 
@@ -47,17 +46,16 @@ million parameters in a synthetic world. They are no evidence about the paper's 
 advice."""
 
 
-def _experiment(found: Pool) -> str:
-    design = found.design()
-    titles = {name: benchmark.title for name, benchmark in found.part.experiment.benchmarks.items()}
-    parts = [f"## {found.part.experiment.title}", _runs_text(found), *_accuracy_section(found, titles)]
-    if design:
+def _experiment(found: Pool, folder: Path) -> Iterator[str]:
+    yield _runs_text(found)
+    yield from _accuracy_section(found)
+    if design := found.design():
         claims = verdicts(found, design)
-        parts += ["### Verdicts", _verdict_table(claims, titles)]
-        if misled := _misled(found, design, claims):
-            parts += ["### One seed instead of all", misled]
-    parts += ["### Shortcuts", *_shortcut_section(found)]
-    return "\n\n".join(parts)
+        yield from _verdict_section(found, design, claims)
+        yield from _misled(found, design, claims)
+    yield "### Shortcuts"
+    yield from shortcut_section(found)
+    yield from draw_figures(found, folder)
 
 
 def _runs_text(found: Pool) -> str:
@@ -69,26 +67,20 @@ def _runs_text(found: Pool) -> str:
     return " ".join(lines)
 
 
-def _accuracy_section(found: Pool, titles: Mapping[str, str]) -> Iterator[str]:
+def _accuracy_section(found: Pool) -> Iterator[str]:
+    titles = {name: benchmark.title for name, benchmark in found.part.experiment.benchmarks.items()}
     yield "### Accuracy"
-    sizes = found.questions.groupby("benchmark").size()
     yield (
-        f"Percent of {sizes[next(iter(titles))]} questions for each set: required format | any readable letter. In"
-        " brackets the 95 % t-interval over training seeds, for arms with three or more."
+        f"Percent of {_questions(found)} questions for each set: required format | any readable letter. The second"
+        " column has the number of training seeds. In brackets the 95 % t-interval over seeds, for arms with three or"
+        " more; it does not cover other questions. RLVR is the last checkpoint."
     )
     rows = [["model", "seeds", *titles.values()]]
-    for arm, models in _models(found).items():
+    for arm, models in found.models().items():
         for mode in _modes(found, models[0]):
             cells = [_accuracy_cell(found, models, mode, benchmark) for benchmark in titles]
             rows.append([f"{arm}, {mode.replace('_', ' ')}", "-" if arm == "base" else str(len(models)), *cells])
     yield table(rows)
-
-
-def _models(found: Pool) -> dict[str, list[str]]:
-    models: dict[str, list[str]] = {}
-    for run in found.runs:
-        models.setdefault(run.arm, []).append(run.model)
-    return models
 
 
 def _modes(found: Pool, model: str) -> list[str]:
@@ -125,14 +117,28 @@ def verdicts(found: Pool, design: ComparisonDesign) -> list[dict[str, Any]]:
     return assess_claims(pairs, scores, pd.read_csv(PAPER, keep_default_na=False), design)
 
 
-def _verdict_table(claims: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+def _verdict_section(found: Pool, design: ComparisonDesign, claims: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    seeds = ", ".join(f"{arm} {len(models)}" for arm, models in design.models.items() if arm != "base")
+    yield "### Verdicts"
+    yield (
+        f"Seeds: {seeds}; questions for each set: {_questions(found)}. Differences in points, shares in percent. The"
+        " interval contains the bootstrap interval over questions and, with three or more seeds of each arm, the"
+        " t-interval over seeds. The rules are in [claims.md](../claims.md)."
+    )
     rows = [["test set", "claim", "verdict", "required format", "any readable letter", "interval"]]
+    titles = found.part.experiment.benchmarks
     for claim in claims:
         share = claim["any_letter"] is None
         cells = [_measured(claim, share), "-" if share else _measured(claim["any_letter"], share)]
         confidence = f"{100 * claim['confidence']:.0f} %"
-        rows.append([titles[claim["benchmark"]], claim["claim"], f"**{claim['verdict']}**", *cells, confidence])
-    return table(rows)
+        rows.append([titles[claim["benchmark"]].title, claim["claim"], f"**{claim['verdict']}**", *cells, confidence])
+    yield table(rows)
+
+
+def _questions(found: Pool) -> str:
+    """Return the number of questions of the test sets: one number, or one for each set in their order."""
+    counts = found.questions["benchmark"].value_counts()
+    return ", ".join(dict.fromkeys(f"{counts[name]:,}" for name in found.part.experiment.benchmarks))
 
 
 def _measured(record: Mapping[str, Any], share: bool) -> str:
@@ -140,81 +146,34 @@ def _measured(record: Mapping[str, Any], share: bool) -> str:
     return f"{value:.1f} % ({low:.1f} to {high:.1f})" if share else f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _misled(found: Pool, design: ComparisonDesign, claims: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return a table of how many single seeds have another verdict than all seeds; None with one seed."""
-    assert design.rlvr is not None
-    arms = [arm for arm in (design.rlvr, design.sft) if arm]
-    count = min(len(design.models[arm]) for arm in arms)
+def _misled(found: Pool, design: ComparisonDesign, claims: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the section that compares the verdicts of single seeds with those of all seeds; nothing with one seed."""
+    trained = [arm for arm in design.models if arm != "base"]
+    count = min(len(design.models[arm]) for arm in trained)
     if count < 2:
-        return None
-    pooled = {(claim["benchmark"], claim["claim"]): claim["verdict"] for claim in claims}
-    differing = dict.fromkeys(pooled, 0)
-    for number in range(count):
-        models = {"base": ["base"], **{arm: [design.models[arm][number]] for arm in arms}}
-        alone = {arm: design.runs[arm] for arm in models}, {arm: design.modes[arm] for arm in models}
-        for claim in verdicts(found, replace(design, models=models, runs=alone[0], modes=alone[1])):
-            key = claim["benchmark"], claim["claim"]
-            differing[key] += claim["verdict"] != pooled[key]
-    rows = [["test set", "claim", "verdict of all seeds", f"single seeds with another verdict, of {count}"]]
-    titles = {name: benchmark.title for name, benchmark in found.part.experiment.benchmarks.items()}
-    rows += [[titles[key[0]], key[1], pooled[key], str(other)] for key, other in differing.items()]
-    return table(rows)
-
-
-def _shortcut_section(found: Pool) -> Iterator[str]:
-    yield (
-        f"Highest mean share of any {WINDOW} consecutive updates, among responses with a valid format, as the mean over"
-        f" seeds. Bold: the share reached {100 * OCCURS:.0f} % in at least one seed. Stages: those seen in at least one"
-        " seed, by the rules of [stages.md](../stages.md)."
-    )
-    rows = [["arm", "seeds", *(INDICATORS[name] for name in SHORTCUTS), "characters, last update", "stages"]]
-    for arm, models in _models(found).items():
-        updates = [file for model in models if (file := found.part.shipped / model / "updates.csv").is_file()]
-        if not updates:
-            continue
-        tables = [pd.read_csv(file) for file in updates]
-        cells = [_shortcut_cell([highest(one, name) for one in tables]) for name in SHORTCUTS]
-        length = float(np.mean([one["chars"].dropna().iloc[-1] for one in tables]))
-        rows.append([arm, str(len(models)), *cells, f"{length:.0f}", ", ".join(_stages(found, models))])
-    yield table(rows)
-    yield from _examples(found)
-
-
-def highest(updates: pd.DataFrame, name: str) -> float:
-    """Return the highest mean of a share over `WINDOW` consecutive updates; NaN if it was not measured."""
-    if name not in updates:
-        return float("nan")
-    return float(updates[name].dropna().rolling(WINDOW).mean().max())
-
-
-def _shortcut_cell(shares: Sequence[float]) -> str:
-    mean = f"{100 * float(np.mean(shares)):.0f} %"
-    return f"**{mean}**" if max(shares) >= OCCURS else mean
-
-
-def _stages(found: Pool, models: Sequence[str]) -> list[str]:
-    seen: list[str] = []
-    for model in models:
-        stages = json.loads((found.part.shipped / model / "stages.json").read_text(encoding="utf-8"))
-        seen += [band["stage"] for band in stages["bands"]]
-    return [name.replace("_", " ") for name in dict.fromkeys(seen)]
-
-
-def _examples(found: Pool) -> Iterator[str]:
-    """Yield the last response of the first seed of `rlvr` with each shortcut, verbatim."""
-    folder = next((run.folder for run in found.runs if run.arm == "rlvr" and run.is_first_seed), None)
-    if folder is None or not (folder / "responses.parquet").is_file():
         return
-    responses, rollouts = (read_parquet(folder / f"{name}.parquet") for name in ("responses", "rollouts"))
-    for name in SHORTCUTS:
-        shown = responses[name].astype(float) == 1 if name in responses else pd.Series(dtype=bool)
-        if shown.any():
-            row = rollouts.loc[shown[shown].index[-1]]
-            yield f"{INDICATORS[name].capitalize()}, update {row['update']}, reward {row['reward']:+g}:"
-            yield "\n".join(["```text", str(row["response"]).strip().replace("```", "` ` `"), "```"])
+    alone: dict[tuple[str, str], Counter[str]] = {_key(claim): Counter() for claim in claims}
+    for number in range(count):
+        models = {"base": ["base"], **{arm: [design.models[arm][number]] for arm in trained}}
+        for one in verdicts(found, replace(design, models=models)):
+            alone[_key(one)][one["verdict"]] += 1
+    yield "### One seed instead of all"
+    yield (
+        f"Verdicts of {count} single seeds: the first of each arm, the second of each arm, and so on. Their intervals"
+        f" are over questions only ({_questions(found)} for each set). A seed misleads if its verdict is not that of"
+        " all seeds."
+    )
+    rows = [
+        ["test set", "claim", "verdict of all seeds", f"seeds that mislead, of {count}", "verdicts of single seeds"]
+    ]
+    titles = found.part.experiment.benchmarks
+    for claim in claims:
+        seen = alone[_key(claim)]
+        listed = ", ".join(f"{verdict} {number}" for verdict, number in seen.most_common())
+        misled = str(count - seen[claim["verdict"]])
+        rows.append([titles[claim["benchmark"]].title, claim["claim"], claim["verdict"], misled, listed])
+    yield table(rows)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first row is its header."""
-    header, *body = rows
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *body])
+def _key(claim: Mapping[str, Any]) -> tuple[str, str]:
+    return claim["benchmark"], claim["claim"]

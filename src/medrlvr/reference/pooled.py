@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -35,25 +35,27 @@ class Pool:
     scores: Mapping[str, pd.DataFrame]
     questions: pd.DataFrame
 
-    def design(self) -> ComparisonDesign | None:
-        """Return the comparison design of the pooled runs; None without the base or without RLVR."""
+    def models(self) -> dict[str, list[str]]:
+        """Return each arm -> its pooled models, in the order of the seeds."""
         models: dict[str, list[str]] = {}
-        for run in self.runs:
+        for run in sorted(self.runs, key=lambda run: run.seed or 0):
             models.setdefault(run.arm, []).append(run.model)
-        whole = comparison_design(self.part.experiment)
-        if "base" not in models or whole.rlvr not in models:
+        order = ["base", *self.part.experiment.arms]
+        return dict(sorted(models.items(), key=lambda item: order.index(item[0])))
+
+    def design(self) -> ComparisonDesign | None:
+        """Return the comparison of base, SFT and RLVR in the modes that the claims need; None without base or RLVR."""
+        models, whole = self.models(), comparison_design(self.part.experiment)
+        if "base" not in models or whole.rlvr is None or whole.rlvr not in models:
             return None
-        return ComparisonDesign(
-            models=models,
-            runs={arm: whole.runs[arm] for arm in models},
-            modes={arm: whole.modes[arm] for arm in models},
-            sets=whole.sets,
-            rlvr=whole.rlvr,
+        compared = ["base", *(arm for arm in (whole.sft, whole.rlvr) if arm in models)]
+        first = {arm: (whole.primary(arm).mode,) for arm in compared}
+        return replace(
+            whole,
+            models={arm: models[arm] for arm in compared},
+            runs={arm: whole.runs[arm] for arm in compared},
+            modes=first | {"base": first[whole.rlvr]},
             sft=whole.sft if whole.sft in models else None,
-            loglikelihood=whole.loglikelihood,
-            distributions=whole.distributions,
-            papers=whole.papers,
-            claims=whole.claims,
         )
 
 

@@ -1,5 +1,6 @@
 """Colours, sizes and shared drawing functions of all figures."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,13 @@ def draw_band(axis: Axes, lines: pd.DataFrame, colour: str, style: str, label: s
         axis.fill_between(mean.index, groups.min(), groups.max(), color=colour, alpha=0.2, linewidth=0)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write SVG and PDF (with fonts) without a date, so that equal figures give equal files."""
+_DATES = {"svg": "Date", "pdf": "CreationDate"}
+
+
+def save(figure: Figure, path: Path, suffixes: Sequence[str] = ("svg", "pdf")) -> None:
+    """Write a figure without a date, so that equal figures give equal files; a PDF contains its fonts."""
     with mpl.rc_context(STYLE):
-        for suffix, date in (("svg", "Date"), ("pdf", "CreationDate")):
-            drawn = partial(figure.savefig, format=suffix, metadata={date: None})
+        for suffix in suffixes:
+            drawn = partial(figure.savefig, format=suffix, metadata={_DATES[suffix]: None})
             write_atomically(path.with_suffix(f".{suffix}"), drawn)
     plt.close(figure)
