@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from medrlvr.config.arms import training_settings
 from medrlvr.dynamics.version import definitions_version
 from medrlvr.reference.fingerprints import fingerprints, world_version
 from medrlvr.reference.runs import Part, Run
@@ -62,7 +61,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "commit": _commit(),
         "fingerprints": fingerprints(run.part.experiment, run.part.results / "models/base", arm),
         "definitions": definitions_version(),
-        "settings": training_settings(arm) if arm else None,
+        "settings": arm.model_dump(mode="json", exclude={"seeds"}) if arm else None,
     }
 
 

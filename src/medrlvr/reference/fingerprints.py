@@ -6,14 +6,16 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from medrlvr.config.arms import Arm, RlvrArm, training_settings
+from medrlvr.config.arms import Arm, RlvrArm
 from medrlvr.config.experiment import Experiment
+from medrlvr.data import prompts
 from medrlvr.data.miniature import corpus, world
 from medrlvr.data.miniature.version import FACTS, evidence_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.models.folder import weights_digest
 from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.fingerprint import fingerprint
+from medrlvr.runtime.text import read_text
 
 PACKAGES = ("torch", "transformers", "openrlhf", "deepspeed")
 _TRAINING = Path(__file__).parents[1] / "training"
@@ -24,10 +26,17 @@ GRADING = ("grader", "evidence")
 
 
 def world_version(experiment: Experiment) -> str:
-    """Return the fingerprint of the world: its table, its code, and the numbers and seed of its questions."""
+    """Return the fingerprint of the world: its table and code, the numbers and seed of its questions, and its prompts.
+
+    The prompts are the texts of the templates and the code that fills them.
+    """
     drawn = experiment.miniature.model_dump(mode="json", exclude={"pretraining_steps", "direct_answers"})
     facts = hashlib.sha256(FACTS.read_bytes()).hexdigest()
-    return _short(fingerprint(inspect.getsource(world)), facts, json.dumps(drawn, sort_keys=True))
+    code = fingerprint(inspect.getsource(world), inspect.getsource(prompts))
+    given = experiment.prompts
+    texts = [read_text(path) for path in (given.question, given.direct, given.chain_of_thought)]
+    other = {read_text(experiment.template(mode)) for mode in experiment.modes} - {*texts}
+    return _short(code, facts, json.dumps(drawn, sort_keys=True), *texts, *sorted(other))
 
 
 def training_version(experiment: Experiment) -> str:
@@ -57,19 +66,30 @@ def fingerprints(experiment: Experiment, base: Path, arm: Arm | None) -> dict[st
         arm: the model's arm; None for the base itself.
 
     Returns:
-        world, base, grader, evidence; if the workflow pre-trains the base, pretraining; for a trained model settings
-        and training (code); for RLVR reward (its terms; the settings contain its weights).
+        world, base, settings (of the arm, its learning rates included, and of its evaluation modes), grader, evidence;
+        if the workflow pre-trains the base, pretraining; for a trained model training (code); for RLVR reward (its
+        terms; the settings contain its weights).
     """
     found = {"world": world_version(experiment), "base": weights_digest(base)}
+    found["settings"] = _settings_version(experiment, arm)
     found |= grading_versions()
     if experiment.base.source == "rebuilt":
         found["pretraining"] = pretraining_version(experiment)
     if arm is not None:
-        found["settings"] = _short(json.dumps(training_settings(arm), sort_keys=True))
         found["training"] = training_version(experiment)
     if isinstance(arm, RlvrArm):
         found["reward"] = terms_version(arm.reward)
     return found
+
+
+def _settings_version(experiment: Experiment, arm: Arm | None) -> str:
+    modes = arm.modes if arm else experiment.base.modes
+    settings = {
+        "arm": arm.model_dump(mode="json", exclude={"seeds"}) if arm else None,
+        "modes": {mode: experiment.modes[mode].model_dump(mode="json") for mode in modes},
+        "prompt_max_tokens": experiment.evaluation.prompt_max_tokens,
+    }
+    return _short(json.dumps(settings, sort_keys=True))
 
 
 def code_versions(experiment: Experiment) -> dict[str, str]:
