@@ -57,3 +57,16 @@ def test_an_evaluation_mode_counts_for_the_models_that_use_it(experiment: Experi
     assert changed(experiment, experiment.model_copy(update={"modes": modes}), arm) == {"settings"}
     unused = experiment.modes | {"mine": experiment.modes["direct"]}
     assert changed(experiment, experiment.model_copy(update={"modes": unused}), arm) == set()
+
+
+def test_code_that_cannot_change_a_model_does_not_count(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in fingerprints._NO_EFFECT:
+        assert (fingerprints._TRAINING / name).exists(), name
+    monkeypatch.setattr(fingerprints, "_TRAINING", tmp_path)
+    found = []
+    for name in ("rlvr.py", "disk.py", "memory/fit.py", "cpu/adapter.py"):
+        write_text(tmp_path / name, "x = 1\n")
+        found.append(fingerprints.training_version(experiment))
+    assert found[0] == found[1] == found[2] != found[3]

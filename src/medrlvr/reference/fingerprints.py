@@ -19,6 +19,8 @@ from medrlvr.runtime.text import read_text
 
 PACKAGES = ("torch", "transformers", "openrlhf", "deepspeed")
 _TRAINING = Path(__file__).parents[1] / "training"
+_NO_EFFECT = ("memory", "cluster", "disk.py", "ports.py", "walltime.py", "phase_watch.py", "publish.py")
+"""Files and folders of `training` that do not change a model trained on a CPU: checks, progress, moving of files."""
 _BASE_MODEL = Path(world.__file__).with_name("base_model.py")
 
 GRADING = ("grader", "evidence")
@@ -40,8 +42,9 @@ def world_version(experiment: Experiment) -> str:
 
 
 def training_version(experiment: Experiment) -> str:
-    """Return the fingerprint of the code that trains: ours, and the versions of the packages."""
-    ours = fingerprint(*(file.read_text(encoding="utf-8") for file in sorted(_TRAINING.rglob("*.py"))))
+    """Return the fingerprint of the code that trains: ours without `_NO_EFFECT`, and the versions of the packages."""
+    files = [file for file in sorted(_TRAINING.rglob("*.py")) if file.relative_to(_TRAINING).parts[0] not in _NO_EFFECT]
+    ours = fingerprint(*(file.read_text(encoding="utf-8") for file in files))
     packages = [f"{name} {version(name)}" for name in (*PACKAGES, ENGINE_PACKAGE[experiment.machine.device])]
     return _short(ours, *packages)
 
