@@ -34,7 +34,7 @@ def write_page(folder: Path, parts: Sequence[Part] = PARTS) -> None:
         runs = all_runs([part])
         found = pool(part, runs)
         sections.append(f"## {part.experiment.title}")
-        sections += _experiment(found, folder) if found else [f"Not run: {', '.join(run.model for run in runs)}."]
+        sections += _experiment(found, folder) if found else [not_run(run.model for run in runs)]
     write_text(folder / "index.md", "\n\n".join([_HEAD, *sections]) + "\n")
 
 
@@ -61,10 +61,20 @@ def _experiment(found: Pool, folder: Path) -> Iterator[str]:
 def _runs_text(found: Pool) -> str:
     lines = [f"Pooled: {len(found.runs)} runs, the base included."]
     if found.absent:
-        lines.append(f"Not run: {', '.join(found.absent)}.")
+        lines.append(not_run(found.absent))
     for model, names in found.excluded.items():
         lines.append(f"Not pooled: {model}, with another fingerprint of {', '.join(names)}.")
     return " ".join(lines)
+
+
+def not_run(models: Iterable[str]) -> str:
+    """Return a sentence with the models that are not shipped, grouped by arm."""
+    seeds: dict[str, list[str]] = {}
+    for model in models:
+        arm, _, seed = model.partition("/seed")
+        seeds.setdefault(arm, []).append(seed)
+    listed = [f"{arm} (seed{'s' * (len(own) > 1)} {', '.join(own)})" if any(own) else arm for arm, own in seeds.items()]
+    return f"Not run: {', '.join(listed)}."
 
 
 def _accuracy_section(found: Pool) -> Iterator[str]:
