@@ -1,6 +1,8 @@
 """The rules of docs/claims.md, at their edges, and a table of claims by hand."""
 
+import inspect
 from dataclasses import asdict
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -8,7 +10,10 @@ from evaluated import PAPER
 from test_compare import design
 
 from medrlvr.config.design import ComparisonDesign
+from medrlvr.evaluation import claims, statistics
 from medrlvr.evaluation.claims import above, assess_claims, below, better, equivalent, reasoned, verified
+from medrlvr.evaluation.comparison import pairs
+from medrlvr.evaluation.version import comparison_version
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,15 @@ def test_claims_by_hand() -> None:
     assert found[0]["confidence"] == 0.9 and found[0]["paper"]["difference"] == pytest.approx(-0.0079)
     assert found[1]["paper"]["difference"] == pytest.approx(0.1697)
     assert [record["seeds"] for record in found] == [[1, 1], [1], [1], [1]]
+
+
+@pytest.mark.parametrize("module", [claims, pairs, statistics])
+def test_a_changed_rule_makes_old_verdicts_outdated(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, source = comparison_version(), inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda one: source(one) + ("# a comment" if one is module else ""))
+    assert comparison_version() == before
+    monkeypatch.setattr(inspect, "getsource", lambda one: source(one) + ("\nADDED = 1" if one is module else ""))
+    assert comparison_version() != before
 
 
 def test_without_sft_the_other_claims_stand() -> None:

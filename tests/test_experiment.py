@@ -257,6 +257,8 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
             "{1,9}",
             {"score_answers", "score_checkpoints", "label_stages"},
         ),
+        ("src/medrlvr/evaluation/claims.py", '"""Assess equality:', '"""Judge equality:', set()),
+        ("src/medrlvr/evaluation/claims.py", "MARGIN = 0.05", "MARGIN = 0.04", {"compare_models"}),
     ],
     ids=[
         "script",
@@ -269,6 +271,8 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
         "grader's pattern",
         "evidence",
         "evidence's pattern",
+        "claims",
+        "claims' margin",
     ],
 )
 def test_what_is_said_of_the_code_runs_nothing_and_what_it_decides_does(

@@ -20,6 +20,7 @@ from medrlvr.data.miniature.version import evidence_version
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
+from medrlvr.evaluation.version import comparison_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.pipeline.plan.jobs import GENERATION_RULES
 from medrlvr.pipeline.preflight import (
@@ -95,6 +96,7 @@ GRADER = grader_version()
 STAGES = definitions_version()
 # None: the reasoning cannot be checked.
 EVIDENCE = evidence_version() if EXPERIMENT.evaluation.evidence else None
+COMPARISON = comparison_version()
 
 LOCAL_CORES = None if workflow.remote_exec else workflow.resource_settings.cores
 MACHINE = RuleResources(EXPERIMENT.machine, LOCAL_CORES, shape_of(BASE, LAYOUT.results / "models/base"))

@@ -205,6 +205,7 @@ rule compare_models:
     params:
         models=MODELS,
         design=DESIGN,
+        comparison=COMPARISON,
         again=again(f"{RESULTS}/compare/comparisons.json"),
         resamples=EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,

@@ -1,0 +1,13 @@
+"""Fingerprint of the comparisons and of the rules for the paper's claims."""
+
+import inspect
+
+from medrlvr.evaluation import baselines, claims, statistics
+from medrlvr.evaluation.comparison import controls, decomposition, pairs, predictions, tables
+from medrlvr.runtime.fingerprint import fingerprint
+
+
+def comparison_version() -> str:
+    """Return the fingerprint. It changes if the code changes, but not if a comment or docstring changes."""
+    modules = (baselines, claims, statistics, controls, decomposition, pairs, predictions, tables)
+    return fingerprint(*map(inspect.getsource, modules))
