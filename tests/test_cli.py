@@ -273,6 +273,7 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
         "medrlvr.evaluation.worker_group",
         "medrlvr.gpu_check.programs",
         "medrlvr.gpu_check.random_model",
+        "medrlvr.reference.main",
         "medrlvr.report.readme",
         "medrlvr.runtime.guard",
         "medrlvr.training.cluster.launcher",
@@ -542,11 +543,21 @@ miniature,base,direct,gold_letter,A,0.9
 miniature,sft/seed1,direct,all,,0.3
 miniature,rlvr/seed1,chain_of_thought,all,,0.8
 miniature,rlvr_dev/seed1,chain_of_thought,all,,0.85
-miniature_ood,base,chain_of_thought,all,,0.0
-miniature_ood,base,direct,all,,0.2
-miniature_ood,sft/seed1,direct,all,,0.3
-miniature_ood,rlvr/seed1,chain_of_thought,all,,0.7
-miniature_ood,rlvr_dev/seed1,chain_of_thought,all,,0.75
+miniature_options,base,chain_of_thought,all,,0.0
+miniature_options,base,direct,all,,0.2
+miniature_options,sft/seed1,direct,all,,0.3
+miniature_options,rlvr/seed1,chain_of_thought,all,,0.7
+miniature_options,rlvr_dev/seed1,chain_of_thought,all,,0.75
+miniature_form,base,chain_of_thought,all,,0.0
+miniature_form,base,direct,all,,0.2
+miniature_form,sft/seed1,direct,all,,0.3
+miniature_form,rlvr/seed1,chain_of_thought,all,,0.7
+miniature_form,rlvr_dev/seed1,chain_of_thought,all,,0.75
+miniature_pairs,base,chain_of_thought,all,,0.0
+miniature_pairs,base,direct,all,,0.2
+miniature_pairs,sft/seed1,direct,all,,0.3
+miniature_pairs,rlvr/seed1,chain_of_thought,all,,0.7
+miniature_pairs,rlvr_dev/seed1,chain_of_thought,all,,0.75
 miniature,always A,policy,all,,0.28
 """
 
@@ -566,14 +577,16 @@ def test_scores_are_printed_with_the_reports_path(tmp_path: Path) -> None:
     )
     titles = [one.title for one in read_overlays(["config/miniature.yaml"]).benchmarks.values()]
     lines = result.stdout.splitlines()
-    assert lines[0] == f"base, direct, percent correct: {titles[0]} 25.0, {titles[1]} 20.0"
-    assert lines[3] == f"rlvr, chain of thought, percent correct: {titles[0]} 80.0, {titles[1]} 70.0"
+    out = [f"{title} 20.0" for title in titles[1:]]
+    assert lines[0] == f"base, direct, percent correct: {titles[0]} 25.0, {', '.join(out)}"
+    out = [f"{title} 70.0" for title in titles[1:]]
+    assert lines[3] == f"rlvr, chain of thought, percent correct: {titles[0]} 80.0, {', '.join(out)}"
     assert lines[-1] == "The report: results/miniature/report.html" and len(lines) == 6
     text, _ = on_a_terminal(program, tmp_path)
     assert (
         "╭" in text and "miniature: percent correct" in text and "│ The report: results/miniature/report.html" in text
     )
-    assert re.search(r"│ rlvr, chain of thought +80.0 +70.0 │", text)
+    assert re.search(r"│ rlvr, chain of thought +80.0 +70.0 +70.0 +70.0 │", text)
 
 
 def test_seeds_are_averaged_and_controls_left_out() -> None:
@@ -588,7 +601,7 @@ def test_seeds_are_averaged_and_controls_left_out() -> None:
         for mode in experiment.modes_of(model)
     ]
     scores = arm_scores(experiment, rows)
-    assert scores["rlvr", "chain_of_thought"] == pytest.approx([20.0, 20.0])
+    assert scores["rlvr", "chain_of_thought"] == pytest.approx([20.0] * 4)
 
 
 @pytest.mark.parametrize("file", sorted((SOURCE / "medrlvr/cli").glob("*.py")), ids=lambda file: file.name)

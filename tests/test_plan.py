@@ -347,7 +347,7 @@ def test_the_miniature_is_planned_from_nothing_and_leaves_nothing(clone: Path, t
     result = plan(clone, "config/miniature.yaml", str(overlay))
     assert result.returncode == 0, result.stderr
     found = rows(result.stdout)
-    assert (found["normalise_questions"], found["train_rlvr"], found["generate_selected"]) == ((4, 0), (1, 0), (1, 0))
+    assert (found["normalise_questions"], found["train_rlvr"], found["generate_selected"]) == ((6, 0), (1, 0), (1, 0))
     assert {cached for _, cached in found.values()} == {0} and len(found) == 26
     assert f"medrlvr run config/miniature.yaml {overlay}\n" in result.stdout
     assert f"medrlvr status config/miniature.yaml {overlay}\n" in result.stdout

@@ -1,12 +1,12 @@
 import ast
 import inspect
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from medrlvr.data.miniature import corpus
+from medrlvr.data.prompts import Renderer
 from medrlvr.report.cost import phase_seconds, read_jobs
 from medrlvr.report.readme import choose_example, example_text, results_table, shorten, splice
 from medrlvr.runtime.errors import UserError
@@ -134,27 +134,18 @@ def test_the_readme_has_a_place_for_each_block(name: str) -> None:
     assert splice(Path("README.md"), name, "new")
 
 
-def test_the_readme_states_how_the_base_was_pretrained_as_the_code_does_it() -> None:
-    readme = " ".join(Path("README.md").read_text(encoding="utf-8").split())
-    random_letter = ("_sloppy", "_hasty", "_empty")
-
-    def share(styles: list[tuple[Any, float]]) -> int:
-        reasonings = [
-            (inspect.getclosurevars(style).nonlocals.get("reasoning", style), weight) for style, weight in styles
-        ]
-        return round(100 * sum(weight for reasoning, weight in reasonings if reasoning.__name__ in random_letter))
-
-    assert f"random in {share(corpus._UNTAGGED)} % of the examples without tags" in readme
-    assert f"in {share(corpus._TAGGED)} % of those with tags" in readme
-    code = inspect.getsource(corpus) + Path("src/medrlvr/data/miniature/base_model.py").read_text(encoding="utf-8")
-    for number, words in (
-        ("\nELEMENTARY = 0.3\n", "The first 30 % of the steps"),
-        ("(0.60, lambda: _worked(", "60 % are worked examples"),
-        ("(0.05, lambda: _direct(", "5 % are direct answers"),
-        ("_TAGGED if rng.random() < 0.2 ", "Only 20 % of these use the required tags"),
-        ("LETTERS[vignette.gold] if rng.random() < 0.4 ", "only 40 % are written with the correct letter"),
-    ):
-        assert number in code and words in readme, words
+def test_the_document_states_how_the_base_was_pretrained_as_the_code_does_it() -> None:
+    document = " ".join(Path("docs/miniature.md").read_text(encoding="utf-8").split())
+    renderer = Renderer("prompts/question.txt", direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
+    shares = [f"{100 * share:.0f} %" for share, _ in corpus.phases(renderer, "many", seed=1)]
+    assert "binding ({} of the steps), answering ({}) and everything ({})".format(*shares) in document
+    assert corpus.RIGHT == 0.8 and "Four fifths are written with the correct letter" in document
+    assert "*many*, 15 % of the last phase, and *few*, a third of that" in document
+    assert corpus.DIRECT == {"few": 1 / 3, "many": 1.0}
+    code = inspect.getsource(corpus)
+    for number in ("(0.15 * factor, direct)", "(0.50, worked)", "_TAGGED if rng.random() < 0.2 "):
+        assert number in code
+    assert "half of the last phase. Four fifths have no tags" in document
 
 
 @pytest.mark.parametrize("program", sorted([*Path("benchmarks").glob("*.py"), Path("tests/peer/compare.py")]), ids=str)

@@ -538,12 +538,12 @@ def begin(tmp_path, monkeypatch):
 def test_the_disk_is_told_before_training_and_checked(begin, tmp_path, monkeypatch):
     disk_line, started, end = begin()
     (state,) = (tmp_path / "state").iterdir()
-    assert disk_line.startswith(f"rlvr, seed 1: needs at most 0.10 GB of disk in {state}; ")
+    assert disk_line.startswith(f"rlvr, seed 1: needs at most 0.14 GB of disk in {state}; ")
     assert "10 updates; starting Ray" in started and end == "the trainer's end"
     left(monkeypatch, GB // 100)
     del begin.command
     (said,) = begin()
-    assert f"training needs up to 0.10 GB of disk in {state}; the file system at" in said and not hasattr(
+    assert f"training needs up to 0.14 GB of disk in {state}; the file system at" in said and not hasattr(
         begin, "command"
     )
 
