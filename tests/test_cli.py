@@ -412,6 +412,8 @@ def test_a_closed_pipe_and_an_interruption_end_quietly(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+    # A shell without job control starts its background jobs, and so these tests, with SIGINT ignored.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, stdin=subprocess.PIPE, **pipes) as process:  # type: ignore[call-overload]
         process.stdin.write((json.dumps(RIGHT) + "\n").encode() * 100)
         process.stdin.flush()
