@@ -538,6 +538,12 @@ def test_a_pipe_gets_plain_lines(tmp_path: Path) -> None:
     assert "\x1b" not in result.stderr and "\r" not in result.stderr
 
 
+OUT = """{name},base,chain_of_thought,all,,0.0
+{name},base,direct,all,,0.2
+{name},sft/seed1,direct,all,,0.3
+{name},rlvr/seed1,chain_of_thought,all,,0.7
+{name},rlvr_dev/seed1,chain_of_thought,all,,0.75
+"""
 METRICS = """benchmark,model,mode,stratum,value,accuracy
 miniature,base,chain_of_thought,all,,0.0
 miniature,base,direct,all,,0.25
@@ -545,23 +551,8 @@ miniature,base,direct,gold_letter,A,0.9
 miniature,sft/seed1,direct,all,,0.3
 miniature,rlvr/seed1,chain_of_thought,all,,0.8
 miniature,rlvr_dev/seed1,chain_of_thought,all,,0.85
-miniature_options,base,chain_of_thought,all,,0.0
-miniature_options,base,direct,all,,0.2
-miniature_options,sft/seed1,direct,all,,0.3
-miniature_options,rlvr/seed1,chain_of_thought,all,,0.7
-miniature_options,rlvr_dev/seed1,chain_of_thought,all,,0.75
-miniature_form,base,chain_of_thought,all,,0.0
-miniature_form,base,direct,all,,0.2
-miniature_form,sft/seed1,direct,all,,0.3
-miniature_form,rlvr/seed1,chain_of_thought,all,,0.7
-miniature_form,rlvr_dev/seed1,chain_of_thought,all,,0.75
-miniature_pairs,base,chain_of_thought,all,,0.0
-miniature_pairs,base,direct,all,,0.2
-miniature_pairs,sft/seed1,direct,all,,0.3
-miniature_pairs,rlvr/seed1,chain_of_thought,all,,0.7
-miniature_pairs,rlvr_dev/seed1,chain_of_thought,all,,0.75
 miniature,always A,policy,all,,0.28
-"""
+""" + "".join(OUT.format(name=f"miniature_{name}") for name in ("options", "form", "pairs"))
 
 
 def test_scores_are_printed_with_the_reports_path(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ PATCHES = FLASH_ATTN_PATCHES | {
     "openrlhf.trainer.ppo_utils.replay_buffer": Patch(
         [Replacement('torch.device(f"cuda:{torch.cuda.current_device()}")', 'torch.device("cpu")')]
     ),
-    # SFT reads every question in every epoch and tokenises it each time, which is a third of the miniature's step.
+    # SFT reads every question in every epoch and tokenises it each time, which is a quarter of the miniature's step.
     "openrlhf.datasets.sft_dataset": Patch(
         [
             Replacement("    def __getitem__(self, idx):\n", "    @cache\n    def __getitem__(self, idx):\n"),
