@@ -99,6 +99,9 @@ def _plant(part: Part, model: str, right: int, questions: pd.DataFrame) -> None:
     forms = {mode: settings.grader_format for mode, settings in part.experiment.modes.items()}
     scores = score_answers(pd.DataFrame(rows), questions, forms, check_evidence)
     write_parquet(part.results / f"eval/{model}/scores.parquet", scores)
+    if model.startswith("sft"):
+        losses = pd.DataFrame({"update": [1, 2], "gpt_loss": [0.5, 0.4]})
+        write_parquet(part.results / f"dynamics/{model}/lr0.0003.parquet", losses)
     if not model.startswith("rlvr"):
         return
     shares = [0.3] * 10 + [0.0] * 10
@@ -150,7 +153,8 @@ def test_a_run_is_exported_whole_without_weights(part: Part) -> None:
     runs = ship(part)
     assert {run.model for run in runs} == {"base", "sft/seed1", "sft/seed2", "rlvr/seed1", "rlvr/seed2"}
     files = {run.model: sorted(file.name for file in run.folder.iterdir() if file.is_file()) for run in runs}
-    assert files["base"] == files["sft/seed1"] == ["answers.parquet", "run.json"]
+    assert files["base"] == ["answers.parquet", "run.json"]
+    assert files["sft/seed1"] == ["answers.parquet", "run.json", "updates.csv"]
     assert files["rlvr/seed2"] == ["answers.parquet", "run.json", "stages.json", "updates.csv"]
     assert files["rlvr/seed1"] == sorted([*files["rlvr/seed2"], "responses.parquet", "rollouts.parquet"])
     record = json.loads((part.shipped / "rlvr/seed1/run.json").read_text())

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medrlvr.config.arms import Arm, RlvrArm
+from medrlvr.config.arms import Arm, RlvrArm, SftArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import read_overlays
 
@@ -77,6 +77,9 @@ class Run:
         """Name of a shipped table -> its file in the results; the workflow makes these files."""
         results = self.part.results
         found = {"answers": results / "eval" / self.model / "scores.parquet"}
+        if isinstance(self.settings, SftArm):
+            (rate,) = self.settings.learning_rates  # chosen beforehand, on other seeds
+            found["updates"] = results / "dynamics" / self.model / f"lr{rate!r}.parquet"
         if isinstance(self.settings, RlvrArm):
             found["updates"] = results / "dynamics" / f"{self.model}.parquet"
             if self.is_first_seed:
