@@ -361,7 +361,7 @@ def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:
     page = (part.shipped_root / "index.md").read_text()
     accuracy = 100 * (100 + 110) / 2 / QUESTIONS
     assert f"| rlvr, chain of thought | 2 | {accuracy:.1f} \\| {accuracy:.1f} |" in page
-    assert "| Miniature, as in training | RLVR is better than its base model | **supported** |" in page
+    assert "| As in training | RLVR is better than its base model | **supported** |" in page
     assert "Seeds: sft 2, rlvr 2; questions for each set: 120." in page
     assert "| RLVR is better than its base model | supported | 0 | supported 2 |" in page
     assert "| **30 %** / 0 % |" in page and "| format failure 2 |" in page
