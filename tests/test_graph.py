@@ -45,7 +45,7 @@ def test_the_miniature_is_planned_whole(clone: Path) -> None:
 
 def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", "--profile", "slurm", cwd=clone))
-    more = {"fetch_dataset": 4, "make_control": 4, "train_sft": 3, "generate_development": 2}
+    more = {"fetch_dataset": 4, "normalise_questions": 4, "make_control": 4, "train_sft": 3, "generate_development": 2}
     assert planned == RULES | more
 
 
