@@ -77,13 +77,8 @@ gpu-check: $(STAMP) ## check a new GPU before anything else: make gpu-check [MIN
 
 ##@ Develop
 
-.PHONY: readme
-readme: $(STAMP) ## run the miniature with three seeds, and write README's table, example and figure from the results
-	@$(MEDRLVR) run config/miniature.yaml config/ablations/three_seeds.yaml --cores $(CORES) -- $(ARGS)
-	@$(RUN) -m medrlvr.report.readme results/miniature_three_seeds
-
 .PHONY: reference
-reference: $(STAMP) ## run what is missing of the miniature's reference run, for hours, into docs/reference/; ARGS="--runs N"
+reference: $(STAMP) ## run what is missing of the miniature's reference run, for hours, into docs/reference/ and README; ARGS="--runs N"
 	@$(RUN) -m medrlvr.reference.main $(ARGS)
 
 .PHONY: benchmark

@@ -20,7 +20,7 @@ from medrlvr.data.duplicates import find_clusters, find_pairs
 from medrlvr.data.fetch import fetch
 from medrlvr.data.questions import read_questions
 from medrlvr.data.registry import load_registry
-from medrlvr.report.readme import splice
+from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from medrlvr.report.cost import phase_seconds, read_jobs
-from medrlvr.report.readme import splice
+from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 from medrlvr.runtime.progress import duration

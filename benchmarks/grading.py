@@ -14,7 +14,7 @@ from pathlib import Path
 
 from medrlvr.grading.grader import grade
 from medrlvr.grading.reward_config import reward_to_json
-from medrlvr.report.readme import splice
+from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_text
 from medrlvr.training.openrlhf import HOOK

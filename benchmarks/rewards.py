@@ -12,7 +12,7 @@ from medrlvr.data.prompts import Renderer
 from medrlvr.grading.grader import grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import Setting, load_reward
-from medrlvr.report.readme import splice
+from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medrlvr.dynamics.stages import LABELS, label
 from medrlvr.grading.grader import grade
-from medrlvr.report.readme import splice
+from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 

@@ -274,7 +274,6 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
         "medrlvr.gpu_check.programs",
         "medrlvr.gpu_check.random_model",
         "medrlvr.reference.main",
-        "medrlvr.report.readme",
         "medrlvr.runtime.guard",
         "medrlvr.training.cluster.launcher",
         "medrlvr.training.cluster.node",
@@ -583,7 +582,7 @@ def test_scores_are_printed_with_the_reports_path(tmp_path: Path) -> None:
 
 
 def test_seeds_are_averaged_and_controls_left_out() -> None:
-    experiment = read_overlays(["config/miniature.yaml", "config/ablations/three_seeds.yaml"])
+    experiment = read_overlays(["config/miniature.yaml", "config/ablations/seeds.yaml"])
     rows = [
         {"benchmark": benchmark, "model": model, "mode": mode, "stratum": "all", "accuracy": str(value)}
         for benchmark in (*experiment.benchmarks, "miniature_shuffled")

@@ -7,54 +7,11 @@ import pytest
 
 from medrlvr.data.miniature import corpus
 from medrlvr.data.prompts import Renderer
+from medrlvr.reference.markdown import splice
+from medrlvr.reference.readme import choose_example, example_text, shorten, write_readme
+from medrlvr.reference.runs import PARTS
 from medrlvr.report.cost import phase_seconds, read_jobs
-from medrlvr.report.readme import choose_example, example_text, results_table, shorten, splice
 from medrlvr.runtime.errors import UserError
-
-CELL = {"accuracy": 0.0, "lenient_accuracy": 0.5, "low": 0.0, "high": 0.25}
-TRAINED = {"accuracy": 0.75, "lenient_accuracy": 0.75, "low": 0.5, "high": 1.0}
-SHOWN = {
-    "tests": [{"title": "Toy", "place": "in distribution", "n": 4, "guess": 0.2}],
-    "rows": [
-        {"arm": "base", "mode": "direct", "seeds": 1, "cells": [{**CELL, "accuracy": 0.25}]},
-        {"arm": "base", "mode": "chain_of_thought", "seeds": 1, "cells": [CELL]},
-        {"arm": "sft", "mode": "direct", "seeds": 2, "cells": [CELL]},
-        {"arm": "ppo", "mode": "chain_of_thought", "seeds": 2, "cells": [TRAINED]},
-    ],
-}
-LABELS = {"base": "base", "sft": "SFT", "ppo": "RLVR"}
-SAMPLED = [True, False, False, False]
-
-
-def test_the_table_shows_mean_and_range_over_seeds() -> None:
-    block = results_table(SHOWN, LABELS, SAMPLED)
-    assert "| RLVR, chain of thought | 75.0 (50.0 to 100.0) | 75.0 |" in block
-    assert "mean of 2 seeds; in brackets their range" in block
-    assert "25 % of the 4 responses that the base samples keep the strict format" in block
-
-
-def test_the_table_has_four_rows_by_required_format_and_by_any_letter() -> None:
-    header, _, *rows = results_table(SHOWN, LABELS, SAMPLED).partition("\n\n")[0].splitlines()
-    assert header == "|  | Toy: required format | any readable letter |"
-    assert [row.split(" | ")[0] for row in rows] == [
-        "| guessing",
-        "| base, chain of thought",
-        "| SFT, direct",
-        "| RLVR, chain of thought",
-    ]
-    assert rows[0] == "| guessing | 20.0 | 20.0 |"
-    assert rows[1] == "| base, chain of thought | 0.0 (0.0 to 25.0) | 50.0 |"
-
-
-def test_the_reading_divides_the_gain_into_format_and_the_rest() -> None:
-    block = results_table(SHOWN, LABELS, SAMPLED)
-    assert "RLVR minus base is +75.0 points with the required format, but +25.0 points" in block
-    assert "The base in SFT's mode (direct) is at 25.0 %." in block
-
-
-def test_one_seed_is_named_as_one() -> None:
-    rows = [{**row, "seeds": 1} for row in SHOWN["rows"]]  # type: ignore[attr-defined]
-    assert "Percent of 4 questions each, one training seed;" in results_table({**SHOWN, "rows": rows}, LABELS, SAMPLED)
 
 
 def scores(*rows: tuple[bool, bool, str]) -> pd.DataFrame:
@@ -120,6 +77,14 @@ def test_splice_replaces_what_is_between_the_markers_of_a_name(tmp_path: Path) -
     readme.write_text(f"before\n<!-- times: begin -->\nold\n<!-- times: end -->\nafter\n{other}\n")
     expected = f"before\n<!-- times: begin -->\nnew\n<!-- times: end -->\nafter\n{other}\n"
     assert splice(readme, "times", "new") == expected
+
+
+def test_the_readme_has_the_numbers_of_the_shipped_runs(tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    text = Path("README.md").read_text(encoding="utf-8")
+    copy.write_text(splice(Path("README.md"), "results", "old"), encoding="utf-8")
+    write_readme(copy, PARTS[0])
+    assert copy.read_text(encoding="utf-8") == text, "Run make reference ARGS='--runs 0' and commit README.md."
 
 
 def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:

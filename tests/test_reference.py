@@ -21,6 +21,7 @@ from medrlvr.reference import page as page_module
 from medrlvr.reference.export import LARGEST_FILE, LARGEST_FOLDER, export_questions, export_run, shipped_bytes
 from medrlvr.reference.page import write_page
 from medrlvr.reference.pooled import find_unequal, pool
+from medrlvr.reference.readme import write_readme
 from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
 from medrlvr.reference.shortcuts import highest, last, patterns
 from medrlvr.runtime.errors import UserError
@@ -50,7 +51,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Part:
     folder.mkdir(parents=True)
     write_text(folder / "model.safetensors", "weights")
     questions = _plant_questions(made)
-    for model, right in {"base": 0, "sft/seed1": 60, "sft/seed2": 70, "rlvr/seed1": 100, "rlvr/seed2": 110}.items():
+    for model, right in {"base": 30, "sft/seed1": 60, "sft/seed2": 70, "rlvr/seed1": 100, "rlvr/seed2": 110}.items():
         _plant(made, model, right, questions)
     return made
 
@@ -83,7 +84,8 @@ def _plant(part: Part, model: str, right: int, questions: pd.DataFrame) -> None:
         for benchmark, group in questions.groupby("benchmark"):
             for number, row in enumerate(group.to_dict("records")):
                 letter = LETTERS[row["gold"] if number < right else (row["gold"] + 1) % len(row["options"])]
-                text = f" <think> It must be {letter}. </think> <answer> {letter} </answer>"
+                tagged = f" <think> It must be {letter}. </think> <answer> {letter} </answer>"
+                text = f" It must be {letter}. Answer: {letter}." if model == "base" else tagged
                 rows.append(
                     {
                         "model": model,
@@ -266,6 +268,7 @@ def test_each_finished_run_is_exported_at_once_and_a_failure_keeps_the_earlier_o
     monkeypatch.setattr(main, "claim_results", lambda part: None)
     monkeypatch.setattr(main, "_start_workflow", lambda run: int(run.arm == "rlvr_strict"))
     monkeypatch.setattr(main, "write_page", lambda folder: None)
+    monkeypatch.setattr(main, "write_readme", lambda readme, part: None)
     assert main.main(["--runs", "2"]) == 0
     assert [run.model for run in all_runs([part]) if run.record()] == ["base", "sft/seed1"]
     assert "reference: reference, sft/seed1, run 2 of 2" in capsys.readouterr().out
@@ -368,6 +371,33 @@ def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:
     assert "*Empty think blocks.*\n\nrlvr, seed 1, update 1, reward +1 (100.0 % of the 2 responses):" in page
     assert "*Torn tags.*\n\nrlvr, seed 1, update 2, reward +0 (50.0 % of the 2 responses):" in page
     assert "````text\n```<think> <think x\n````" in page, "a response does not end its block"
+
+
+def test_the_readmes_block_has_an_example_a_table_and_the_gain_by_both_readings(part: Part) -> None:
+    ship(part)
+    readme = part.shipped_root / "README.md"
+    write_text(readme, "before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
+    write_readme(readme, part)
+    block = readme.read_text()
+    assert block.startswith("before\n") and block.endswith("\nafter\n")
+    assert "It is the first of the 70 of 120 questions with the most frequent outcome:" in block
+    assert "| guessing | - | 22." in block
+    assert "| base, chain of thought | - | 0.0 \\| 25.0 | 0.0 \\| 25.0 |" in block
+    assert "| base, direct | - | 25.0 \\| 25.0 |" in block
+    assert "| SFT, direct | 2 | 54.2 \\| 54.2 |" in block
+    assert "| RLVR, chain of thought | 2 | 87.5 \\| 87.5 |" in block
+    assert "**By any readable letter, RLVR minus the base's best mode is +62.5 and +62.5 points." in block
+    assert "is +62.5 and +62.5 by any readable letter and +87.5 and +87.5 with the required format" in block
+    assert "SFT minus the base's direct answers is +29.2 and +29.2." in block
+    assert "In 0.0 % of RLVR's test responses" in block
+
+
+def test_without_a_comparison_the_readme_is_not_changed(part: Part) -> None:
+    export_questions(part)
+    readme = part.shipped_root / "README.md"
+    write_text(readme, "no markers")
+    write_readme(readme, part)
+    assert readme.read_text() == "no markers"
 
 
 def test_the_figures_are_drawn_from_their_tables(part: Part) -> None:

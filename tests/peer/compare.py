@@ -21,7 +21,7 @@ from medrlvr.config.machine import Machine
 from medrlvr.evaluation.vllm_worker import worker_command
 from medrlvr.grading.grader import Rule, grade
 from medrlvr.grading.letters import LETTERS, letter_continuation
-from medrlvr.report.readme import splice
+from medrlvr.reference.markdown import splice
 from medrlvr.runtime.environment import process_environment
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_text

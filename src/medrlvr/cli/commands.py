@@ -47,7 +47,7 @@ COMMANDS = {
         "report",
         "RESULTS [RESULTS ...]",
         "write one report on several finished experiments: results/comparison.html",
-        "medrlvr compare results/miniature results/miniature_three_seeds",
+        "medrlvr compare results/miniature results/my_reward",
     ),
     "ask": Entry(
         "ask",

@@ -30,7 +30,7 @@ def draw_figures(found: Pool, folder: Path) -> Iterator[str]:
     if len(curve):
         seeds = curve["seed"].nunique()
         alt = (
-            f"Accuracy of rlvr over updates, by both readings; thin lines are the {seeds} seeds, thick lines their mean"
+            f"Accuracy of RLVR by update, by both readings; a thin line for each seed ({seeds}), thick lines for means"
         )
         yield _write(draw_curve(curve), curve, folder, f"{name}_accuracy", alt)
     shares = shortcut_table(found)

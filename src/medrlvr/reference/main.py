@@ -1,4 +1,4 @@
-"""Run what is missing of the reference, export each finished run at once, and write its page.
+"""Run what is missing of the reference, export each finished run at once, and write its page and README's block.
 
 python -m medrlvr.reference.main [--runs N]
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from medrlvr.reference.export import LARGEST_FOLDER, export_questions, export_run, shipped_bytes
 from medrlvr.reference.fingerprints import GRADING, code_versions, fingerprints
 from medrlvr.reference.page import write_page
-from medrlvr.reference.runs import REFERENCE, Part, Run, all_runs
+from medrlvr.reference.readme import write_readme
+from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_json
 
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run_missing(options.runs)
         write_page(REFERENCE)
+        write_readme(Path("README.md"), PARTS[0])
         size = shipped_bytes(REFERENCE)
         if size > LARGEST_FOLDER:
             raise UserError(f"{REFERENCE} has {size:,} bytes, more than the {LARGEST_FOLDER:,} that are shipped.")

@@ -6,25 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.evaluation.claims import assess_claims
 from medrlvr.evaluation.comparison.pairs import compare_systems
-from medrlvr.evaluation.comparison.predictions import Reading
 from medrlvr.evaluation.score import majority_vote
-from medrlvr.evaluation.statistics import seed_interval
+from medrlvr.reference.accuracy import accuracy_section, questions_each
 from medrlvr.reference.figures import draw_figures
+from medrlvr.reference.markdown import table
 from medrlvr.reference.pooled import Pool, pool
 from medrlvr.reference.runs import PARTS, Part, all_runs
 from medrlvr.reference.shortcuts import shortcut_section
-from medrlvr.reference.tables import table
 from medrlvr.runtime.files import write_text
 
 PAPER = Path("assets/paper/figure3.csv")
 RESAMPLES = 10_000
-READINGS: Mapping[Reading, str] = {"correct": "required format", "lenient_correct": "any readable letter"}
 
 
 def write_page(folder: Path, parts: Sequence[Part] = PARTS) -> None:
@@ -48,7 +45,7 @@ advice."""
 
 def _experiment(found: Pool, folder: Path) -> Iterator[str]:
     yield _runs_text(found)
-    yield from _accuracy_section(found)
+    yield from accuracy_section(found)
     if design := found.design():
         claims = verdicts(found, design)
         yield from _verdict_section(found, design, claims)
@@ -77,46 +74,6 @@ def not_run(models: Iterable[str]) -> str:
     return f"Not run: {', '.join(listed)}."
 
 
-def _accuracy_section(found: Pool) -> Iterator[str]:
-    titles = {name: benchmark.title for name, benchmark in found.part.experiment.benchmarks.items()}
-    yield "### Accuracy"
-    yield (
-        f"Percent of {_questions(found)} questions for each set: required format | any readable letter. The second"
-        " column has the number of training seeds. In brackets the 95 % t-interval over seeds, for arms with three or"
-        " more; it does not cover other questions. RLVR is the last checkpoint."
-    )
-    rows = [["model", "seeds", *titles.values()]]
-    for arm, models in found.models().items():
-        for mode in _modes(found, models[0]):
-            cells = [_accuracy_cell(found, models, mode, benchmark) for benchmark in titles]
-            rows.append([f"{arm}, {mode.replace('_', ' ')}", "-" if arm == "base" else str(len(models)), *cells])
-    yield table(rows)
-
-
-def _modes(found: Pool, model: str) -> list[str]:
-    present = set(found.scores[model]["mode"])
-    return [mode for mode in found.part.experiment.modes_of(model) if mode in present]
-
-
-def _accuracy_cell(found: Pool, models: Sequence[str], mode: str, benchmark: str) -> str:
-    return " \\| ".join(_mean_with_interval(accuracies(found, models, mode, benchmark, name)) for name in READINGS)
-
-
-def accuracies(found: Pool, models: Sequence[str], mode: str, benchmark: str, reading: Reading) -> list[float]:
-    """Return the accuracy of each model on one benchmark, in one mode and by one reading."""
-    tables = [found.scores[model] for model in models]
-    return [
-        float(one.loc[(one["benchmark"] == benchmark) & (one["mode"] == mode), reading].astype(float).mean())
-        for one in tables
-    ]
-
-
-def _mean_with_interval(values: Sequence[float]) -> str:
-    interval = seed_interval(list(values), 0.0, 0.95) if len(values) > 2 else None
-    mean = f"{100 * float(np.mean(values)):.1f}"
-    return f"{mean} ({100 * max(interval[0], 0):.1f} to {100 * min(interval[1], 1):.1f})" if interval else mean
-
-
 def verdicts(found: Pool, design: ComparisonDesign) -> list[dict[str, Any]]:
     """Return the records of `assess_claims` for the pooled runs of a design."""
     models = [model for models in design.models.values() for model in models]
@@ -131,8 +88,8 @@ def _verdict_section(found: Pool, design: ComparisonDesign, claims: Iterable[Map
     seeds = ", ".join(f"{arm} {len(models)}" for arm, models in design.models.items() if arm != "base")
     yield "### Verdicts"
     yield (
-        f"Seeds: {seeds}; questions for each set: {_questions(found)}. Differences in points, shares in percent. The"
-        " interval contains the bootstrap interval over questions and, with three or more seeds of each arm, the"
+        f"Seeds: {seeds}; questions for each set: {questions_each(found)}. Differences in points, shares in percent."
+        " The interval contains the bootstrap interval over questions and, with three or more seeds of each arm, the"
         " t-interval over seeds. The rules are in [claims.md](../claims.md)."
     )
     rows = [["test set", "claim", "verdict", "required format", "any readable letter", "interval"]]
@@ -143,12 +100,6 @@ def _verdict_section(found: Pool, design: ComparisonDesign, claims: Iterable[Map
         confidence = f"{100 * claim['confidence']:.0f} %"
         rows.append([titles[claim["benchmark"]].title, claim["claim"], f"**{claim['verdict']}**", *cells, confidence])
     yield table(rows)
-
-
-def _questions(found: Pool) -> str:
-    """Return the number of questions of the test sets: one number, or one for each set in their order."""
-    counts = found.questions["benchmark"].value_counts()
-    return ", ".join(dict.fromkeys(f"{counts[name]:,}" for name in found.part.experiment.benchmarks))
 
 
 def _measured(record: Mapping[str, Any], share: bool) -> str:
@@ -170,8 +121,8 @@ def _misled(found: Pool, design: ComparisonDesign, claims: Sequence[Mapping[str,
     yield "### One seed instead of all"
     yield (
         f"Verdicts of {count} single seeds: the first of each arm, the second of each arm, and so on. Their intervals"
-        f" are over questions only ({_questions(found)} for each set). A seed misleads if its verdict is not that of"
-        " all seeds."
+        f" are over questions only ({questions_each(found)} for each set). A seed misleads if its verdict is not"
+        " that of all seeds."
     )
     rows = [
         ["test set", "claim", "verdict of all seeds", f"seeds that mislead, of {count}", "verdicts of single seeds"]

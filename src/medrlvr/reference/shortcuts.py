@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.dynamics.hack_monitor import INDICATORS
+from medrlvr.reference.markdown import fenced, table
 from medrlvr.reference.pooled import Pool
-from medrlvr.reference.tables import fenced, table
 from medrlvr.runtime.files import read_parquet
 
 WINDOW = 10
