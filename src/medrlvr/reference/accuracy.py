@@ -15,9 +15,10 @@ READINGS: Mapping[Reading, str] = {"correct": "required format", "lenient_correc
 def accuracy_section(found: Pool) -> Iterator[str]:
     yield "### Accuracy"
     yield (
-        f"Percent of {questions_each(found)} questions for each set: required format | any readable letter. The second"
-        " column has the number of training seeds. In brackets the 95 % t-interval over seeds, for arms with three or"
-        " more; it does not cover other questions. RLVR is the last checkpoint."
+        f"Percent of {questions_each(found)} questions for each set: required format | any readable letter, or one"
+        " number if both are the same. The second column has the number of training seeds. In brackets the 95 %"
+        " t-interval over seeds, for arms with three or more; it does not cover other questions. RLVR is the last"
+        " checkpoint."
     )
     models = found.models()
     rows = [(arm, arm, mode) for arm in models for mode in _modes(found, models[arm][0])]
@@ -54,7 +55,8 @@ def _modes(found: Pool, model: str) -> list[str]:
 
 
 def _cell(found: Pool, models: Sequence[str], mode: str, benchmark: str) -> str:
-    return " \\| ".join(_mean_with_interval(accuracies(found, models, mode, benchmark, name)) for name in READINGS)
+    texts = [_mean_with_interval(accuracies(found, models, mode, benchmark, name)) for name in READINGS]
+    return " \\| ".join(dict.fromkeys(texts))
 
 
 def accuracies(found: Pool, models: Sequence[str], mode: str, benchmark: str, reading: Reading) -> list[float]:
