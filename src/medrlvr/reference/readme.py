@@ -77,8 +77,8 @@ def _reading(found: Pool, design: ComparisonDesign) -> Iterator[str]:
     true = float(np.mean([_reasoned(found.scores[model], mode) for model in rlvr]))
     yield f"In {100 * true:.1f} % of RLVR's test responses, all steps of the reasoning are present and true."
     yield (
-        f"Percent of {questions_each(found)} questions for each set, required format | any readable letter (one number if"
-        " both are the same), means over seeds, with 95 % t-intervals over seeds for three or more. RLVR is the last"
+        f"Percent of {questions_each(found)} questions for each set, required format | any readable letter (one number"
+        " if both are the same), means over seeds, with 95 % t-intervals over seeds for three or more. RLVR is the last"
         " checkpoint, as in the paper."
     )
 
