@@ -31,6 +31,7 @@ from medrlvr.config.load import read_overlays
 from medrlvr.grading import grade
 from medrlvr.report.scores import arm_scores
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import write_text
 from medrlvr.runtime.progress import ALARM_PREFIX, Progress
 
 ROOT = Path(__file__).parents[1]
@@ -213,6 +214,52 @@ def test_signals_and_exit_status_are_snakemakes(project: Path) -> None:
         printed, command_line = process.communicate(timeout=30)
     assert (printed, process.returncode) == ("interrupted\n", 7)
     assert command_line == f"{sys.executable} -m snakemake --configfile inside/a.yaml --profile slurm wait\n"
+
+
+TWICE = """
+import sys
+print(sys.argv[1:], flush=True)
+sys.exit(int("--until" in sys.argv and "fail" in open("config/miniature.yaml").read()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "results", "phases"),
+    [
+        (["demo"], "miniature", 2),
+        (["run", "config/miniature.yaml"], "miniature", 2),
+        (["run", "config/miniature.yaml"], "other", 1),
+        (["run", "config/miniature.yaml", "-n"], "miniature", 1),
+        (["run", "config/miniature.yaml", "--until", "x"], "miniature", 1),
+        (["demo", "--", "x"], "miniature", 1),
+    ],
+)
+def test_a_run_with_results_prepares_the_prompts_first(
+    project: Path, words: list[str], results: str, phases: int
+) -> None:
+    (project / "results" / results / "prompts").mkdir(parents=True)
+    printed = _in_a_copy(project, words)
+    assert printed.returncode == 0 and len(printed.stdout.splitlines()) == phases, printed
+    assert ("'--until', 'render_training_prompts']" in printed.stdout) == (phases == 2)
+
+
+def test_a_failed_preparation_ends_the_run_with_its_status(project: Path) -> None:
+    (project / "results/miniature/prompts").mkdir(parents=True)
+    printed = _in_a_copy(project, ["demo"], "# fail")
+    assert (printed.returncode, len(printed.stdout.splitlines())) == (1, 1)
+
+
+def _in_a_copy(project: Path, words: list[str], more: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command with another program in place of Snakemake and the real configuration."""
+    for name in ("config.yaml", "miniature.yaml", "datasets.tsv"):
+        text = (SOURCE.parent / "config" / name).read_text(encoding="utf-8")
+        write_text(project / "config" / name, f"{text}{more if name == 'miniature.yaml' else ''}")
+    for folder in ("prompts", "assets"):
+        (project / folder).symlink_to(SOURCE.parent / folder)
+    write_text(project / "snakemake.py", TWICE)
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    command = [sys.executable, "-m", "medrlvr.cli.main", *words]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("command", [["demo"], ["run"], ["run", "-n"]])

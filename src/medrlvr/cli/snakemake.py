@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -51,13 +52,35 @@ def become_snakemake(arguments: Sequence[str]) -> NoReturn:
     Raises:
         UserError: Snakemake is not installed.
     """
+    os.execv(sys.executable, _command(arguments))
+
+
+def run_snakemake(arguments: Sequence[str]) -> None:
+    """Print the Snakemake command and run it; if it fails or is interrupted, exit with its status.
+
+    Raises:
+        UserError: Snakemake is not installed.
+    """
+    process = subprocess.Popen(_command(arguments))
+    while True:
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:
+            # Snakemake has the signal too, and ends its jobs first.
+            continue
+    if status:
+        sys.exit(status if status > 0 else 128 - status)
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
     if find_spec("snakemake") is None:
         raise UserError(f"{sys.executable} has no Snakemake. Run `make setup` and use .venv/bin/medrlvr.")
     command = [sys.executable, "-m", "snakemake", *arguments]
     print(shlex.join(command), file=sys.stderr, flush=True)
     _forget_personal_profile()
     export_source()
-    os.execv(sys.executable, command)
+    return command
 
 
 def _forget_personal_profile() -> None:
