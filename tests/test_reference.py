@@ -166,6 +166,25 @@ def test_a_run_is_exported_whole_without_weights(part: Part) -> None:
     assert shipped["correct"].sum() == read_parquet(part.results / "eval/rlvr/seed1/scores.parquet")["correct"].sum()
 
 
+@pytest.mark.parametrize(
+    ("changed", "dirty"), [(None, False), ("docs/page.md", False), ("README.md", False), ("src/code.py", True)]
+)
+def test_a_run_records_its_commit_and_changes_of_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str | None, dirty: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert export._commit() == "unknown"
+    for name in ("docs/page.md", "README.md", "src/code.py"):
+        write_text(tmp_path / name, "old")
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "All"]):
+        subprocess.run(["git", *command], check=True)
+    if changed:
+        write_text(tmp_path / changed, "new")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert export._commit() == commit[:12] + "-dirty" * dirty
+
+
 def test_an_unfinished_run_is_not_exported(part: Part) -> None:
     (part.results / "dynamics/rlvr/seed2/stages.json").unlink()
     run = next(run for run in finished(part) if run.model == "rlvr/seed2")

@@ -85,6 +85,14 @@ def shipped_bytes(folder: Path) -> int:
 
 
 def _commit() -> str:
-    """Return the commit, with "-dirty" after local changes; "unknown" outside a git repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip() or "unknown"
+    """Return the commit, with "-dirty" after local changes outside docs; "unknown" outside a git repository.
+
+    The reference itself changes documents while it runs.
+    """
+    commit = _git("describe", "--always", "--abbrev=12")
+    changed = _git("diff", "--name-only", "HEAD", "--", ".", ":!docs", ":!README.md")
+    return f"{commit}-dirty" if changed else commit or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=False, capture_output=True, text=True).stdout.strip()
