@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from medrlvr.report.cost import phase_seconds, read_jobs
 from medrlvr.reference.markdown import splice
+from medrlvr.report.cost import phase_seconds, read_jobs
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import write_text
 from medrlvr.runtime.progress import duration
