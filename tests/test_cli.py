@@ -65,10 +65,10 @@ def test_help_shows_synopsis_and_example_and_the_document_has_both(
         main([command, "--help"])
     assert end.value.code == 0
     entry, text = COMMANDS[command], capsys.readouterr().out
-    assert text.startswith(f"usage: medrlvr {command} {entry.synopsis}\n")
+    assert text.startswith(f"usage: medrlvr {command} {entry.synopsis}".rstrip() + "\n")
     assert f"\n\nexample:\n  {entry.example}\n" in text
     document = Path(ROOT / "docs/cli.md").read_text(encoding="utf-8")
-    synopsis = f"medrlvr {command} {entry.synopsis}".replace("|", "\\|")
+    synopsis = f"medrlvr {command} {entry.synopsis}".rstrip().replace("|", "\\|")
     assert f"| `{synopsis}` | {entry.purpose} |\n" in document
     assert f"    {entry.example}\n" in document
     # The synopsis names every option that the parser knows.

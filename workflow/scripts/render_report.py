@@ -9,6 +9,7 @@ import yaml
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.config.load import load_config
 from medrlvr.report.cost import phase_costs, read_jobs
+from medrlvr.report.index import rebuild_index
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.report.page import render_page
 from medrlvr.report.page_data import PageInputs, page_values
@@ -55,3 +56,4 @@ if __name__ == "__main__":
         write_text(output.page, page)
         size = len(page.encode()) / 1e6
         notify(f"report: {size:.1f} MB{', more than 15 MB: it may be too large for email' if size > 15 else ''}")
+        rebuild_index(results.parent, notify)

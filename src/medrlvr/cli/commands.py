@@ -49,6 +49,12 @@ COMMANDS = {
         "write one report on several finished experiments: results/comparison.html",
         "medrlvr compare results/miniature results/my_reward",
     ),
+    "index": Entry(
+        "index",
+        "",
+        "write the index of all experiments: results/index.html",
+        "medrlvr index",
+    ),
     "ask": Entry(
         "ask",
         "MODEL [--question ID|FILE] [--mode MODE]",

@@ -20,7 +20,7 @@ class CommandParser(argparse.ArgumentParser):
         _, synopsis, purpose, example = COMMANDS[command]
         super().__init__(
             prog=f"medrlvr {command}",
-            usage=f"medrlvr {command} {synopsis}",
+            usage=f"medrlvr {command} {synopsis}".rstrip(),
             description=f"{purpose[0].upper()}{purpose[1:]}.\n{details}".rstrip(),
             epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from medrlvr.config.arms import Arm, RlvrArm
 from medrlvr.config.base import Positive, Rate, Settings
 
 
@@ -57,3 +58,12 @@ class Machine(Settings):
     """Weights & Biases project that receives RLVR's metrics, settings, output and one response per update, in addition
     to the TensorBoard files. It needs `pip install wandb` and WANDB_API_KEY in the environment. null: nothing is sent
     anywhere."""
+
+    @property
+    def engine_gpus(self) -> int:
+        """GPUs of a vLLM job: all GPUs of a node."""
+        return self.gpus_per_node if self.device == "gpu" else 0
+
+    def training_gpus(self, arm: Arm) -> int:
+        """Return the number of GPUs that a training job uses on all its nodes."""
+        return self.engine_gpus * (self.nodes if isinstance(arm, RlvrArm) else 1)

@@ -3,12 +3,11 @@
 Version 0.2.0 renamed settings, files and columns. A folder without `version.json` is older and uses the old names.
 """
 
-import json
 from pathlib import Path
 
 from medrlvr import __version__
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import write_json
+from medrlvr.runtime.files import read_json, write_json
 
 LAYOUT = 2
 """Number to increase when the names of files, columns or settings in a results folder change."""
@@ -32,10 +31,10 @@ def check_version(results: Path) -> None:
     """
     file = results / _FILE
     if file.is_file():
-        written = json.loads(file.read_text(encoding="utf-8"))
-        if written["layout"] == LAYOUT:
+        written = read_json(file)
+        if written.get("layout") == LAYOUT:
             return
-        version = f"medrlvr {written['medrlvr']}"
+        version = f"medrlvr {written.get('medrlvr', 'of an unknown version')}"
     elif any((results / name).exists() for name in _CONTENT):
         version = "a version of medrlvr before 0.2.0"
     else:

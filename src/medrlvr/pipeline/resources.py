@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from medrlvr.config.arms import Arm, RlvrArm
+from medrlvr.config.arms import Arm
 from medrlvr.config.machine import Machine
 from medrlvr.models.shape import Shape
 from medrlvr.training.memory.host import job_memory
@@ -40,12 +40,11 @@ class RuleResources:
     @property
     def engine_gpus(self) -> int:
         """GPUs of a vLLM job: all GPUs of a node."""
-        return self.machine.gpus_per_node if self.machine.device == "gpu" else 0
+        return self.machine.engine_gpus
 
     def training_gpus(self, arm: Arm) -> int:
         """Return the number of GPUs that a training job uses on all its nodes."""
-        nodes = self.machine.nodes if isinstance(arm, RlvrArm) else 1
-        return self.engine_gpus * nodes
+        return self.machine.training_gpus(arm)
 
     def gres(self, gpus: int) -> str:
         """Return Slurm's generic resources per node, in the same form for one node and for several (docs/slurm.md)."""

@@ -46,7 +46,7 @@ def read_jobs(
         gpus = (training_gpus or {}).get(parts[1], 0) if trained else asking_gpus if asks else 0
         rows.append(
             {
-                "phase": f"training {parts[1]}" if trained else _PHASES["eval" if chosen else parts[0]],
+                "phase": f"training {parts[1]}" if trained else _PHASES.get("eval" if chosen else parts[0], parts[0]),
                 "job": "/".join(part for part in parts if not part.startswith("seed")),
                 "seconds": measured["s"],
                 "memory": measured["max_rss"] / 1024,

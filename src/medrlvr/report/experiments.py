@@ -9,19 +9,21 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-import yaml
 from markupsafe import Markup
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.layout import Layout
-from medrlvr.config.load import load_config
+from medrlvr.config.load import load_config, read_keys
 from medrlvr.config.results_version import check_version
 from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, STAGE_NAMES, save
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.report.page import inline_svg, render_page
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import read_parquet, write_text
+from medrlvr.runtime.files import read_json, read_parquet, write_text
+
+FINISHED = ("config.yaml", "report.html", "compare/comparisons.json")
+"""Files in the results folder of a finished experiment."""
 
 
 def read_experiment(results: Path) -> Experiment:
@@ -31,14 +33,14 @@ def read_experiment(results: Path) -> Experiment:
         UserError: the folder contains no finished experiment.
     """
     check_version(results)
-    for name in ("config.yaml", "report.html", "compare/comparisons.json"):
+    for name in FINISHED:
         if not (results / name).is_file():
             raise UserError(
                 f"{results} is not a finished experiment: {name} is missing. Run the experiment to its end first, or"
                 " give another folder."
             )
     file = results / "config.yaml"
-    return load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
+    return load_config(read_keys(file), [file])
 
 
 def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
@@ -52,9 +54,8 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
     metrics = read_metrics(paths, titles)
-    inputs = json.loads(Path(paths["base"]).read_text(encoding="utf-8"))["provenance"]["inputs"]
-    hashes = {Path(path).stem: digest.removeprefix("sha256:")[:8] for path, digest in inputs.items()}
-    compared = json.loads((results / "compare/comparisons.json").read_text(encoding="utf-8"))
+    hashes = question_hashes(results)
+    compared = read_json(results / "compare/comparisons.json")
     rows = []
     for row in compared["arms"]:
         own = metrics[metrics["benchmark"].eq(row["benchmark"]) & metrics["mode"].eq(row["mode"])]
@@ -80,9 +81,15 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
     return rows
 
 
+def question_hashes(results: Path) -> dict[str, str]:
+    """Return the start of the SHA-256 of each benchmark's questions; only equal questions give comparable numbers."""
+    inputs = read_json(results / "eval/base/metrics.json")["provenance"]["inputs"]
+    return {Path(path).stem: digest.removeprefix("sha256:")[:8] for path, digest in inputs.items()}
+
+
 def differing_settings(settings: Mapping[str, Experiment]) -> list[dict[str, Any]]:
     """Return the key of every setting that differs, and its values in the order of the experiments."""
-    flat = [dict(_flatten(experiment.model_dump(mode="json"))) for experiment in settings.values()]
+    flat = [flat_settings(experiment.model_dump(mode="json")) for experiment in settings.values()]
     keys = dict.fromkeys(key for values in flat for key in values)
     return [
         {"key": key, "values": [values.get(key, "not set") for values in flat]}
@@ -91,7 +98,12 @@ def differing_settings(settings: Mapping[str, Experiment]) -> list[dict[str, Any
     ]
 
 
-def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the key of every setting, with dots between its parts and after `prefix`, and its value as JSON."""
+    return dict(_flatten(values, prefix))
+
+
+def _flatten(value: Any, key: str) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [pair for name, inner in value.items() for pair in _flatten(inner, f"{key}.{name}" if key else name)]
     return [(key, json.dumps(value))]
@@ -99,11 +111,8 @@ def _flatten(value: Any, key: str = "") -> list[tuple[str, str]]:
 
 def stage_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]:
     """Return for each RLVR run its bands, its alarms and the number of responses with self-verification."""
-    found = {
-        run: (results / f"dynamics/{run}/stages.json").read_text(encoding="utf-8")
-        for run in Layout(experiment).rlvr_runs
-    }
-    return [{"experiment": results.name, "run": run, **json.loads(text)} for run, text in found.items()]
+    found = {run: read_json(results / f"dynamics/{run}/stages.json") for run in Layout(experiment).rlvr_runs}
+    return [{"experiment": results.name, "run": run, **stages} for run, stages in found.items()]
 
 
 def write_page(folders: Sequence[Path], page: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from medrlvr.report.page_data import _read_json
+from medrlvr.runtime.files import read_json
 
 
 def read_metrics(paths: Mapping[str, str], titles: Mapping[str, str]) -> pd.DataFrame:
@@ -18,7 +18,7 @@ def read_metrics(paths: Mapping[str, str], titles: Mapping[str, str]) -> pd.Data
         {"model": model, "title": titles[record["benchmark"]], **record}
         for benchmark in titles
         for model, path in paths.items()
-        for record in _read_json(path)["records"]
+        for record in read_json(path)["records"]
         if record["benchmark"] == benchmark
     ]
     return pd.DataFrame(records)

@@ -1,4 +1,4 @@
-"""Write files atomically, under a temporary name that is then renamed; read parquet."""
+"""Write files atomically, under a temporary name that is then renamed; read JSON and parquet."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet
+
+from medrlvr.runtime.errors import UserError
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
@@ -34,6 +36,23 @@ def write_json(path: str | Path, value: Any) -> None:
         ValueError: the value contains NaN or infinity, which JSON does not define.
     """
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object that medrlvr wrote.
+
+    Raises:
+        UserError: the file contains no JSON object; the message names the file.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not JSON: {error}. Restore it, or delete it and start the same command again."
+        ) from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} contains no JSON object. Restore it, or delete it and start the same command again.")
+    return value
 
 
 def write_json_lines(path: str | Path, rows: list[dict[str, Any]]) -> None:
