@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pages
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsing import launched, visits
 from evaluated import TAGGED, evaluate
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from programs import find_or_install
+from playwright.sync_api import Browser, Page, expect
 from test_comparison import finish
 
 from medrlvr.report.experiments import write_page
@@ -38,12 +37,8 @@ SAMPLED = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = find_or_install(("chromium", "chromium-browser", "google-chrome"), "chromium")
-    with sync_playwright() as playwright:
-        # Without a sandbox, which root cannot use; the report is our own file.
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -59,24 +54,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Browser, report: Path) -> Iterator[Callable[..., Page]]:
-    """Open the report at an address in it; afterwards, require that no error and no network request occurred."""
-    faults: list[str] = []
-    contexts = []
-
-    def visit(place: str = "", **settings: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda asked: None if asked.url.startswith("file:") else faults.append(asked.url))
-        page.goto(report.as_uri() + place)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert faults == []
+    with visits(browser, report) as visit:
+        yield visit
 
 
 def shown(page: Page) -> Page:
@@ -100,32 +79,36 @@ def test_the_first_screen_has_question_answer_and_figures(opened: Callable[..., 
 def test_responses_are_filtered_searched_and_linked(opened: Callable[..., Page]) -> None:
     page = shown(opened())
     count, articles = page.locator("#rollout-count"), page.locator("#rollout-list article")
+    filters = page.locator("#rollout-filters")
     embedded = sum(map(len, SAMPLED))
-    expect(count).to_have_text(f"30 of {embedded} embedded responses; the first 20 are shown")
+    expect(count).to_have_text(f"{embedded} of {embedded} responses; 1 to 20 are shown")
     page.locator("#rollout-more").click()
-    expect(articles).to_have_count(30)
-    page.get_by_role("slider").fill("2")
+    expect(articles).to_have_count(40)
+    for name in ("from", "to"):
+        filters.locator(f"[name={name}]").fill("2")
     expect(articles.first).to_contain_text("Update 2,")
-    page.locator("[name=grade]").select_option("no valid format")
-    expect(count).to_have_text(f"8 of {embedded} embedded responses")
-    page.locator("#rollout-filters [name=question]").fill("lode 4?")
-    expect(count).to_have_text(f"1 of {embedded} embedded responses")
-    page.locator("#rollout-filters [name=question]").fill("")
-    page.locator("[name=all]").check()
-    page.locator("[name=grade]").select_option("")
-    page.locator("[name=words]").fill("DOUBLE-check")
-    expect(count).to_have_text(f"1 of {embedded} embedded responses")
-    page.locator("[name=words]").fill("")
-    page.locator("#rollout-filters [name=question]").fill("q/1")
-    expect(count).to_have_text(f"12 of {embedded} embedded responses")
-    page.locator("#rollout-filters [name=question]").fill("")
-    page.locator("[name=stage]").select_option("direct_answer_hacker")
+    filters.locator("[name=grade]").select_option("no valid format")
+    expect(count).to_have_text(f"8 of {embedded} responses")
+    filters.locator("[name=question]").fill("lode 4?")
+    expect(count).to_have_text(f"1 of {embedded} responses")
+    for name in ("from", "to", "question"):
+        filters.locator(f"[name={name}]").fill("")
+    filters.locator("[name=grade]").select_option("")
+    filters.locator("[name=words]").fill("DOUBLE-check")
+    expect(count).to_have_text(f"1 of {embedded} responses")
+    filters.locator("[name=words]").fill("")
+    filters.locator("[name=question]").fill("q/1")
+    expect(count).to_have_text(f"12 of {embedded} responses")
+    filters.locator("[name=question]").fill("")
+    filters.locator("[name=stage]").select_option("direct_answer_hacker")
     expect(articles.first).to_contain_text("Update 12,")
     link = articles.first.get_by_role("link", name="Link").get_attribute("href")
-    assert link == "#rollout/rlvr%2Fseed1/12/q%2F0/0"
-    other = opened(link)
-    expect(other.locator("article.linked")).to_be_in_viewport()
-    expect(other.locator("article.linked h4")).to_contain_text("Update 12, sample 0")
+    assert link == "#responses?run=rlvr%2Fseed1&from=12&to=12&question=q%2F0&selected=12%2Fq%2F0%2F0"
+    for address in (link, "#rollout/rlvr%2Fseed1/12/q%2F0/0"):
+        other = opened(address)
+        expect(other.locator("article.linked")).to_be_in_viewport()
+        expect(other.locator("article.linked h4")).to_contain_text("Update 12, sample 0")
+        assert other.url.endswith(link)
 
 
 def test_the_graders_spans_are_marked_where_they_are(opened: Callable[..., Page]) -> None:
@@ -157,20 +140,20 @@ def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Pa
                         "rlvr/seed1, chain of thought", "rlvr_dev/seed1, chain of thought"]  # fmt: skip
     page.get_by_role("button", name="Next").click()
     expect(item.locator("summary")).to_have_text("Question medqa/1")
-    page.locator("[name=right]").select_option("rlvr/seed1, chain of thought")
-    page.locator("[name=wrong]").select_option("base, chain of thought")
+    page.locator("[name=first]").select_option("rlvr/seed1, chain of thought")
+    page.locator("[name=second]").select_option("base, chain of thought")
     expect(item.locator(".column h4").nth(4)).to_contain_text("right: ")
     assert "right: " not in item.locator(".column h4").nth(0).inner_text()
     page.locator("[name=benchmark]").select_option("mmlu_pro_health")
-    page.locator("[name=right]").select_option("")
-    page.locator("[name=wrong]").select_option("")
-    page.locator("#test-filters [name=question]").fill("vein 7?")
+    page.locator("[name=first]").select_option("")
+    page.locator("[name=second]").select_option("")
+    page.locator("[name=test_question]").fill("vein 7?")
     expect(count).to_have_text("Question 1 of 1")
-    link = item.get_by_role("link").get_attribute("href")
-    assert link == "#test/mmlu_pro_health/mmlu_pro_health%2F7"
+    link = item.get_by_role("link", name="Link to this question").get_attribute("href")
+    assert link == "#responses?benchmark=mmlu_pro_health&item=mmlu_pro_health%2F7"
     other = opened(link)
     expect(other.locator("#test-item summary")).to_have_text("Question mmlu_pro_health/7")
-    page.locator("#test-filters [name=question]").fill("nowhere")
+    page.locator("[name=test_question]").fill("nowhere")
     expect(count).to_have_text("No question matches")
     page.locator("#test-filters [type=reset]").click()
     expect(count).to_have_text("Question 1 of 12")
@@ -230,12 +213,12 @@ def test_the_keyboard_reaches_everything(opened: Callable[..., Page]) -> None:
     page.keyboard.press("Enter")
     assert page.url.endswith("#claims")
     shown(page)
-    page.get_by_role("slider").focus()
-    page.keyboard.press("ArrowRight")
+    page.locator("#rollout-filters [name=from]").focus()
+    page.keyboard.type("2")
     expect(page.locator("#rollout-list article").first).to_contain_text("Update 2,")
     page.keyboard.press("Tab")
-    page.keyboard.press("Space")
-    expect(page.locator("output[name=number]")).to_have_text("all")
+    page.keyboard.type("3")
+    expect(page.locator("#rollout-count")).to_contain_text("60 of ")
     page.get_by_role("button", name="Next").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#test-count")).to_have_text("Question 2 of 12")

@@ -2,6 +2,7 @@ import base64
 import gzip
 import json
 import random
+from dataclasses import asdict
 from typing import Any
 
 import pages
@@ -26,6 +27,25 @@ def unpack(text: str) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
+def rows_of(taken: explorer.Sample) -> list[dict[str, Any]]:
+    """Return the embedded responses with their facts, as the script of the report joins them."""
+    facts, texts = unpack(taken.facts), unpack(taken.text)["texts"]
+    return [
+        {
+            **facts["kinds"][facts["kind"][place]],
+            "update": facts["update"][place],
+            "id": facts["ids"][facts["question"][place]],
+            "sample": facts["sample"][place],
+            **texts[str(place)],
+        }
+        for place in sorted(map(int, texts))
+    ]
+
+
+def size(taken: explorer.Sample) -> int:
+    return len(taken.facts) + len(taken.text)
+
+
 def sample(limit: int, examples: list[tuple[int, str, int]] | None = None) -> explorer.Sample:
     return explorer.sample_rollouts("rlvr/seed1", ROLLOUTS, LABELS, QUESTIONS, examples or [], limit)
 
@@ -33,48 +53,67 @@ def sample(limit: int, examples: list[tuple[int, str, int]] | None = None) -> ex
 def test_all_responses_are_taken_where_they_fit() -> None:
     taken = sample(10**6)
     assert (taken.shown, taken.total) == (240, 240)
-    rows = unpack(taken.text)["responses"]
-    texts = {(row["update"], row["id"]): row["text"] for row in rows}
+    texts = {(row["update"], row["id"]): row["text"] for row in rows_of(taken)}
     keys = zip(ROLLOUTS["update"], ROLLOUTS["question_id"], strict=True)
     assert texts == dict(zip(keys, ROLLOUTS["response"], strict=True))
 
 
 def test_evidence_is_shown_where_the_reasoning_was_checked() -> None:
-    assert not any({"invented", "reasons"} & {*row} for row in unpack(sample(10**6).text)["responses"])
+    assert not any({"invented", "reasons"} & {*row} for row in rows_of(sample(10**6)))
     found = {"evidence_invented": [0, 2, 0] * 80, "reasons": [True, False, None] * 80}
     labels = LABELS.assign(**{name: pd.array(values) for name, values in found.items()})
-    rows = unpack(explorer.sample_rollouts("x", ROLLOUTS, labels, QUESTIONS, [], 10**6).text)["responses"]
-    assert [(row.get("invented"), row.get("reasons")) for row in rows] == [
-        (None, True),
-        (True, None),
-        (None, None),
-    ] * 80
+    rows = rows_of(explorer.sample_rollouts("x", ROLLOUTS, labels, QUESTIONS, [], 10**6))
+    assert [(row["invented"], row["reasons"]) for row in rows] == [(False, True), (True, False), (False, None)] * 80
 
 
 def test_a_sample_has_every_stratum_evenly_and_fits() -> None:
-    whole = len(sample(10**6).text)
-    taken = sample(whole // 3)
-    assert len(taken.text) <= whole // 3 and 0 < taken.shown < 240
-    rows = pd.DataFrame(unpack(taken.text)["responses"])
+    whole = size(sample(10**6))
+    taken = sample(whole // 2)
+    assert size(taken) <= whole // 2 and 0 < taken.shown < 240
+    rows = pd.DataFrame(rows_of(taken))
     sizes = rows.groupby(["update", "stage", "grade"]).size()
     everything = (
         ROLLOUTS.assign(stage=STAGES, grade=explorer.grades(ROLLOUTS)).groupby(["update", "stage", "grade"]).size()
     )
     assert sizes.to_dict() == everything.clip(upper=taken.each).to_dict()
-    assert len(taken.text) > 0.8 * (whole // 3), "room is left unused"
+    assert size(taken) > 0.8 * (whole // 2), "room is left unused"
+
+
+def test_the_facts_of_every_response_are_embedded() -> None:
+    """Counts of all responses, and addresses of responses whose text is not embedded, need only the facts."""
+    facts = unpack(sample(1).facts)
+    rows = [
+        (facts["update"][place], facts["ids"][facts["question"][place]], facts["sample"][place], facts["kinds"][kind])
+        for place, kind in enumerate(facts["kind"])
+    ]
+    assert [row[:3] for row in rows] == list(
+        ROLLOUTS[["update", "question_id", "sample"]].itertuples(index=False, name=None)
+    )
+    assert [row[3]["stage"] for row in rows] == STAGES.tolist()
+    assert [row[3]["reward"] for row in rows] == ROLLOUTS["reward"].tolist()
+    assert [row[3]["grade"] for row in rows] == explorer.grades(ROLLOUTS)
+    assert [row[3]["lenient"] == "right" for row in rows] == ROLLOUTS["lenient_correct"].tolist()
+    assert len(facts["kinds"]) < 30
+
+
+def test_lenient_grades_have_three_names() -> None:
+    texts = ["Answer: A.", "Answer: B.", "no letter"]
+    graded = pd.DataFrame([asdict(grade(text, OPTIONS, 0)) for text in texts])
+    assert explorer.lenient_grades(graded) == list(explorer.LENIENT_GRADES)
+    assert explorer.grades(graded) == ["no valid format"] * 3
 
 
 def test_nobody_chooses_and_examples_are_always_there() -> None:
-    whole = len(sample(10**6).text)
-    taken = unpack(sample(whole // 4).text)["responses"]
-    again = unpack(explorer.sample_rollouts("x", ROLLOUTS, LABELS, QUESTIONS, [], whole // 4).text)["responses"]
+    limit = size(sample(10**6)) // 2
+    taken = rows_of(sample(limit))
+    again = rows_of(explorer.sample_rollouts("x", ROLLOUTS, LABELS, QUESTIONS, [], limit))
     assert taken == again
     left = next(
         (int(row["update"]), row["question_id"], 0)
         for row in ROLLOUTS.to_dict("records")
         if not any((one["update"], one["id"]) == (row["update"], row["question_id"]) for one in taken)
     )
-    with_it = unpack(sample(whole // 4, [left]).text)["responses"]
+    with_it = rows_of(sample(limit, [left]))
     assert left[:2] in [(one["update"], one["id"]) for one in with_it]
     only = sample(1, [left])
     assert (only.shown, only.each) == (1, 0)

@@ -24,7 +24,7 @@ from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, save
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.report.overview import answers, paper_arms
-from medrlvr.report.page import inline_svg, render_page, visible
+from medrlvr.report.page import EXPLORER, inline_svg, render_page, visible
 from medrlvr.report.run_summary import describe_levels, describe_machine, describe_speed, pick_examples
 from medrlvr.runtime.files import read_parquet
 
@@ -452,7 +452,7 @@ def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
 
 def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.html.jinja").write_text("{{ nowhere }}")
-    for name in ("page.css", "explorer.js"):
+    for name in ("page.css", "explorer.css", *(f"{part}.js" for part in EXPLORER)):
         (tmp_path / name).touch()
     with pytest.raises(Exception, match="nowhere"):
         render_page({}, folder=tmp_path)

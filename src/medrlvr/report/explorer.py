@@ -20,16 +20,20 @@ import pandas as pd
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.self_verification import find_self_verification
 
-LIMIT = 12_000_000
+LIMIT = 11_400_000
 """Maximum characters of all embedded texts together; benchmarks may use at most half of them."""
 
 PACKED = 4
 """Highest expected compression ratio of model text, including base64. It limits how much text is tried first."""
 
-EVIDENCE = ("evidence_invented", "reasons")
-"""Columns that the explorer shows, if the reasoning was checked."""
+EVIDENCE = {"evidence_invented": "invented", "reasons": "reasons"}
+"""Column of the check of the reasoning -> name of the fact that the explorer shows, if the reasoning was checked."""
 
 GRADES = ("right", "wrong", "unreadable answer", "no valid format")
+"""Grades in the required format."""
+
+LENIENT_GRADES = ("right", "wrong", "no readable letter")
+"""Grades if any readable letter counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,15 @@ class Sample:
         shown: number of responses in the sample.
         total: number of responses of the run.
         each: maximum number of responses of each update, stage and grade.
-        text: packed responses, as embedded in the report.
+        facts: packed facts of all responses of the run, without their texts; see `_coded`.
+        text: packed texts of the responses in the sample, by their place in `facts`, and the questions.
     """
 
     name: str
     shown: int
     total: int
     each: int
+    facts: str
     text: str
 
 
@@ -69,12 +75,15 @@ def sample_rollouts(
         responses: as `dynamics.responses.label_responses` returns them, in the same order.
         questions: question_id, stem, options, gold.
         examples: (update, question_id, sample) of responses that are always included.
-        limit: maximum characters of the packed text.
+        limit: maximum characters of the packed facts and texts together.
     """
-    table = rollouts.assign(stage=responses["label"].to_numpy(), grade=grades(rollouts))
+    table = rollouts.assign(grade=grades(rollouts), lenient=lenient_grades(rollouts))
+    table = table.assign(stage=responses["label"].to_numpy())
     table = table.assign(**{name: responses[name].to_numpy() for name in EVIDENCE if name in responses})
     keys = zip(table["question_id"], table["sample"], strict=True)
     table["order"] = [hashlib.sha256(f"{question}/{number}".encode()).hexdigest() for question, number in keys]
+    table = table.sort_values("update", kind="stable", ignore_index=True)
+    facts = pack(_coded(table))
     strata = table.sort_values("order").groupby(["update", "stage", "grade"], sort=False)
     table["rank"] = strata.cumcount() + 1
     places = zip(table["update"], table["question_id"], table["sample"], strict=True)
@@ -83,12 +92,12 @@ def sample_rollouts(
     levels = range(int(table["rank"].max()) + 1)
     chars = table["response"].str.len().groupby(table["rank"]).sum().reindex(levels, fill_value=0).cumsum()
     each, text = _fit(
-        lambda each: pack(_rollout_rows(table[table["rank"] <= each], questions)),
+        lambda each: pack(_texts(table[table["rank"] <= each], questions)),
         lambda each: int(chars[each]),
         levels,
-        limit,
+        limit - len(facts),
     )
-    return Sample(name, int((table["rank"] <= each).sum()), len(table), each, text)
+    return Sample(name, int((table["rank"] <= each).sum()), len(table), each, facts, text)
 
 
 def _fit(packed: Callable[[int], str], chars: Callable[[int], int], levels: range, limit: int) -> tuple[int, str]:
@@ -124,22 +133,39 @@ def pack(value: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
-def _rollout_rows(shown: pd.DataFrame, questions: pd.DataFrame) -> dict[str, Any]:
-    known = questions[questions["question_id"].isin(shown["question_id"])]
+def lenient_grades(graded: pd.DataFrame) -> list[str]:
+    """Return the name of each response's grade if any readable letter counts, one of `LENIENT_GRADES`."""
+    facts = zip(graded["lenient_correct"], graded["lenient_letter"], strict=True)
+    return [LENIENT_GRADES[0 if right else 1 if isinstance(letter, str) else 2] for right, letter in facts]
+
+
+def _coded(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the facts of responses, without their texts, in a form that packs well.
+
+    Args:
+        table: update, question_id, sample, grade, lenient, letter, lenient_letter; where known, also stage, reward and
+            the columns of `EVIDENCE`.
+
+    Returns:
+        ids: question ids; kinds: the distinct facts; and for each response its update and sample, the place of its
+        question in ids and the place of its facts in kinds.
+    """
+    places, ids = pd.factorize(table["question_id"])
+    codes, kinds = pd.factorize(pd.Series([json.dumps(_facts(row)) for row in table.to_dict("records")]))
     return {
-        "questions": _questions(known),
-        "responses": [
-            {
-                "update": int(row["update"]),
-                "id": row["question_id"],
-                "sample": int(row["sample"]),
-                "stage": row["stage"],
-                "reward": row["reward"],
-                **_response(row),
-            }
-            for row in shown.to_dict("records")
-        ],
+        "ids": list(ids),
+        "kinds": [json.loads(kind) for kind in kinds],
+        "update": table["update"].astype(int).tolist(),
+        "question": places.tolist(),
+        "sample": table["sample"].astype(int).tolist(),
+        "kind": codes.tolist(),
     }
+
+
+def _texts(shown: pd.DataFrame, questions: pd.DataFrame) -> dict[str, Any]:
+    known = questions[questions["question_id"].isin(shown["question_id"])]
+    texts = {str(place): _text(row) for place, row in zip(shown.index, shown.to_dict("records"), strict=True)}
+    return {"questions": _questions(known), "texts": texts}
 
 
 def _questions(table: pd.DataFrame) -> dict[str, Any]:
@@ -149,32 +175,34 @@ def _questions(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _response(row: Mapping[Any, Any], cut: int | None = None) -> dict[str, Any]:
-    """Return a graded response, cut at `cut` characters, with the spans that the grader found in it."""
+def _facts(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the facts of a graded response; those of its reasoning are None where it was not checked."""
+    letters = {name: row[name] if isinstance(row[name], str) else None for name in ("letter", "lenient_letter")}
+    return {
+        **{name: row[name] for name in ("stage", "reward") if name in row},
+        "grade": row["grade"],
+        "lenient": row["lenient"],
+        **letters,
+        **{fact: None if pd.isna(row[name]) else bool(row[name]) for name, fact in EVIDENCE.items() if name in row},
+    }
+
+
+def _text(row: Mapping[Any, Any], cut: int | None = None) -> dict[str, Any]:
+    """Return the text of a graded response, cut at `cut` characters, and the spans that the grader found in it."""
     text: str = row["response"]
-    places = {
+    spans = {
         "think": _span(row["think_start"], row["think_end"]),
         "answer": _span(row["answer_start"], row["answer_end"]),
         "letter": _span(row["letter_at"]),
         "named": _name(text, _unsqueezed(text, row["think_start"], row["answer_named_at"]), row["letter"]),
         "checks": [list(span) for span in find_self_verification(text)] or None,
     }
-    lenient = row["lenient_letter"] if isinstance(row["lenient_letter"], str) else None
     return {
         "text": text[:cut],
-        **({"leniently": lenient} if lenient and not isinstance(row["letter"], str) else {}),
-        "letter_answered": row["letter"] if isinstance(row["letter"], str) else None,
-        "grade": row["grade"],
         "strict": bool(row["strict_format"]),
         "truncated": bool(row["truncated"]),
-        **({"invented": True} if _holds(row, "evidence_invented") else {}),
-        **({"reasons": True} if _holds(row, "reasons") else {}),
-        **{name: value for name, value in places.items() if value is not None},
+        "spans": {name: value for name, value in spans.items() if value is not None},
     }
-
-
-def _holds(row: Mapping[Any, Any], column: str) -> bool:
-    return column in row and not pd.isna(row[column]) and bool(row[column])
 
 
 def _span(start: Any, end: Any = None) -> list[int] | None:
@@ -239,5 +267,5 @@ def pack_tests(
 
 
 def _answers(table: pd.DataFrame, cut: int | None) -> dict[str, Any]:
-    rows = table.assign(grade=grades(table)).to_dict("records")
-    return {row["question_id"]: _response(row, cut) for row in rows}
+    rows = table.assign(grade=grades(table), lenient=lenient_grades(table)).to_dict("records")
+    return {row["question_id"]: _facts(row) | _text(row, cut) for row in rows}

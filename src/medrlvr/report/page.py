@@ -17,6 +17,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Unicode categories of characters that are invisible or change how other characters are shown."""
 
+EXPLORER = ("explorer_data", "explorer_text", "explorer_lists", "explorer")
+"""Files of the explorer's script, in the order in which they run."""
+
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 """Invisible letters and marks, in addition to variation selectors."""
 
@@ -24,12 +27,12 @@ BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa
 def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TEMPLATES) -> str:
     """Fill a template. Every value is escaped, model output in particular, except figures, which are our own SVG.
 
-    The Content-Security-Policy contains the hash of explorer.js, so browsers run no other script.
+    The Content-Security-Policy contains the hash of the explorer's script, so browsers run no other script.
 
     Args:
         values: as `page_values` returns them.
         name: name of the template.
-        folder: folder with the templates, page.css and explorer.js.
+        folder: folder with the templates, page.css, explorer.css and the files of the explorer's script.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -41,14 +44,20 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["visible"] = visible
     environment.filters["address"] = lambda parts: "/".join(quote(str(part), safe="") for part in parts)
-    script = (folder / "explorer.js").read_text(encoding="utf-8")
+    script = _script(folder)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = {
-        "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
+        "style": Markup("".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "explorer.css"))),
         "script": Markup(script),
         "script_hash": f"sha256-{digest}",
     }
     return environment.get_template(f"{name}.html.jinja").render(page | dict(values))
+
+
+def _script(folder: Path) -> str:
+    """Return the explorer's script. Its names are local, so that they do not clash with those of other scripts."""
+    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in EXPLORER]
+    return '"use strict";\n(() => {\n' + "".join(parts) + "})();\n"
 
 
 def visible(text: str) -> str:

@@ -143,9 +143,14 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
         "stage_names": STAGE_NAMES,
         "labels": list(STAGE_NAMES)[:-1],
         "grades": explorer.GRADES,
+        "lenient_grades": explorer.LENIENT_GRADES,
         "samples": samples,
         "tests": {"models": list(inputs.scores), "cut": cut},
-        "payloads": {"tests": Markup(tests)} | {sample.name: Markup(sample.text) for sample in samples},
+        "payloads": {
+            "tests": Markup(tests),
+            **{f"{sample.name} facts": Markup(sample.facts) for sample in samples},
+            **{sample.name: Markup(sample.text) for sample in samples},
+        },
         "speed": speed,
     }
 

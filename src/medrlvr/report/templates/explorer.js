@@ -1,291 +1,204 @@
-"use strict";
-// The explorer of responses. Model output is inserted only as text nodes. Packed data are unpacked when they are needed.
-(() => {
-  const PAGE = 20;
-  // The same set as UNSEEN and BLANK in report/page.py.
-  const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/u;
-  const $ = (id) => document.getElementById(id);
-  const packed = new Map([...document.querySelectorAll("[data-payload]")].map((node) => [node.dataset.payload, node]));
-  const unpacked = new Map();
+// The explorer's address, keys and start. The address contains the state: #responses? and the fields that are set.
+const START = "#responses";
+const FIELDS = [...fieldsOf(rollouts), ...fieldsOf(tests)];
 
-  function unpack(name) {
-    if (!unpacked.has(name)) unpacked.set(name, read(packed.get(name).textContent.trim()));
-    return unpacked.get(name);
+function addressOf(values) {
+  const text = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== "")).toString();
+  return text ? `${START}?${text}` : "";
+}
+
+const setFields = () => Object.fromEntries(FIELDS.filter((field) => field.value.trim() !== initial(field)).map((field) => [field.name, field.value.trim()]));
+
+// The default values of the fields are not in the address. `isNew` adds an entry to the browser's history.
+function writeAddress(isNew) {
+  const address = addressOf(setFields()) || location.href.split("#")[0];
+  if (isNew) history.pushState({ own: true }, "", address);
+  else history.replaceState({ own: true }, "", address);
+}
+
+// Addresses of earlier reports: #rollout/<run>/<update>/<question>/<sample> and #test/<benchmark>/<question>.
+function newAddress(hash) {
+  try {
+    const [kind, ...parts] = hash.slice(1).split("/").map((part) => decodeURIComponent(part));
+    if (kind === "rollout" && parts.length === 4) return addressOf(rolloutPlace(parts[0], { update: parts[1], id: parts[2], sample: parts[3] }));
+    if (kind === "test" && parts.length === 2) return addressOf({ benchmark: parts[0], item: parts[1] });
+  } catch {
+    // Not an address of the explorer.
   }
+  return hash;
+}
 
-  async function read(text) {
-    const signs = atob(text);
-    const bytes = new Uint8Array(signs.length);
-    for (let at = 0; at < signs.length; at += 1) bytes[at] = signs.charCodeAt(at);
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
-  }
+// Return the parameters of an address of the explorer; null for other addresses.
+function parameters() {
+  if (!location.hash) return new URLSearchParams();
+  const [start, ...rest] = location.hash.split("?");
+  return start === START && rest.length ? new URLSearchParams(rest.join("?")) : null;
+}
 
-  function say(text) {
-    $("unpacking").textContent = text;
-    $("unpacking").hidden = !text;
-  }
-
-  function element(tag, classes, ...children) {
-    const node = document.createElement(tag);
-    if (classes) node.className = classes;
-    node.append(...children);
-    return node;
-  }
-
-  // Replace each character that is invisible, or changes the text direction, by its code point.
-  function visible(text) {
-    const parts = [];
-    let plain = "";
-    for (const sign of text) {
-      if (sign !== "\n" && sign !== "\t" && UNSEEN.test(sign)) {
-        parts.push(plain, element("span", "odd", "[U+" + sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "]"));
-        plain = "";
-      } else plain += sign;
-    }
-    return [...parts, plain];
-  }
-
-  // The grader counts characters, JavaScript counts UTF-16 units.
-  function marked(response) {
-    const signs = Array.from(response.text);
-    const spans = [
-      ["think", response.think], ["answer-block", response.answer], ["named", response.named], ["letter", response.letter],
-      ...(response.checks || []).map((span) => ["checks", span]),
-    ].filter(([, span]) => span);
-    const ends = new Set([0, signs.length]);
-    for (const [, [begin, end]] of spans) ends.add(Math.min(begin, signs.length)).add(Math.min(end, signs.length));
-    const places = [...ends].sort((one, other) => one - other);
-    const pre = element("pre", "");
-    places.slice(1).forEach((end, index) => {
-      const begin = places[index];
-      const classes = spans.filter(([, span]) => span[0] <= begin && end <= span[1]).map(([name]) => name);
-      const text = visible(signs.slice(begin, end).join(""));
-      if (classes.length) pre.append(element("mark", classes.join(" "), ...text));
-      else pre.append(...text);
-    });
-    return pre;
-  }
-
-  function question(id, one, open) {
-    const details = element("details", "", element("summary", "", "Question ", ...visible(id)));
-    details.open = open;
-    const list = element("ul", "options");
-    one.options.forEach((option, index) => {
-      const letter = String.fromCharCode(65 + index);
-      const right = letter === one.gold ? element("strong", "", " \u2190 right") : "";
-      list.append(element("li", "", letter + ". ", ...visible(option), right));
-    });
-    details.append(element("p", "", ...visible(one.stem)), list);
-    return details;
-  }
-
-  function outcome(response, gold) {
-    let said = response.letter_answered ? `${response.grade}: ${response.letter_answered}` : response.grade;
-    if (response.leniently) said += `, leniently ${response.leniently}`;
-    const notes = [`${said} (right is ${gold})`, response.strict ? "strict format" : "", response.truncated ? "cut at the token limit" : "",
-      response.invented ? "cites a finding that the question does not have" : "", response.reasons ? "steps present and true" : ""];
-    return notes.filter(Boolean).join(", ");
-  }
-
-  const address = (...parts) => "#" + parts.map((part) => encodeURIComponent(part)).join("/");
-  const found = (text, words) => !words || text.toLowerCase().includes(words);
-  // A complete ID selects that question. Other words are searched in ID, stem and options.
-  function wanted(questions, words) {
-    const whole = Object.keys(questions).find((id) => id.toLowerCase() === words);
-    return (id) => {
-      if (whole !== undefined) return id === whole;
-      const one = questions[id];
-      return found(id, words) || found(one.stem, words) || one.options.some((option) => found(option, words));
-    };
-  }
-
-  // Show only the latest request, even if an earlier one needs longer to unpack.
-  function latest(action) {
-    let asked = 0;
-    return async (...values) => {
-      asked += 1;
-      const own = asked;
-      return action(() => own === asked, ...values);
-    };
-  }
-
-  function later(action) {
-    let timer;
-    return () => { clearTimeout(timer); timer = setTimeout(action, 150); };
-  }
-
-  // ------------------------------------------------------------------ training responses
-  const rollouts = $("rollout-filters");
-  let shown = PAGE;
-  let linked = null;
-
-  function rollout(run, data, response) {
-    const title = stageName(response.stage);
-    const facts = `Update ${response.update}, sample ${response.sample}, reward ${response.reward.toLocaleString("en", { signDisplay: "exceptZero" })}; `;
-    const link = element("a", "", "Link");
-    link.href = address("rollout", run, response.update, response.id, response.sample);
-    link.setAttribute("aria-label", `Link to the response of update ${response.update} to question ${response.id}, sample ${response.sample}`);
-    const one = data.questions[response.id];
-    const own = linked && linked.update === response.update && linked.id === response.id && linked.sample === response.sample;
-    return element("article", own ? "linked" : "",
-      element("h4", "", facts, element("strong", "", outcome(response, one.gold)), `; ${title}. `, link),
-      question(response.id, one, Boolean(own)), marked(response));
-  }
-
-  const stageName = (stage) => [...rollouts.elements.stage.options].find((option) => option.value === stage).text;
-
-  const showRollouts = latest(async (current) => {
-    const filters = rollouts.elements;
-    const run = filters.run.value;
-    const data = await unpack(run);
-    if (!current()) return;
-    const updates = data.responses.map((response) => response.update);
-    const last = updates.reduce((most, update) => Math.max(most, update), 1);
-    if (Number(filters.update.max) !== last) filters.update.max = last;
-    filters.update.disabled = filters.all.checked;
-    filters.number.value = filters.all.checked ? "all" : filters.update.value;
-    const [asked, words] = [filters.question, filters.words].map((field) => field.value.trim().toLowerCase());
-    const update = Number(filters.update.value);
-    const isWanted = wanted(data.questions, asked);
-    const chosen = data.responses.filter((response) =>
-      (filters.all.checked || response.update === update) &&
-      (!filters.stage.value || response.stage === filters.stage.value) &&
-      (!filters.grade.value || response.grade === filters.grade.value) &&
-      found(response.text, words) && isWanted(response.id));
-    $("rollout-count").textContent = `${chosen.length} of ${data.responses.length} embedded responses` +
-      (chosen.length > shown ? `; the first ${shown} are shown` : "");
-    $("rollout-list").replaceChildren(...chosen.slice(0, shown).map((response) => rollout(run, data, response)));
-    $("rollout-more").hidden = chosen.length <= shown;
-  });
-
-  function refilter() {
-    shown = PAGE;
-    linked = null;
-    return showRollouts();
-  }
-
-  // ------------------------------------------------------------------ benchmark answers
-  const tests = $("test-filters");
-  let place = 0;
-  let questions = [];
-
-  const modelName = (model) => `${model.model}, ${model.mode.replaceAll("_", " ")}`;
-
-  async function fillTests() {
-    const data = await unpack("tests");
-    for (const select of [tests.elements.right, tests.elements.wrong]) {
-      if (select.options.length === 1) data.models.forEach((model, index) => select.append(new Option(modelName(model), index)));
-    }
-    return data;
-  }
-
-  const chooseTests = latest(async (current) => {
-    const data = await fillTests();
-    if (!current()) return undefined;
-    const bench = data.benchmarks[tests.elements.benchmark.value];
-    const words = tests.elements.question.value.trim().toLowerCase();
-    const isWanted = wanted(bench.questions, words);
-    const isRight = (select, id) => select.value && bench.answers[select.value][id].grade === "right";
-    const { right, wrong } = tests.elements;
-    questions = Object.keys(bench.questions).filter((id) =>
-      isWanted(id) && (!right.value || isRight(right, id)) && (!wrong.value || !isRight(wrong, id)));
-    place = 0;
-    return showTest();
-  });
-
-  async function showTest() {
-    const data = await fillTests();
-    const name = tests.elements.benchmark.value;
-    const bench = data.benchmarks[name];
-    tests.elements.before.disabled = place <= 0;
-    tests.elements.after.disabled = place >= questions.length - 1;
-    const id = questions[place];
-    $("test-count").textContent = id === undefined ? "No question matches" : `Question ${place + 1} of ${questions.length}`;
-    if (id === undefined) return $("test-item").replaceChildren();
-    const link = element("a", "", "Link to this question");
-    link.href = address("test", name, id);
-    const columns = element("div", "columns");
-    data.models.forEach((model, index) => {
-      const response = bench.answers[index][id];
-      columns.append(element("div", "column",
-        element("h4", "", element("strong", "", modelName(model)), ": ", outcome(response, bench.questions[id].gold)), marked(response)));
-    });
-    $("test-item").replaceChildren(element("article", "", question(id, bench.questions[id], true), element("p", "soft", link), columns));
-  }
-
-  // ------------------------------------------------------------------ links and start
-  function clear(form) {
-    for (const field of form.elements) {
-      if (field.type === "checkbox") field.checked = false;
-      else if (field.tagName === "SELECT") field.selectedIndex = 0;
-      else if (field.type === "search") field.value = "";
+// Set every field from the address; return an explanation of each value that the report does not have.
+function fillForms(given) {
+  const unknown = [];
+  for (const field of FIELDS) {
+    const value = given.get(field.name) ?? initial(field);
+    field.value = value;
+    if (field.value !== value) {
+      unknown.push(`${field.name}=${value} is not in this report`);
+      field.value = initial(field);
     }
   }
+  const names = FIELDS.map((field) => field.name);
+  for (const name of given.keys()) if (!names.includes(name)) unknown.push(`${name} is not a filter`);
+  return unknown;
+}
 
-  async function follow() {
-    let kind, parts;
-    try {
-      [kind, ...parts] = location.hash.slice(1).split("/").map((part) => decodeURIComponent(part));
-    } catch {
-      return; // not an address of the explorer
-    }
-    if (kind === "rollout" && packed.has(parts[0])) {
-      const [run, update, id, sample] = parts;
-      clear(rollouts);
-      const data = await unpack(run);
-      rollouts.elements.run.value = run;
-      rollouts.elements.update.max = data.responses.reduce((most, response) => Math.max(most, response.update), 1);
-      rollouts.elements.update.value = update;
-      rollouts.elements.question.value = id;
-      shown = Infinity;
-      linked = { update: Number(update), id, sample: Number(sample) };
-      await showRollouts();
-      const target = document.querySelector("article.linked");
-      if (target) target.scrollIntoView();
-      else $("rollout-count").textContent = "That response is not embedded in the report; the parquet file contains it.";
-    } else if (kind === "test" && [...tests.elements.benchmark.options].some((option) => option.value === parts[0])) {
-      clear(tests);
-      tests.elements.benchmark.value = parts[0];
-      await chooseTests();
-      place = Math.max(0, questions.indexOf(parts[1]));
-      await showTest();
-      $("test-item").scrollIntoView();
-    }
+async function follow() {
+  const hash = newAddress(location.hash);
+  if (hash !== location.hash) history.replaceState(history.state, "", hash);
+  const given = parameters();
+  if (!given) return;
+  const isBack = Boolean(history.state?.own);
+  if (!location.hash && !isStarted()) return;
+  if (given.has("first") || given.has("second")) await fillModels();
+  const unknown = fillForms(given);
+  const isTest = given.has("benchmark") || given.has("item");
+  await Promise.all([showRollouts(), showTests()]);
+  if (location.hash && !isBack) history.replaceState({ own: true }, "");
+  reveal(given, isTest, isBack);
+  if (unknown.length) return `The address is not of this report: ${unknown.join("; ")}.`;
+}
+
+const isStarted = () => $("rollout-list").hasChildNodes() || $("test-item").hasChildNodes();
+
+// Move the focus to the response that the address names. Back and Forward do not scroll.
+function reveal(given, isTest, isBack) {
+  const target = isTest ? $("test-item").querySelector("article") : $("rollout-list").querySelector("article.linked");
+  const hasTarget = target && (isTest ? !$("test-notice").textContent : true) && (given.get("selected") || given.get("item"));
+  if (hasTarget) {
+    target.scrollIntoView();
+    target.focus({ preventScroll: true });
+  } else if (location.hash && !isBack) {
+    $(isTest ? "test-responses" : "training-responses").scrollIntoView();
+    $(isTest ? "test-item" : "rollout-list").focus({ preventScroll: true });
   }
+}
 
-  function guard(action) {
-    return (...values) => Promise.resolve().then(() => action(...values)).then(() => say(""), (error) => say(`The embedded responses cannot be read: ${error.message}`));
+// ------------------------------------------------------------------ events
+let edited = null; // the text field whose last change is in the newest entry of the history
+
+function onEdit(form, event) {
+  const isSame = event.target === edited;
+  edited = event.target.type === "search" || event.target.type === "number" ? event.target : null;
+  form.elements[form === rollouts ? "selected" : "item"].value = "";
+  writeAddress(!isSame);
+  return form === rollouts ? showRollouts() : showTests();
+}
+
+function onReset() {
+  edited = null;
+  fillForms(new URLSearchParams());
+  history.pushState({ own: true }, "", location.href.split("#")[0]);
+  return Promise.all([showRollouts(), showTests()]);
+}
+
+function say(text) {
+  $("unpacking").textContent = text;
+  $("unpacking").hidden = !text;
+}
+
+function guard(action) {
+  return (...values) => Promise.resolve().then(() => action(...values)).then((text) => say(typeof text === "string" ? text : ""),
+    (error) => say(`The embedded responses cannot be read: ${error.message}`));
+}
+
+function later(action) {
+  let timer;
+  return (...values) => { clearTimeout(timer); timer = setTimeout(action, 150, ...values); };
+}
+
+// ------------------------------------------------------------------ keys
+async function selectRollout(step) {
+  const { rows } = listed;
+  const focused = document.activeElement.closest("article[data-place]");
+  const place = rows.findIndex((row) => placeOf(row) === (focused?.dataset.place || rollouts.elements.selected.value));
+  const next = rows[place === -1 ? 0 : Math.min(rows.length - 1, Math.max(0, place + step))];
+  if (!next) return;
+  rollouts.elements.selected.value = placeOf(next);
+  writeAddress(false);
+  await showRollouts();
+  $("rollout-list").querySelector("article.linked")?.focus();
+}
+
+async function selectTest(step) {
+  asked.place = Math.min(asked.ids.length - 1, Math.max(0, asked.place + step));
+  tests.elements.item.value = asked.ids[asked.place] || "";
+  writeAddress(false);
+  await showTest();
+  $("test-item").querySelector("article")?.focus();
+}
+
+// Move the focus in a film-strip, also over responses that are not embedded.
+function moveInStrip(cell, key) {
+  const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[key];
+  const rows = [...cell.closest("tbody").rows];
+  const index = rows.indexOf(cell.closest("tr"));
+  let [row, column] = [index + down, cell.closest("td").cellIndex + right];
+  for (; rows[row]?.cells[column]; row += down, column += right) {
+    const link = rows[row].cells[column].querySelector("a");
+    if (link) return link.focus();
   }
+}
 
-  if (!("DecompressionStream" in window)) {
-    say("This browser cannot unpack the embedded responses: it has no DecompressionStream. The parquet files contain all responses.");
-    return;
-  }
-  // Lists scroll on their own, so that the content below does not move when they are filled.
-  for (const id of ["rollout-list", "test-item"]) Object.assign($(id), { className: "list", tabIndex: 0 });
-  rollouts.hidden = tests.hidden = document.querySelector(".legend").hidden = false;
-  rollouts.addEventListener("submit", (event) => event.preventDefault());
-  tests.addEventListener("submit", (event) => event.preventDefault());
-  rollouts.addEventListener("input", later(guard(refilter)));
-  tests.addEventListener("input", later(guard(chooseTests)));
-  rollouts.addEventListener("reset", later(guard(refilter)));
-  tests.addEventListener("reset", later(guard(chooseTests)));
-  tests.elements.before.addEventListener("click", guard(() => { place -= 1; return showTest(); }));
-  tests.elements.after.addEventListener("click", guard(() => { place += 1; return showTest(); }));
-  $("rollout-more").addEventListener("click", guard(() => { shown += PAGE; return showRollouts(); }));
-  window.addEventListener("hashchange", guard(follow));
+function onKey(event) {
+  const { target, key } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea")) return;
+  if (key === "Escape" && !$("difference").hidden) return closeDifference();
+  const cell = target.closest(".strip .cell");
+  const isTest = Boolean(target.closest("#test-filters, #test-item"));
+  if (cell && key.startsWith("Arrow")) moveInStrip(cell, key);
+  else if (key === "j" || key === "ArrowRight") guard(isTest ? selectTest : selectRollout)(1);
+  else if (key === "k" || key === "ArrowLeft") guard(isTest ? selectTest : selectRollout)(-1);
+  else if (key === "/") (isTest ? tests.elements.test_question : rollouts.elements.words).focus();
+  else if (key === "c" && target.closest("article[data-place], .column")) target.closest("article[data-place], .column").querySelector("h4 button").click();
+  else return;
+  event.preventDefault();
+}
 
-  // Unpack a section when it comes near the screen, so that the report opens without waiting for it.
+// ------------------------------------------------------------------ start
+// Unpack a list when it comes near the screen, so that the report opens without waiting for it.
+function watch() {
   const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      watcher.unobserve(entry.target);
-      const start = entry.target === rollouts ? showRollouts : chooseTests;
-      if (!$(entry.target === rollouts ? "rollout-list" : "test-item").hasChildNodes()) guard(start)();
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      watcher.unobserve(target);
+      const [list, show] = target === rollouts ? ["rollout-list", showRollouts] : ["test-item", showTests];
+      if (!$(list).hasChildNodes()) guard(show)();
     }
   }, { rootMargin: "600px" });
   watcher.observe(rollouts);
   watcher.observe(tests);
+}
+
+function start() {
+  // Lists scroll on their own, so that the content below does not move when they are filled.
+  for (const id of ["rollout-list", "test-item"]) Object.assign($(id), { className: "list", tabIndex: 0 });
+  for (const node of [rollouts, tests, $("explorer-help"), $("rollout-python"), ...document.querySelectorAll("#responses .legend")]) node.hidden = false;
+  for (const form of [rollouts, tests]) {
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", later(guard((event) => onEdit(form, event))));
+    form.addEventListener("reset", later(guard(onReset)));
+  }
+  rollouts.elements.export.addEventListener("click", guard(exportRollouts));
+  tests.elements.export.addEventListener("click", guard(exportTests));
+  tests.elements.before.addEventListener("click", guard(() => selectTest(-1)));
+  tests.elements.after.addEventListener("click", guard(() => selectTest(1)));
+  $("rollout-more").addEventListener("click", guard(() => showFurther(1)));
+  $("rollout-fewer").addEventListener("click", guard(() => showFurther(-1)));
+  $("difference-close").addEventListener("click", closeDifference);
+  $("responses").addEventListener("keydown", onKey);
+  window.addEventListener("hashchange", guard(() => { edited = null; return follow(); }));
+  watch();
   guard(follow)();
-})();
+}
+
+if ("DecompressionStream" in window) start();
+else say("This browser cannot unpack the embedded responses: it has no DecompressionStream. The parquet files contain all responses.");

@@ -1,0 +1,214 @@
+// Embedded responses: unpacking, filtering, sorting, and the same selection as Python code and as JSON lines. No elements.
+const packed = new Map([...document.querySelectorAll("[data-payload]")].map((node) => [node.dataset.payload, node]));
+const unpacked = new Map();
+const runs = new Map();
+
+function unpack(name) {
+  if (!unpacked.has(name)) unpacked.set(name, read(packed.get(name).textContent.trim()));
+  return unpacked.get(name);
+}
+
+async function read(text) {
+  const signs = atob(text);
+  const bytes = new Uint8Array(signs.length);
+  for (let at = 0; at < signs.length; at += 1) bytes[at] = signs.charCodeAt(at);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).json();
+}
+
+// One object for each response of a run. Only embedded responses have a `text`.
+function rowsOf(coded, texts = {}) {
+  return coded.kind.map((kind, place) => ({
+    ...coded.kinds[kind], update: coded.update[place], id: coded.ids[coded.question[place]], sample: coded.sample[place], ...texts[place],
+  }));
+}
+
+async function unpackRun(name) {
+  const [facts, { questions, texts }] = await Promise.all([unpack(name + " facts"), unpack(name)]);
+  const rows = rowsOf(facts, texts);
+  const last = rows.reduce((most, row) => Math.max(most, row.update), 1);
+  const isChecked = facts.kinds.some((kind) => "reasons" in kind);
+  return { name, rows, questions, last, isChecked, ids: new Set(facts.ids), shown: rows.filter(isEmbedded) };
+}
+
+function loadRun(name) {
+  if (!runs.has(name)) runs.set(name, unpackRun(name));
+  return runs.get(name);
+}
+
+const isEmbedded = (row) => row.text !== undefined;
+const placeOf = (row) => `${row.update}/${row.id}/${row.sample}`;
+const found = (text, words) => text.toLowerCase().includes(words);
+
+// A complete ID selects that question. Other words are searched in ID, stem and options.
+function isAsked(questions, ids, words) {
+  const whole = [...ids].find((id) => id.toLowerCase() === words);
+  if (whole !== undefined) return (id) => id === whole;
+  const chosen = new Set(Object.keys(questions).filter((id) => {
+    const one = questions[id];
+    return found(id, words) || found(one.stem, words) || one.options.some((option) => found(option, words));
+  }));
+  return (id) => chosen.has(id);
+}
+
+function hasWords(row, words) {
+  if (!isEmbedded(row)) return false;
+  row.lower ??= row.text.toLowerCase();
+  return row.lower.includes(words);
+}
+
+// Each filter: the fields that set it, its name for people, a test of a row, and the same test in pandas.
+const FILTERS = [
+  {
+    fields: ["from", "to"], title: "updates",
+    test: ({ from, to }) => (row) => (!from || row.update >= Number(from)) && (!to || row.update <= Number(to)),
+    python: ({ from, to }) => [from && `(r["update"] >= ${Number(from)})`, to && `(r["update"] <= ${Number(to)})`].filter(Boolean).join(" & "),
+  },
+  {
+    fields: ["stage"], title: "stage", test: ({ stage }) => (row) => row.stage === stage,
+    python: ({ stage }) => `(r["label"] == ${JSON.stringify(stage)})`,
+  },
+  {
+    fields: ["grade"], title: "grade in the required format", test: ({ grade }) => (row) => row.grade === grade,
+    python: ({ grade }) => ({
+      right: 'r["correct"]', wrong: 'r["letter"].notna() & ~r["correct"]',
+      "unreadable answer": 'r["letter"].isna() & (r["rule"] != "no_answer_block")',
+      "no valid format": 'r["letter"].isna() & (r["rule"] == "no_answer_block")',
+    })[grade],
+  },
+  {
+    fields: ["lenient"], title: "grade of any readable letter", test: ({ lenient }) => (row) => row.lenient === lenient,
+    python: ({ lenient }) => ({
+      right: 'r["lenient_correct"]', wrong: 'r["lenient_letter"].notna() & ~r["lenient_correct"]',
+      "no readable letter": 'r["lenient_letter"].isna()',
+    })[lenient],
+  },
+  {
+    fields: ["evidence"], title: "evidence", test: ({ evidence }) => (row) => Boolean(row[evidence]),
+    python: ({ evidence }) => ({ reasons: 'r["reasons"].fillna(False)', invented: '(r["evidence_invented"].fillna(0) > 0)' })[evidence],
+  },
+  {
+    fields: ["question"], title: "question",
+    test: ({ question }, data) => {
+      const isWanted = isAsked(data.questions, data.ids, question.toLowerCase());
+      return (row) => isWanted(row.id);
+    },
+    python: ({ question }, data) => askedInPython(question, data),
+  },
+  {
+    fields: ["words"], title: "words in the response",
+    test: ({ words }) => (row) => hasWords(row, words.toLowerCase()),
+    python: ({ words }) => `r["response"].str.contains(${JSON.stringify(words)}, case=False, regex=False)`,
+  },
+];
+
+function askedInPython(words, data) {
+  const whole = [...data.ids].find((id) => id.toLowerCase() === words.toLowerCase());
+  if (whole !== undefined) return `(r["question_id"] == ${JSON.stringify(whole)})`;
+  const text = 'q["question_id"] + " " + q["stem"] + " " + q["options"].str.join(" ")';
+  const asked = `lambda q: (${text}).str.contains(${JSON.stringify(words)}, case=False, regex=False), "question_id"`;
+  return `r["question_id"].isin(pd.read_parquet("data/train.parquet").loc[${asked}])`;
+}
+
+const activeFilters = (state) => FILTERS.filter((one) => one.fields.some((field) => state[field]));
+
+function filterRows(data, state, left = null) {
+  const tests = activeFilters(state).filter((one) => one !== left).map((one) => one.test(state, data));
+  return data.rows.filter((row) => tests.every((test) => test(row)));
+}
+
+// Words are searched only where a text is embedded: then the number of all matching responses is not known.
+function isCounted(data, state) {
+  if (data.shown.length === data.rows.length) return true;
+  const question = (state.question || "").toLowerCase();
+  return !state.words && (!question || [...data.ids].some((id) => id.toLowerCase() === question));
+}
+
+function sortRows(rows, sort) {
+  const value = { update: (row) => row.update, reward: (row) => row.reward, length: (row) => row.text.length };
+  const of = value[sort.replace("-", "") || "update"];
+  const sign = sort.startsWith("-") ? -1 : 1;
+  return [...rows].sort((one, other) => sign * (of(one) - of(other)));
+}
+
+// Return the filter without which most embedded responses match, and their number.
+function loosen(data, state) {
+  const others = activeFilters(state).map((filter) => ({ filter, count: filterRows(data, state, filter).filter(isEmbedded).length }));
+  return others.reduce((best, one) => (one.count > best.count ? one : best), { filter: null, count: 0 });
+}
+
+function inPython(data, state) {
+  const rollouts = `pd.read_parquet("rollouts/${data.name}/rollouts.parquet")`;
+  const columns = [state.stage ? "label" : "", ...({ reasons: ["reasons"], invented: ["evidence_invented"] }[state.evidence] || [])].filter(Boolean);
+  const labels = columns.length ? `.join(pd.read_parquet("dynamics/${data.name}/responses.parquet")[${JSON.stringify(columns)}])` : "";
+  const conditions = activeFilters(state).map((one) => one.python(state, data));
+  return rollouts + labels + (conditions.length ? `.loc[lambda r: ${conditions.join(" & ")}]` : "");
+}
+
+function lineOf(run, row) {
+  const { update, id, sample, text, spans, lower, strict, ...facts } = row;
+  return { run, update, question_id: id, sample, ...facts, strict_format: strict, response: text };
+}
+
+const jsonLines = (lines) => lines.map((line) => JSON.stringify(line) + "\n").join("");
+
+// Is the answer to a test question of the kind that a filter names?
+function isOutcome(answer, outcome) {
+  const isLenient = outcome.startsWith("lenient ");
+  const grade = isLenient ? answer.lenient : answer.grade;
+  const name = outcome.replace("lenient ", "");
+  return name === "not right" ? grade !== "right" : grade === name;
+}
+
+// ---------------------------------------------------------------- difference in words
+// Return [kind, text] pairs: "same", "first" (only in the first text) or "second", from a longest common subsequence.
+function difference(first, second) {
+  const [one, other] = [first, second].map((text) => text.match(/\s*\S+|\s+$/g) || []);
+  let begin = 0;
+  while (begin < one.length && begin < other.length && one[begin] === other[begin]) begin += 1;
+  let end = 0;
+  while (end < Math.min(one.length, other.length) - begin && one.at(-1 - end) === other.at(-1 - end)) end += 1;
+  const middle = common(one.slice(begin, one.length - end), other.slice(begin, other.length - end));
+  const same = (words) => (words.length ? [["same", words.join("")]] : []);
+  return [...same(one.slice(0, begin)), ...middle, ...same(end ? one.slice(-end) : [])];
+}
+
+const CELLS = 25_000_000; // More words than this are shown as replaced: the table would need more than 50 MB.
+
+function common(one, other) {
+  if (one.length * other.length > CELLS) return joined([...one.map((word) => ["first", word]), ...other.map((word) => ["second", word])]);
+  const width = other.length + 1;
+  const longest = new Uint16Array((one.length + 1) * width);
+  for (let row = one.length - 1; row >= 0; row -= 1) {
+    for (let column = other.length - 1; column >= 0; column -= 1) {
+      const place = row * width + column;
+      longest[place] = one[row] === other[column] ? longest[place + width + 1] + 1 : Math.max(longest[place + width], longest[place + 1]);
+    }
+  }
+  const parts = [];
+  let [row, column] = [0, 0];
+  while (row < one.length || column < other.length) {
+    const place = row * width + column;
+    if (row < one.length && column < other.length && one[row] === other[column]) {
+      parts.push(["same", one[row]]);
+      row += 1;
+      column += 1;
+    } else if (column === other.length || (row < one.length && longest[place + width] >= longest[place + 1])) {
+      parts.push(["first", one[row]]);
+      row += 1;
+    } else {
+      parts.push(["second", other[column]]);
+      column += 1;
+    }
+  }
+  return joined(parts);
+}
+
+function joined(parts) {
+  const joinedParts = [];
+  for (const [kind, word] of parts) {
+    if (joinedParts.length && joinedParts.at(-1)[0] === kind) joinedParts.at(-1)[1] += word;
+    else joinedParts.push([kind, word]);
+  }
+  return joinedParts;
+}
