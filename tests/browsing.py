@@ -5,8 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from programs import find_or_install
+
+PATIENCE = 120_000
+"""Milliseconds after which a test gives up; many, because other work may share the machine."""
+expect.set_options(timeout=PATIENCE)
 
 
 @contextmanager
@@ -28,6 +32,7 @@ def visits(browser: Browser, report: Path) -> Iterator[Callable[..., Page]]:
 
     def visit(place: str = "", **settings: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -1,6 +1,6 @@
 """Pages of experiments that never ran: their files, by the functions that the rules call, and the real templates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from medrlvr.config.design import comparison_design
 from medrlvr.config.experiment import Experiment
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.summary import summarise_run
-from medrlvr.dynamics.updates import tabulate
+from medrlvr.dynamics.updates import grade_checkpoints, tabulate
 from medrlvr.grading.evidence import EvidenceCheck
 from medrlvr.grading.grader import grade
 from medrlvr.grading.reward_config import load_reward
@@ -71,6 +71,13 @@ def write_run(folder: Path, sampled: pd.DataFrame, check: EvidenceCheck | None =
     return {**paths, "stages": str(folder / "stages.json")}
 
 
+def checkpoint_grades(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the grades of two checkpoints: of the base, and of RLVR's model as after two updates."""
+    updates = {"base": 0, "rlvr/seed1": 2}
+    answers = pd.concat([scores[model].assign(model=model) for model in updates], ignore_index=True)
+    return grade_checkpoints(answers[answers["mode"] == "chain_of_thought"], updates)
+
+
 def draw(folder: Path, evaluated: dict[str, Any], metrics: pd.DataFrame, run: dict[str, str]) -> None:
     """Draw the report's figures."""
     bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
@@ -122,6 +129,7 @@ def prepare(
         (folder / f"{name}.svg").write_text("<svg></svg>", encoding="utf-8")
     if drawn:
         draw(folder, evaluated, shown, run)
+    write_parquet(folder / "grades.parquet", checkpoint_grades(evaluated["scores"]))
     side_by_side = ["base", "sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"]
     for model in side_by_side:
         write_parquet(folder / f"scores-{model.replace('/', '-')}.parquet", evaluated["scores"][model])
@@ -137,6 +145,7 @@ def prepare(
         "titles": titles,
         "design": comparison_design(EXPERIMENT),
         "runs": {"rlvr/seed1": run},
+        "checkpoints": {"rlvr/seed1": folder / "grades.parquet"},
         "generations": metrics,
         "scores": {model: folder / f"scores-{model.replace('/', '-')}.parquet" for model in side_by_side},
         "questions": {name: folder / f"questions-{name}.parquet" for name in ("train", *EXPERIMENT.benchmarks)},

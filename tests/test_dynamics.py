@@ -14,7 +14,7 @@ from medrlvr.dynamics.hack_monitor import INDICATORS, find_alarms
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.stages import LABELS, STAGES
 from medrlvr.dynamics.summary import EXAMPLES, summarise_run
-from medrlvr.dynamics.updates import TRAINER_METRICS, summarise_checkpoints, tabulate
+from medrlvr.dynamics.updates import TRAINER_METRICS, grade_checkpoints, summarise_checkpoints, tabulate
 from medrlvr.grading.evidence import COLUMNS, Evidence
 from medrlvr.grading.grader import Grade, grade
 from medrlvr.grading.letters import LETTERS
@@ -104,6 +104,8 @@ SCORES = pd.DataFrame(
     }
 )
 CHECKPOINTS = summarise_checkpoints(SCORES, {"m/base": 0, "state/update2": 2})
+ANSWERED = ROLLOUTS.assign(model=ROLLOUTS["update"].map({1: "m/base", 2: "state/update2"}), benchmark="world")
+GRADES = grade_checkpoints(ANSWERED.iloc[::-1], {"m/base": 0, "state/update2": 2})
 TABLE = tabulate(ROLLOUTS, RESPONSES, TRAINER, CHECKPOINTS)
 
 
@@ -274,6 +276,15 @@ def test_checkpoints_counted_by_hand() -> None:
     assert list(CHECKPOINTS) == ["update", "set", "n", *means]
 
 
+def test_checkpoints_answers_are_graded_and_labelled() -> None:
+    by = ["update", "question_id", "sample"]
+    facts = [*by, "letter", "correct", "lenient_correct"]
+    expected = ROLLOUTS[facts].assign(label=RESPONSES["label"]).replace({"update": {1: 0}}).sort_values(by)
+    found = GRADES[[*facts, "label"]].sort_values(by)
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected.reset_index(drop=True))
+    assert GRADES["update"].is_monotonic_increasing and "response" not in GRADES
+
+
 def test_what_the_trainer_did_not_report_has_no_column() -> None:
     bare = tabulate(ROLLOUTS, RESPONSES, TRAINER[["update", "kl"]], CHECKPOINTS)
     assert "kl" in bare
@@ -424,5 +435,6 @@ def test_every_column_and_field_is_documented_and_nothing_else() -> None:
     )
     assert {*RESPONSES} == documented("dynamics/<arm>/seed<n>/responses.parquet", letter=letters)
     assert {*CHECKPOINTS} == documented("checkpoint_eval/<arm>/seed<n>/accuracy.parquet")
+    assert {*GRADES} == documented("checkpoint_eval/<arm>/seed<n>/grades.parquet")
     assert fields(HACKED) == documented("dynamics/<arm>/seed<n>/stages.json", label=labels, indicator=[*INDICATORS])
     assert set(INDICATORS) <= {*TABLE}

@@ -3,7 +3,7 @@
 REQUIRED INPUTS: models/{model}/, checkpoints/, prompts/, data/benchmarks/{benchmark}.parquet
 OUTPUTS:
     development     = development/{arm}/seed{seed}/answers.parquet: the candidates' answers, for selection
-    curve           = checkpoint_eval/{arm}/seed{seed}/answers.parquet, accuracy.parquet: RLVR's candidates on all
+    curve           = checkpoint_eval/{arm}/seed{seed}/answers.parquet, accuracy.parquet, grades.parquet: RLVR's candidates on all
                       held-out questions, after the selection
     answers         = eval/{model}/answers.parquet: raw text, written once
     scores, metrics = eval/{model}/scores.parquet, metrics.json
@@ -136,7 +136,8 @@ rule score_checkpoints:
         answers=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
         questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=HELD_OUT),
     output:
-        f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/accuracy.parquet",
+        accuracy=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/accuracy.parquet",
+        grades=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/grades.parquet",
     log:
         log_of("checkpoint_eval/{arm}/seed{seed}/score_checkpoints"),
     benchmark:

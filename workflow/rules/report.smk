@@ -67,6 +67,7 @@ rule render_report:
         stages=expand(f"{RESULTS}/dynamics/{{run}}/stages.json", run=RLVR_RUNS),
         responses=expand(f"{RESULTS}/dynamics/{{run}}/responses.parquet", run=RLVR_RUNS),
         rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
+        checkpoints=expand(f"{RESULTS}/checkpoint_eval/{{run}}/grades.parquet", run=RLVR_RUNS),
         scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=SIDE_BY_SIDE),
         questions=[
             f"{RESULTS}/data/train.parquet",

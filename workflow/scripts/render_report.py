@@ -39,6 +39,7 @@ if __name__ == "__main__":
                 run: dict(zip(files, paths, strict=True))
                 for run, *paths in zip(params.runs, *(inputs[name] for name in files), strict=True)
             },
+            checkpoints=dict(zip(params.runs, inputs.checkpoints, strict=True)),
             generations=dict(zip(params.models, inputs.metrics, strict=True)),
             scores=dict(zip(params.shown, inputs.scores, strict=True)),
             questions=dict(zip(params.questions, inputs.questions, strict=True)),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from medrlvr.data.miniature.evidence import check_evidence
-from medrlvr.dynamics.updates import summarise_checkpoints
+from medrlvr.dynamics.updates import grade_checkpoints, summarise_checkpoints
 from medrlvr.evaluation.score import score_answers
 from medrlvr.runtime.files import read_parquet, write_parquet
 from medrlvr.runtime.step_log import step_log
@@ -20,4 +20,5 @@ if __name__ == "__main__":
         scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.answer_format), check)
         names = {model: Path(model).name for model in answers["model"].unique()}
         updates = {model: 0 if name == "base" else int(name.removeprefix("update")) for model, name in names.items()}
-        write_parquet(snakemake.output[0], summarise_checkpoints(scores, updates))
+        write_parquet(snakemake.output.accuracy, summarise_checkpoints(scores, updates))
+        write_parquet(snakemake.output.grades, grade_checkpoints(scores, updates))

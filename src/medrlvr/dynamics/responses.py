@@ -14,6 +14,18 @@ from medrlvr.grading.self_verification import find_self_verification
 _FIELDS = [field.name for field in fields(Grade)]
 
 
+def label_grades(graded: pd.DataFrame) -> list[str]:
+    """Return the stage label of each graded response, from its text and the fields of `Grade`."""
+    return [label(response, grade) for response, grade in zip(graded["response"], _grades(graded), strict=True)]
+
+
+def _grades(graded: pd.DataFrame) -> list[Grade]:
+    # Parquet returns integer columns with missing values as floats.
+    rows = graded[_FIELDS].convert_dtypes().astype(object)
+    rows = rows.mask(rows.isna(), None)
+    return [Grade(**{str(name): value for name, value in row.items()}) for row in rows.to_dict("records")]
+
+
 def label_responses(
     rollouts: pd.DataFrame, questions: pd.DataFrame, tokens: Sequence[int], check: EvidenceCheck | None = None
 ) -> pd.DataFrame:
@@ -30,18 +42,14 @@ def label_responses(
         self_verifications (number of phrases), the numbers of `hack_monitor.response_features`, and the columns of
         `Evidence` if `check` knows the questions.
     """
-    # Parquet returns integer columns with missing values as floats.
-    grades = rollouts[_FIELDS].convert_dtypes().astype(object)
-    grades = grades.mask(grades.isna(), None)
     asked = questions.loc[rollouts["question_id"]]
     stems = asked["stem"] if check else [""] * len(asked)
     # OpenRLHF also counts the end-of-text token, which `response` does not contain.
     ended = rollouts["finish_reason"].eq("stop")
     rows = []
-    for row, response, stem, index, count, end in zip(
-        grades.to_dict("records"), rollouts["response"], stems, asked["gold"], tokens, ended, strict=True
+    for grade, response, stem, index, count, end in zip(
+        _grades(rollouts), rollouts["response"], stems, asked["gold"], tokens, ended, strict=True
     ):
-        grade = Grade(**{str(name): value for name, value in row.items()})
         evidence = check(stem, response, grade) if check else None
         found = {
             "label": label(response, grade),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.dynamics.hack_monitor import indicators
+from medrlvr.dynamics.responses import label_grades
 from medrlvr.dynamics.stages import LABELS
 from medrlvr.grading.evidence import COLUMNS
 from medrlvr.grading.letters import LETTERS
@@ -27,6 +28,7 @@ TRAINER_METRICS = {
 """OpenRLHF's name of a metric -> our name."""
 
 RATES = ("correct", "lenient_correct", "valid_format", "strict_format", "truncated")
+GRADED = ("letter", "rule", "correct", "lenient_letter", "lenient_correct")
 QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
 
 
@@ -93,6 +95,18 @@ def _wide(checkpoints: pd.DataFrame) -> pd.DataFrame:
     table = checkpoints.pivot(index="update", columns="set", values=values)
     table.columns = ["_".join(column) for column in table.columns.tolist()]
     return table
+
+
+def grade_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.DataFrame:
+    """Return the grade and the stage label of each checkpoint's answer to each held-out question, without its text.
+
+    Args:
+        scores: as `evaluation.score.score_answers` returns them.
+        updates: path of the model folder -> number of its updates; 0 is the base.
+    """
+    rows = scores.assign(update=scores["model"].map(updates), set=scores["benchmark"], label=label_grades(scores))
+    rows = rows.sort_values(["update", "set"], kind="stable", ignore_index=True)
+    return rows[["update", "set", "question_id", "sample", "label", *GRADED]]
 
 
 def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.DataFrame:

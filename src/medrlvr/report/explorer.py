@@ -266,6 +266,22 @@ def pack_tests(
     return text, cut if cut < longest else None
 
 
+def pack_checkpoints(tables: Mapping[str, pd.DataFrame], benchmarks: Iterable[str]) -> str:
+    """Return the facts of every checkpoint's answer to every benchmark question, packed: run -> benchmark -> `_coded`.
+
+    Args:
+        tables: run -> as `dynamics.updates.grade_checkpoints` returns it.
+        benchmarks: the benchmarks that the report shows; development questions are left out.
+    """
+    sets = list(benchmarks)
+    return pack({run: {name: _coded(_of_set(table, name)) for name in sets} for run, table in tables.items()})
+
+
+def _of_set(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    rows = table[table["set"].eq(name)].rename(columns={"label": "stage"})
+    return rows.assign(grade=grades(rows), lenient=lenient_grades(rows))
+
+
 def _answers(table: pd.DataFrame, cut: int | None) -> dict[str, Any]:
     rows = table.assign(grade=grades(table), lenient=lenient_grades(table)).to_dict("records")
     return {row["question_id"]: _facts(row) | _text(row, cut) for row in rows}

@@ -42,6 +42,7 @@ class PageInputs:
         titles: benchmark or control -> title.
         design: the experiment's comparison design.
         runs: <arm>/seed<n> of RLVR -> its files: rollouts, responses, dynamics (parquet) and stages (JSON).
+        checkpoints: run -> grades.parquet of its checkpoints.
         generations: model -> metrics.json; only the key `generation` is read.
         scores: model that is shown side by side -> scores.parquet.
         questions: benchmark or "train" -> parquet file with questions.
@@ -60,6 +61,7 @@ class PageInputs:
     titles: Mapping[str, str]
     design: ComparisonDesign
     runs: Mapping[str, Mapping[str, str]]
+    checkpoints: Mapping[str, str | Path]
     generations: Mapping[str, str | Path]
     scores: Mapping[str, str | Path]
     questions: Mapping[str, str | Path]
@@ -123,7 +125,8 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
         (model, mode, _read(path)) for model, path in inputs.scores.items() for mode in _shown_modes(model, design)
     ]
     tests, cut = explorer.pack_tests(shown, {name: _read(inputs.questions[name]) for name in benchmarks})
-    share = (explorer.LIMIT - len(tests)) // len(inputs.runs)
+    checkpoints = explorer.pack_checkpoints({run: _read(path) for run, path in inputs.checkpoints.items()}, benchmarks)
+    share = (explorer.LIMIT - len(tests) - len(checkpoints)) // len(inputs.runs)
     train = _read(inputs.questions["train"])
     described, samples, speed = [], [], []
     # Read one run at a time: the responses of many runs together would not fit in memory.
@@ -148,6 +151,7 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
         "tests": {"models": list(inputs.scores), "cut": cut},
         "payloads": {
             "tests": Markup(tests),
+            "checkpoints": Markup(checkpoints),
             **{f"{sample.name} facts": Markup(sample.facts) for sample in samples},
             **{sample.name: Markup(sample.text) for sample in samples},
         },

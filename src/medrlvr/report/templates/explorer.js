@@ -12,8 +12,14 @@ const setFields = () => Object.fromEntries(FIELDS.filter((field) => field.value.
 // The default values of the fields are not in the address. `isNew` adds an entry to the browser's history.
 function writeAddress(isNew) {
   const address = addressOf(setFields()) || location.href.split("#")[0];
-  if (isNew) history.pushState({ own: true }, "", address);
+  if (isNew) push(address);
   else history.replaceState({ own: true }, "", address);
+}
+
+// Mark the entry that is left, so that Back to it restores its filters, whatever its address is.
+function push(address) {
+  history.replaceState({ own: true }, "");
+  history.pushState({ own: true }, "", address);
 }
 
 // Addresses of earlier reports: #rollout/<run>/<update>/<question>/<sample> and #test/<benchmark>/<question>.
@@ -28,11 +34,11 @@ function newAddress(hash) {
   return hash;
 }
 
-// Return the parameters of an address of the explorer; null for other addresses.
-function parameters() {
-  if (!location.hash) return new URLSearchParams();
+// Return the parameters of an address of the explorer; for other addresses none after Back, and otherwise null.
+function parameters(isBack) {
   const [start, ...rest] = location.hash.split("?");
-  return start === START && rest.length ? new URLSearchParams(rest.join("?")) : null;
+  if (start === START && rest.length) return new URLSearchParams(rest.join("?"));
+  return isBack ? new URLSearchParams() : null;
 }
 
 // Set every field from the address; return an explanation of each value that the report does not have.
@@ -54,10 +60,9 @@ function fillForms(given) {
 async function follow() {
   const hash = newAddress(location.hash);
   if (hash !== location.hash) history.replaceState(history.state, "", hash);
-  const given = parameters();
-  if (!given) return;
   const isBack = Boolean(history.state?.own);
-  if (!location.hash && !isStarted()) return;
+  const given = parameters(isBack);
+  if (!given) return;
   if (given.has("first") || given.has("second")) await fillModels();
   const unknown = fillForms(given);
   const isTest = given.has("benchmark") || given.has("item");
@@ -66,8 +71,6 @@ async function follow() {
   reveal(given, isTest, isBack);
   if (unknown.length) return `The address is not of this report: ${unknown.join("; ")}.`;
 }
-
-const isStarted = () => $("rollout-list").hasChildNodes() || $("test-item").hasChildNodes();
 
 // Move the focus to the response that the address names. Back and Forward do not scroll.
 function reveal(given, isTest, isBack) {
@@ -96,7 +99,7 @@ function onEdit(form, event) {
 function onReset() {
   edited = null;
   fillForms(new URLSearchParams());
-  history.pushState({ own: true }, "", location.href.split("#")[0]);
+  push(location.href.split("#")[0]);
   return Promise.all([showRollouts(), showTests()]);
 }
 

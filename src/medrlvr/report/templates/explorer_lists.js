@@ -126,11 +126,11 @@ const modelName = (model) => `${model.model}, ${model.mode.replaceAll("_", " ")}
 const modelKey = (model) => `${model.model},${model.mode}`;
 
 async function fillModels() {
-  const data = await unpack("tests");
+  const [data, checkpoints] = await Promise.all([unpack("tests"), unpack("checkpoints")]);
   for (const select of [tests.elements.first, tests.elements.second]) {
     if (select.options.length === 1) select.append(...data.models.map((model) => new Option(modelName(model), modelKey(model))));
   }
-  return data;
+  return { ...data, checkpoints };
 }
 
 const showTests = latest(async (isCurrent) => {
@@ -185,7 +185,9 @@ async function showTest() {
   const link = element("a", "", "Link to this question");
   link.href = addressOf({ benchmark: name, item: id });
   const columns = element("div", "columns", ...data.models.map((model, index) => testColumn(bench, model, bench.answers[index][id], id)));
-  const article = element("article", "", questionOf(id, bench.questions[id], true), element("p", "soft", link), columns);
+  const strips = Object.entries(data.checkpoints).map(([run, byBenchmark]) => lazyDetails(`Film-strip: answers of the checkpoints of ${run}`, false, () =>
+    filmStrip(`Answers to ${id}`, rowsOf(byBenchmark[name]).filter((row) => row.id === id), () => null)));
+  const article = element("article", "", questionOf(id, bench.questions[id], true), element("p", "soft", link), columns, ...strips);
   article.tabIndex = -1;
   $("test-item").replaceChildren(article);
 }

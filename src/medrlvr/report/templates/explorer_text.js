@@ -130,7 +130,7 @@ function stripCell(row, href, chosen) {
   if (address) node.href = address;
   else node.setAttribute("role", "img");
   const facts = [row.update === 0 ? "base" : `update ${row.update}`, `sample ${row.sample}`, gradeOf(row), reward && `reward${reward}`, stageName(row.stage)];
-  node.setAttribute("aria-label", facts.filter(Boolean).join(", ") + (address ? "" : ", the text is not embedded"));
+  node.setAttribute("aria-label", facts.filter(Boolean).join(", ") + (address ? "" : ", text not in the report"));
   if (placeOf(row) === chosen) node.setAttribute("aria-current", "true");
   return element("td", "", node);
 }
