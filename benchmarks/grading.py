@@ -1,4 +1,4 @@
-"""Measure the time of grading by response length, and relative to an update, for docs/grading.md.
+"""Measure the time of grading, by kind and length of response, of the import and of the hook, for docs/grading.md.
 
 make rewards, after make demo
 """
@@ -6,6 +6,8 @@ make rewards, after make demo
 import importlib.util
 import json
 import os
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medrlvr.grading.grader import grade
+from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import reward_to_json
 from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
@@ -20,20 +23,59 @@ from medrlvr.runtime.files import read_parquet, write_text
 from medrlvr.training.openrlhf import HOOK
 
 DOCUMENT = Path("docs/grading.md")
+SOURCE = Path("src").resolve()
 RUN = Path("results/miniature/dynamics/rlvr/seed1.parquet")
 OPTIONS = ["ascorbic acid", "thiamine", "retinol", "niacin", "calcium carbonate"]
 SENTENCE = "The findings fit a lack of something, and the answer is found by looking at each option in turn. "
+WEIGHING = (
+    "A patient of forty years has bleeding gums (A). Option B, thiamine, would show otherwise, and C is less likely. "
+)
+LIST = "".join(
+    f"{letter}. {option}: it would show in another way.\n" for letter, option in zip(LETTERS, OPTIONS, strict=False)
+)
+KINDS = {
+    "reasoning that names no option": f"<think>{SENTENCE * 10}</think><answer>B</answer>",
+    "reasoning that discusses options": f"<think>{WEIGHING * 9}</think><answer>B. thiamine</answer>",
+    "reasoning that lists the options": f"<think>{LIST * 5}</think><answer>B</answer>",
+    "reasoning with characters outside ASCII": f"<think>{(SENTENCE + 'β ≥ 3 µg. ') * 9}</think><answer>B</answer>",
+    "no tags, a stated answer": f"{SENTENCE * 10}The answer is B.",
+    "no tags, no answer": SENTENCE * 10,
+    "no tags, begins with the letter": f"B. thiamine. {WEIGHING * 9}",
+    "explanation in the answer block": f"<think>x</think><answer>B: thiamine. {WEIGHING * 9}</answer>",
+    "no tags, a statement in each sentence": "I would choose the food. The answer is not certain. " * 19,
+    "letters everywhere": f"<think>{'A or B or C is it? ' * 52}</think><answer>B</answer>",
+}
+"""Name -> a response of about 1,000 characters, in the order of docs/grading.md."""
 
 
 def seconds_each(call: Callable[[], object], repeats: int) -> float:
-    """Return the lowest of five mean times of a call, in seconds."""
+    """Return the lowest of five mean processor times of a call, in seconds."""
     means = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(repeats):
             call()
-        means.append((time.perf_counter() - began) / repeats)
+        means.append((time.thread_time() - began) / repeats)
     return min(means)
+
+
+def by_kind() -> str:
+    lines = ["| response | characters | us | responses per second |", "|---|---:|---:|---:|"]
+    for kind, text in KINDS.items():
+        seconds = seconds_each(lambda text=text: grade(text, OPTIONS, 1), 500)
+        lines.append(f"| {kind} | {len(text):,} | {1e6 * seconds:.0f} | {1 / seconds:,.0f} |")
+    return "\n".join(lines)
+
+
+def of_the_import() -> str:
+    """Return the time that an interpreter needs for `import medrlvr.grading`, the median of 20."""
+    program = (
+        f"import sys, time; sys.path.insert(0, {str(SOURCE)!r}); began = time.process_time();"
+        " import medrlvr.grading; print(time.process_time() - began)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program]
+    seconds = [float(subprocess.check_output(command)) for _ in range(20)]
+    return f"`import medrlvr.grading` needs {1000 * statistics.median(seconds):.0f} ms."
 
 
 def by_length() -> str:
@@ -73,6 +115,7 @@ def of_a_step() -> str:
 
 if __name__ == "__main__":
     try:
-        write_text(DOCUMENT, splice(DOCUMENT, "results", f"{by_length()}\n\n{of_a_step()}"))
+        write_text(DOCUMENT, splice(DOCUMENT, "speed", f"{by_kind()}\n\n{by_length()}\n\n{of_the_import()}"))
+        write_text(DOCUMENT, splice(DOCUMENT, "hook", of_a_step()))
     except UserError as error:
         sys.exit(str(error))

@@ -158,6 +158,8 @@ HOSTILE = [
     " or ",
     "A. ",
     "zinc ",
+    "option A b ",
+    "say choose ",
 ]
 
 

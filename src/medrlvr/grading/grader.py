@@ -22,8 +22,8 @@ from medrlvr.grading.patterns import (
     FURTHER_LETTER,
     LEADING_LETTER,
     LEADING_MARKS,
+    LETTER_AND_MARK,
     LISTED_LETTER,
-    NAMED_LETTER,
     NEXT_LETTER,
     NEXT_TURN,
     OPENING_LABEL,
@@ -33,6 +33,7 @@ from medrlvr.grading.patterns import (
     STATEMENTS,
     TAGS,
 )
+from medrlvr.grading.search import find_keyword_pattern, find_named_letters, find_words, fold_case
 
 AnswerFormat = Literal["tagged", "bare"]
 """Where the grader looks for the answer: in `<answer>` tags, or at the start of a direct answer without tags."""
@@ -217,6 +218,8 @@ def _plain(text: str) -> str:
 
 def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
     """Return whether the text after an answer's letter lists other options, by mark or by text."""
+    if {*LETTERS[: len(texts)]}.isdisjoint(found[0] for found in LETTER_AND_MARK.findall(rest) if found[0] != letter):
+        return False
     own = texts[LETTERS.index(letter)]
     after_own = len(own) if own and _plain(rest[: len(own)]) == own else 0
     for match in FURTHER_LETTER.finditer(rest, after_own):
@@ -253,8 +256,9 @@ def _untagged_letter(response: str, options: Sequence[str]) -> str | None:
 def _statements(text: str, options: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield place and letter of every statement of a choice."""
     allowed = LETTERS[: len(options)]
-    for pattern in STATEMENTS:
-        for match in pattern.finditer(text):
+    folded = fold_case(text)
+    for keywords, pattern in STATEMENTS:
+        for match in find_keyword_pattern(pattern, keywords, text, folded):
             letter = match[2].upper()
             if letter in allowed and _ends_as_choice(text, match, options[LETTERS.index(letter)]):
                 yield match.start(2), letter
@@ -284,20 +288,21 @@ def _squeezed(text: str) -> str:
 
 
 def _named(think: str, options: Sequence[str]) -> dict[str, int]:
-    """Return option letter -> the first position at which a think block names it, by letter or text, if it does."""
+    """Return option letter -> the first position at which a think block names it, by letter or text, if it does.
+
+    Args:
+        think: the squeezed think block.
+        options: the option texts.
+    """
     allowed = LETTERS[: len(options)]
-    named: dict[str, int] = {}
-    for match in NAMED_LETTER.finditer(think):
-        letter = next(filter(None, match.groups()))
-        if letter in allowed:
-            named.setdefault(letter, match.start())
+    named = {letter: at for letter, at in find_named_letters(think).items() if letter in allowed}
+    folded = fold_case(think).replace("\n", " ")
     for index, option in enumerate(options):
-        letter, words = LETTERS[index], option.split()
+        letter, words = LETTERS[index], fold_case(option).split()
         # A single character is not a name: it may be an article or any digit.
         if len("".join(words)) < 2:
             continue
-        text = re.compile(r"(?<!\w)" + r"\s".join(map(re.escape, words)) + r"(?!\w)", re.IGNORECASE)
-        found = text.search(think)
-        if found:
-            named[letter] = min(found.start(), named.get(letter, found.start()))
+        found = find_words(" ".join(words), think, folded)
+        if found is not None:
+            named[letter] = min(found, named.get(letter, found))
     return named

@@ -31,30 +31,43 @@ _VERB = r"(?: is| would be| must be| should be| =)"
 _ADVERB = r"(?: (?:most )?(?:likely|probably|clearly|definitely|certainly|therefore|thus|indeed|simply))?"
 _LABEL = r"(?: (?:the )?(option|choice|letter|answer))?"
 _OPENING = r"[\s:\uff1a(*\"]{0,8}"
-# Statements of a choice in untagged text. Group 1 is a label before the letter, or absent; group 2 is the letter.
+# Statements of a choice in untagged text: the words with which a match starts, and the pattern. Group 1 is a label
+# before the letter, or absent; group 2 is the letter.
 STATEMENTS = (
-    re.compile(
-        rf"{_NOT_NEGATED}\banswer(?: to (?:this|the)(?: \w+)? question)?\b\**{_VERB}?{_ADVERB}{_LABEL}{_OPENING}"
-        r"([A-K])",
-        re.IGNORECASE,
+    (
+        ("answer",),
+        re.compile(
+            rf"{_NOT_NEGATED}\banswer(?: to (?:this|the)(?: \w+)? question)?\b\**{_VERB}?{_ADVERB}{_LABEL}{_OPENING}"
+            r"([A-K])",
+            re.IGNORECASE,
+        ),
     ),
-    re.compile(
-        rf"{_NOT_NEGATED}\b(?:option|choice|pick)\**(?:{_VERB}|[:\uff1a]){_ADVERB}{_LABEL}{_OPENING}([A-K])",
-        re.IGNORECASE,
+    (
+        ("option", "choice", "pick"),
+        re.compile(
+            rf"{_NOT_NEGATED}\b(?:option|choice|pick)\**(?:{_VERB}|[:\uff1a]){_ADVERB}{_LABEL}{_OPENING}([A-K])",
+            re.IGNORECASE,
+        ),
     ),
-    re.compile(
-        rf"{_NOT_NEGATED}\b(?:say|choose|pick|select|take|favou?r|prefer|go(?:ing)? with){_LABEL}{_OPENING}([A-K])",
-        re.IGNORECASE,
+    (
+        ("say", "choose", "pick", "select", "take", "favo", "prefer", "go"),
+        re.compile(
+            rf"{_NOT_NEGATED}\b(?:say|choose|pick|select|take|favou?r|prefer|go(?:ing)? with){_LABEL}{_OPENING}([A-K])",
+            re.IGNORECASE,
+        ),
     ),
 )
 BOXED = re.compile(r"\\boxed\{\s*(?:\\(?:text|textbf|mathrm|mathbf)\{\s*)?[(]?([A-Ka-k])[).]?\s*\}")
-CALLED_RIGHT = re.compile(r"(?<![\w'-])([A-K])\)? is (?:the )?(?:correct|right|best)\b")
+# The letter comes before the assertion on what precedes it, because a search for a letter is fast.
+CALLED_RIGHT = re.compile(r"([A-K])(?<![\w'-][A-K])\)? is (?:the )?(?:correct|right|best)\b")
 # Between an answer's letter and the option's text.
 SEPARATOR = re.compile(r"[\s.:)*]+")
 # A label that opens the text: "Option C".
 OPENING_LABEL = re.compile(r"\s*[*]{0,2}(?:option|choice|letter|answer)\s+", re.IGNORECASE)
 # Another option's letter with a mark, at the start of a line or after a mark or a conjunction.
 FURTHER_LETTER = re.compile(r"(?:^[^\S\n]*|[.;,]\s*|\b(?:or|and)\s+)[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE)
+# What every match of FURTHER_LETTER contains.
+LETTER_AND_MARK = re.compile(r"[A-K][*)]{0,3}[.:)]")
 # A turn that the model makes up behind its own.
 NEXT_TURN = re.compile(r"\n[ \t]*(?:User|Human|Question):")
 # A line that starts with a letter and a mark: the question's options, repeated.
@@ -70,3 +83,8 @@ NAMED_LETTER = re.compile(
     r"|(?<![\w'-])([A-K])\)? is (?:the )?(?:correct|right|best)\b",
     re.MULTILINE,
 )
+# For a fast search for NAMED_LETTER. The first pattern finds the letter of every match; it omits "A" and "I" before
+# most words. The second finds the label, if a match starts with one: at most LABEL_REACH characters before the letter.
+NAMED_LETTER_ALONE = re.compile(r"[A-K](?![\w'\u2019-])(?!(?<=[AI]) [^abis\s])")
+LABEL = re.compile(r"[AaOoCcLlIi](?:nswer|ption|hoice|hoose|etter|t)")
+LABEL_REACH = len("option should be") + 4

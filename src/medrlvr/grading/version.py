@@ -3,14 +3,14 @@
 import inspect
 import json
 
-from medrlvr.grading import grader, letters, patterns
+from medrlvr.grading import grader, letters, patterns, search
 from medrlvr.grading.reward_config import Setting, reward_source
 from medrlvr.runtime.fingerprint import fingerprint
 
 
 def grader_version() -> str:
     """Return the fingerprint of the grader."""
-    return fingerprint(*map(inspect.getsource, (letters, patterns, grader)))
+    return fingerprint(*map(inspect.getsource, (letters, patterns, search, grader)))
 
 
 def terms_version(setting: Setting) -> str:
