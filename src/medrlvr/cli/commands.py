@@ -63,8 +63,9 @@ COMMANDS = {
     ),
     "grade": Entry(
         "grade",
-        "[FILE|-] [--format tagged|bare] [--reward SPEC]",
-        "grade responses: JSON lines in, JSON lines out",
+        "[FILE|-] [--format tagged|bare] [--reward SPEC] [--out FILE] [--processes N]"
+        " [--response KEY] [--options KEY] [--gold KEY] [--truncated KEY]",
+        "grade responses in JSON lines, and print a summary",
         "medrlvr grade responses.jsonl --reward paper",
     ),
     "config": Entry(

@@ -2,47 +2,69 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
-from medrlvr.grading.grader import AnswerFormat, grade
+from medrlvr.grading.grader import AnswerFormat, Grade, grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.grading.rewards import Reward
 from medrlvr.runtime.errors import UserError
 
+_FIELDS = tuple(Grade.__dataclass_fields__)
+_values = attrgetter(*_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of the keys of a line.
+
+    Attributes:
+        response: the generated text.
+        options: list of the option texts, or their number.
+        gold: the correct option, by letter or by index from 0.
+        truncated: whether the response ended at the token limit; a line may lack this key.
+    """
+
+    response: str = "response"
+    options: str = "options"
+    gold: str = "gold"
+    truncated: str = "truncated"
+
 
 def grade_lines(
-    lines: Iterable[bytes], name: str, answer_format: AnswerFormat, reward: Reward | None
+    lines: Iterable[bytes],
+    name: str,
+    answer_format: AnswerFormat,
+    reward: Reward | None,
+    keys: Keys = Keys(),
+    first: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Yield for each line its other keys, the fields of its `Grade`, and `reward` if one is given.
 
     Args:
-        lines: JSON objects with response, options and gold, and possibly truncated; blank lines are skipped.
+        lines: JSON objects; blank lines are skipped.
         name: name of the file, for messages.
         answer_format: where the grader looks for the answer, as in `grade`.
         reward: the reward to compute; None for none.
+        keys: the keys of each object.
+        first: number of the first line, for messages.
 
     Raises:
         UserError: a line is malformed, or the reward fails on it. The message names the file and the line.
     """
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         place = f"{name}, line {number}"
-        row = _object(line, place)
-        response, options, gold = (_required(row, key, place) for key in ("response", "options", "gold"))
-        truncated = row.get("truncated", False)
-        if not isinstance(response, str):
-            raise UserError(f"{place}: response must be a string, not {json.dumps(response)}.")
-        if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-            raise UserError(f"{place}: options must be a list of strings, not {json.dumps(options)}.")
-        if not 2 <= len(options) <= len(LETTERS):
-            raise UserError(f"{place}: there must be 2 to {len(LETTERS)} options, not {len(options)}.")
-        if not isinstance(truncated, bool):
-            raise UserError(f"{place}: truncated must be true or false, not {json.dumps(truncated)}.")
-        found = grade(response, options, _index(gold, len(options), place), answer_format, truncated=truncated)
-        yield row | asdict(found) | ({"reward": _rewarded(reward, found, place)} if reward else {})
+        row = _object(line, place, keys)
+        response, options, gold, truncated = _read(row, keys, place)
+        found = grade(response, options, gold, answer_format, truncated=truncated)
+        row.update(zip(_FIELDS, _values(found), strict=True))
+        if reward:
+            row["reward"] = _rewarded(reward, found, place)
+        yield row
 
 
 def read_reward(text: str) -> Reward:
@@ -69,38 +91,66 @@ def read_reward(text: str) -> Reward:
     return load_reward(setting, "--reward")
 
 
-def _object(line: bytes, place: str) -> dict[str, Any]:
+def _object(line: bytes, place: str, keys: Keys) -> dict[str, Any]:
+    needed = f"Each line must be a JSON object with {keys.response}, {keys.options} and {keys.gold}."
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{place}: this is not JSON: {error}. Each line must be a JSON object with response, options and gold."
-        ) from None
+        raise UserError(f"{place}: this is not JSON: {error}. {needed}") from None
     if not isinstance(row, dict):
-        raise UserError(f"{place}: a line must be a JSON object with response, options and gold.")
+        raise UserError(f"{place}: this is not a JSON object. {needed}")
     return row
 
 
-def _required(row: dict[str, Any], key: str, place: str) -> Any:
-    try:
-        return row.pop(key)
-    except KeyError:
-        raise UserError(f"{place}: the key {key} is missing. A line needs response, options and gold.") from None
+def _read(row: dict[str, Any], keys: Keys, place: str) -> tuple[str, list[str], int, bool]:
+    """Return response, options, index of the gold option and whether it was truncated; remove their keys."""
+    present = ", ".join(row)
+    for option, key in (("--response", keys.response), ("--options", keys.options), ("--gold", keys.gold)):
+        if key not in row:
+            raise UserError(
+                f"{place}: the key {key} is missing; the keys of this line are: {present or 'none'}. A line needs"
+                f" {keys.response}, {keys.options} and {keys.gold}. If your key has another name, give it with"
+                f" {option}."
+            )
+    response, truncated = row.pop(keys.response), row.pop(keys.truncated, False)
+    if not isinstance(response, str):
+        raise UserError(f"{place}: {keys.response} must be a string, not {_shown(response)}.")
+    if not isinstance(truncated, bool):
+        raise UserError(f"{place}: {keys.truncated} must be true or false, not {_shown(truncated)}.")
+    options = _options(row.pop(keys.options), keys.options, place)
+    return response, options, _index(row.pop(keys.gold), len(options), keys.gold, place), truncated
 
 
-def _index(gold: Any, options: int, place: str) -> int:
+def _options(value: Any, key: str, place: str) -> list[str]:
+    # Without texts, a response can name an option only by its letter.
+    options = [""] * min(value, len(LETTERS) + 1) if type(value) is int else value
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise UserError(f"{place}: {key} must be a list of strings, or the number of options, not {_shown(value)}.")
+    if not 2 <= len(options) <= len(LETTERS):
+        number = value if type(value) is int else len(options)
+        raise UserError(f"{place}: there must be 2 to {len(LETTERS)} options, not {number}.")
+    return options
+
+
+def _index(gold: Any, options: int, key: str, place: str) -> int:
     allowed = LETTERS[:options]
     if isinstance(gold, str) and len(gold) == 1 and gold in allowed:
         return allowed.index(gold)
     if isinstance(gold, int) and not isinstance(gold, bool) and 0 <= gold < options:
         return gold
     raise UserError(
-        f"{place}: gold must be a letter from A to {allowed[-1]} or an index from 0 to {options - 1},"
-        f" not {json.dumps(gold)}."
+        f"{place}: {key} must be a letter from A to {allowed[-1]} or an index from 0 to {options - 1},"
+        f" not {_shown(gold)}."
     )
 
 
-def _rewarded(reward: Reward, found: Any, place: str) -> float:
+def _shown(value: Any) -> str:
+    """Return a value as JSON, cut to a length that a message can contain."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _rewarded(reward: Reward, found: Grade, place: str) -> float:
     try:
         return reward(found)
     except Exception as error:

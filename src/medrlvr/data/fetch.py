@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path
 
 from medrlvr.data.registry import Source
+from medrlvr.runtime.atomic import write_atomically
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import write_atomically
 from medrlvr.runtime.step_log import Notify
 
 

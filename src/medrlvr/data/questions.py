@@ -20,8 +20,8 @@ from medrlvr.data.readers import read_rows
 from medrlvr.data.registry import Source
 from medrlvr.data.row_parsing import counts_from_1, parse_row, row_options
 from medrlvr.grading.letters import LETTERS
+from medrlvr.runtime.atomic import write_atomically
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

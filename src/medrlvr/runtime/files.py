@@ -1,27 +1,15 @@
-"""Write files atomically, under a temporary name that is then renamed; read JSON and parquet."""
+"""Write text, JSON and parquet atomically; read JSON and parquet."""
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet
 
+from medrlvr.runtime.atomic import write_atomically
 from medrlvr.runtime.errors import UserError
-
-
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path in the same folder, and rename the file to `path` when it returns."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

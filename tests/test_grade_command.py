@@ -1,0 +1,244 @@
+"""`medrlvr grade`: names of keys, processes, output files, progress and summary. tests/test_cli.py tests the lines."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from medrlvr.cli.grade_chunks import LINES
+from medrlvr.cli.grade_progress import SECONDS, GradingProgress, count_lines
+from medrlvr.cli.grade_summary import summarise
+from medrlvr.cli.json_lines import grade_lines
+from medrlvr.cli.main import main
+from medrlvr.grading.grader import Grade
+from medrlvr.runtime.files import read_parquet
+
+RESPONSES = [
+    ("<think>x</think><answer>B</answer>", "letter", True),
+    ("<think>x</think><answer>A. iron</answer>", "letter_and_text", False),
+    ("<think>x</think><answer>none</answer>", "no_letter", False),
+    ("The answer is B.", "no_answer_block", False),
+]
+SUMMARY = """\
+4 responses graded
+
+outcome
+  correct                         1    25.0 %
+  wrong                           1    25.0 %
+  unread                          2    50.0 %
+
+rule
+  letter                          1    25.0 %
+  letter_and_text                 1    25.0 %
+  no_answer_block                 1    25.0 %
+  no_letter                       1    25.0 %
+
+accuracy by
+  required format                 1    25.0 %
+  any readable letter             2    50.0 %
+
+responses with
+  valid format                    3    75.0 %
+  no readable letter              1    25.0 %
+
+mean reward +0.0000
+"""
+
+
+def lines(rows: list[dict[str, object]]) -> str:
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def rows(times: int = 1) -> list[dict[str, object]]:
+    texts = [response for response, _, _ in RESPONSES] * times
+    return [{"id": n, "response": text, "options": ["iron", "zinc"], "gold": "B"} for n, text in enumerate(texts)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_summary_counts_outcomes_rules_and_accuracies(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "in.jsonl").write_text(lines(rows()))
+    assert main(["grade", "in.jsonl", "--reward", "paper"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == SUMMARY
+    graded = [json.loads(line) for line in printed.out.splitlines()]
+    assert [(row["rule"], row["correct"]) for row in graded] == [(rule, correct) for _, rule, correct in RESPONSES]
+    assert [set(row) for row in graded] == [{"id", "reward", *Grade.__dataclass_fields__}] * 4
+    assert main(["grade", "in.jsonl", "--reward", "paper", "--out", "new/out.jsonl"]) == 0
+    assert capsys.readouterr() == (SUMMARY, "")
+    assert (folder / "new/out.jsonl").read_text() == printed.out
+
+
+def test_the_summary_of_direct_answers_and_of_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "in.jsonl").write_text(lines([rows()[0] | {"response": "B."}]))
+    assert main(["grade", "in.jsonl", "--format", "bare"]) == 0
+    text = capsys.readouterr().err
+    assert "  letter at the start             1   100.0 %\n" in text
+    assert "valid format" not in text and "mean reward" not in text
+    (folder / "empty.jsonl").touch()
+    assert main(["grade", "empty.jsonl"]) == 0
+    assert capsys.readouterr() == ("", "0 responses graded.\n")
+
+
+def test_the_keys_of_a_line_have_any_names(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"text": "B", "n": 2, "key": 1, "cut": True, "response": "kept"}
+    (folder / "in.jsonl").write_text(lines([row]))
+    named = ["--response", "text", "--options", "n", "--gold", "key", "--truncated", "cut"]
+    assert main(["grade", "in.jsonl", "--format", "bare", *named]) == 0
+    graded = json.loads(capsys.readouterr().out)
+    assert (graded["letter"], graded["correct"], graded["truncated"], graded["response"]) == ("B", True, True, "kept")
+    assert not {"text", "n", "key", "cut"} & set(graded)
+    assert main(["grade", "in.jsonl", "--response", "text"]) == 1
+    assert capsys.readouterr().err == (
+        "in.jsonl, line 1: the key options is missing; the keys of this line are: text, n, key, cut, response. A line"
+        " needs text, options and gold. If your key has another name, give it with --options.\n"
+    )
+
+
+@pytest.mark.parametrize("number", [1, 12, 10**9, True, -2])
+def test_a_number_of_options_has_limits(number: int) -> None:
+    line = json.dumps({"response": "", "options": number, "gold": 0}).encode()
+    with pytest.raises(Exception, match=r"^f, line 1: (there must be 2 to 11 options|options must be a list)"):
+        list(grade_lines([line], "f", "tagged", None))
+
+
+def test_several_processes_give_the_same_rows_in_the_same_order(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "in.jsonl").write_text(lines(rows(LINES)))
+    assert main(["grade", "in.jsonl", "--reward", "paper"]) == 0
+    alone = capsys.readouterr()
+    assert alone.out.count("\n") == 4 * LINES
+    assert main(["grade", "in.jsonl", "--reward", "paper", "--processes", "2"]) == 0
+    assert capsys.readouterr() == alone
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_malformed_line_is_named_and_no_file_changes(
+    folder: Path, capsys: pytest.CaptureFixture[str], processes: str, suffix: str
+) -> None:
+    given = rows(LINES)
+    given[2 * LINES + 3]["gold"] = given[3 * LINES + 3]["gold"] = "C"
+    (folder / "in.jsonl").write_text(lines(given))
+    (folder / f"out.{suffix}").write_text("old")
+    assert main(["grade", "in.jsonl", "--out", f"out.{suffix}", "--processes", processes]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f'in.jsonl, line {2 * LINES + 4}: gold must be a letter from A to B or an index from 0 to 1, not "C".\n',
+    )
+    assert (folder / f"out.{suffix}").read_text() == "old"
+    assert {path.name for path in folder.iterdir()} == {"in.jsonl", f"out.{suffix}"}
+
+
+def test_a_parquet_file_has_the_rows_of_the_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = rows(LINES)
+    # Keys that only some lines have, and a number that is first whole and then is not.
+    given[0]["note"], given[1]["score"], given[3 * LINES]["score"] = "first", 1, 0.5
+    (folder / "in.jsonl").write_text(lines(given))
+    for out in ("out.jsonl", "out.parquet"):
+        assert main(["grade", "in.jsonl", "--reward", "paper", "--out", out]) == 0
+    table = read_parquet(folder / "out.parquet")
+    expected = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert len(table) == len(expected) == 4 * LINES
+    for name in ("id", "note", "score", *Grade.__dataclass_fields__, "reward"):
+        values = [None if value != value else value for value in table[name].tolist()]
+        assert values == [row.get(name) for row in expected], name
+
+
+@pytest.mark.parametrize("second", [1, LINES])
+def test_values_that_do_not_fit_into_a_column_are_reported(
+    folder: Path, capsys: pytest.CaptureFixture[str], second: int
+) -> None:
+    given = rows(LINES)
+    given[0]["note"], given[second]["note"] = "text", 1
+    (folder / "in.jsonl").write_text(lines(given))
+    assert main(["grade", "in.jsonl", "--out", "out.parquet"]) == 1
+    text = capsys.readouterr().err
+    assert "note" in text and "Write JSON lines instead: --out FILE.jsonl.\n" in text
+    assert not (folder / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("out.csv", "--out out.csv: the name must end with .jsonl for JSON lines, or with .parquet."),
+        ("folder.jsonl", "--out folder.jsonl is a folder. Give the path of a file."),
+        ("in.jsonl", "--out in.jsonl is also the input, whose responses would be lost. Give another name."),
+        ("in.jsonl/x.jsonl", "--out in.jsonl/x.jsonl cannot be written: "),
+    ],
+)
+def test_an_output_that_cannot_be_used_is_rejected(
+    folder: Path, capsys: pytest.CaptureFixture[str], out: str, said: str
+) -> None:
+    (folder / "in.jsonl").write_text(lines(rows()))
+    (folder / "folder.jsonl").mkdir()
+    assert main(["grade", "in.jsonl", "--out", out]) == 1
+    assert capsys.readouterr().err.startswith(said)
+    assert (folder / "in.jsonl").read_text() == lines(rows())
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+def test_a_number_of_processes_is_positive(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["grade", "in.jsonl", f"--processes={number}"])
+    assert f"'{number}' is not a number of processes; write 1 or more" in capsys.readouterr().err
+
+
+def test_a_killed_process_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "in.jsonl").write_text(lines(rows()))
+    (folder / "mine.py").write_text(
+        "import multiprocessing, os\n\ndef reward(grade):\n"
+        "    return os._exit(1) if multiprocessing.parent_process() else float(grade.correct)\n"
+    )
+    assert main(["grade", "in.jsonl", "--reward", "mine.py", "--processes", "2", "--out", "out.jsonl"]) == 1
+    assert capsys.readouterr().err == (
+        "in.jsonl: one of the 2 processes was killed, perhaps because the memory was full. Start the command again with"
+        " fewer --processes.\n"
+    )
+    assert not (folder / "out.jsonl").exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        (400, "grade: line 100 of 400, 20 lines per second, about 15 s left"),
+        (None, "grade: line 100, 20 lines per second"),
+    ],
+)
+def test_progress_has_the_time_left_if_the_number_of_lines_is_known(total: int | None, expected: str) -> None:
+    for stream, shown in ((io.StringIO(), f"{expected}\n"), (Terminal(), f"\r\x1b[K{expected}\r\x1b[K")):
+        now = [0.0]
+        progress = GradingProgress(total, stream, clock=lambda now=now: now[0])
+        for now[0] in (1.0, 2.0, SECONDS, SECONDS + 1):
+            progress.add(33 if now[0] < SECONDS else 34)
+        progress.clear()
+        assert stream.getvalue() == shown
+
+
+def test_nothing_is_removed_from_a_terminal_without_progress() -> None:
+    stream = Terminal()
+    GradingProgress(1, stream).clear()
+    assert stream.getvalue() == ""
+
+
+def test_lines_of_files_only_are_counted(folder: Path) -> None:
+    (folder / "in.jsonl").write_text("a\n\nb\n")
+    assert [count_lines(Path(name)) for name in ("in.jsonl", "/dev/null", "none", ".")] == [3, None, None, None]
+
+
+def test_summaries_add_up() -> None:
+    graded = list(grade_lines([line.encode() for line in lines(rows()).splitlines()], "f", "tagged", None))
+    total = summarise(graded[:1])
+    total.add(summarise(graded[1:]))
+    assert total == summarise(graded)
