@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from medrlvr.data.miniature.evidence import check_evidence
-from medrlvr.data.miniature.world import QUESTION_SETS, draw_from, load_world
+from medrlvr.data.miniature.world import QUESTION_SETS, draw_from, load_world, make_questions
 from medrlvr.evaluation.score import score_answers
+from medrlvr.grading import grade, load_reward
 from medrlvr.grading.letters import LETTERS
 from medrlvr.reference import export, fingerprints, main
 from medrlvr.reference import page as page_module
@@ -476,6 +477,31 @@ def test_the_highest_share_is_of_ten_updates() -> None:
     assert math.isnan(highest(shares, "absent")) and math.isnan(last(shares, "absent")), "not measured"
     assert last(shares.iloc[:12], "empty_think") == pytest.approx(0.1)
     assert last(shares, "empty_think") == 0.0
+
+
+def test_graders_that_count_as_one_give_the_shipped_rollouts_one_reward() -> None:
+    """Training would have been the same with the present grader."""
+    for part in PARTS:
+        questions = make_questions(
+            {name: getattr(part.experiment.miniature, name) for name in QUESTION_SETS}, part.experiment.miniature.seed
+        )["train"]
+        for run in all_runs([part]):
+            record = run.record()
+            if record and "rollouts" in run.tables and record["fingerprints"]["grader"] in fingerprints.ALIKE:
+                reward, table = load_reward(record["settings"]["reward"]), read_parquet(run.folder / "rollouts.parquet")
+                for row in table.to_dict("records"):
+                    question = questions[int(row["question_id"].rpartition("/")[2]) - 1]
+                    gold = LETTERS.index(question["answer_idx"])
+                    truncated = row["finish_reason"] == "length"
+                    found = grade(row["response"], [*question["options"].values()], gold, truncated=truncated)
+                    assert (found.letter, reward(found)) == (row["letter"], row["reward"]), row
+
+
+def test_an_earlier_grader_with_the_same_rewards_is_pooled_and_another_is_not() -> None:
+    prints = {"world": "w", "base": "b", "training": "t", "settings": "s", "reward": "r"}
+    graders = {"a": next(iter(fingerprints.ALIKE)), "b": fingerprints.grader_version(), "c": "another"}
+    records = {name: {"arm": "rlvr", "fingerprints": prints | {"grader": one}} for name, one in graders.items()}
+    assert find_unequal(records, "w") == {"c": ["grader"]}
 
 
 def test_what_is_shipped_is_small() -> None:

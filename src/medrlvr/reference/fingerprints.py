@@ -26,6 +26,12 @@ _BASE_MODEL = Path(world.__file__).with_name("base_model.py")
 GRADING = ("grader", "evidence")
 """Fingerprints of the code that grades stored answers. After a change, the answers are graded again."""
 
+ALIKE = frozenset({"0ca09b27c5c1cab6"})
+"""Fingerprints of earlier graders that gave all shipped rollouts the rewards that the present grader gives them.
+
+tests/test_reference.py computes these rewards again.
+"""
+
 
 def world_version(experiment: Experiment) -> str:
     """Return the fingerprint of the world: its table and code, the numbers and seed of its questions, and its prompts.
@@ -54,6 +60,11 @@ def pretraining_version(experiment: Experiment) -> str:
     # The module is read and not imported, because it imports torch.
     code = fingerprint(inspect.getsource(corpus), _BASE_MODEL.read_text(encoding="utf-8"))
     return _short(code, experiment.miniature.model_dump_json(include={"seed", "pretraining_steps", "direct_answers"}))
+
+
+def grader_of(version: str) -> str:
+    """Return the fingerprint under which a run's grader is compared: the present one for those in ALIKE."""
+    return grader_version() if version in ALIKE else version
 
 
 def grading_versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from medrlvr.config.design import ComparisonDesign, comparison_design
 from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.evaluation.score import score_answers
-from medrlvr.reference.fingerprints import grading_versions
+from medrlvr.reference.fingerprints import grader_of, grading_versions
 from medrlvr.reference.runs import Part, Run
 from medrlvr.runtime.files import read_parquet
 
@@ -93,7 +93,7 @@ def find_unequal(records: Mapping[str, Mapping[str, Any]], world: str) -> dict[s
     rewarded = _most_frequent([record for record in here if "reward" in record["fingerprints"]], ("grader",))
     unequal = {}
     for model, record in records.items():
-        found = record["fingerprints"]
+        found = _comparable(record)
         alike = [other for other in here if other["arm"] == record["arm"]]
         expected = shared | (rewarded if "reward" in found else {}) | _most_frequent(alike, ("settings", "reward"))
         if names := [name for name, value in expected.items() if found.get(name, value) != value]:
@@ -103,9 +103,14 @@ def find_unequal(records: Mapping[str, Mapping[str, Any]], world: str) -> dict[s
 
 def _most_frequent(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, str]:
     """Return the most frequent value of each fingerprint; of equally frequent ones, the first."""
-    found = [record["fingerprints"] for record in records]
+    found = [_comparable(record) for record in records]
     counts = {name: Counter(one[name] for one in found if name in one) for name in names}
     return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
+
+
+def _comparable(record: Mapping[str, Any]) -> dict[str, str]:
+    found = dict(record["fingerprints"])
+    return found | {"grader": grader_of(found["grader"])} if "grader" in found else found
 
 
 def _scores(run: Run, questions: pd.DataFrame, record: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
