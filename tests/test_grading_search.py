@@ -126,4 +126,4 @@ def test_statements_are_those_of_the_pattern(keywords: tuple[str, ...], pattern:
 )
 def test_a_further_letter_has_a_mark(text: str) -> None:
     marked = {found[0] for found in LETTER_AND_MARK.findall(text)}
-    assert {match[1] for match in FURTHER_LETTER.finditer(text)} <= marked
+    assert {match[2] for match in FURTHER_LETTER.finditer(text)} <= marked

@@ -223,12 +223,13 @@ def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
     own = texts[LETTERS.index(letter)]
     after_own = len(own) if own and _plain(rest[: len(own)]) == own else 0
     for match in FURTHER_LETTER.finditer(rest, after_own):
-        other = match[1]
+        separator, other, mark = match.groups()
         if other == letter or other not in LETTERS[: len(texts)]:
             continue
         text = texts[LETTERS.index(other)]
-        # "E. coli" looks like a letter and a mark, so a full stop needs the option's text as well.
-        if "." not in match[2] or (text and _plain(rest[match.end() : match.end() + len(text)]) == text):
+        # "E. coli" looks like a letter and a mark, so a full stop or a mere space needs the option's text as well.
+        named = text and _plain(rest[match.end() : match.end() + len(text)]) == text
+        if named or (separator is not None and "." not in mark):
             return True
     return False
 

@@ -64,8 +64,10 @@ CALLED_RIGHT = re.compile(r"([A-K])(?<![\w'-][A-K])\)? is (?:the )?(?:correct|ri
 SEPARATOR = re.compile(r"[\s.:)*]+")
 # A label that opens the text: "Option C".
 OPENING_LABEL = re.compile(r"\s*[*]{0,2}(?:option|choice|letter|answer)\s+", re.IGNORECASE)
-# Another option's letter with a mark, at the start of a line or after a mark or a conjunction.
-FURTHER_LETTER = re.compile(r"(?:^[^\S\n]*|[.;,]\s*|\b(?:or|and)\s+)[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE)
+# Another option's letter with a mark; group 1 is absent if only a space separates it from the text before it.
+FURTHER_LETTER = re.compile(
+    r"(?:(^[^\S\n]*|[.;,]\s*|\b(?:or|and)\s+)|[^\S\n])[(*]{0,3}([A-K])([*)]{0,3}[.:)])\s*", re.MULTILINE
+)
 # What every match of FURTHER_LETTER contains.
 LETTER_AND_MARK = re.compile(r"[A-K][*)]{0,3}[.:)]")
 # A turn that the model makes up behind its own.
