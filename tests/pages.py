@@ -80,7 +80,7 @@ def checkpoint_grades(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def draw(folder: Path, evaluated: dict[str, Any], metrics: pd.DataFrame, run: dict[str, str]) -> None:
     """Draw the report's figures."""
-    bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
+    bars = accuracy_table(metrics, evaluated["comparisons"], PAPER, comparison_design(EXPERIMENT))
     dynamics = read_parquet(run["dynamics"]).assign(arm="rlvr", seed=1)
     curve = curve_table(
         dynamics,
@@ -151,6 +151,7 @@ def prepare(
         "questions": {name: folder / f"questions-{name}.parquet" for name in ("train", *EXPERIMENT.benchmarks)},
         "selections": {"rlvr/seed1": folder / "s.json", "sft/seed1": folder / "only.json"},
         "tables": tables | {"base_metrics": metrics["base"]},
+        "glossary": "docs/glossary.md",
         "figures": [folder / f"{name}.svg" for name in FIGURES],
         "cost": [
             {"phase": "report", "jobs": 1, "seconds": 1.0, "longest": 1.0, "gpu_hours": 0, "memory": 1.0, "cores": None}

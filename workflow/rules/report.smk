@@ -76,6 +76,7 @@ rule render_report:
         data_card=f"{RESULTS}/data/data_card.json",
         base=f"{RESULTS}/base.json",
         kills="docs/faults.json",
+        glossary="docs/glossary.md",
         selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=LAYOUT.trained),
         figures=[f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")],
     output:

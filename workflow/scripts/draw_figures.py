@@ -30,9 +30,9 @@ if __name__ == "__main__":
             {"development": "development", **params.titles},
         )
         metrics = read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles)
-        sanity = json.loads(Path(inputs.comparisons).read_text(encoding="utf-8"))["sanity"]
+        comparisons = json.loads(Path(inputs.comparisons).read_text(encoding="utf-8"))
         figure3 = pd.read_csv(inputs.figure3, keep_default_na=False)
-        bars = accuracy_table(metrics, sanity, figure3, design)
+        bars = accuracy_table(metrics, comparisons, figure3, design)
         tables = {name: panels_table(dynamics if name == "ablations" else shown, name) for name in params.panels}
         drawings = {
             "accuracy": (bars, partial(draw_accuracy, bars)),

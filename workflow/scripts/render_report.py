@@ -45,6 +45,7 @@ if __name__ == "__main__":
             questions=dict(zip(params.questions, inputs.questions, strict=True)),
             selections=dict(zip(params.trained, inputs.selections, strict=True)),
             tables={name: inputs[name] for name in TABLES},
+            glossary=inputs.glossary,
             figures=inputs.figures,
             cost=phase_costs(jobs),
             records=params.records,

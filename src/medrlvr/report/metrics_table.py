@@ -22,3 +22,20 @@ def read_metrics(paths: Mapping[str, str], titles: Mapping[str, str]) -> pd.Data
         if record["benchmark"] == benchmark
     ]
     return pd.DataFrame(records)
+
+
+def accuracy_interval(
+    seeds: pd.DataFrame, over_seeds: Mapping[str, float] | None
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of an arm's accuracy: over seeds if there are enough, over questions if there is one.
+
+    Args:
+        seeds: rows of `read_metrics`, one per training seed of the arm, of one benchmark and mode.
+        over_seeds: the arm's entry of that name in comparisons.json; None with fewer than three seeds.
+    """
+    if over_seeds:
+        return over_seeds["low"], over_seeds["high"]
+    if len(seeds) > 1:
+        return None, None
+    one = seeds.iloc[0]
+    return float(one["accuracy_low"]), float(one["accuracy_high"])

@@ -1,10 +1,10 @@
-"""Render report.html: one self-contained file. Every value is escaped, and only the report's own script may run."""
+"""Render report.html: one self-contained file. Every value is escaped, and only the report's own scripts may run."""
 
 import base64
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,11 +14,12 @@ from markupsafe import Markup
 
 TEMPLATES = Path(__file__).with_name("templates")
 
+STYLES = ("page.css", "explorer.css")
+SCRIPTS = (("tables.js",), ("explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"))
+"""The page's scripts; each consists of files, in the order in which they run."""
+
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Unicode categories of characters that are invisible or change how other characters are shown."""
-
-EXPLORER = ("explorer_data", "explorer_text", "explorer_lists", "explorer")
-"""Files of the explorer's script, in the order in which they run."""
 
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 """Invisible letters and marks, in addition to variation selectors."""
@@ -27,12 +28,12 @@ BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa
 def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TEMPLATES) -> str:
     """Fill a template. Every value is escaped, model output in particular, except figures, which are our own SVG.
 
-    The Content-Security-Policy contains the hash of the explorer's script, so browsers run no other script.
+    The Content-Security-Policy contains the hashes of `SCRIPTS`, so browsers run no other script.
 
     Args:
         values: as `page_values` returns them.
         name: name of the template.
-        folder: folder with the templates, page.css, explorer.css and the files of the explorer's script.
+        folder: folder with the templates, `STYLES` and `SCRIPTS`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -43,21 +44,26 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["visible"] = visible
+    environment.filters["slug"] = lambda text: re.sub(r"\W+", "-", text.lower())
     environment.filters["address"] = lambda parts: "/".join(quote(str(part), safe="") for part in parts)
-    script = _script(folder)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    scripts = [_script(folder, files) for files in SCRIPTS]
     page = {
-        "style": Markup("".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "explorer.css"))),
-        "script": Markup(script),
-        "script_hash": f"sha256-{digest}",
+        "style": Markup("".join((folder / style).read_text(encoding="utf-8") for style in STYLES)),
+        "scripts": [Markup(script) for script in scripts],
+        "script_hashes": Markup(" ".join(_source(script) for script in scripts)),
     }
     return environment.get_template(f"{name}.html.jinja").render(page | dict(values))
 
 
-def _script(folder: Path) -> str:
-    """Return the explorer's script. Its names are local, so that they do not clash with those of other scripts."""
-    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in EXPLORER]
+def _script(folder: Path, files: Sequence[str]) -> str:
+    """Return one script of several files. Its names are local, so that they do not clash with those of other scripts."""
+    parts = [(folder / name).read_text(encoding="utf-8") for name in files]
     return '"use strict";\n(() => {\n' + "".join(parts) + "})();\n"
+
+
+def _source(script: str) -> str:
+    """Return a script's entry in the Content-Security-Policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def visible(text: str) -> str:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,21 @@ from markupsafe import Markup
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.report import explorer
 from medrlvr.report.figures.style import STAGE_NAMES
-from medrlvr.report.overview import answers
+from medrlvr.report.glossary import read_glossary
+from medrlvr.report.overview import arm_label, describe_gain, find_results, model_label, signed
 from medrlvr.report.page import inline_svg
 from medrlvr.report.run_summary import describe_machine, describe_run, describe_speed, shown_examples
+from medrlvr.report.trust import trust_facts
 from medrlvr.runtime.files import read_parquet
 
 SECTIONS = {
-    "claims": "The paper's claims",
-    "data": "Data",
-    "evaluation": "Evaluation",
-    "dynamics": "Training dynamics",
+    "claims": "Result",
+    "dynamics": "How it came about",
     "explorer": "Responses",
-    "cost": "Cost and speed",
+    "real": "Is it real?",
+    "evaluation": "All numbers",
+    "data": "Data",
+    "cost": "Cost",
     "provenance": "Provenance",
 }
 """Section -> title. The section is the name of its template and the anchor in the report."""
@@ -48,6 +53,7 @@ class PageInputs:
         questions: benchmark or "train" -> parquet file with questions.
         selections: <arm>/seed<n> -> selection.json.
         tables: name in the template -> JSON file.
+        glossary: docs/glossary.md.
         figures: SVG files.
         cost: as `cost.phase_costs` returns it.
         records: file, rule and log of every record.
@@ -67,6 +73,7 @@ class PageInputs:
     questions: Mapping[str, str | Path]
     selections: Mapping[str, str | Path]
     tables: Mapping[str, str | Path]
+    glossary: str | Path
     figures: Sequence[str | Path]
     cost: Sequence[Mapping[str, Any]]
     records: Sequence[Mapping[str, str]]
@@ -78,12 +85,14 @@ class PageInputs:
 def page_values(inputs: PageInputs) -> dict[str, Any]:
     """Return the values of the report's template."""
     loaded = {name: _read_json(path) for name, path in inputs.tables.items()}
+    responses = _responses(inputs)
     return {
         "sections": SECTIONS,
         **loaded,
         **_head(inputs),
-        **_evaluation(inputs, loaded["comparisons"]["sanity"]),
-        **_responses(inputs),
+        **_first_screen(inputs, loaded, responses["runs"]),
+        **_evaluation(inputs),
+        **responses,
         **_cost(inputs, loaded["base_metrics"]["generation"]),
         **_provenance(inputs, loaded),
     }
@@ -93,17 +102,31 @@ def _head(inputs: PageInputs) -> dict[str, Any]:
     experiment = inputs.experiment
     return {
         **{name: experiment[name] for name in ("title", "experiment", "claims", "about")},
+        "glossary": read_glossary(Path(inputs.glossary)),
         "created": inputs.created.strftime("%-d %B %Y, %H:%M UTC"),
         # Our own SVG, made from numbers. Only figures and the packed texts, which are base64, are not escaped.
         "figures": {Path(path).stem: Markup(inline_svg(Path(path))) for path in inputs.figures},
     }
 
 
-def _evaluation(inputs: PageInputs, sanity: Mapping[str, Any]) -> dict[str, Any]:
+def _first_screen(inputs: PageInputs, loaded: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the findings of each benchmark, the verdicts of the claims, and the facts about trust."""
+    comparisons, design = loaded["comparisons"], inputs.design
+    verdicts = Counter(row["verdict"] for row in loaded["verdict"]["claims"])
+    return {
+        "findings": find_results(inputs.metrics, comparisons, inputs.experiment["benchmarks"], design),
+        "describe_gain": describe_gain,
+        "signed": signed,
+        "verdicts": dict(verdicts.most_common()),
+        "trust": trust_facts(inputs.metrics, comparisons["controls"], loaded["data_card"], runs, design),
+    }
+
+
+def _evaluation(inputs: PageInputs) -> dict[str, Any]:
     experiment, design, benchmarks = inputs.experiment, inputs.design, inputs.experiment["benchmarks"]
     return {
-        "answers": answers(inputs.metrics, benchmarks, design, sanity),
-        "resamples": experiment["evaluation"]["bootstrap_resamples"],
+        "arm_label": partial(arm_label, design=design),
+        "model_label": partial(model_label, design=design),
         "titles": dict(inputs.titles),
         "benchmarks": benchmarks,
         "metrics": [
@@ -111,6 +134,7 @@ def _evaluation(inputs: PageInputs, sanity: Mapping[str, Any]) -> dict[str, Any]
             for row in inputs.metrics.to_dict("records")
             if row["benchmark"] in benchmarks
         ],
+        "first_models": [design.models[arm][0] for arm in ("base", design.sft, design.rlvr) if arm],
         "evidence": experiment["evaluation"]["evidence"],
         "papers_experiment": design.papers,
         "last_taken": list(inputs.runs),

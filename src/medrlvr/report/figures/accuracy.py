@@ -11,58 +11,88 @@ from matplotlib.ticker import PercentFormatter
 
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.report.figures.style import COLOURS, PAGE, STYLE, grid
+from medrlvr.report.metrics_table import accuracy_interval
+
+NORMAL_95 = 1.96
+"""Half the width of a 95 % interval, in standard deviations. The paper gives only standard deviations."""
+
+OURS = "this experiment, required format"
+
+DIFFERENT = 0.02
+"""Smallest difference between the two readings at which the figure writes both values."""
 
 
 def accuracy_table(
-    metrics: pd.DataFrame, sanity: Mapping[str, Any], paper: pd.DataFrame, design: ComparisonDesign
+    metrics: pd.DataFrame, comparisons: Mapping[str, Any], paper: pd.DataFrame, design: ComparisonDesign
 ) -> pd.DataFrame:
-    """Return the bars of Figure 3, our values next to the paper's: one row per benchmark and bar.
+    """Return the bars of the figure, ours and the paper's: one row per bar.
 
-    The rows are random guessing, the base model in each mode that generates text, and every arm in its primary mode.
+    Our systems are random guessing, the base model in each mode that generates text, and every arm in its primary mode.
+    In the paper's experiment, a bar of the paper has the title of our benchmark, so that both are in one panel.
 
     Args:
         metrics: rows of `read_metrics`.
-        sanity: the key `sanity` of comparisons.json.
+        comparisons: comparisons.json.
         paper: assets/paper/figure3.csv, in percent.
         design: the experiment's comparison design.
 
     Returns:
-        title, system, mode, seeds; fractions: accuracy and sd (means over seeds), low_seed, high_seed, paper_accuracy,
-        paper_sd.
+        source (`OURS` or the paper's model), title, system, mode, seeds; fractions: accuracy, low and high (95 %
+        interval: over questions with one seed, over seeds with three or more, otherwise missing), low_seed, high_seed
+        and any_letter (accuracy by any readable letter, unknown for the paper).
     """
-    theirs = {(row["distribution"], row["system"], row["mode"]): row for row in paper.to_dict("records")}
     rows = []
-    for benchmark, distribution in design.distributions.items():
-        group = metrics[metrics["benchmark"] == benchmark]
-        guess = next(row["accuracy"] for row in sanity[benchmark] if row["policy"] == "uniform random")
-        rows.append((benchmark, "random", "", [guess], [0.0], theirs.get((distribution, "random", ""))))
-        for arm, modes in design.modes.items():
-            written = [mode for mode in reversed(modes) if mode != design.loglikelihood] if arm == "base" else modes[:1]
-            for mode in written:
-                ours = group[group["model"].isin(design.models[arm]) & (group["mode"] == mode)]
-                role = {"base": "base", design.rlvr: "rlvr", design.sft: "sft"}.get(arm)
-                same = theirs.get((distribution, role, mode))
-                rows.append((benchmark, arm, mode, ours["accuracy"].tolist(), ours["accuracy_stderr"].tolist(), same))
     titles = dict(zip(metrics["benchmark"], metrics["title"], strict=True))
+    for benchmark in design.distributions:
+        guess = next(row["accuracy"] for row in comparisons["sanity"][benchmark] if row["policy"] == "uniform random")
+        rows.append({"title": titles[benchmark], "system": "random", "mode": "", "accuracy": guess})
+        for row in comparisons["arms"]:
+            if row["benchmark"] == benchmark and row["mode"] in _shown_modes(row["arm"], design):
+                rows.append({"title": titles[benchmark], **_our_bar(row, metrics, design)})
+    ours = pd.DataFrame(rows).assign(source=OURS)
+    return pd.concat([ours, _papers_bars(paper, titles, design)], ignore_index=True)
+
+
+def _shown_modes(arm: str, design: ComparisonDesign) -> list[str]:
+    modes = design.modes[arm]
+    return [mode for mode in modes if mode != design.loglikelihood] if arm == "base" else list(modes[:1])
+
+
+def _our_bar(row: Mapping[str, Any], metrics: pd.DataFrame, design: ComparisonDesign) -> dict[str, Any]:
+    own = metrics[metrics["model"].isin(design.models[row["arm"]])]
+    own = own[(own["mode"] == row["mode"]) & (own["benchmark"] == row["benchmark"])]
+    low, high = accuracy_interval(own, row["over_seeds"])
+    return {
+        "system": row["arm"],
+        "mode": row["mode"],
+        "seeds": len(own),
+        "accuracy": row["accuracy"],
+        "low": low,
+        "high": high,
+        "low_seed": row["lowest"],
+        "high_seed": row["highest"],
+        "any_letter": own["lenient_accuracy"].mean(),
+    }
+
+
+def _papers_bars(paper: pd.DataFrame, titles: Mapping[str, str], design: ComparisonDesign) -> pd.DataFrame:
+    benchmarks = {distribution: titles[name] for name, distribution in design.distributions.items()}
+    accuracy, width = paper["accuracy"] / 100, NORMAL_95 * paper["sd"] / 100
     return pd.DataFrame(
         {
-            "title": titles[benchmark],
-            "system": system,
-            "mode": mode,
-            "seeds": len(accuracy),
-            "accuracy": sum(accuracy) / len(accuracy),
-            "low_seed": min(accuracy),
-            "high_seed": max(accuracy),
-            "sd": sum(deviation) / len(deviation),
-            "paper_accuracy": same["accuracy"] / 100 if same else None,
-            "paper_sd": same["sd"] / 100 if same else None,
+            "source": "the paper, Qwen2.5-3B",
+            "title": paper["distribution"].map(benchmarks) if design.papers else "The paper: " + paper["benchmark"],
+            "system": paper["system"],
+            "mode": paper["mode"],
+            "accuracy": accuracy,
+            "low": accuracy - width,
+            "high": accuracy + width,
         }
-        for benchmark, system, mode, accuracy, deviation, same in rows
     )
 
 
 def draw_accuracy(table: pd.DataFrame, width: float = PAGE) -> Figure:
-    """Draw Figure 3, our bars next to the paper's. Error bars are bootstrap standard deviations; marks are seeds.
+    """Draw the figure: bars with 95 % intervals (required format), circles (any readable letter), marks (seeds).
 
     Args:
         table: as `accuracy_table` returns it.
@@ -70,34 +100,57 @@ def draw_accuracy(table: pd.DataFrame, width: float = PAGE) -> Figure:
     """
     with mpl.rc_context(STYLE):
         titles = list(dict.fromkeys(table["title"]))
-        figure, axes = grid(1, len(titles), width, (2.7, 2.3 * len(titles)), sharey=True)
-        for axis, title in zip(axes[0], titles, strict=True):
-            _bars(axis, table[table["title"] == title])
+        columns = min(len(titles), 3)
+        rows = -(-len(titles) // columns)
+        figure, axes = grid(rows, columns, width, (2.1 * rows + 0.4, 2.1 * rows * columns))
+        shown = [axis for line in axes for axis in line]
+        for axis, title in zip(shown, titles, strict=False):
+            _panel(axis, table[table["title"] == title])
             axis.set_title(title, fontsize=8, loc="left")
-        axes[0][0].set_ylabel("accuracy, %")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2 if width == PAGE else 1)
+        for axis in shown[len(titles) :]:
+            axis.remove()
+        for line in axes if width == PAGE else [[axis] for axis in shown[: len(titles)]]:
+            line[0].set_ylabel("accuracy, %")
+        entries = {
+            label: handle for axis in shown for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3 if width == PAGE else 1)
         return figure
 
 
-def _bars(axis: Axes, group: pd.DataFrame) -> None:
-    places = range(len(group))
-    error: Any = {"elinewidth": 0.8, "capsize": 1.5, "ecolor": "#333333"}
-    for offset, name, column, deviation, colour in (
-        (-0.2, "the paper: Qwen2.5-3B, MedQA and MMLU-Pro health", "paper_accuracy", "paper_sd", "#C4C4C4"),
-        (0.2, "this experiment", "accuracy", "sd", COLOURS[0]),
-    ):
-        at = [place + offset for place in places]
-        bars = axis.bar(at, group[column], width=0.38, yerr=group[deviation], error_kw=error, color=colour, label=name)
-        axis.bar_label(
-            bars, ["" if value != value else f"{100 * value:.0f}" for value in group[column]], padding=1, fontsize=6.5
-        )
-    for place, row in zip(places, group.to_dict("records"), strict=True):
-        if row["seeds"] > 1:
-            axis.plot([place + 0.2] * 2, [row["low_seed"], row["high_seed"]], "_", color="#000000", markersize=5)
-    modes = group["mode"].str.replace("chain_of_thought", "chain of\nthought")
-    labels = [f"{system}\n{mode}" for system, mode in zip(group["system"], modes, strict=True)]
-    axis.set_xticks(places, labels, fontsize=6.5)
-    axis.set_ylim(0, 1.08)
+def _panel(axis: Axes, group: pd.DataFrame) -> None:
+    """Draw one panel: bars of two sources are next to each other."""
+    sources = list(dict.fromkeys(group["source"]))[::-1]
+    names = list(dict.fromkeys(zip(group["system"], group["mode"], strict=True)))
+    for number, source in enumerate(sources):
+        own = group[group["source"] == source]
+        width = 0.76 / len(sources)
+        places = [names.index(name) for name in zip(own["system"], own["mode"], strict=True)]
+        at = [place + (number - (len(sources) - 1) / 2) * (width + 0.02) for place in places]
+        colour = COLOURS[0] if source == OURS else "#C4C4C4"
+        errors = [(own["accuracy"] - own["low"]).fillna(0), (own["high"] - own["accuracy"]).fillna(0)]
+        style: Any = {"elinewidth": 0.8, "capsize": 1.5, "ecolor": "#333333"}
+        axis.bar(at, own["accuracy"], width=width, yerr=errors, error_kw=style, color=colour, label=source)
+        for place, row in zip(at, own.to_dict("records"), strict=True):
+            _value(axis, place, row["accuracy"], row["high"])
+            if abs(row["any_letter"] - row["accuracy"]) > DIFFERENT:
+                _value(axis, place, row["any_letter"], row["any_letter"])
+            if row["seeds"] > 1:
+                axis.plot([place] * 2, [row["low_seed"], row["high_seed"]], "_", color="#000000", markersize=5)
+        if own["any_letter"].notna().any():
+            axis.plot(at, own["any_letter"], "o", mfc="white", mec=COLOURS[1], ms=4, label="any readable letter")
+    axis.set_xticks(range(len(names)), [_bar_name(system, mode) for system, mode in names], fontsize=6.5)
+    axis.set_ylim(0, 1.12)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     axis.grid(axis="x", visible=False)
+
+
+def _value(axis: Axes, place: float, value: float, top: float) -> None:
+    """Write a value in percent above the end of its interval, if it has one."""
+    end = value if top != top else top
+    axis.annotate(f"{100 * value:.0f}", (place, end), (0, 3), textcoords="offset points", ha="center", fontsize=6.5)
+
+
+def _bar_name(system: str, mode: str) -> str:
+    short = {"chain_of_thought": "CoT"}.get(mode, mode.replace("_", "\n"))
+    return f"{system.replace('_', chr(10))}\n{short}"
