@@ -584,20 +584,20 @@ def test_a_pipe_gets_plain_lines(tmp_path: Path) -> None:
     assert "\x1b" not in result.stderr and "\r" not in result.stderr
 
 
-OUT = """{name},base,chain_of_thought,all,,0.0
-{name},base,direct,all,,0.2
-{name},sft/seed1,direct,all,,0.3
-{name},rlvr/seed1,chain_of_thought,all,,0.7
-{name},rlvr_dev/seed1,chain_of_thought,all,,0.75
+OUT = """{name},base,chain_of_thought,all,,0.0,0.5
+{name},base,direct,all,,0.2,0.2
+{name},sft/seed1,direct,all,,0.3,0.3
+{name},rlvr/seed1,chain_of_thought,all,,0.7,0.75
+{name},rlvr_dev/seed1,chain_of_thought,all,,0.75,0.75
 """
-METRICS = """benchmark,model,mode,stratum,value,accuracy
-miniature,base,chain_of_thought,all,,0.0
-miniature,base,direct,all,,0.25
-miniature,base,direct,gold_letter,A,0.9
-miniature,sft/seed1,direct,all,,0.3
-miniature,rlvr/seed1,chain_of_thought,all,,0.8
-miniature,rlvr_dev/seed1,chain_of_thought,all,,0.85
-miniature,always A,policy,all,,0.28
+METRICS = """benchmark,model,mode,stratum,value,accuracy,lenient_accuracy
+miniature,base,chain_of_thought,all,,0.0,0.6
+miniature,base,direct,all,,0.25,0.26
+miniature,base,direct,gold_letter,A,0.9,
+miniature,sft/seed1,direct,all,,0.3,0.3
+miniature,rlvr/seed1,chain_of_thought,all,,0.8,0.81
+miniature,rlvr_dev/seed1,chain_of_thought,all,,0.85,0.85
+miniature,always A,policy,all,,0.28,
 """ + "".join(OUT.format(name=f"miniature_{name}") for name in ("options", "form", "pairs"))
 
 
@@ -616,22 +616,28 @@ def test_scores_are_printed_with_the_reports_path(tmp_path: Path) -> None:
     )
     titles = [one.title for one in read_overlays(["config/miniature.yaml"]).benchmarks.values()]
     lines = result.stdout.splitlines()
-    out = [f"{title} 20.0" for title in titles[1:]]
-    assert lines[0] == f"base, direct, percent correct: {titles[0]} 25.0, {', '.join(out)}"
-    out = [f"{title} 70.0" for title in titles[1:]]
-    assert lines[3] == f"rlvr, chain of thought, percent correct: {titles[0]} 80.0, {', '.join(out)}"
+    heading = "percent correct, required format (any readable letter)"
+    out = [f"{title} 20.0 (20.0)" for title in titles[1:]]
+    assert lines[0] == f"base, direct, {heading}: {titles[0]} 25.0 (26.0), {', '.join(out)}"
+    out = [f"{title} 70.0 (75.0)" for title in titles[1:]]
+    assert lines[3] == f"rlvr, chain of thought, {heading}: {titles[0]} 80.0 (81.0), {', '.join(out)}"
     assert lines[-1] == "The report: results/miniature/report.html" and len(lines) == 6
     text, _ = on_a_terminal(program, tmp_path)
-    assert (
-        "╭" in text and "miniature: percent correct" in text and "│ The report: results/miniature/report.html" in text
-    )
-    assert re.search(r"│ rlvr, chain of thought +80.0 +70.0 +70.0 +70.0 │", text)
+    assert "╭" in text and f"miniature: {heading}" in text and "│ The report: results/miniature/report.html" in text
+    assert re.search(r"│ rlvr, chain of thought +80.0 \(81.0\)( +70.0 \(75.0\)){3} │", text)
 
 
 def test_seeds_are_averaged_and_controls_left_out() -> None:
     experiment = read_overlays(["config/miniature.yaml", "config/ablations/seeds.yaml"])
     rows = [
-        {"benchmark": benchmark, "model": model, "mode": mode, "stratum": "all", "accuracy": str(value)}
+        {
+            "benchmark": benchmark,
+            "model": model,
+            "mode": mode,
+            "stratum": "all",
+            "accuracy": str(value),
+            "lenient_accuracy": str(value / 2),
+        }
         for benchmark in (*experiment.benchmarks, "miniature_shuffled")
         for model, value in (
             ("base", 0.1),
@@ -640,7 +646,7 @@ def test_seeds_are_averaged_and_controls_left_out() -> None:
         for mode in experiment.modes_of(model)
     ]
     scores = arm_scores(experiment, rows)
-    assert scores["rlvr", "chain_of_thought"] == pytest.approx([20.0] * 4)
+    assert scores["rlvr", "chain_of_thought"] == [pytest.approx((20.0, 10.0))] * 4
 
 
 @pytest.mark.parametrize("file", sorted((SOURCE / "medrlvr/cli").glob("*.py")), ids=lambda file: file.name)

@@ -26,6 +26,7 @@ from medrlvr.report.glossary import read_glossary
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.report.overview import Difference, Finding, Scored, arm_label, describe_gain, find_results, model_label
 from medrlvr.report.page import SCRIPTS, STYLES, inline_svg, render_page, visible
+from medrlvr.report.page_data import SECTIONS
 from medrlvr.report.run_summary import describe_levels, describe_machine, describe_speed, pick_examples
 from medrlvr.report.trust import trust_facts
 from medrlvr.runtime.files import read_parquet
@@ -179,6 +180,13 @@ def test_every_fact_and_term_leads_somewhere(tmp_path: Path, evaluated: dict[str
     ids = set(re.findall(r'\bid="([^"]+)"', page))
     assert len(re.findall('popovertarget="', page)) > 5
     assert set(re.findall(r'(?:popovertarget="|href="#)([^"/]+)"', page)) <= ids
+
+
+def test_no_word_is_left_that_only_its_authors_know(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    page = page_of(tmp_path, evaluated)
+    text = plain("".join(section(page, name) for name in SECTIONS if name not in ("explorer", "provenance")))
+    assert "required format" in text
+    assert re.findall(r"(?i)\b(?:leniently|unparsed|once each|policy|policies|taken|moved|\w+_dev)\b", text) == []
 
 
 def test_the_glossary_is_read_without_marks() -> None:

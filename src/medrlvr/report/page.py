@@ -56,7 +56,7 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
 
 
 def _script(folder: Path, files: Sequence[str]) -> str:
-    """Return one script of several files. Its names are local, so that they do not clash with those of other scripts."""
+    """Return a script of several files. Its names are local, so that they do not clash with those of other scripts."""
     parts = [(folder / name).read_text(encoding="utf-8") for name in files]
     return '"use strict";\n(() => {\n' + "".join(parts) + "})();\n"
 

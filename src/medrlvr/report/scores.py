@@ -10,9 +10,16 @@ from medrlvr.config.layout import Layout
 from medrlvr.report.overview import mode_words
 from medrlvr.runtime.terminal import is_terminal
 
+READINGS = ("accuracy", "lenient_accuracy")
+"""Columns of metrics.csv: required format, any readable letter."""
 
-def arm_scores(experiment: Experiment, rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], list[float]]:
-    """Return (arm, mode) -> percent correct on each benchmark, mean over training seeds.
+HEADING = "percent correct, required format (any readable letter)"
+
+
+def arm_scores(
+    experiment: Experiment, rows: Iterable[Mapping[str, str]]
+) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Return (arm, mode) -> percent correct in both readings on each benchmark, means over training seeds.
 
     Each arm is listed in its primary mode, and the base model in all these modes.
 
@@ -23,15 +30,25 @@ def arm_scores(experiment: Experiment, rows: Iterable[Mapping[str, str]]) -> dic
     arms = list(dict.fromkeys(model.split("/")[0] for model in experiment.models()))
     first = {arm: experiment.modes_of(arm)[0] for arm in arms if arm != "base"}
     modes = dict.fromkeys(mode for mode in first.values() if mode in experiment.base.modes)
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: dict[tuple[str, str, str], list[list[float]]] = {}
     for row in rows:
-        if row["stratum"] == "all":
-            key = (row["model"].split("/")[0], row["mode"], row["benchmark"])
-            found.setdefault(key, []).append(100 * float(row["accuracy"]))
+        arm = row["model"].split("/")[0]
+        if row["stratum"] == "all" and arm in arms:
+            key = (arm, row["mode"], row["benchmark"])
+            found.setdefault(key, []).append([100 * float(row[reading]) for reading in READINGS])
     return {
-        system: [fmean(found[*system, benchmark]) for benchmark in experiment.benchmarks]
+        system: [_mean(found[*system, benchmark]) for benchmark in experiment.benchmarks]
         for system in [*(("base", mode) for mode in modes or experiment.base.modes[:1]), *first.items()]
     }
+
+
+def _mean(seeds: list[list[float]]) -> tuple[float, float]:
+    required, any_letter = (fmean(values) for values in zip(*seeds, strict=True))
+    return required, any_letter
+
+
+def _cell(score: tuple[float, float]) -> str:
+    return "{:.1f} ({:.1f})".format(*score)
 
 
 def print_scores(experiment: Experiment, stream: TextIO) -> None:
@@ -48,8 +65,8 @@ def print_scores(experiment: Experiment, stream: TextIO) -> None:
     page = f"The report: {results / 'report.html'}"
     if not is_terminal(stream):
         for (arm, mode), values in scores.items():
-            on = ", ".join(f"{title} {value:.1f}" for title, value in zip(titles, values, strict=True))
-            print(f"{arm}, {mode_words(mode)}, percent correct: {on}", file=stream)
+            on = ", ".join(f"{title} {_cell(value)}" for title, value in zip(titles, values, strict=True))
+            print(f"{arm}, {mode_words(mode)}, {HEADING}: {on}", file=stream)
         print(page, file=stream, flush=True)
         return
     from rich.console import Console, Group
@@ -61,6 +78,6 @@ def print_scores(experiment: Experiment, stream: TextIO) -> None:
     for title in titles:
         table.add_column(title, justify="right")
     for (arm, mode), values in scores.items():
-        table.add_row(f"{arm}, {mode_words(mode)}", *(f"{value:.1f}" for value in values))
-    box = Panel(Group(table, "", page), title=f"{experiment.experiment}: percent correct", expand=False)
+        table.add_row(f"{arm}, {mode_words(mode)}", *map(_cell, values))
+    box = Panel(Group(table, "", page), title=f"{experiment.experiment}: {HEADING}", expand=False)
     Console(file=stream, highlight=False, markup=False).print(box)
