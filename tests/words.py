@@ -26,6 +26,8 @@ EXEMPT = (
     "src/medrlvr/grading/self_verification.py",
     "src/medrlvr/data/miniature/world.py",
     "src/medrlvr/data/miniature/corpus.py",
+    "src/medrlvr/report/vendor/plot.min.js",
+    "src/medrlvr/report/vendor/LICENSES.txt",
     "tests/golden/",
     "prompts/",
 )

@@ -12,11 +12,20 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from medrlvr.report.explorer import pack
+
 TEMPLATES = Path(__file__).with_name("templates")
 
-STYLES = ("page.css", "explorer.css")
-SCRIPTS = (("tables.js",), ("explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"))
+STYLES = ("page.css", "charts.css", "explorer.css")
+SCRIPTS = (
+    ("tables.js",),
+    ("charts.js",),
+    ("explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"),
+)
 """The page's scripts; each consists of files, in the order in which they run."""
+
+LIBRARY = Path(__file__).with_name("vendor") / "plot.min.js"
+"""What the charts use of Observable Plot. The report embeds it packed, and charts.js inserts it."""
 
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Unicode categories of characters that are invisible or change how other characters are shown."""
@@ -28,7 +37,7 @@ BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa
 def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TEMPLATES) -> str:
     """Fill a template. Every value is escaped, model output in particular, except figures, which are our own SVG.
 
-    The Content-Security-Policy contains the hashes of `SCRIPTS`, so browsers run no other script.
+    The Content-Security-Policy contains the hashes of `SCRIPTS` and of `LIBRARY`, so browsers run no other script.
 
     Args:
         values: as `page_values` returns them.
@@ -47,10 +56,12 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
     environment.filters["slug"] = lambda text: re.sub(r"\W+", "-", text.lower())
     environment.filters["address"] = lambda parts: "/".join(quote(str(part), safe="") for part in parts)
     scripts = [_script(folder, files) for files in SCRIPTS]
+    library = LIBRARY.read_text(encoding="utf-8")
     page = {
         "style": Markup("".join((folder / style).read_text(encoding="utf-8") for style in STYLES)),
         "scripts": [Markup(script) for script in scripts],
-        "script_hashes": Markup(" ".join(_source(script) for script in scripts)),
+        "script_hashes": Markup(" ".join(_source(script) for script in (*scripts, library))),
+        "chart_library": Markup(pack(library)),
     }
     return environment.get_template(f"{name}.html.jinja").render(page | dict(values))
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.report import explorer
+from medrlvr.report.charts import chart_values, describe_curves
 from medrlvr.report.figures.style import STAGE_NAMES
 from medrlvr.report.glossary import read_glossary
 from medrlvr.report.overview import arm_label, describe_gain, find_results, model_label, signed
@@ -152,7 +153,7 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
     checkpoints = explorer.pack_checkpoints({run: _read(path) for run, path in inputs.checkpoints.items()}, benchmarks)
     share = (explorer.LIMIT - len(tests) - len(checkpoints)) // len(inputs.runs)
     train = _read(inputs.questions["train"])
-    described, samples, speed = [], [], []
+    described, samples, speed, curves = [], [], [], []
     # Read one run at a time: the responses of many runs together would not fit in memory.
     for name, files in inputs.runs.items():
         read = {kind: _read(path) for kind, path in files.items()}
@@ -161,7 +162,9 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
             explorer.sample_rollouts(name, read["rollouts"], read["responses"], train, shown_examples(run), share)
         )
         speed.append(describe_speed(name, read["dynamics"]))
+        curves.append(describe_curves(name, read["dynamics"], read["stages"]))
         described.append(run)
+    charts = chart_values(curves, inputs.titles)
     rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]
     return {
         "runs": described,
@@ -179,6 +182,8 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
             **{f"{sample.name} facts": Markup(sample.facts) for sample in samples},
             **{sample.name: Markup(sample.text) for sample in samples},
         },
+        "charts": charts,
+        "chart_data": Markup(explorer.pack(charts)),
         "speed": speed,
     }
 

@@ -55,11 +55,11 @@ def panels_table(dynamics: pd.DataFrame, figure: str) -> pd.DataFrame:
     # If another arm has a critic, an arm without one has the critic's columns too, but they are empty.
     known = [str(name) for name in dynamics.dropna(axis="columns", how="all")]
     columns = [column for lines in PANELS[figure].values() for column in lines if column in known]
-    columns += [name for name in known if figure == "training" and _is_part(name)]
+    columns += [name for name in known if figure == "training" and is_reward_part(name)]
     return dynamics.loc[dynamics["responses"].notna(), ["arm", "seed", "update", *columns]]
 
 
-def _is_part(name: str) -> bool:
+def is_reward_part(name: str) -> bool:
     return name.startswith("reward_") and name != "reward_sd"
 
 
@@ -74,7 +74,7 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
     panels = {
         label: {name: line for name, line in lines.items() if name in table} for label, lines in PANELS[figure].items()
     }
-    parts = [name for name in map(str, table) if _is_part(name)]
+    parts = [name for name in map(str, table) if is_reward_part(name)]
     if len(parts) > 1:
         panels["mean reward"] |= {name: name.removeprefix("reward_").replace("_", " ") for name in parts}
     panels = {label: lines for label, lines in panels.items() if lines}
