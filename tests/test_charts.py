@@ -227,6 +227,10 @@ def test_a_drag_over_updates_25_to_45_sets_the_address(opened: Callable[..., Pag
     page.go_back()
     assert parameters(page)["to"] == ["45"]
     expect(page.locator("#chart-range [name=to]")).to_have_value("45")
+    # As the explorer does when one of its fields is changed.
+    page.evaluate("history.replaceState(null, '', '#responses?to=17')")
+    expect(page.locator("#chart-range [name=from]")).to_have_value("1")
+    expect(page.locator("#chart-range [name=to]")).to_have_value("17")
 
 
 @pytest.mark.slow
@@ -240,6 +244,7 @@ def test_two_fields_do_the_same_by_keyboard(opened: Callable[..., Page]) -> None
     page.keyboard.type("25")
     page.keyboard.press("Tab")
     assert "#" not in page.url, "no range from 45 to 25"
+    assert last.evaluate("field => field.validationMessage").endswith("Enter an update from 45 to 50.")
     first.fill("25")
     last.fill("45")
     last.press("Enter")
@@ -269,6 +274,20 @@ def test_a_point_leads_to_exactly_its_responses(opened: Callable[..., Page]) -> 
 
 
 @pytest.mark.slow
+def test_a_finger_first_shows_the_values(opened: Callable[..., Page]) -> None:
+    page = opened(has_touch=True, viewport={"width": 390, "height": 800})
+    reward = panel(page, "Reward")
+    reward.scroll_into_view_if_needed()
+    box = reward.locator(".overlay").bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + 40)
+    expect(reward.locator(".tip")).to_have_class(re.compile("on"))
+    assert "#" not in page.url
+    _, update, _, _ = said(reward)
+    reward.locator(".tip a").tap()
+    assert parameters(page)["from"] == parameters(page)["to"] == [str(update)]
+
+
+@pytest.mark.slow
 def test_arms_seeds_and_lines_are_switched(opened: Callable[..., Page], values: dict[str, Any]) -> None:
     table = values["dynamics"]
     page = opened(several(table))
@@ -278,6 +297,9 @@ def test_arms_seeds_and_lines_are_switched(opened: Callable[..., Page], values: 
     move_to(reward, 40)
     mean = float(table.set_index("update")["reward"][40])
     assert reward.locator(".value").inner_text() == f"rlvr {mean + 0.125:.4g}\nother {mean + 0.625:.4g}"
+    height = reward.bounding_box()["height"]
+    page.locator("h3", has_text="Charts").click()
+    assert reward.locator(".value").inner_text() == "rlvr\nother" and reward.bounding_box()["height"] == height
     page.get_by_role("toolbar", name="Arms").get_by_role("button", name="other").click()
     expect(lines).to_have_count(2 + 1)
     page.get_by_role("toolbar", name="Seeds").get_by_role("button", name="1").click()

@@ -166,6 +166,7 @@
   // ------------------------------------------------------------------ the range in the address
   function enter([from, to]) {
     [names.from.value, names.to.value] = [from, to];
+    names.to.setCustomValidity("");
   }
 
   // The explorer moves to the responses of a new address, except if the entry of the history is marked as its own.
@@ -176,7 +177,8 @@
 
   function submit(isStaying) {
     const [from, to] = [names.from, names.to].map((field) => field.valueAsNumber);
-    if (range.checkValidity() && from <= to) filter([from, to], isStaying);
+    names.to.setCustomValidity(from > to ? `The range starts at update ${from}. Enter an update from ${from} to ${data.last}.` : "");
+    if (range.checkValidity()) filter([from, to], isStaying);
   }
 
   // Show the range of the address. The explorer leaves out values that are its defaults.
@@ -245,9 +247,10 @@
           const known = own.map((run) => run.values[column]?.[run.updates.indexOf(update)] ?? null);
           return shown(known.includes(null) ? null : mean(known), plot.panel.kind);
         });
-        return (data.arms.length > 1 ? `${arm.name} ` : "") + texts.join(" / ");
+        // The names of arms stay, so that rows keep their height.
+        return (data.arms.length > 1 ? `${arm.name} ` : "") + (update === null ? "" : texts.join(" / "));
       });
-      plot.panel.buttons[index].querySelector(".value").textContent = update === null ? "" : rows.join("\n");
+      plot.panel.buttons[index].querySelector(".value").textContent = rows.join("\n");
     });
   }
 
@@ -316,6 +319,8 @@
     range.addEventListener("submit", (event) => { event.preventDefault(); submit(false); });
     range.addEventListener("change", () => submit(true));
     window.addEventListener("hashchange", follow);
+    // The explorer changes the address without the event hashchange.
+    window.navigation?.addEventListener("currententrychange", follow);
     redraw(plots);
     let width = box.clientWidth;
     new ResizeObserver(() => {
