@@ -18,7 +18,7 @@ from medrlvr.report.cost import read_jobs
 from medrlvr.report.experiments import flat_settings, question_hashes, read_experiment, stage_rows
 from medrlvr.report.figures.style import STAGE_NAMES
 from medrlvr.report.folder_state import FolderState, is_finished, read_state
-from medrlvr.report.overview import mode_words, paper_arms
+from medrlvr.report.overview import mode_words
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.files import read_json
 
@@ -305,9 +305,16 @@ def _accuracies(
         own = [row for row in arms if row["benchmark"] == name]
         yield f"{title}: questions (SHA-256)", f"{own[0]['n']} ({questions[name]})"
         for row in own:
-            if (row["arm"], row["mode"]) in paper_arms(design):
+            if (row["arm"], row["mode"]) in _paper_arms(design):
                 label = f"{title}: {row['arm']}, {mode_words(row['mode'])}, percent correct"
                 yield label, f"{100 * row['accuracy']:.1f}"
+
+
+def _paper_arms(design: ComparisonDesign) -> list[tuple[str, str]]:
+    """Return the arms that answer the paper's question, each with its primary mode."""
+    trained = [(arm, design.modes[arm][0]) for arm in (design.sft, design.rlvr) if arm]
+    base = dict.fromkeys(("base", mode) for _, mode in trained if mode in design.modes["base"])
+    return [*base, *trained]
 
 
 def _warnings(
