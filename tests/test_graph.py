@@ -133,6 +133,16 @@ def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Pa
         assert (final["select_rlvr"], final["generate_selected"]) == (1, 1) and "generate_answers" not in final
 
 
+def test_sensitivity_is_measured_before_weights_are_deleted_and_only_by_its_overlay(clone: Path) -> None:
+    overlay = [*MINIATURE, "config/controls/sensitivity.yaml"]
+    added = {"probe_checkpoints": 1, "measure_sensitivity": 1, "draw_sensitivity": 1}
+    assert jobs(snakemake("--dry-run", *overlay, cwd=clone)) == RULES | {"make_miniature": 1} | added
+    results = "results/miniature"
+    deleted = f"{results}/checkpoint_eval/rlvr/seed1/deleted_weights.json"
+    for file in (deleted, f"{results}/compare/claims.json"):
+        assert "probe_checkpoints" in jobs(snakemake("--dry-run", *overlay, "--", file, cwd=clone)), file
+
+
 def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, cwd=clone))
     assert planned["delete_weights"] == 1

@@ -78,6 +78,12 @@ def model_folder(wildcards):
     return [given.path if given else f"{RESULTS}/models/{wildcards.model}"]
 
 
+def sensitivity_tables(wildcards):
+    """Return the measures of sensitivity of the arm that represents the paper's; nothing if they are not requested."""
+    wanted = LAYOUT.papers_rlvr_runs if EXPERIMENT.controls.sensitivity else []
+    return [f"{RESULTS}/controls/sensitivity/{run}/questions.parquet" for run in wanted]
+
+
 def made_by(path):
     """Return a file with the rule that makes it and that rule's log, as Snakemake determines them."""
     maker = next(one for one in workflow.rules if one.is_producer(path))

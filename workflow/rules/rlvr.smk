@@ -90,6 +90,11 @@ rule delete_weights:
         candidates=candidates,
         taken=rules.select_rlvr.output.selection,
         answers=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
+        probed=(
+            f"{RESULTS}/controls/sensitivity/{{arm}}/seed{{seed}}/answers.parquet"
+            if EXPERIMENT.controls.sensitivity
+            else []
+        ),
     output:
         f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/deleted_weights.json",
     log:

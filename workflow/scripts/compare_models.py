@@ -13,6 +13,7 @@ from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
 from medrlvr.evaluation.score import majority_vote
+from medrlvr.evaluation.sensitivity.claim import sensitivity_evidence
 from medrlvr.evaluation.strata import strata
 from medrlvr.runtime.files import read_parquet, write_json, write_text
 from medrlvr.runtime.provenance import provenance
@@ -40,7 +41,11 @@ if __name__ == "__main__":
         for name, records in compared.items():
             write_text(output[name], pd.json_normalize(records).to_csv(index=False))
         sanity = {name: trivial_baselines(table, trained, divided[name]) for name, table in questions.items()}
-        claims = assess_claims(compared["pairs"], scores, pd.read_csv(inputs.paper, keep_default_na=False), design)
+        measured = [read_parquet(path) for path in inputs.sensitivity]
+        last = [table[table["update"] == table["update"].max()] for table in measured]
+        paper = pd.read_csv(inputs.paper, keep_default_na=False)
+        controls = sensitivity_evidence(last, clusters, *resampling)
+        claims = assess_claims(compared["pairs"], scores, paper, design, controls)
         metrics = {
             model: json.loads(Path(path).read_text(encoding="utf-8"))["records"]
             for model, path in zip(params.models, inputs.metrics, strict=True)

@@ -1,12 +1,11 @@
 """Grade the answers of a run's checkpoints and compute their metrics."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.dynamics.updates import grade_checkpoints, summarise_checkpoints
 from medrlvr.evaluation.score import score_answers
+from medrlvr.evaluation.selection import update_of
 from medrlvr.runtime.files import read_parquet, write_parquet
 from medrlvr.runtime.step_log import step_log
 
@@ -18,7 +17,6 @@ if __name__ == "__main__":
         answers = read_parquet(snakemake.input.answers)
         check = check_evidence if params.evidence else None
         scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.answer_format), check)
-        names = {model: Path(model).name for model in answers["model"].unique()}
-        updates = {model: 0 if name == "base" else int(name.removeprefix("update")) for model, name in names.items()}
+        updates = {model: update_of(model) for model in answers["model"].unique()}
         write_parquet(snakemake.output.accuracy, summarise_checkpoints(scores, updates))
         write_parquet(snakemake.output.grades, grade_checkpoints(scores, updates))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from medrlvr.config.arms import Arm, RlvrArm
+from medrlvr.config.controls import PROBE_TOKENS
 from medrlvr.config.data import BaseModelSource
 from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 from medrlvr.config.machine import Machine
@@ -51,7 +52,9 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
                     ("benchmarks", f"{name}_{control}"),
                     f"is already the name of {name}'s control {control}; choose another name",
                 )
-    if not any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
+    if any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
+        yield from _sampling_conflicts(experiment)
+    else:
         yield ("arms",), "must contain an arm with trainer: rlvr; without one there are no training dynamics to report"
     for name, arm in experiment.arms.items():
         if not _NAME.fullmatch(name) or name == "base":
@@ -65,6 +68,7 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
         for key, message in _arm_conflicts(arm, machine):
             yield ("arms", name, key), message
     yield from _mode_conflicts(experiment)
+    yield from _control_conflicts(experiment)
     for path, longest in _text_lengths(experiment):
         if longest > base.context_tokens:
             yield (
@@ -100,6 +104,28 @@ def _mode_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
             yield (
                 ("external_models", name),
                 f"is not a valid model name: use only a-z, 0-9 and _, and none of {', '.join(sorted(taken))}",
+            )
+
+
+def _control_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, arm in experiment.arms.items():
+        mode = experiment.modes.get(arm.modes[0])
+        if experiment.controls.sensitivity and isinstance(arm, RlvrArm) and mode and mode.answer_format != "tagged":
+            yield (
+                ("controls", "sensitivity"),
+                f"needs a think block, but arm {name}'s first mode, {arm.modes[0]}, has answer_format:"
+                f" {mode.answer_format}; put a tagged mode first, or set sensitivity to false",
+            )
+
+
+def _sampling_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    modes = experiment.sampled_models() if experiment.controls.samples else {}
+    for model, name in modes.items():
+        mode = experiment.modes.get(name)
+        if mode and mode.answer_format == "loglikelihood":
+            yield (
+                ("controls", "samples"),
+                f"cannot sample {model} in {name}, which generates nothing; put another mode first, or set it to null",
             )
 
 
@@ -143,6 +169,8 @@ def _text_lengths(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], int
         (mode.max_tokens for mode in experiment.modes.values() if mode.answer_format != "loglikelihood"), default=1
     )
     yield ("evaluation", "prompt_max_tokens"), evaluation.prompt_max_tokens + longest
+    if experiment.controls.sensitivity:
+        yield ("controls", "sensitivity"), evaluation.prompt_max_tokens + longest + PROBE_TOKENS
     for name, arm in experiment.arms.items():
         if isinstance(arm, RlvrArm):
             yield ("arms", name, "prompt_max_tokens"), arm.prompt_max_tokens + arm.response_max_tokens

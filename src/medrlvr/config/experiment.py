@@ -6,6 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from medrlvr.config.arms import Arm, RlvrArm, SftArm
 from medrlvr.config.base import Settings
+from medrlvr.config.controls import Controls
 from medrlvr.config.data import BaseModelSource, Benchmark, Contamination, Control, Data, Miniature
 from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.machine import Machine
@@ -58,6 +59,7 @@ class Experiment(Settings):
     external_models: dict[str, ExternalModel] = {}
     """Ours: other models to evaluate, under names of your choice: `update40: {path: results/.../update40}`."""
     evaluation: Evaluation = Evaluation()
+    controls: Controls = Controls()
     machine: Machine = Machine()
     miniature: Miniature = Miniature()
 
@@ -119,6 +121,16 @@ class Experiment(Settings):
     def primary_arm(self, trainer: Literal["sft", "rlvr"]) -> str | None:
         """Return the arm that represents the paper's: the first with this trainer, config.yaml's before new ones."""
         return next((name for name, arm in self.arms.items() if arm.trainer == trainer), None)
+
+    def sampled_models(self) -> dict[str, str]:
+        """Return the models that are sampled repeatedly (docs/controls.md) -> evaluation mode.
+
+        These are the models of the first SFT and RLVR arm in their first mode, and the base in RLVR's. For RLVR, only
+        the last checkpoint is sampled.
+        """
+        arms = [arm for trainer in ("sft", "rlvr") if (arm := self.primary_arm(trainer))]
+        trained = {f"{arm}/seed{seed}": self.arms[arm].modes[0] for arm in arms for seed in self.arms[arm].seeds}
+        return {"base": self.arms[arms[-1]].modes[0], **trained}
 
     def template(self, mode: str) -> str:
         """Return the template file of a mode."""

@@ -53,6 +53,11 @@ class Layout:
         return [f"{name}/seed{seed}" for name, arm in self.rlvr_arms.items() for seed in arm.seeds]
 
     @property
+    def papers_rlvr_runs(self) -> list[str]:
+        """The runs of the RLVR arm that represents the paper's."""
+        return [run for run in self.rlvr_runs if run.split("/")[0] == self.experiment.primary_arm("rlvr")]
+
+    @property
     def paper_models(self) -> list[str]:
         """Models of the first seed of the paper's SFT and RLVR arms, for RLVR also the one selected on development."""
         arms = [arm for trainer in ("sft", "rlvr") if (arm := self.experiment.primary_arm(trainer))]
@@ -102,5 +107,15 @@ class Layout:
             ),
             *(f"compare/{name}.json" for name in ("comparisons", "claims")),
             *(f"figures/{name}.csv" for name in ("accuracy", "dynamics", "training", "hacking")),
+            *self._controls(),
         ]
         return [str(self.results / file) for file in files]
+
+    def _controls(self) -> list[str]:
+        """Return the files of the requested controls."""
+        controls = self.experiment.controls
+        sensitivity = [f"controls/sensitivity/{run}/sensitivity.json" for run in self.rlvr_runs]
+        return [
+            *([*sensitivity, "figures/sensitivity.csv"] if controls.sensitivity else []),
+            *(["controls/samples/samples.json", "figures/samples.csv"] if controls.samples else []),
+        ]

@@ -13,10 +13,16 @@ SHARD_ANSWERS = 2048
 _DECIDING = ("question_id", "prompt", "answer_format", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
 
 
+def requests_of(asked: pd.DataFrame, model: str | Path) -> pd.DataFrame:
+    """Return the requests for one model: those that name it in the column `model`, or all without this column."""
+    return asked[asked["model"] == str(model)] if "model" in asked else asked
+
+
 def shard_names(asked: pd.DataFrame, deciding: Sequence[str]) -> pd.Series:
     """Return for each request the name of the shard of its answers."""
     names = pd.Series("", index=asked.index)
-    for (_, mode), group in asked.groupby(["benchmark", "mode"], sort=False):
+    keys = ["benchmark", "mode", *(["model"] if "model" in asked else [])]
+    for (_, mode, *_), group in asked.groupby(keys, sort=False):
         rows = max(1, SHARD_ANSWERS // int(group["samples"].iloc[0]))
         for start in range(0, len(group), rows):
             part = group.iloc[start : start + rows]

@@ -73,6 +73,7 @@ def assess_claims(
     scores: Mapping[str, pd.DataFrame],
     paper: pd.DataFrame,
     design: ComparisonDesign,
+    controls: Mapping[str, Evidence] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one record per claim and benchmark, as docs/metrics.md describes it.
 
@@ -83,6 +84,7 @@ def assess_claims(
         scores: model -> answers with their grades.
         paper: assets/paper/figure3.csv, in percent.
         design: the compared systems; without an RLVR arm, no claim is assessed.
+        controls: benchmark -> evidence for the claim of a control, if it ran.
     """
     if design.rlvr is None:
         return []
@@ -91,7 +93,8 @@ def assess_claims(
         here = [record for record in comparisons if record["benchmark"] == benchmark]
         figures = paper[paper["distribution"] == design.distributions[benchmark]].set_index(["system", "mode"])
         answers = _answers(scores, design, benchmark)
-        for evidence in (*_gains(here, figures, design, benchmark), *_shares(answers)):
+        added = [controls[benchmark]] if controls and benchmark in controls else []
+        for evidence in (*_gains(here, figures, design, benchmark), *_shares(answers), *added):
             enough = design.claims and evidence.n >= LEAST_QUESTIONS
             verdict = evidence.verdict if enough else "undecided"
             records.append(_record(evidence, benchmark) | {"papers_experiment": design.papers, "verdict": verdict})

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from medrlvr.config.machine import Machine
-from medrlvr.evaluation.answer_store import complete_shards, missing_answers, shard_names
+from medrlvr.evaluation.answer_store import complete_shards, missing_answers, requests_of, shard_names
 from medrlvr.evaluation.placement import place_engines
 from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
 from medrlvr.evaluation.worker_group import group_command
@@ -56,7 +56,7 @@ def generate_answers(
     Args:
         models: model folders of one architecture; an engine loads them in turn. A model whose weights were deleted has
             only its cached answers: for each benchmark and mode, all or none.
-        asked: requests, as `build_requests` returns them.
+        asked: requests, as `build_requests` returns them; with a column `model`, each model answers only its own.
         folder: output folder. It receives requests.parquet, command.sh (with one engine) and, at the end,
             generation.json (everything that affects a number) and answers.parquet: the columns that `vllm_worker.main`
             describes, and `model`, the folder of the model that gave the answer.
@@ -100,7 +100,7 @@ def generate_answers(
         watch = reporter(Progress(display_name, total, unit="answer"), notify)
         repair_caches(variables)
         command = worker_command(requests, [*run.values()], [*run], engine)
-        shards = sum(asked.loc[missing_answers(asked, path), "shard"].nunique() for path in run)
+        shards = sum(_missing_requests(asked, path, model)["shard"].nunique() for path, model in run.items())
         command = group_command(command, min(placement.engines, shards), placement.split)
         run_process(command, variables, watch, work="generation")
     else:
@@ -129,9 +129,14 @@ def _with_shards(
     return asked.assign(shard=shard_names(asked, [*engine_arguments(Machine(device=device), 1), *versions.values()]))
 
 
-def _missing(asked: pd.DataFrame, folders: Iterable[Path]) -> dict[Path, int]:
-    """Return the folders of the answer cache that lack answers, and the number of missing answers in each."""
-    missing = {path: int(asked.loc[missing_answers(asked, path), "samples"].sum()) for path in folders}
+def _missing_requests(asked: pd.DataFrame, path: Path, model: Path) -> pd.DataFrame:
+    own = requests_of(asked, model)
+    return own[missing_answers(own, path)]
+
+
+def _missing(asked: pd.DataFrame, folders: Mapping[Path, Path]) -> dict[Path, int]:
+    """Return the cache folders (folder -> model) that lack answers, and the number of missing answers in each."""
+    missing = {path: int(_missing_requests(asked, path, model)["samples"].sum()) for path, model in folders.items()}
     return {path: answers for path, answers in missing.items() if answers}
 
 
@@ -140,7 +145,7 @@ def _collect(asked: pd.DataFrame, cached: Iterable[tuple[Path, Path]]) -> pd.Dat
     tables = [
         read_parquet(path / f"{shard}.parquet").assign(model=str(model))
         for path, model in cached
-        for shard in complete_shards(asked, path)
+        for shard in complete_shards(requests_of(asked, model), path)
     ]
     return pd.concat(tables, ignore_index=True)
 

@@ -1,5 +1,6 @@
 """Requests: every question of every eval set in every evaluation mode, and the selection for one model."""
 
+import random
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -50,3 +51,19 @@ def build_requests(
     for name in ("answer_format", "max_tokens", "samples", "temperature"):
         asked[name] = [getattr(mode, name) for mode in how]
     return asked.assign(seed=asked["temperature"].gt(0) * seed)
+
+
+def draw_questions(prompts: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
+    """Return the rows of `number` questions of each benchmark, or of all if there are fewer, in the table's order.
+
+    Args:
+        prompts: benchmark and question_id, with one row or more for each question.
+        seed: seed of the draw, which depends on nothing else but the benchmark's name and questions. A smaller number
+            draws some of the questions of a larger one.
+    """
+    kept = pd.Series(False, index=prompts.index)
+    for name, rows in prompts.groupby("benchmark", sort=False):
+        known = list(dict.fromkeys(rows["question_id"]))
+        random.Random(f"{seed}:{name}").shuffle(known)
+        kept[rows.index] = rows["question_id"].isin(known[:number])
+    return prompts[kept].reset_index(drop=True)

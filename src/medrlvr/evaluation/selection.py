@@ -14,9 +14,15 @@ def candidate_models(folders: Sequence[str | Path]) -> list[Path]:
     """Return model folders; a folder that is not a model is replaced with the models `update<n>` in it, in order."""
     models = []
     for folder in map(Path, folders):
-        inside = sorted(folder.glob("update*"), key=lambda inner: int(inner.name.removeprefix("update")))
+        inside = sorted(folder.glob("update*"), key=update_of)
         models += [folder] if (folder / "config.json").is_file() else inside
     return models
+
+
+def update_of(model: str | Path) -> int:
+    """Return the number of updates of a checkpoint, from its folder's name `update<n>`; 0 for any other folder."""
+    name = Path(model).name
+    return int(name.removeprefix("update")) if name.startswith("update") else 0
 
 
 def select_best(

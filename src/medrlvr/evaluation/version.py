@@ -4,10 +4,11 @@ import inspect
 
 from medrlvr.evaluation import baselines, claims, statistics
 from medrlvr.evaluation.comparison import controls, decomposition, pairs, predictions, tables
+from medrlvr.evaluation.sensitivity import claim, measures
 from medrlvr.runtime.fingerprint import fingerprint
 
 
 def comparison_version() -> str:
     """Return the fingerprint. It changes if the code changes, but not if a comment or docstring changes."""
-    modules = (baselines, claims, statistics, controls, decomposition, pairs, predictions, tables)
+    modules = (baselines, claims, statistics, controls, decomposition, pairs, predictions, tables, claim, measures)
     return fingerprint(*map(inspect.getsource, modules))

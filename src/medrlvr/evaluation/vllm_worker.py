@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from medrlvr.config.machine import Machine
-from medrlvr.evaluation.answer_store import missing_answers
+from medrlvr.evaluation.answer_store import missing_answers, requests_of
 from medrlvr.evaluation.placement import SHARE
 from medrlvr.evaluation.worker_group import claim
 from medrlvr.grading.letters import letter_continuation
@@ -78,7 +78,8 @@ def main(arguments: list[str]) -> None:
     made_by = {"hardware": current_platform.get_device_name(), "runner": runner}
     answered, loaded = 0, options.model
     for model, answers in zip([options.model, *options.also], options.answers, strict=True):
-        missing = asked[missing_answers(asked, answers)]
+        own = requests_of(asked, model)
+        missing = own[missing_answers(own, answers)]
         for shard, rows in missing.groupby("shard", sort=False):
             if not claim(options.claims, answers, str(shard)):
                 continue

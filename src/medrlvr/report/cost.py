@@ -14,12 +14,19 @@ _PHASES = {
     "development": "answers and scores",
     "eval": "answers and scores",
     "checkpoint_eval": "answers and scores of the checkpoints",
+    "controls": "controls",
     "compare": "report",
     "dynamics": "report",
     "figures": "report",
     "report": "report",
 }
-_ASKING = {"generate_answers", "generate_selected", "generate_checkpoint_answers"}
+_ASKING = {
+    "generate_answers",
+    "generate_selected",
+    "generate_checkpoint_answers",
+    "probe_checkpoints",
+    "sample_answers",
+}
 
 
 def read_jobs(

@@ -20,7 +20,14 @@ _CAUSES = {
 FOLLOWS = "an earlier step runs"
 
 TRAINING_RULES = ("train_sft", "train_rlvr")
-GENERATION_RULES = ("generate_answers", "generate_selected", "generate_development", "generate_checkpoint_answers")
+GENERATION_RULES = (
+    "generate_answers",
+    "generate_selected",
+    "generate_development",
+    "generate_checkpoint_answers",
+    "probe_checkpoints",
+    "sample_answers",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

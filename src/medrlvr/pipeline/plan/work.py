@@ -105,6 +105,10 @@ def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: fl
             return rlvr_work(arm, checkpointing, parameters, facts.train, prompt, response)
         if isinstance(arm, SftArm):
             return sft_work(arm, checkpointing, parameters, facts.train, min(PROMPT_TOKENS, arm.max_tokens))
+    if job.rule == "probe_checkpoints":
+        return None  # the number of its requests depends on the sentences of the responses
+    if job.rule == "sample_answers":
+        return _sampling_work(experiment, facts, parameters, response_tokens)
     if job.rule == "generate_answers":
         models, sets = 1, experiment.eval_sets_of(job.wildcards["model"])
     elif job.rule == "generate_selected":
@@ -126,6 +130,21 @@ def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: fl
         asked += [(questions, experiment.modes[mode]) for mode in modes]
     prompt_tokens = min(PROMPT_TOKENS, experiment.evaluation.prompt_max_tokens)
     return eval_work(asked, models, parameters, prompt_tokens, response_tokens)
+
+
+def _sampling_work(experiment: Experiment, facts: Facts, parameters: int, response_tokens: float) -> Work | None:
+    """Return the work of sampling each drawn question repeatedly; None if the number of questions is unknown."""
+    sizes = [facts.held_out[name] for name in experiment.benchmarks]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        return None
+    drawn = sum(min(size, experiment.controls.questions) for size in known)
+    sampled = {"samples": experiment.controls.samples}
+    asked = [
+        (drawn, experiment.modes[mode].model_copy(update=sampled)) for mode in experiment.sampled_models().values()
+    ]
+    prompt_tokens = min(PROMPT_TOKENS, experiment.evaluation.prompt_max_tokens)
+    return eval_work(asked, 1, parameters, prompt_tokens, response_tokens)
 
 
 def candidate_count(arm: RlvrArm, questions: int) -> int:

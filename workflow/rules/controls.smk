@@ -1,0 +1,192 @@
+"""Controls of what a gain consists of (docs/controls.md). None of them runs unless an overlay of config/controls/ asks for it.
+
+REQUIRED INPUTS: models/base/, checkpoints/{arm}/seed{seed}/, checkpoint_eval/{arm}/seed{seed}/answers.parquet and
+    requests.parquet, data/benchmarks/{benchmark}.parquet, data/clusters.parquet
+OUTPUTS:
+    probes      = controls/sensitivity/{arm}/seed{seed}/answers.parquet: option probabilities after a changed think block
+    sensitivity = controls/sensitivity/{arm}/seed{seed}/sensitivity.json, the same as CSV, and questions.parquet
+    samples     = controls/samples/answers.parquet: repeated answers of the base, SFT and RLVR; samples.json: pass@k and
+                  maj@k, the same as CSV
+    figures     = figures/{sensitivity,samples}.svg, with .pdf and .csv
+"""
+
+# All checkpoints are measured on these benchmarks, for the curve; the last one on every benchmark.
+IN_DISTRIBUTION = [name for name, benchmark in EXPERIMENT.benchmarks.items() if benchmark.distribution == "in"]
+SENSITIVITY = f"{RESULTS}/controls/sensitivity/{{arm}}/seed{{seed}}"
+
+
+rule probe_checkpoints:
+    """Read the options' probabilities after changed think blocks, for the base and each checkpoint with weights."""
+    input:
+        models=[f"{RESULTS}/models/base", f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"],
+        responses=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/answers.parquet",
+        prompts=f"{RESULTS}/checkpoint_eval/{{arm}}/seed{{seed}}/requests.parquet",
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+    output:
+        answers=f"{SENSITIVITY}/answers.parquet",
+        asked=f"{SENSITIVITY}/requests.parquet",
+        command=f"{SENSITIVITY}/command.sh",
+        generation=f"{SENSITIVITY}/generation.json",
+    log:
+        log_of("controls/sensitivity/{arm}/seed{seed}/probe_checkpoints"),
+    benchmark:
+        benchmark_of("controls/sensitivity/{arm}/seed{seed}/probe_checkpoints")
+    wildcard_constraints:
+        arm=RLVR_ARM,
+    threads: MACHINE.engine_cores
+    resources:
+        gres=MACHINE.gres(MACHINE.engine_gpus),
+    params:
+        **ASKING,
+        grader=GRADER,
+        evidence=EVIDENCE,
+        benchmarks=BENCHMARKS,
+        questions=EXPERIMENT.controls.questions,
+        curve=dict.fromkeys(IN_DISTRIBUTION, EXPERIMENT.controls.curve_questions),
+        response_max_tokens=lambda wildcards: EXPERIMENT.modes[ARMS[wildcards.arm].modes[0]].max_tokens,
+        display_name="{arm}, seed {seed}, sensitivity",
+    message:
+        "Measure how the answers of {wildcards.arm}, seed {wildcards.seed}, depend on the chain of thought"
+    # The weights of its checkpoints are deleted afterwards.
+    priority: 3
+    script:
+        "../scripts/probe_checkpoints.py"
+
+
+rule measure_sensitivity:
+    """Compute the measures of sensitivity from the options' probabilities."""
+    input:
+        models=rules.probe_checkpoints.input.models,
+        answers=rules.probe_checkpoints.output.answers,
+        probes=rules.probe_checkpoints.output.asked,
+        clusters=f"{RESULTS}/data/clusters.parquet",
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+    output:
+        questions=f"{SENSITIVITY}/questions.parquet",
+        record=f"{SENSITIVITY}/sensitivity.json",
+        table=f"{SENSITIVITY}/sensitivity.csv",
+    log:
+        log_of("controls/sensitivity/{arm}/seed{seed}/measure_sensitivity"),
+    benchmark:
+        benchmark_of("controls/sensitivity/{arm}/seed{seed}/measure_sensitivity")
+    params:
+        comparison=COMPARISON,
+        benchmarks=BENCHMARKS,
+        questions=EXPERIMENT.controls.questions,
+        curve=dict.fromkeys(IN_DISTRIBUTION, EXPERIMENT.controls.curve_questions),
+        resamples=10 * EXPERIMENT.evaluation.bootstrap_resamples,
+        seed=EXPERIMENT.evaluation.seed,
+        again=again(f"{SENSITIVITY}/sensitivity.json"),
+    message:
+        "Compute the sensitivity of {wildcards.arm}, seed {wildcards.seed}"
+    script:
+        "../scripts/measure_sensitivity.py"
+
+
+rule draw_sensitivity:
+    """Draw sensitivity over updates, under the stages of the run, for the arm that represents the paper's."""
+    input:
+        tables=expand(f"{RESULTS}/controls/sensitivity/{{run}}/sensitivity.csv", run=LAYOUT.papers_rlvr_runs),
+        stages=expand(f"{RESULTS}/dynamics/{{run}}/stages.json", run=LAYOUT.papers_rlvr_runs),
+    output:
+        figure=f"{RESULTS}/figures/sensitivity.svg",
+        pdf=f"{RESULTS}/figures/sensitivity.pdf",
+        table=f"{RESULTS}/figures/sensitivity.csv",
+    log:
+        log_of("figures/draw_sensitivity"),
+    benchmark:
+        benchmark_of("figures/draw_sensitivity")
+    params:
+        runs=LAYOUT.papers_rlvr_runs,
+        titles={name: one.title for name, one in EXPERIMENT.benchmarks.items()},
+    message:
+        "Draw the sensitivity to the chain of thought"
+    script:
+        "../scripts/draw_sensitivity.py"
+
+
+SAMPLED = EXPERIMENT.sampled_models()
+
+
+rule sample_answers:
+    """Sample each drawn question repeatedly, for the base, SFT and RLVR."""
+    input:
+        models=[f"{RESULTS}/models/{model}" for model in SAMPLED],
+        prompts=f"{RESULTS}/prompts/benchmarks.parquet",
+    output:
+        answers=f"{RESULTS}/controls/samples/answers.parquet",
+        asked=f"{RESULTS}/controls/samples/requests.parquet",
+        command=f"{RESULTS}/controls/samples/command.sh",
+        generation=f"{RESULTS}/controls/samples/generation.json",
+    log:
+        log_of("controls/samples/sample_answers"),
+    benchmark:
+        benchmark_of("controls/samples/sample_answers")
+    threads: MACHINE.engine_cores
+    resources:
+        gres=MACHINE.gres(MACHINE.engine_gpus),
+    params:
+        **ASKING,
+        benchmarks=BENCHMARKS,
+        questions=EXPERIMENT.controls.questions,
+        modes=list(SAMPLED.values()),
+        settings=settings_of(dict.fromkeys(SAMPLED.values())),
+        sampling={
+            "samples": EXPERIMENT.controls.samples,
+            "temperature": ARMS[EXPERIMENT.primary_arm("rlvr")].temperature,
+        },
+        display_name="samples",
+    message:
+        "Sample the answers of the base, SFT and RLVR repeatedly"
+    script:
+        "../scripts/sample_answers.py"
+
+
+rule measure_samples:
+    """Grade the samples, and compute pass@k and maj@k."""
+    input:
+        answers=rules.sample_answers.output.answers,
+        clusters=f"{RESULTS}/data/clusters.parquet",
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+    output:
+        scores=f"{RESULTS}/controls/samples/scores.parquet",
+        record=f"{RESULTS}/controls/samples/samples.json",
+        table=f"{RESULTS}/controls/samples/samples.csv",
+    log:
+        log_of("controls/samples/measure_samples"),
+    benchmark:
+        benchmark_of("controls/samples/measure_samples")
+    params:
+        grader=GRADER,
+        evidence=EVIDENCE,
+        benchmarks=BENCHMARKS,
+        models={f"{RESULTS}/models/{model}": model.split("/")[0] for model in SAMPLED},
+        forms={mode: ANSWER_FORMATS[mode] for mode in SAMPLED.values()},
+        rlvr=EXPERIMENT.primary_arm("rlvr"),
+        resamples=10 * EXPERIMENT.evaluation.bootstrap_resamples,
+        seed=EXPERIMENT.evaluation.seed,
+        again=again(f"{RESULTS}/controls/samples/samples.json"),
+    message:
+        "Compute pass@k and maj@k"
+    script:
+        "../scripts/measure_samples.py"
+
+
+rule draw_samples:
+    """Draw pass@k and maj@k, next to guessing."""
+    input:
+        rules.measure_samples.output.table,
+    output:
+        figure=f"{RESULTS}/figures/samples.svg",
+        pdf=f"{RESULTS}/figures/samples.pdf",
+        table=f"{RESULTS}/figures/samples.csv",
+    log:
+        log_of("figures/draw_samples"),
+    benchmark:
+        benchmark_of("figures/draw_samples")
+    params:
+        titles={name: one.title for name, one in EXPERIMENT.benchmarks.items()},
+    message:
+        "Draw pass@k and maj@k"
+    script:
+        "../scripts/draw_samples.py"
