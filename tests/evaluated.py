@@ -12,7 +12,7 @@ from medrlvr.config.experiment import Experiment
 from medrlvr.data.controls import vary
 from medrlvr.evaluation.baselines import trivial_baselines
 from medrlvr.evaluation.claims import assess_claims
-from medrlvr.evaluation.comparison.controls import compare_controls
+from medrlvr.evaluation.comparison.controls import compare_controls, compare_shifts
 from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.tables import summarise_arms
@@ -81,6 +81,7 @@ def evaluate(experiment: Experiment, n: int = 12, added: str = "") -> dict[str, 
         "comparisons": {
             "pairs": pairs,
             "controls": compare_controls(predictions, tables, clusters, design, 100, 1),
+            "shifts": compare_shifts(predictions, clusters, design, 100, 1),
             "arms": summarise_arms(predictions, design),
             "decomposition": decompose_gain(predictions, design),
             "sanity": {name: trivial_baselines(table, [0, 1, 2], by_set[name]) for name, table in tables.items()},

@@ -7,7 +7,7 @@ import pytest
 
 from medrlvr.config.design import ComparisonDesign, System, comparison_design
 from medrlvr.config.experiment import Experiment
-from medrlvr.evaluation.comparison.controls import compare_controls
+from medrlvr.evaluation.comparison.controls import compare_controls, compare_shifts
 from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
@@ -243,3 +243,20 @@ def test_the_design_of_the_papers_experiment() -> None:
     assert found.primary("sft") == System("sft", "direct") and found.primary("rlvr") == System(
         "rlvr", "chain_of_thought"
     )
+
+
+def test_robust_answers_are_right_in_the_original_order_and_in_every_shift() -> None:
+    n = len(QUESTIONS)
+    orders = {"toy": "A" * n, "toy_shift_1": "A" * (n - 1) + "B", "toy_shift_2": "B" + "A" * (n - 1)}
+    # The third shift repeats the original order of three options.
+    orders["toy_shift_3"] = "A" * n
+    sets = {name: ("toy", None if name == "toy" else name.removeprefix("toy_")) for name in orders}
+    sets["toy_shuffled"] = ("toy", "shuffled")
+    tables = [decided(name, cot=letters).assign(options=3) for name, letters in orders.items()]
+    tables.append(decided("toy_shuffled", cot="B" * n).assign(options=3))
+    one = ComparisonDesign(**{**asdict(design(sets=sets)), "models": {"base": ["base"]}, "modes": {"base": ["cot"]}})
+    (found,) = compare_shifts({"base": pd.concat(tables)}, CLUSTERS, one, 200, 1)
+    assert (found["shifts"], found["complete"], found["accuracy"]) == (3, 1, 1)
+    assert found["robust"] == (n - 2) / n and found["low"] <= found["robust"] <= found["high"]
+    assert found["independent"] == pytest.approx(((n - 1) / n) ** 2)
+    assert compare_shifts({"base": tables[0]}, CLUSTERS, design(), 10, 1) == []

@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 
+from medrlvr.config.controls import Controls
+from medrlvr.config.experiment import Experiment
 from medrlvr.data.controls import vary
 from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE
 
@@ -23,7 +25,7 @@ def right(table: pd.DataFrame) -> list[str]:
     return [options[gold] for options, gold in zip(table["options"], table["gold"], strict=True)]
 
 
-@pytest.mark.parametrize("control", ["shuffled", "five_options", "none_of_the_above"])
+@pytest.mark.parametrize("control", ["shuffled", "five_options", "none_of_the_above", "shift_1", "shift_10"])
 def test_the_right_option_stays_right_and_nothing_else_changes(control: str) -> None:
     table = questions((TEN, 9), (FOUR, 0), ([*FOUR, NONE_OF_THE_ABOVE], 2), (TEN[:5], 4), (["yes", "no"], 1))
     varied = vary(table, control, seed=1)
@@ -89,3 +91,38 @@ def test_a_question_with_an_option_that_refers_to_others_is_not_changed(option: 
 def test_other_options_are_shuffled(option: str) -> None:
     asked = questions((["one", "two", "three", "four", "five", option], 0))
     assert any(vary(asked, "shuffled", seed)["options"].tolist() != asked["options"].tolist() for seed in range(5))
+
+
+def test_shifts_of_all_places_give_each_cyclic_order_once() -> None:
+    table = questions((FOUR, 1), ([*FOUR, NONE_OF_THE_ABOVE], 4))
+    shifted = [vary(table, f"shift_{places}", 1) for places in (1, 2, 3)]
+    assert [one["options"][0] for one in shifted] == [
+        ["gold", "zinc", "lead", "iron"],
+        ["zinc", "lead", "iron", "gold"],
+        ["lead", "iron", "gold", "zinc"],
+    ]
+    assert [one["gold"].tolist() for one in shifted] == [[0, 4], [3, 4], [2, 4]]
+    assert vary(table, "shift_4", 1)["options"].tolist() == table["options"].tolist()
+    assert all(one["options"][1][-1] == NONE_OF_THE_ABOVE for one in shifted)
+
+
+def test_none_of_the_above_replaces_the_right_option_and_is_right() -> None:
+    last = [*FOUR, NONE_OF_THE_ABOVE]
+    table = questions((FOUR, 1), (last, 1), (last, 4), (["A and B", "iron", "gold"], 1))
+    found = vary(table, "key_replaced", 1)
+    assert found["options"].tolist() == [
+        ["iron", NONE_OF_THE_ABOVE, "zinc", "lead"],
+        ["iron", "zinc", "lead", NONE_OF_THE_ABOVE],
+        last,
+        ["A and B", "iron", "gold"],
+    ]
+    assert found["gold"].tolist() == [1, 3, 4, 1]
+    assert right(found)[:3] == [NONE_OF_THE_ABOVE] * 3
+
+
+def test_requested_shifts_are_controls_of_every_benchmark() -> None:
+    sets = Experiment(controls=Controls(shifts=2)).eval_sets()
+    ours = [control for benchmark, control in sets.values() if benchmark == "mmlu_pro_health" and control]
+    assert ours == ["shuffled", "five_options", "shift_1", "shift_2", "key_replaced", "none_of_the_above"]
+    plain = [control for benchmark, control in Experiment().eval_sets().values() if benchmark == "mmlu_pro_health"]
+    assert plain == [None, "shuffled", "five_options"]

@@ -7,6 +7,7 @@ OUTPUTS:
     sensitivity = controls/sensitivity/{arm}/seed{seed}/sensitivity.json, the same as CSV, and questions.parquet
     samples     = controls/samples/answers.parquet: repeated answers of the base, SFT and RLVR; samples.json: pass@k and
                   maj@k, the same as CSV
+    formats     = controls/formats/formats.json: accuracy in other answer formats, and questions that the base remembers
     figures     = figures/{sensitivity,samples}.svg, with .pdf and .csv
 """
 
@@ -190,3 +191,69 @@ rule draw_samples:
         "Draw pass@k and maj@k"
     script:
         "../scripts/draw_samples.py"
+
+
+ANSWER_TEMPLATES = {
+    "tags": EXPERIMENT.prompts.chain_of_thought,
+    **{name: f"prompts/med_rlvr_{name}.txt" for name in ("boxed", "answer_line", "open")},
+}
+
+
+rule answer_formats:
+    """Generate answers in other formats, and let the base continue the drawn questions after their first option."""
+    input:
+        models=[f"{RESULTS}/models/{model}" for model in SAMPLED],
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        layout=EXPERIMENT.prompts.question,
+        templates=list(ANSWER_TEMPLATES.values()),
+    output:
+        answers=f"{RESULTS}/controls/formats/answers.parquet",
+        asked=f"{RESULTS}/controls/formats/requests.parquet",
+        command=f"{RESULTS}/controls/formats/command.sh",
+        generation=f"{RESULTS}/controls/formats/generation.json",
+    log:
+        log_of("controls/formats/answer_formats"),
+    benchmark:
+        benchmark_of("controls/formats/answer_formats")
+    threads: MACHINE.engine_cores
+    resources:
+        gres=MACHINE.gres(MACHINE.engine_gpus),
+    params:
+        **ASKING,
+        benchmarks=BENCHMARKS,
+        drawn=EXPERIMENT.controls.questions,
+        formats=list(ANSWER_TEMPLATES),
+        max_tokens=EXPERIMENT.modes[SAMPLED["base"]].max_tokens,
+        display_name="answer formats",
+    message:
+        "Evaluate the base, SFT and RLVR in other answer formats"
+    script:
+        "../scripts/answer_formats.py"
+
+
+rule measure_formats:
+    """Grade the answers in other formats, and compute accuracies with and without remembered questions."""
+    input:
+        answers=rules.answer_formats.output.answers,
+        clusters=f"{RESULTS}/data/clusters.parquet",
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        scores=[f"{RESULTS}/eval/{model}/scores.parquet" for model in SAMPLED],
+    output:
+        record=f"{RESULTS}/controls/formats/formats.json",
+        matrix=f"{RESULTS}/controls/formats/formats.csv",
+        memory=f"{RESULTS}/controls/formats/memory.csv",
+    log:
+        log_of("controls/formats/measure_formats"),
+    benchmark:
+        benchmark_of("controls/formats/measure_formats")
+    params:
+        grader=GRADER,
+        benchmarks=BENCHMARKS,
+        models=SAMPLED,
+        resamples=10 * EXPERIMENT.evaluation.bootstrap_resamples,
+        seed=EXPERIMENT.evaluation.seed,
+        again=again(f"{RESULTS}/controls/formats/formats.json"),
+    message:
+        "Compute the accuracies in other answer formats"
+    script:
+        "../scripts/measure_formats.py"

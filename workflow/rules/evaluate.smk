@@ -198,6 +198,7 @@ rule compare_models:
         table=report(f"{RESULTS}/compare/metrics.csv", caption="../report/captions/metrics.rst", category="Evaluation"),
         pairs=report(f"{RESULTS}/compare/pairs.csv", caption="../report/captions/pairs.rst", category="Evaluation"),
         controls=f"{RESULTS}/compare/controls.csv",
+        shifts=f"{RESULTS}/compare/shifts.csv",
         arms=f"{RESULTS}/compare/arms.csv",
         decomposition=f"{RESULTS}/compare/decomposition.csv",
     log:

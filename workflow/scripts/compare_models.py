@@ -8,7 +8,7 @@ import pandas as pd
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.evaluation.baselines import trivial_baselines
 from medrlvr.evaluation.claims import assess_claims
-from medrlvr.evaluation.comparison.controls import compare_controls
+from medrlvr.evaluation.comparison.controls import compare_controls, compare_shifts
 from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
@@ -35,6 +35,7 @@ if __name__ == "__main__":
         compared = {
             "pairs": compare_systems(predictions, clusters, design, *resampling),
             "controls": compare_controls(predictions, questions, clusters, design, *resampling),
+            "shifts": compare_shifts(predictions, clusters, design, *resampling),
             "arms": summarise_arms(predictions, design),
             "decomposition": decompose_gain(predictions, design),
         }

@@ -46,7 +46,7 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
             other = seen.setdefault(getattr(benchmark, key), name)
             if other != name:
                 yield ("benchmarks", name, key), f"is also used by benchmark {other}; each benchmark needs its own"
-        for control in benchmark.controls:
+        for control in experiment.controls_of(benchmark):
             if f"{name}_{control}" in experiment.benchmarks:
                 yield (
                     ("benchmarks", f"{name}_{control}"),

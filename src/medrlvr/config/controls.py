@@ -1,5 +1,9 @@
 """Settings of the controls that show what a gain consists of (docs/controls.md)."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from medrlvr.config.base import Positive, Settings
 
 PROBE_TOKENS = 16
@@ -17,3 +21,8 @@ class Controls(Settings):
     """Ours: measures how RLVR's answers change if the chain of thought is cut, emptied, shuffled or swapped."""
     samples: Positive | None = None
     """Ours: responses to each of the questions, for pass@k and maj@k with k up to this number. null: not measured."""
+    shifts: Annotated[int, Field(gt=0, le=10)] | None = None
+    """Ours: cyclic shifts of the options, as controls of every benchmark, with key_replaced and none_of_the_above. All
+    orders of a question with m options are covered by m - 1. null: only the controls that a benchmark lists."""
+    formats: bool = False
+    """Ours: measures the accuracy in other answer formats, and which questions the base remembers."""

@@ -6,7 +6,22 @@ from pydantic import Field
 
 from medrlvr.config.base import Modes, Positive, Settings
 
-Control = Literal["shuffled", "five_options", "none_of_the_above"]
+Control = Literal[
+    "shuffled",
+    "five_options",
+    "none_of_the_above",
+    "key_replaced",
+    "shift_1",
+    "shift_2",
+    "shift_3",
+    "shift_4",
+    "shift_5",
+    "shift_6",
+    "shift_7",
+    "shift_8",
+    "shift_9",
+    "shift_10",
+]
 
 
 class BaseModelSource(Settings):
@@ -86,7 +101,7 @@ class Benchmark(Settings):
     controls: tuple[Control, ...] = ()
     """Ours: variants of the questions, on which each model is evaluated in its first mode. shuffled: options in another
     order; five_options: the correct option and four others; none_of_the_above: with this option added, or removed where
-    it is present."""
+    it is present; key_replaced: with this option instead of the correct one; shift_<n>: options moved by n places."""
 
 
 class Miniature(Settings):

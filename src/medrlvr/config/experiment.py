@@ -1,6 +1,6 @@
 """The whole experiment: the paper's values as defaults, and the names of its models and eval sets."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -99,8 +99,14 @@ class Experiment(Settings):
         """Return every eval set -> its benchmark and, for a control, which control."""
         sets: dict[str, tuple[str, Control | None]] = {name: (name, None) for name in self.benchmarks}
         for name, benchmark in self.benchmarks.items():
-            sets |= {f"{name}_{control}": (name, control) for control in benchmark.controls}
+            sets |= {f"{name}_{control}": (name, control) for control in self.controls_of(benchmark)}
         return sets
+
+    def controls_of(self, benchmark: Benchmark) -> tuple[Control, ...]:
+        """Return the controls of a benchmark: those that it lists, and the shifts that are requested for all."""
+        shifts = [control for control in get_args(Control) if control.startswith("shift_")]
+        added = [*shifts[: self.controls.shifts], "key_replaced", "none_of_the_above"] if self.controls.shifts else []
+        return tuple(dict.fromkeys([*benchmark.controls, *added]))
 
     def eval_sets_of(self, model: str) -> dict[str, tuple[str, ...]]:
         """Return the final eval sets of `model` -> modes: all modes for benchmarks, the first mode for controls."""

@@ -118,4 +118,5 @@ class Layout:
         return [
             *([*sensitivity, "figures/sensitivity.csv"] if controls.sensitivity else []),
             *(["controls/samples/samples.json", "figures/samples.csv"] if controls.samples else []),
+            *(["controls/formats/formats.json"] if controls.formats else []),
         ]

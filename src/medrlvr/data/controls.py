@@ -32,8 +32,10 @@ def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
         questions: the questions of a benchmark.
         control: `shuffled`: options in a random order, but "None of the above" stays last. `five_options`: the correct
             option and at most four drawn from the others, in their order. `none_of_the_above`: this option is removed
-            if it is last and wrong, and added if it is not last and a letter is left. The first two do not change a
-            question with an option that refers to others ("A and B").
+            if it is last and wrong, and added if it is not last and a letter is left. `key_replaced`: this option is in
+            the place of the correct one, which is removed; if it is last and wrong, the correct one is only removed.
+            `shift_<n>`: each option moves up by n places, cyclically, but "None of the above" stays last. A question
+            with an option that refers to others ("A and B") is changed only by `none_of_the_above`.
         seed: seed for the draws.
     """
     orders = [
@@ -44,7 +46,11 @@ def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
         [NONE_OF_THE_ABOVE if index == len(texts) else texts[index] for index in order]
         for texts, order in zip(questions["options"], orders, strict=True)
     ]
-    gold = [order.index(index) for index, order in zip(questions["gold"], orders, strict=True)]
+    gold = [
+        # If the correct option was removed, "None of the above" is correct: a new one, or the last.
+        order.index(index if index in order else max(order))
+        for index, order in zip(questions["gold"], orders, strict=True)
+    ]
     return questions.assign(options=pd.Series(options, index=questions.index, dtype=object), gold=gold)
 
 
@@ -54,10 +60,11 @@ def _order(options: list[str], gold: int, control: Control, rng: random.Random) 
     none_is_last = normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
     if control != "none_of_the_above" and any(map(NAMES_LETTERS.search, options)):
         return everything
+    last = everything[-1:] if none_is_last else []
+    moved = everything[: len(options) - len(last)]
     match control:
         case "shuffled":
-            last = everything[-1:] if none_is_last else []
-            return rng.sample(everything[: len(options) - len(last)], len(options) - len(last)) + last
+            return rng.sample(moved, len(moved)) + last
         case "five_options":
             others = [index for index in everything if index != gold]
             return sorted([gold, *rng.sample(others, min(FEW - 1, len(others)))])
@@ -65,3 +72,10 @@ def _order(options: list[str], gold: int, control: Control, rng: random.Random) 
             if none_is_last:
                 return everything if gold == everything[-1] else everything[:-1]
             return [*everything, len(options)] if len(options) < len(LETTERS) else everything
+        case "key_replaced":
+            if none_is_last:
+                return everything if gold == everything[-1] else [index for index in everything if index != gold]
+            return [len(options) if index == gold else index for index in everything]
+        case _:
+            places = int(control.removeprefix("shift_")) % len(moved)
+            return moved[places:] + moved[:places] + last

@@ -79,7 +79,7 @@ def generate_answers(
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", requests)
     context_tokens = prompt_max_tokens + int(asked["max_tokens"].max())
     placement = place_engines(machine, _shape(models[0]), context_tokens)
-    engine = engine_arguments(machine, context_tokens, placement.split)
+    engine = [*engine_arguments(machine, context_tokens, placement.split), *_sampling_arguments(asked, machine)]
     variables = process_environment(machine.device, machine.threads, state)
     by_hand = [folder / f"by-hand-{number}" for number, _ in enumerate(models, 1)]
     write_command(folder / "command.sh", worker_command(requests, models, by_hand, engine), variables)
@@ -110,6 +110,16 @@ def generate_answers(
     )
     write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine, weights))
     write_parquet(folder / "answers.parquet", answers)
+
+
+def _sampling_arguments(asked: pd.DataFrame, machine: Machine) -> list[str]:
+    """Return the engine's options that sampled answers need on a CPU.
+
+    If vLLM 0.29 divides a prompt among two steps, it moves the offset of the request's random numbers back, and a
+    generator on a CPU has none ("CPU Generator does not use offset").
+    """
+    sampled = machine.device == "cpu" and bool(asked["temperature"].gt(0).any())
+    return ["--no-enable-chunked-prefill"] if sampled else []
 
 
 def _shape(model: Path) -> Shape | None:

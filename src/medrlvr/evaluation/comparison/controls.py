@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medrlvr.config.design import ComparisonDesign
+from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE, normalise_text
 from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables
-from medrlvr.evaluation.statistics import Resamples
+from medrlvr.evaluation.statistics import Resamples, Values
 from medrlvr.grading.letters import LETTERS
 
 
@@ -23,6 +26,7 @@ def compare_controls(
 
     `moved` counts the questions that are answered in both sets and whose answered option has another letter in the
     control. `same_text` and `same_letter` are the fractions of these whose answer keeps the content, or the letter.
+    `none` is the share of the control's answers that are "None of the above".
 
     Args:
         questions: benchmark or control -> question_id, options.
@@ -60,7 +64,77 @@ def compare_controls(
                     "high": high,
                     "moved": int(moved.sum()),
                     "same_text": float((after["letter"] == new)[moved].mean()) if moved.any() else None,
+                    "none": float(after["answered"].map(_is_none).mean()),
                     "same_letter": float((after["letter"] == before["letter"])[moved].mean()) if moved.any() else None,
                 }
             )
     return records
+
+
+def _is_none(answered: str | None) -> bool:
+    return answered is not None and normalise_text(answered) == normalise_text(NONE_OF_THE_ABOVE)
+
+
+def compare_shifts(
+    predictions: PredictionTables, clusters: pd.DataFrame, design: ComparisonDesign, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return one record per benchmark with shifted controls and model, in its primary mode.
+
+    Args:
+        clusters: question_id and cluster.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+
+    Returns:
+        benchmark, model, mode, n; shifts (their number); complete, the share of questions all of whose orders are
+        covered; accuracy in the original order; robust, the share right in the original order and in every shift, with
+        its interval (low, high); independent, what `robust` would be if a question's orders were independent.
+    """
+    cluster_of = clusters.set_index("question_id")["cluster"]
+    records = []
+    for benchmark in design.benchmarks:
+        shifts = [
+            name
+            for name, (of, control) in design.sets.items()
+            if of == benchmark and (control or "").startswith("shift_")
+        ]
+        if not shifts:
+            continue
+        plain, *shifted = (Predictions(predictions, name, design) for name in (benchmark, *shifts))
+        drawn = Resamples(cluster_of.loc[plain.questions].tolist(), resamples, seed)
+        for model, mode in shifted[0].tables:
+            tables = [one.tables[model, mode].loc[plain.questions] for one in (plain, *shifted)]
+            right = np.array([table["correct"].to_numpy(dtype=float) for table in tables])
+            options = tables[0]["options"].to_numpy()
+            robust = right.min(axis=0)
+            ((low, high),) = drawn.intervals(robust, [0.95])
+            records.append(
+                {
+                    "benchmark": benchmark,
+                    "model": model,
+                    "mode": mode,
+                    "n": len(robust),
+                    "shifts": len(shifts),
+                    "complete": float((options <= len(shifts) + 1).mean()),
+                    "accuracy": float(right[0].mean()),
+                    "robust": float(robust.mean()),
+                    "low": low,
+                    "high": high,
+                    "independent": _independent(right, options),
+                }
+            )
+    return records
+
+
+def _independent(right: Values, options: NDArray[np.int64]) -> float:
+    """Return the product of the accuracies in the different orders, among questions with equally many options.
+
+    Args:
+        right: shape (orders, n), 1 for a right answer: the original order, then shifts by 1, 2, ... places.
+        options: shape (n,), number of options.
+    """
+    parts = []
+    for number in np.unique(options):
+        group = right[:number, options == number]
+        parts.append(group.mean(axis=1).prod() * group.shape[1])
+    return float(sum(parts) / len(options))

@@ -27,6 +27,7 @@ GENERATION_RULES = (
     "generate_checkpoint_answers",
     "probe_checkpoints",
     "sample_answers",
+    "answer_formats",
 )
 
 

@@ -105,8 +105,8 @@ def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: fl
             return rlvr_work(arm, checkpointing, parameters, facts.train, prompt, response)
         if isinstance(arm, SftArm):
             return sft_work(arm, checkpointing, parameters, facts.train, min(PROMPT_TOKENS, arm.max_tokens))
-    if job.rule == "probe_checkpoints":
-        return None  # the number of its requests depends on the sentences of the responses
+    if job.rule in ("probe_checkpoints", "answer_formats"):
+        return None  # their prompts depend on the responses, and on the base's tokenizer
     if job.rule == "sample_answers":
         return _sampling_work(experiment, facts, parameters, response_tokens)
     if job.rule == "generate_answers":
