@@ -247,7 +247,7 @@ def test_the_design_of_the_papers_experiment() -> None:
 
 def test_robust_answers_are_right_in_the_original_order_and_in_every_shift() -> None:
     n = len(QUESTIONS)
-    orders = {"toy": "A" * n, "toy_shift_1": "A" * (n - 1) + "B", "toy_shift_2": "B" + "A" * (n - 1)}
+    orders = {"toy": "A" * n, "toy_shift_1": "A" * (n - 1) + "B", "toy_shift_2": "a" + "A" * (n - 1)}
     # The third shift repeats the original order of three options.
     orders["toy_shift_3"] = "A" * n
     sets = {name: ("toy", None if name == "toy" else name.removeprefix("toy_")) for name in orders}
@@ -258,5 +258,6 @@ def test_robust_answers_are_right_in_the_original_order_and_in_every_shift() -> 
     (found,) = compare_shifts({"base": pd.concat(tables)}, CLUSTERS, one, 200, 1)
     assert (found["shifts"], found["complete"], found["accuracy"]) == (3, 1, 1)
     assert found["robust"] == (n - 2) / n and found["low"] <= found["robust"] <= found["high"]
+    assert found["any_letter"]["robust"] == (n - 1) / n
     assert found["independent"] == pytest.approx(((n - 1) / n) ** 2)
     assert compare_shifts({"base": tables[0]}, CLUSTERS, design(), 10, 1) == []

@@ -1,5 +1,6 @@
 """pass@k and maj@k of planted samples."""
 
+import json
 import math
 from itertools import combinations
 
@@ -121,6 +122,7 @@ def test_models_are_measured_by_benchmark_and_arm() -> None:
     wanted = {"measure": "pass", "reading": "correct", "k": 1, "benchmark": "b"}
     assert (value(curves, arm="rlvr", **wanted)["value"], value(curves, arm="rlvr", **wanted)["seeds"]) == (1, 2)
     assert value(curves, arm="base", **wanted)["value"] == value(differences, **wanted)["value"] == 0.5
+    assert json.loads(json.dumps([curves, differences])) == [curves, differences]
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:

@@ -32,8 +32,8 @@ def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
         questions: the questions of a benchmark.
         control: `shuffled`: options in a random order, but "None of the above" stays last. `five_options`: the correct
             option and at most four drawn from the others, in their order. `none_of_the_above`: this option is removed
-            if it is last and wrong, and added if it is not last and a letter is left. `key_replaced`: this option is in
-            the place of the correct one, which is removed; if it is last and wrong, the correct one is only removed.
+            if it is last and wrong, and added if it is not last and a letter is left. `key_replaced`: this option
+            replaces the correct one; if it is already last and wrong, the correct one is only removed.
             `shift_<n>`: each option moves up by n places, cyclically, but "None of the above" stays last. A question
             with an option that refers to others ("A and B") is changed only by `none_of_the_above`.
         seed: seed for the draws.

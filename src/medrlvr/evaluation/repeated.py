@@ -187,7 +187,10 @@ def _arrays(tables: Sequence[pd.DataFrame]) -> dict[tuple[str, str, int], pd.Dat
     """Return (measure, reading, k) -> values, one row per seed and one column per question."""
     joined = pd.concat([table.assign(seed=number) for number, table in enumerate(tables)], ignore_index=True)
     found: dict[Any, pd.DataFrame] = dict(iter(joined.groupby(["measure", "reading", "k"], sort=False)))
-    return {key: rows.pivot(index="seed", columns="question_id", values="value") for key, rows in found.items()}
+    return {
+        (measure, reading, int(k)): rows.pivot(index="seed", columns="question_id", values="value")
+        for (measure, reading, k), rows in found.items()
+    }
 
 
 def _interval(table: pd.DataFrame, other: pd.DataFrame | None, drawn: Resamples) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Compare each benchmark with its controls: the same questions with other options or another order of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE, normalise_text
-from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, Reading
 from medrlvr.evaluation.statistics import Resamples, Values
 from medrlvr.grading.letters import LETTERS
 
@@ -88,7 +88,8 @@ def compare_shifts(
     Returns:
         benchmark, model, mode, n; shifts (their number); complete, the share of questions all of whose orders are
         covered; accuracy in the original order; robust, the share right in the original order and in every shift, with
-        its interval (low, high); independent, what `robust` would be if a question's orders were independent.
+        its interval (low, high); independent, what `robust` would be if a question's orders were independent; and
+        any_letter, the last five by any readable letter.
     """
     cluster_of = clusters.set_index("question_id")["cluster"]
     records = []
@@ -104,26 +105,37 @@ def compare_shifts(
         drawn = Resamples(cluster_of.loc[plain.questions].tolist(), resamples, seed)
         for model, mode in shifted[0].tables:
             tables = [one.tables[model, mode].loc[plain.questions] for one in (plain, *shifted)]
-            right = np.array([table["correct"].to_numpy(dtype=float) for table in tables])
-            options = tables[0]["options"].to_numpy()
-            robust = right.min(axis=0)
-            ((low, high),) = drawn.intervals(robust, [0.95])
             records.append(
                 {
                     "benchmark": benchmark,
                     "model": model,
                     "mode": mode,
-                    "n": len(robust),
+                    "n": len(plain.questions),
                     "shifts": len(shifts),
-                    "complete": float((options <= len(shifts) + 1).mean()),
-                    "accuracy": float(right[0].mean()),
-                    "robust": float(robust.mean()),
-                    "low": low,
-                    "high": high,
-                    "independent": _independent(right, options),
+                    "complete": float((tables[0]["options"] <= len(shifts) + 1).mean()),
+                    **_robust(tables, "correct", drawn),
+                    "any_letter": _robust(tables, "lenient_correct", drawn),
                 }
             )
     return records
+
+
+def _robust(tables: Sequence[pd.DataFrame], reading: Reading, drawn: Resamples) -> dict[str, float]:
+    """Return accuracy, robust, low, high and independent, by one reading of the answers.
+
+    Args:
+        tables: a model's predictions in the original order, then in each shift.
+    """
+    right = np.array([table[reading].to_numpy(dtype=float) for table in tables])
+    robust = right.min(axis=0)
+    ((low, high),) = drawn.intervals(robust, [0.95])
+    return {
+        "accuracy": float(right[0].mean()),
+        "robust": float(robust.mean()),
+        "low": low,
+        "high": high,
+        "independent": _independent(right, tables[0]["options"].to_numpy()),
+    }
 
 
 def _independent(right: Values, options: NDArray[np.int64]) -> float:
