@@ -247,6 +247,12 @@ def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.M
     assert names(asked("a", modes=("sampled",), seed=2)) != names(asked("a", modes=("sampled",)))
 
 
+def test_sampled_answers_on_a_cpu_have_no_prompt_divided_among_steps() -> None:
+    chosen = {mode: generate._sampling_arguments(asked("a", modes=(mode,)), CPU) for mode in ("written", "sampled")}
+    assert chosen == {"written": [], "sampled": ["--no-enable-chunked-prefill"]}
+    assert generate._sampling_arguments(asked("a", modes=("sampled",)), Machine()) == []
+
+
 def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
