@@ -158,6 +158,20 @@ test-peer: $(PEER) ## compare with lm-evaluation-harness, in a separate environm
 	  tests/peer/partial_train.yaml --cores $(CORES) -- results/smollm2/eval/base/scores.parquet
 	@$(RUN) tests/peer/compare.py miniature $(if $(MIRROR),smollm2)
 
+FRAMEWORKS := inspect lm_eval trl verifiers verl
+
+.integrations/%/installed: tests/integrations/%.txt envs/torch.txt
+	@test -n "$(PYTHON)" || { echo "No Python found. Name a Python 3.11 with PYTHON=..." >&2; exit 1; }
+	@rm -rf $(@D) && "$(PYTHON)" -m venv $(@D)
+	@! grep -q '^torch==' $< || $(@D)/bin/pip install --quiet --no-deps \
+	  $(if $(TORCH_INDEX_URL),--index-url "$(TORCH_INDEX_URL)") -r envs/torch.txt
+	@$(@D)/bin/pip install --quiet --no-deps -r $< && touch $@
+
+.PHONY: test-integrations
+test-integrations: $(FRAMEWORKS:%=.integrations/%/installed) ## run the grader inside TRL, verl, verifiers, Inspect, lighteval and lm-evaluation-harness
+	@for name in $(FRAMEWORKS); do .integrations/$$name/bin/python -m pytest -c tests/integrations/pytest.ini \
+	  tests/integrations/with_$$name.py $(ARGS) || exit 1; done
+
 .audit/installed: envs/audit.txt
 	@rm -rf .audit && "$(PYTHON)" -m venv .audit && .audit/bin/pip install --quiet --no-deps -r envs/audit.txt && touch $@
 
