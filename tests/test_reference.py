@@ -487,7 +487,7 @@ def test_graders_that_count_as_one_give_the_shipped_rollouts_one_reward() -> Non
         )["train"]
         for run in all_runs([part]):
             record = run.record()
-            if record and "rollouts" in run.tables and record["fingerprints"]["grader"] in fingerprints.ALIKE:
+            if record and "rollouts" in run.tables and record["fingerprints"]["grader"] in fingerprints.EQUAL_GRADERS:
                 reward, table = load_reward(record["settings"]["reward"]), read_parquet(run.folder / "rollouts.parquet")
                 for row in table.to_dict("records"):
                     question = questions[int(row["question_id"].rpartition("/")[2]) - 1]
@@ -499,7 +499,7 @@ def test_graders_that_count_as_one_give_the_shipped_rollouts_one_reward() -> Non
 
 def test_an_earlier_grader_with_the_same_rewards_is_pooled_and_another_is_not() -> None:
     prints = {"world": "w", "base": "b", "training": "t", "settings": "s", "reward": "r"}
-    graders = {"a": next(iter(fingerprints.ALIKE)), "b": fingerprints.grader_version(), "c": "another"}
+    graders = {"a": next(iter(fingerprints.EQUAL_GRADERS)), "b": fingerprints.grader_version(), "c": "another"}
     records = {name: {"arm": "rlvr", "fingerprints": prints | {"grader": one}} for name, one in graders.items()}
     assert find_unequal(records, "w") == {"c": ["grader"]}
 

@@ -26,7 +26,7 @@ _BASE_MODEL = Path(world.__file__).with_name("base_model.py")
 GRADING = ("grader", "evidence")
 """Fingerprints of the code that grades stored answers. After a change, the answers are graded again."""
 
-ALIKE = frozenset({"0ca09b27c5c1cab6"})
+EQUAL_GRADERS = frozenset({"0ca09b27c5c1cab6"})
 """Fingerprints of earlier graders that gave all shipped rollouts the rewards that the present grader gives them.
 
 tests/test_reference.py computes these rewards again.
@@ -63,8 +63,8 @@ def pretraining_version(experiment: Experiment) -> str:
 
 
 def grader_of(version: str) -> str:
-    """Return the fingerprint under which a run's grader is compared: the present one for those in ALIKE."""
-    return grader_version() if version in ALIKE else version
+    """Return the fingerprint under which a run's grader is compared: the present one for those in EQUAL_GRADERS."""
+    return grader_version() if version in EQUAL_GRADERS else version
 
 
 def grading_versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ SCRIPTS = (
     ("charts.js",),
     ("explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"),
 )
-"""The page's scripts; each consists of files, in the order in which they run."""
+"""The report's scripts; each consists of files, in the order in which they run."""
 
 LIBRARY = Path(__file__).with_name("vendor") / "plot.min.js"
 """What the charts use of Observable Plot. The report embeds it packed, and charts.js inserts it."""
