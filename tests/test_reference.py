@@ -387,6 +387,7 @@ def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:
     assert "| As in training | RLVR is better than its base model | **supported** |" in page
     assert "Seeds: sft 2, rlvr 2; questions for each set: 120." in page
     assert "| RLVR is better than its base model | supported | 0 | supported 2 |" in page
+    assert "- Empty think blocks: in rlvr.\n" in page
     assert "| **30 %** / 0 % |" in page and "| format failure 2 |" in page
     assert "*Empty think blocks.*\n\nrlvr, seed 1, update 1, reward +1 (100.0 % of the 2 responses):" in page
     assert "*Torn tags.*\n\nrlvr, seed 1, update 2, reward +0 (50.0 % of the 2 responses):" in page

@@ -18,6 +18,8 @@ OCCURS = 0.10
 """A shortcut occurs if its share reaches this in some window (docs/log.md, written before the run)."""
 SHORTCUTS = ("early_answer", "empty_think", "pre_think", "loose_format", "invented_evidence")
 """Indicators of the monitor that are shares of the responses with a valid format."""
+LABELS = {name: INDICATORS[name].replace("<think>", "`<think>`") for name in SHORTCUTS}
+"""Names of the shortcuts as Markdown."""
 EXAMPLES = 3
 """Largest number of examples of a pattern."""
 _TORN = re.compile(r"</?(?:think|answer)\b(?!>)|(?<![</])\b(?:think|answer)>")
@@ -26,7 +28,7 @@ _TORN = re.compile(r"</?(?:think|answer)\b(?!>)|(?<![</])\b(?:think|answer)>")
 
 def shortcut_section(found: Pool) -> Iterator[str]:
     """Yield the paragraphs of the section: the table of all RLVR arms, and examples."""
-    rows = [["arm", "seeds", *(INDICATORS[name] for name in SHORTCUTS), "characters, last update", "stages"]]
+    rows = [["arm", "seeds", *LABELS.values(), "characters, last update", "stages"]]
     for arm, updates in updates_by_arm(found).items():
         cells = [
             _cell([highest(one, name) for one in updates], [last(one, name) for one in updates]) for name in SHORTCUTS
@@ -43,7 +45,20 @@ def shortcut_section(found: Pool) -> Iterator[str]:
         " the rules of [stages.md](../stages.md)."
     )
     yield table(rows)
+    yield "\n".join(_occurrences(updates_by_arm(found)))
     yield from _examples(found)
+
+
+def _occurrences(updates: Mapping[str, Sequence[pd.DataFrame]]) -> Iterator[str]:
+    """Yield one item per shortcut: the arms in which it occurs in a seed, and those in which it occurs in none."""
+    for name in SHORTCUTS:
+        shares = {arm: [highest(one, name) for one in own] for arm, own in updates.items()}
+        measured = {arm: max(own) for arm, own in shares.items() if not np.isnan(own).any()}
+        occurs = [arm for arm, most in measured.items() if most >= OCCURS]
+        stopped = [arm for arm in measured if arm not in occurs]
+        title = LABELS[name][0].upper() + LABELS[name][1:]
+        below = f"; below {100 * OCCURS:.0f} % in every seed of {', '.join(stopped)}" if stopped else ""
+        yield f"- {title}: in {', '.join(occurs) or 'no arm'}{below}."
 
 
 def updates_by_arm(found: Pool) -> dict[str, list[pd.DataFrame]]:
@@ -109,7 +124,7 @@ def _examples(found: Pool) -> Iterator[str]:
 
 def patterns(responses: pd.DataFrame, rollouts: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Return each pattern -> which responses have it."""
-    found = {INDICATORS[name]: responses[name].to_numpy(dtype=float) == 1 for name in SHORTCUTS if name in responses}
+    found = {LABELS[name]: responses[name].to_numpy(dtype=float) == 1 for name in SHORTCUTS if name in responses}
     text = rollouts["response"]
     found["`<think>` more than once"] = text.str.count("<think>").gt(1).to_numpy()
     found["torn tags"] = text.str.contains(_TORN).to_numpy()
