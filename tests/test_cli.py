@@ -496,7 +496,7 @@ def on_a_terminal(program: str, cwd: Path, columns: int = 120, **environment: st
         stdout=terminal,
         stderr=terminal,
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(SOURCE), "TERM": "xterm-256color"} | environment,
+        env=os.environ | {"PYTHONPATH": str(SOURCE), "TERM": "xterm-256color", "COLUMNS": str(columns)} | environment,
     )
     os.close(terminal)
     printed = io.BytesIO()

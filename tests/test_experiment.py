@@ -42,7 +42,8 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
 
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "These accuracies support no claim" in page
-    assert page.count("<svg") == 8
+    assert [page.count(f'<div class="{width}" role="img"') for width in ("wide", "narrow")] == [4, 4]
+    assert page.count("Dot plot of the percentages") == len(BENCHMARKS)
     assert "Update 2, question miniature/train/" in page
 
     for model, first in (

@@ -25,6 +25,21 @@ def test_golden(case: dict[str, object]) -> None:
     assert {name: found[name] for name in case["expected"]} == case["expected"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "letter", "rule"),
+    [
+        ("A. iron B. gold C. zinc D. lead", None, "several_letters"),
+        ("(A) iron (B) gold (C) zinc (D) lead", None, "several_letters"),
+        ("A: iron B: gold", None, "several_letters"),
+        ("A. iron, for vitamin B. It is low", "A", "letter_and_text"),
+        ("A. iron, not D. lead", None, "several_letters"),
+    ],
+)
+def test_options_repeated_on_one_line_are_no_answer(answer: str, letter: str | None, rule: str) -> None:
+    found = grade(f"<think> four </think><answer>{answer}</answer>", ["iron", "gold", "zinc", "lead"], 0)
+    assert (found.letter, found.rule) == (letter, rule)
+
+
 def test_tags_are_looked_for_unless_it_is_said_otherwise() -> None:
     for response in ("<think></think><answer>C</answer>", "C"):
         assert grade(response, OPTIONS, 2) == grade(response, OPTIONS, 2, "tagged", truncated=False)

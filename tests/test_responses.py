@@ -500,6 +500,7 @@ def test_the_explorer_meets_wcag_aa(whole: Callable[..., Page], scheme: str, wid
     for place in (0, 1):
         articles(page).nth(place).get_by_role("button", name="Compare").click()
     expect(page.locator("#difference-text")).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")  # A control behind the sticky navigation counts as too small.
     found = Axe().run(page, context="#responses", options=RULES)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
