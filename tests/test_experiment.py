@@ -122,7 +122,7 @@ def test_the_whole_graph_for_real(finished: Path) -> None:
     workflow = (finished / "workflow.html").read_text(encoding="utf-8")
     for category in ("Data", "Evaluation", "Training dynamics", "Figures", "Results"):
         assert f'"{category}"' in workflow
-    assert "the paper's bars next to ours" in workflow
+    assert "Circles show the accuracy by any" in workflow
 
     source = os.environ | {"PYTHONPATH": "src"}
     python("-m", "medrlvr.cli.main", "compare", "results/short", cwd=finished, env=source).check_returncode()
