@@ -118,6 +118,10 @@ def count(page: Page) -> Locator:
     return page.locator("#rollout-count")
 
 
+def python_of(page: Page) -> str:
+    return str(page.locator("#rollout-python pre").text_content())
+
+
 def articles(page: Page) -> Locator:
     return page.locator("#rollout-list article")
 
@@ -158,7 +162,7 @@ def test_an_address_selects_exactly_its_responses(
         page.evaluate(f"location.hash = '#responses?{address}'")
         expect(count(page)).to_contain_text(f"{len(expected):,} of {len(reports.responses):,} responses")
         # The code that the report recommends.
-        found = eval(page.locator("#rollout-python code").inner_text(), {"pd": pd})
+        found = eval(python_of(page), {"pd": pd})
         assert found.index.tolist() == expected.index.tolist(), address
 
 
@@ -274,7 +278,8 @@ def test_of_a_sample_the_count_is_n_of_all_that_match(
         f"{shown:,} of {len(matching):,} matching responses are embedded; the run has {len(reports.responses):,}"
     )
     monkeypatch.chdir(reports.folder)
-    found = eval(page.locator("#rollout-python code").inner_text(), {"pd": pd})
+    expect(page.locator("#rollout-python pre")).to_be_visible()
+    found = eval(python_of(page), {"pd": pd})
     assert len(found) == len(matching)
     field(page, "words").fill("zinc")
     expect(count(page)).to_contain_text("words are not searched in the others")
@@ -294,6 +299,7 @@ def test_an_empty_result_names_the_filter_to_loosen(whole: Callable[..., Page], 
 def test_responses_are_sorted(whole: Callable[..., Page], reports: Reports) -> None:
     page = whole("#training-responses")
     table = reports.responses.assign(length=reports.responses["response"].str.len())
+    expect(articles(page)).to_have_count(20)
     for sort in ("-update", "reward", "-reward", "length", "-length", "update"):
         field(page, "sort").select_option(sort.removeprefix("update"))
         rows = table.sort_values(sort.removeprefix("-"), ascending=not sort.startswith("-"), kind="stable").head(20)
@@ -501,7 +507,8 @@ def test_the_explorer_meets_wcag_aa(whole: Callable[..., Page], scheme: str, wid
     for place in (0, 1):
         articles(page).nth(place).get_by_role("button", name="Compare").click()
     expect(page.locator("#difference-text")).to_be_visible()
-    page.evaluate("scrollTo(0, 0)")  # A control under the sticky navigation counts as too small.
+    # A control under the sticky navigation counts as too small. Scrolling is not smooth here, so that it has ended.
+    page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
     found = Axe().run(page, context="#responses", options=RULES)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"

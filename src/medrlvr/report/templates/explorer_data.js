@@ -18,17 +18,19 @@ async function read(text) {
 
 // One object for each response of a run. Only embedded responses have a `text`.
 function rowsOf(coded, texts = {}) {
-  return coded.kind.map((kind, place) => ({
-    ...coded.kinds[kind], update: coded.update[place], id: coded.ids[coded.question[place]], sample: coded.sample[place], ...texts[place],
-  }));
+  // Object.assign is about ten times as fast as spreading; a run may have 100,000 responses.
+  return coded.kind.map((kind, place) => Object.assign(
+    { update: coded.update[place], id: coded.ids[coded.question[place]], sample: coded.sample[place] }, coded.kinds[kind], texts[place]));
 }
 
 async function unpackRun(name) {
   const [facts, { questions, texts }] = await Promise.all([unpack(name + " facts"), unpack(name)]);
   const rows = rowsOf(facts, texts);
+  const byQuestion = new Map(facts.ids.map((id) => [id, []]));
+  for (const row of rows) byQuestion.get(row.id).push(row);
   const last = rows.reduce((most, row) => Math.max(most, row.update), 1);
   const isChecked = facts.kinds.some((kind) => "reasons" in kind);
-  return { name, rows, questions, last, isChecked, ids: new Set(facts.ids), shown: rows.filter(isEmbedded) };
+  return { name, rows, byQuestion, questions, last, isChecked, ids: facts.ids, shown: rows.filter(isEmbedded) };
 }
 
 function loadRun(name) {
@@ -42,7 +44,7 @@ const found = (text, words) => text.toLowerCase().includes(words);
 
 // A complete ID selects that question. Other words are searched in ID, stem and options.
 function isAsked(questions, ids, words) {
-  const whole = [...ids].find((id) => id.toLowerCase() === words);
+  const whole = ids.find((id) => id.toLowerCase() === words);
   if (whole !== undefined) return (id) => id === whole;
   const chosen = new Set(Object.keys(questions).filter((id) => {
     const one = questions[id];
@@ -103,7 +105,7 @@ const FILTERS = [
 ];
 
 function askedInPython(words, data) {
-  const whole = [...data.ids].find((id) => id.toLowerCase() === words.toLowerCase());
+  const whole = data.ids.find((id) => id.toLowerCase() === words.toLowerCase());
   if (whole !== undefined) return `(r["question_id"] == ${JSON.stringify(whole)})`;
   const text = 'q["question_id"] + " " + q["stem"] + " " + q["options"].str.join(" ")';
   const asked = `lambda q: (${text}).str.contains(${JSON.stringify(words)}, case=False, regex=False), "question_id"`;
@@ -121,7 +123,7 @@ function filterRows(data, state, left = null) {
 function isCounted(data, state) {
   if (data.shown.length === data.rows.length) return true;
   const question = (state.question || "").toLowerCase();
-  return !state.words && (!question || [...data.ids].some((id) => id.toLowerCase() === question));
+  return !state.words && (!question || data.ids.some((id) => id.toLowerCase() === question));
 }
 
 function sortRows(rows, sort) {

@@ -39,10 +39,16 @@ const showRollouts = latest(async (isCurrent) => {
   Object.assign(rollouts.elements.from, { placeholder: "1" });
   Object.assign(rollouts.elements.to, { placeholder: String(data.last) });
   rollouts.elements.evidence.closest("label").hidden = !data.isChecked;
-  $("rollout-python").replaceChildren("All of these in Python, in the folder of the report: ", element("code", "", ...visible(inPython(data, state))));
+  showPython(data, state);
   notice("rollout-notice", ...(state.selected ? missing(data, state, rows) : []), ...(rows.length ? [] : looser(data, state, matching)));
   showListed(matching.length);
 });
+
+// The code is open where the list is only a part of what matches.
+function showPython(data, state) {
+  $("rollout-python").querySelector("pre code").replaceChildren(...visible(inPython(data, state)));
+  $("rollout-python").open ||= data.shown.length < data.rows.length;
+}
 
 function showListed(matching = null) {
   const { data, state, rows, begin, end } = listed;
@@ -50,6 +56,7 @@ function showListed(matching = null) {
   const isPart = begin > 0 || rows.length > end;
   $("rollout-count").textContent = listed.count + (isPart ? `; ${begin + 1} to ${Math.min(end, rows.length)} are shown` : "");
   $("rollout-list").replaceChildren(...rows.slice(begin, end).map((row) => rolloutArticle(data, state, row)));
+  $("rollout-list").classList.toggle("empty", rows.length === 0);
   $("rollout-fewer").hidden = begin === 0;
   $("rollout-more").hidden = rows.length <= end;
 }
@@ -99,7 +106,7 @@ function rolloutArticle(data, state, row) {
   link.href = addressOf(rolloutPlace(data.name, row));
   link.setAttribute("aria-label", `Link to ${title}`);
   const one = data.questions[row.id];
-  const own = data.rows.filter((other) => other.id === row.id);
+  const own = data.byQuestion.get(row.id);
   const strip = lazyDetails(`Film-strip: ${own.length} responses to this question`, isSelected, () =>
     filmStrip(`Responses to ${row.id}`, own, (other) => (isEmbedded(other) ? addressOf(rolloutPlace(data.name, other)) : null), place));
   const article = element("article", isSelected ? "linked" : "",
