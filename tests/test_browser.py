@@ -98,6 +98,12 @@ WORDS = """() => {
 }"""
 
 
+def test_the_report_without_responses_is_small(report: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    bare = re.sub(r'(<script type="application/gzip" data-payload="[^"]+">)[^<]*', r"\1", page)
+    assert len(page) - len(bare) > 10_000 and len(bare.encode()) <= 1_100_000
+
+
 def test_little_is_shown_before_a_fold_is_opened(opened: Callable[..., Page]) -> None:
     page = opened()
     shown = page.locator("table:visible")

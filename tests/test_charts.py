@@ -36,7 +36,7 @@ BANDS = {"bands": [{"stage": "format_failure", "first": 1, "last": 20, "shares":
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The values of a report of one run, and `dynamics`, its table with answers of checkpoints."""
+    """The values of a report of one run, `dynamics`, its table with answers of checkpoints, and `folder`, its files."""
     folder = tmp_path_factory.mktemp("page")
     evaluated = evaluate(pages.EXPERIMENT)
     made = pages.values(folder, evaluated, SAMPLED)
@@ -44,7 +44,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     tested = {"accuracy_medqa": 0.3, "lenient_accuracy_medqa": 0.4125, "chars_medqa": 91.25}
     for column, first in tested.items():
         table[column] = [first + row / 100 if row % 10 == 9 else np.nan for row in range(len(table))]
-    return {**made, "dynamics": table}
+    return {**made, "dynamics": table, "folder": folder}
 
 
 def with_runs(values: Mapping[str, Any], runs: Mapping[str, pd.DataFrame]) -> str:
@@ -201,8 +201,13 @@ def expect_address(page: Page, run: str, first: int, last: int, **further: str) 
 
 
 @pytest.mark.slow
-def test_a_drag_over_updates_25_to_45_sets_the_address(opened: Callable[..., Page]) -> None:
+def test_a_drag_over_updates_25_to_45_shows_exactly_their_responses(
+    opened: Callable[..., Page], values: dict[str, Any]
+) -> None:
     page = opened()
+    rollouts = values["folder"] / "rollouts.parquet"
+    dragged = read_parquet(rollouts)["update"].between(25, 45).sum()
+    assert 0 < dragged < len(SAMPLED)
     shown = panel(page, "Length of responses")
     ends = []
     for update in (25, 45):
@@ -220,6 +225,7 @@ def test_a_drag_over_updates_25_to_45_sets_the_address(opened: Callable[..., Pag
     assert page.evaluate("scrollY") == before, "a drag does not move the page"
     assert page.locator("#chart-range [name=from]").input_value() == "25"
     expect(page.locator("#charts .selection:visible")).to_have_count(6)
+    expect(page.locator("#rollout-count")).to_contain_text(f"{dragged} of {len(SAMPLED)} responses")
     # A press inside the range is still a press on a point.
     page.mouse.click(sum(ends) / 2, plot["y"] + 30)
     expect_address(page, "rlvr/seed1", 35, 35)

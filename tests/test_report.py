@@ -589,6 +589,14 @@ def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
     assert inline_svg(figure) == '<svg><path id="one-p"/><use href="#one-p" clip-path="url(#one-p)"/></svg>'
 
 
+def test_an_embedded_figure_has_no_digits_that_nobody_sees(tmp_path: Path) -> None:
+    figure = tmp_path / "one.svg"
+    drawn = '<path d="M 52.572708 122.466218 \nL 3.5 4" style="fill: none; x: 0.125"/>'
+    figure.write_text(f"<svg>\n {drawn}\n <text>0.125 M 3</text>\n</svg>")
+    short = '<path d="M52.57 122.46L3.5 4" style="fill:none;x:0.12"/>'
+    assert inline_svg(figure) == f"<svg>{short}<text>0.125 M 3</text></svg>"
+
+
 def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.html.jinja").write_text("{{ nowhere }}")
     for name in (*STYLES, *chain.from_iterable(SCRIPTS)):

@@ -19,8 +19,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 STYLES = ("page.css", "charts.css", "explorer.css")
 SCRIPTS = (
     ("tables.js",),
-    ("charts.js",),
-    ("explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"),
+    ("unpack.js", "charts.js"),
+    ("unpack.js", "explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"),
 )
 """The report's scripts; each consists of files, in the order in which they run."""
 
@@ -91,12 +91,20 @@ def inline_svg(path: Path) -> str:
     """Return the `<svg>` element of a figure, without the XML prologue, with the figure's name as a prefix of each id.
 
     All figures of an HTML file share their ids. Without the prefix, one figure would use the clip path of another.
+    Attributes keep two decimals, a hundredth of a point, and white space between elements is removed.
     """
     svg = path.read_text(encoding="utf-8")
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r">\s+<", "><", svg[svg.index("<svg") :])
+    svg = re.sub(r'="[^"]*"', lambda match: _shortened(match[0]), svg)
     ids = set(re.findall(r'\bid="([^"]+)"', svg))
     return re.sub(
         r'(\bid="|url\(#|href="#)([^")]+)',
         lambda match: f"{match[1]}{path.stem}-{match[2]}" if match[2] in ids else match[0],
         svg,
     )
+
+
+def _shortened(attribute: str) -> str:
+    """Return an attribute of an SVG element with two decimals, and without spaces that have no meaning."""
+    text = " ".join(re.sub(r"(\.\d\d)\d+", r"\1", attribute).split())
+    return re.sub(r" ?\b([MLQC]) |([:;]) ", r"\1\2", text)

@@ -15,11 +15,7 @@
   const plots = [];
   let data;
 
-  async function unpack(id) {
-    const signs = atob(document.getElementById(id).textContent);
-    const stream = new Blob([Uint8Array.from(signs, (sign) => sign.charCodeAt(0))]).stream();
-    return new Response(stream.pipeThrough(new DecompressionStream("gzip"))).json();
-  }
+  const unpack = (id) => unpackText(document.getElementById(id).textContent);
 
   const format = (digits) => new Intl.NumberFormat("en", { roundingMode: "halfEven", useGrouping: false, ...digits });
   const tenths = format({ minimumFractionDigits: 1, maximumFractionDigits: 1 });

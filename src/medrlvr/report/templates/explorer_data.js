@@ -4,16 +4,8 @@ const unpacked = new Map();
 const runs = new Map();
 
 function unpack(name) {
-  if (!unpacked.has(name)) unpacked.set(name, read(packed.get(name).textContent.trim()));
+  if (!unpacked.has(name)) unpacked.set(name, unpackText(packed.get(name).textContent.trim()));
   return unpacked.get(name);
-}
-
-async function read(text) {
-  const signs = atob(text);
-  const bytes = new Uint8Array(signs.length);
-  for (let at = 0; at < signs.length; at += 1) bytes[at] = signs.charCodeAt(at);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).json();
 }
 
 // One object for each response of a run. Only embedded responses have a `text`.
