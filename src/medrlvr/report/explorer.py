@@ -26,8 +26,10 @@ LIMIT = 11_400_000
 PACKED = 4
 """Highest expected compression ratio of model text, including base64. It limits how much text is tried first."""
 
-EVIDENCE = {"evidence_invented": "invented", "reasons": "reasons"}
-"""Column of the check of the reasoning -> name of the fact that the explorer shows, if the reasoning was checked."""
+FACTS = {"evidence_invented": "invented", "reasons": "reasons", "self_verifications": "checks"}
+"""Column of the labelled responses -> name of the fact that the explorer shows: whether the column is above zero.
+
+The first two exist if the reasoning was checked."""
 
 GRADES = ("right", "wrong", "unreadable answer", "no valid format")
 """Grades in the required format."""
@@ -79,7 +81,7 @@ def sample_rollouts(
     """
     table = rollouts.assign(grade=grades(rollouts), lenient=lenient_grades(rollouts))
     table = table.assign(stage=responses["label"].to_numpy())
-    table = table.assign(**{name: responses[name].to_numpy() for name in EVIDENCE if name in responses})
+    table = table.assign(**{name: responses[name].to_numpy() for name in FACTS if name in responses})
     keys = zip(table["question_id"], table["sample"], strict=True)
     table["order"] = [hashlib.sha256(f"{question}/{number}".encode()).hexdigest() for question, number in keys]
     table = table.sort_values("update", kind="stable", ignore_index=True)
@@ -144,7 +146,7 @@ def _coded(table: pd.DataFrame) -> dict[str, Any]:
 
     Args:
         table: update, question_id, sample, grade, lenient, letter, lenient_letter; where known, also stage, reward and
-            the columns of `EVIDENCE`.
+            the columns of `FACTS`.
 
     Returns:
         ids: question ids; kinds: the distinct facts; and for each response its update and sample, the place of its
@@ -183,7 +185,7 @@ def _facts(row: Mapping[Any, Any]) -> dict[str, Any]:
         "grade": row["grade"],
         "lenient": row["lenient"],
         **letters,
-        **{fact: None if pd.isna(row[name]) else bool(row[name]) for name, fact in EVIDENCE.items() if name in row},
+        **{fact: None if pd.isna(row[name]) else bool(row[name]) for name, fact in FACTS.items() if name in row},
     }
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup
@@ -54,6 +54,7 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["visible"] = visible
     environment.filters["slug"] = lambda text: re.sub(r"\W+", "-", text.lower())
+    environment.filters["responses"] = lambda values: f"#responses?{urlencode(values)}"
     environment.filters["address"] = lambda parts: "/".join(quote(str(part), safe="") for part in parts)
     scripts = [_script(folder, files) for files in SCRIPTS]
     library = LIBRARY.read_text(encoding="utf-8")

@@ -172,6 +172,7 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
         "shown_arm": design.rlvr,
         "stage_names": STAGE_NAMES,
         "labels": list(STAGE_NAMES)[:-1],
+        "side_by_side": [(model, mode) for model, mode, _ in shown],
         "grades": explorer.GRADES,
         "lenient_grades": explorer.LENIENT_GRADES,
         "samples": samples,

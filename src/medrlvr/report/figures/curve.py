@@ -24,6 +24,9 @@ from medrlvr.report.figures.style import (
 )
 
 PAPERS = "the paper: Qwen2.5-3B, MedQA test"
+ANY_LETTER = "any letter"
+"""Panel of the accuracies by any readable letter, which are drawn thin over those in the required format."""
+
 PAPERS_GRID = 4
 """Updates between two points of the paper's Figure 2."""
 
@@ -45,9 +48,9 @@ def curve_table(
         titles: benchmark or control -> title; those on which no checkpoint was evaluated are left out.
 
     Returns:
-        source (paper or ours), panel (accuracy, length or stage), series, seed, update, value, until. `update` is the
-        number of updates of the model. `value` is an accuracy (fraction) or a mean length (characters). A stage lasts
-        from `update` to `until`.
+        source (paper or ours), panel (accuracy, any letter, length or stage), series, seed, update, value, until.
+        `update` is the number of updates of the model. `value` is an accuracy (fraction), in the required format or by
+        any readable letter, or a mean length (characters). A stage lasts from `update` to `until`.
     """
     parts = [
         _series(paper, "paper", "accuracy", "test, strict format", "update", paper["accuracy"] / 100),
@@ -55,12 +58,14 @@ def curve_table(
     ]
     sampled = dynamics[dynamics["responses"].notna()].assign(made=lambda rows: rows["update"] - 1)
     parts.append(_series(sampled, "ours", "accuracy", "training, sampled", "made", sampled["correct"]))
+    parts.append(_series(sampled, "ours", ANY_LETTER, "training, sampled", "made", sampled["lenient_correct"]))
     parts.append(_series(sampled, "ours", "length", "training, sampled", "made", sampled["chars"]))
     for name, title in titles.items():
         if f"accuracy_{name}" not in dynamics:
             continue
         asked = dynamics[dynamics[f"accuracy_{name}"].notna()]
         parts.append(_series(asked, "ours", "accuracy", title, "update", asked[f"accuracy_{name}"]))
+        parts.append(_series(asked, "ours", ANY_LETTER, title, "update", asked[f"lenient_accuracy_{name}"]))
         parts.append(_series(asked, "ours", "length", title, "update", asked[f"chars_{name}"]))
     for source, stages, shift in (("paper", papers_bands, 0), ("ours", bands, 1)):
         # Our bands contain the responses of an update, which the model of the previous update sampled.
@@ -115,6 +120,9 @@ def draw_curve(table: pd.DataFrame, title: str, width: float = PAGE) -> Figure:
                     draw_band(
                         axis, lines, COLOURS[index % len(COLOURS)], LINES[index % len(LINES)], str(series), "o" * few
                     )
+            thin = side[side["panel"] == ANY_LETTER].groupby("series", sort=False)
+            for index, (_, lines) in enumerate(thin):
+                draw_band(accuracy, lines, COLOURS[index % len(COLOURS)], LINES[index % len(LINES)], "_", width=0.6)
             accuracy.set_ylim(0, 1.02)
             accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
             length.set_ylim(0, None)

@@ -83,14 +83,21 @@ def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
     axis.tick_params(length=0)
 
 
-def draw_band(axis: Axes, lines: pd.DataFrame, colour: str, style: str, label: str, marker: str = "") -> None:
-    """Draw the mean over seeds as a line and, with several seeds, their range as a band."""
+def draw_band(
+    axis: Axes, lines: pd.DataFrame, colour: str, style: str, label: str, marker: str = "", width: float = 1.4
+) -> None:
+    """Draw the mean over seeds as a line and, with several seeds, their range as a band.
+
+    A label that begins with "_" is not in the legend. `width` is that of the line, in points.
+    """
     groups = lines.groupby("update")["value"]
     if "seed" in lines:
         # Leave out updates at which some seeds have no value: the mean would jump to the other seeds.
         groups = lines[groups.transform("size") == lines["seed"].fillna(0).nunique()].groupby("update")["value"]
     mean = groups.mean()
-    axis.plot(mean.index, mean, color=colour, linestyle=style, marker=marker, markersize=2.5, label=label)
+    axis.plot(
+        mean.index, mean, color=colour, linestyle=style, marker=marker, markersize=2.5, linewidth=width, label=label
+    )
     if (groups.size() > 1).any():
         axis.fill_between(mean.index, groups.min(), groups.max(), color=colour, alpha=0.2, linewidth=0)
 

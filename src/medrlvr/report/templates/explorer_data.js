@@ -82,6 +82,10 @@ const FILTERS = [
     python: ({ evidence }) => ({ reasons: 'r["reasons"].fillna(False)', invented: '(r["evidence_invented"].fillna(0) > 0)' })[evidence],
   },
   {
+    fields: ["checks"], title: "self-verification", test: ({ checks }) => (row) => row.checks === (checks === "yes"),
+    python: ({ checks }) => `(r["self_verifications"] ${checks === "yes" ? ">" : "=="} 0)`,
+  },
+  {
     fields: ["question"], title: "question",
     test: ({ question }, data) => {
       const isWanted = isAsked(data.questions, data.ids, question.toLowerCase());
@@ -133,7 +137,7 @@ function loosen(data, state) {
 
 function inPython(data, state) {
   const rollouts = `pd.read_parquet("rollouts/${data.name}/rollouts.parquet")`;
-  const columns = [state.stage ? "label" : "", ...({ reasons: ["reasons"], invented: ["evidence_invented"] }[state.evidence] || [])].filter(Boolean);
+  const columns = [state.stage ? "label" : "", state.checks ? "self_verifications" : "", ...({ reasons: ["reasons"], invented: ["evidence_invented"] }[state.evidence] || [])].filter(Boolean);
   const labels = columns.length ? `.join(pd.read_parquet("dynamics/${data.name}/responses.parquet")[${JSON.stringify(columns)}])` : "";
   const conditions = activeFilters(state).map((one) => one.python(state, data));
   return rollouts + labels + (conditions.length ? `.loc[lambda r: ${conditions.join(" & ")}]` : "");
@@ -148,6 +152,7 @@ const jsonLines = (lines) => lines.map((line) => JSON.stringify(line) + "\n").jo
 
 // Is the answer to a test question of the kind that a filter names?
 function isOutcome(answer, outcome) {
+  if (outcome === "lenient only") return answer.lenient === "right" && answer.grade !== "right";
   const isLenient = outcome.startsWith("lenient ");
   const grade = isLenient ? answer.lenient : answer.grade;
   const name = outcome.replace("lenient ", "");
