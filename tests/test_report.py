@@ -72,7 +72,7 @@ def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> 
         assert claim in page
     # On 2 benchmarks and 4 controls, and in 5 strata of each benchmark: options, gold letter (2), src (2).
     assert page.count("always A</th>") == 2 + 4 + 2 * 5 and "training&#39;s most frequent letter, A" in page
-    text = html.unescape("".join(section(page, name) for name in ("claims", "real", "evaluation")))
+    text = plain("".join(section(page, name) for name in ("claims", "real", "evaluation")))
     assert "MMLU-Pro health, five options" in text and "chain of thought" in text and "chain_of_thought" not in text
 
 
