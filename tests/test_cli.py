@@ -375,7 +375,7 @@ def test_a_line_is_graded_as_the_grader_does() -> None:
     [
         (b"{", "this is not JSON"),
         (b"\xff", "this is not JSON"),
-        (b"[" * 100_000, "this is not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
         (b"[]", "must be a JSON object"),
         ({"response": "", "options": ["x", "y"]}, "the key gold is missing"),
         (RIGHT | {"response": 1}, "response must be a string, not 1"),

@@ -2,10 +2,13 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import medrlvr
 from medrlvr.cli.grade_chunks import LINES
 from medrlvr.cli.grade_progress import SECONDS, GradingProgress, count_lines
 from medrlvr.cli.grade_summary import summarise
@@ -183,11 +186,11 @@ def test_an_output_that_cannot_be_used_is_rejected(
     assert (folder / "in.jsonl").read_text() == lines(rows())
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "257", "100000", "9" * 5000])
 def test_a_number_of_processes_is_positive(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["grade", "in.jsonl", f"--processes={number}"])
-    assert f"'{number}' is not a number of processes; write 1 or more" in capsys.readouterr().err
+    assert f"'{number}' is not a number of processes; write 1 to 256" in capsys.readouterr().err
 
 
 def test_a_killed_process_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,6 +242,105 @@ def test_lines_of_files_only_are_counted(folder: Path) -> None:
 
 def test_summaries_add_up() -> None:
     graded = list(grade_lines([line.encode() for line in lines(rows()).splitlines()], "f", "tagged", None))
-    total = summarise(graded[:1])
-    total.add(summarise(graded[1:]))
-    assert total == summarise(graded)
+    total = summarise(graded[:1], rewarded=False)
+    total.add(summarise(graded[1:], rewarded=False))
+    assert total == summarise(graded, rewarded=False)
+
+
+NEEDED = "Each line must be a JSON object with response, options and gold.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00\x01\xfa", f"this is not JSON: byte 3 is not UTF-8. Convert the file to UTF-8. {NEEDED}"),
+        (
+            '{"id": "caf\xe9"}'.encode("latin-1"),
+            f"this is not JSON: byte 12 is not UTF-8. Convert the file to UTF-8. {NEEDED}",
+        ),
+        ('{"id": 1}'.encode("utf-16"), f"this is not JSON: byte 1 is not UTF-8. Convert the file to UTF-8. {NEEDED}"),
+        (b"[" * 100_000, f"lists and objects are nested too deeply to read. {NEEDED}"),
+        (b'{"id": 1' + b"0" * 5000 + b"}", "a whole number has more than 4,300 digits. Write it as a string.\n"),
+        (
+            json.dumps(dict.fromkeys(map(str, range(1000)))).encode(),
+            "the key response is missing; the keys of this line are: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,"
+            " 15, 16, 17, 18, 19, 20, 21, 22.... A line needs response, options and gold. If your key has another"
+            " name, give it with --response.\n",
+        ),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_explained(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, said: str
+) -> None:
+    (folder / "in.jsonl").write_bytes(b"\n" + content)
+    assert main(["grade", "in.jsonl"]) == 1
+    assert capsys.readouterr().err == f"in.jsonl, line 2: {said}"
+
+
+@pytest.mark.parametrize(("text", "column"), [('{"response": "x",', 18), ('{"a": 1}\r{"a": 2}\r', 10)])
+def test_the_column_of_wrong_json_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, column: int
+) -> None:
+    (folder / "in.jsonl").write_bytes(text.encode())
+    assert main(["grade", "in.jsonl"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("in.jsonl, line 1: this is not JSON: ") and f" at column {column}. " in error
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b""])
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], ending: bytes
+) -> None:
+    (folder / "in.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(rows()[0]).encode() + ending)
+    assert main(["grade", "in.jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["letter"] == "B"
+
+
+@pytest.mark.parametrize("value", ["good", None, 7])
+def test_a_reward_of_the_input_is_copied_and_not_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str], value: object
+) -> None:
+    (folder / "in.jsonl").write_text(lines([rows()[0] | {"reward": value}]))
+    assert main(["grade", "in.jsonl"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["reward"] == value and "mean reward" not in printed.err
+    assert main(["grade", "in.jsonl", "--out", "out.parquet"]) == 0
+    assert read_parquet(folder / "out.parquet")["reward"].tolist() == [value]
+
+
+def test_two_keys_with_one_name_are_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grade", "in.jsonl", "--response", "gold"]) == 1
+    assert capsys.readouterr().err == "--response and --gold both name the key gold. Give each its own key.\n"
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_a_parquet_file_without_rows_has_the_columns(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    (folder / "in.jsonl").write_text(content)
+    assert main(["grade", "in.jsonl", "--out", "out.parquet"]) == 0
+    assert list(read_parquet(folder / "out.parquet").columns) == list(Grade.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("\ud800", 1), ("note", "\ud800"), ("note", {}), ("note", [1, "a"]), ("note", 10**30)]
+)
+def test_what_parquet_does_not_have_is_reported(
+    folder: Path, capsys: pytest.CaptureFixture[str], key: str, value: object
+) -> None:
+    (folder / "in.jsonl").write_text(lines([rows()[0] | {key: value}]))
+    assert main(["grade", "in.jsonl", "--out", "out.parquet"]) == 1
+    assert capsys.readouterr().err.endswith(". Write JSON lines instead: --out FILE.jsonl.\n")
+    assert not (folder / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_the_null_device(folder: Path, closed: str) -> None:
+    (folder / "in.jsonl").write_text(lines(rows()))
+    command = f'"$0" -m medrlvr.cli.main grade in.jsonl --out out.jsonl {closed}'
+    path = str(Path(medrlvr.__file__).parents[1])
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "out.jsonl").read_text().count("\n") == len(RESPONSES)

@@ -35,18 +35,21 @@ def _parser() -> CommandParser:
 
 
 PARSERS = {"grade": _parser}
+PROCESSES = 256
+"""Largest number of processes."""
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes; write 1 or more")
+    # Every process starts at once, also where the input has few lines.
+    if not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PROCESSES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes; write 1 to {PROCESSES}")
     return int(text)
 
 
 def _grade(given: Namespace) -> None:
     name = "standard input" if given.file == "-" else given.file
     out = _output(given.out, given.file)
-    keys = Keys(given.response, given.options, given.gold, given.truncated)
+    keys = _keys(given)
     task = Task(name, keys, given.format, given.reward, as_tables=out is not None and out.suffix == ".parquet")
     task_reward(task.reward)  # A wrong reward is reported before any work.
     progress = GradingProgress(count_lines(Path(given.file)), sys.stderr)
@@ -56,6 +59,16 @@ def _grade(given: Namespace) -> None:
     finally:
         progress.clear()
     print(summary.text(given.format), file=sys.stdout if out else sys.stderr)
+
+
+def _keys(given: Namespace) -> Keys:
+    keys = Keys(given.response, given.options, given.gold, given.truncated)
+    option_of: dict[str, str] = {}
+    for option, key in asdict(keys).items():
+        if key in option_of:
+            raise UserError(f"--{option_of[key]} and --{option} both name the key {key}. Give each its own key.")
+        option_of[key] = option
+    return keys
 
 
 def _output(out: str | None, file: str) -> Path | None:

@@ -77,7 +77,7 @@ def grade_chunk(task: Task, chunk: Chunk) -> Graded:
     """
     reward = task_reward(task.reward)
     rows = list(grade_lines(chunk.lines, task.name, task.answer_format, reward, task.keys, chunk.first))
-    lines, summary = len(chunk.lines), summarise(rows)
+    lines, summary = len(chunk.lines), summarise(rows, rewarded=reward is not None)
     if not task.as_tables:
         return Graded(lines, "".join(f"{json.dumps(row)}\n" for row in rows), summary)
     from medrlvr.cli.grade_parquet import to_table

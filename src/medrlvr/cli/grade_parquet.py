@@ -1,6 +1,7 @@
 """Graded rows as a parquet table. It needs pyarrow, which the rest of `medrlvr grade` does not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +19,8 @@ def _type(annotation: Any) -> pa.DataType:
     return next((_TYPES[part] for part in (annotation, *get_args(annotation)) if part in _TYPES), pa.string())
 
 
-_GRADE = {name: _type(field.type) for name, field in Grade.__dataclass_fields__.items()} | {"reward": pa.float64()}
+_GRADE = {name: _type(field.type) for name, field in Grade.__dataclass_fields__.items()}
+_EMPTY = pa.table({name: pa.array([], kind) for name, kind in _GRADE.items()})
 
 
 def to_table(rows: Sequence[dict[str, Any]], place: str) -> pa.Table:
@@ -34,27 +36,29 @@ def to_table(rows: Sequence[dict[str, Any]], place: str) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {}
     for name in names:
-        try:
+        with _reported(f"{place}: the values of {name}"):
             columns[name] = pa.array([row.get(name) for row in rows], _GRADE.get(name))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise UserError(
-                f"{place}: the values of {name} do not fit into one parquet column: {error}. Write JSON lines"
-                " instead: --out FILE.jsonl."
-            ) from None
-    return pa.table(columns)
+    with _reported(f"{place}: the keys"):
+        return pa.table(columns)
 
 
 def write_tables(tables: Sequence[pa.Table], path: Path) -> None:
     """Write tables as one file; columns that a table lacks are missing values.
 
+    A file without rows has the columns of `Grade`.
+
     Raises:
-        UserError: a column has different types in two tables.
+        UserError: a column has different types in two tables, or a type that parquet does not have.
     """
+    with _reported("the values of a key"):
+        pq.write_table(pa.concat_tables([*tables, _EMPTY], promote_options="permissive"), path)
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
     try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except (ValueError, TypeError) as error:
+        yield
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise UserError(
-            f"the values of a key do not fit into one parquet column: {error}. Write JSON lines instead:"
-            " --out FILE.jsonl."
+            f"{what} do not fit into one parquet column: {error}. Write JSON lines instead: --out FILE.jsonl."
         ) from None
-    pq.write_table(table, path)

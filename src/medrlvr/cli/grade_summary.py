@@ -74,8 +74,13 @@ class Summary:
         return "\n".join(lines)
 
 
-def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
-    """Return the summary of rows with the fields of `Grade` and possibly `reward`."""
+def summarise(rows: Iterable[Mapping[str, Any]], *, rewarded: bool) -> Summary:
+    """Return the summary of rows with the fields of `Grade`.
+
+    Args:
+        rows: the graded rows.
+        rewarded: whether `reward` is the computed reward; otherwise it is a key of the input, if it exists.
+    """
     summary = Summary()
     for row in rows:
         summary.rules[row["rule"]] += 1
@@ -85,6 +90,6 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> Summary:
         summary.valid_format += row["valid_format"]
         summary.lenient_correct += row["lenient_correct"]
         summary.lenient_unread += row["lenient_letter"] is None
-        if "reward" in row:
+        if rewarded:
             summary.reward = (summary.reward or 0.0) + row["reward"]
     return summary

@@ -1,13 +1,14 @@
 """Responses as JSON lines, graded one by one. It imports the standard library and `medrlvr.grading` only."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from medrlvr.grading.grader import AnswerFormat, Grade, grade
-from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.letters import LETTERS, gold_values, option_index
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.grading.rewards import Reward
 from medrlvr.runtime.errors import UserError
@@ -94,9 +95,18 @@ def read_reward(text: str) -> Reward:
 def _object(line: bytes, place: str, keys: Keys) -> dict[str, Any]:
     needed = f"Each line must be a JSON object with {keys.response}, {keys.options} and {keys.gold}."
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{place}: this is not JSON: {error}. {needed}") from None
+        row = json.loads(line.decode("utf-8-sig", "surrogatepass"))
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{place}: this is not JSON: byte {error.start + 1} is not UTF-8. Convert the file to UTF-8. {needed}"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: this is not JSON: {error.msg} at column {error.colno}. {needed}") from None
+    except ValueError:
+        digits = sys.get_int_max_str_digits()
+        raise UserError(f"{place}: a whole number has more than {digits:,} digits. Write it as a string.") from None
+    except RecursionError:
+        raise UserError(f"{place}: lists and objects are nested too deeply to read. {needed}") from None
     if not isinstance(row, dict):
         raise UserError(f"{place}: this is not a JSON object. {needed}")
     return row
@@ -104,7 +114,7 @@ def _object(line: bytes, place: str, keys: Keys) -> dict[str, Any]:
 
 def _read(row: dict[str, Any], keys: Keys, place: str) -> tuple[str, list[str], int, bool]:
     """Return response, options, index of the gold option and whether it was truncated; remove their keys."""
-    present = ", ".join(row)
+    present = _cut(", ".join(row))
     for option, key in (("--response", keys.response), ("--options", keys.options), ("--gold", keys.gold)):
         if key not in row:
             raise UserError(
@@ -133,26 +143,24 @@ def _options(value: Any, key: str, place: str) -> list[str]:
 
 
 def _index(gold: Any, options: int, key: str, place: str) -> int:
-    allowed = LETTERS[:options]
-    if isinstance(gold, str) and len(gold) == 1 and gold in allowed:
-        return allowed.index(gold)
-    if isinstance(gold, int) and not isinstance(gold, bool) and 0 <= gold < options:
-        return gold
-    raise UserError(
-        f"{place}: {key} must be a letter from A to {allowed[-1]} or an index from 0 to {options - 1},"
-        f" not {_shown(gold)}."
-    )
+    try:
+        return option_index(gold, options)
+    except ValueError:
+        raise UserError(f"{place}: {key} must be {gold_values(options)}, not {_shown(gold)}.") from None
 
 
 def _shown(value: Any) -> str:
     """Return a value as JSON, cut to a length that a message can contain."""
-    text = json.dumps(value)
+    return _cut(json.dumps(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _rewarded(reward: Reward, found: Grade, place: str) -> float:
     try:
-        return reward(found)
+        return float(reward(found))
     except Exception as error:
         raise UserError(
             f"{place}: the reward fails on this response: {type(error).__name__}: {error}. Correct the reward."

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `medrlvr`; None for those of this process.
     """
+    _open_closed_streams()
     words = sys.argv[1:] if arguments is None else [*arguments]
     try:
         command = parse_command(words[:1], __version__)
@@ -43,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"the output cannot be written: {error.strerror}.", file=sys.stderr)
         return 1
     return status
+
+
+def _open_closed_streams() -> None:
+    """Read and write the null device instead of standard streams that are closed, as in `medrlvr grade FILE >&-`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _run(command: str, words: list[str]) -> int:

@@ -22,7 +22,12 @@ def option_index(gold: object, options: int) -> int:
     # Not isinstance: numpy's integers are no int. The check for bool remains, because True is an index of Python.
     if hasattr(gold, "__index__") and not isinstance(gold, bool) and 0 <= (index := operator.index(gold)) < options:
         return index
-    raise ValueError(f"gold must be a letter from A to {allowed[-1]} or an index from 0 to {options - 1}, not {gold!r}")
+    raise ValueError(f"gold must be {gold_values(options)}, not {gold!r}")
+
+
+def gold_values(options: int) -> str:
+    """Return what `option_index` accepts for this number of options, for messages."""
+    return f"a letter from A to {LETTERS[options - 1]} or an index from 0 to {options - 1}"
 
 
 def letter_continuation(prompt: str, index: int) -> str:
