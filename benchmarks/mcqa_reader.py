@@ -21,6 +21,8 @@ from medrlvr.runtime.errors import UserError
 CASES = Path("data/mcqa_grade/mcqa_grade.jsonl")
 CARD = CASES.with_name("README.md")
 SAMPLE = 200
+LONG = 600
+"""Characters. The cases of this length or more were written after the reader had labelled the sample."""
 SHOWN = ("id", "question", "options", "response")
 
 Case = dict[str, Any]
@@ -31,9 +33,13 @@ def digest(text: str) -> str:
 
 
 def sample(cases: list[Case]) -> list[Case]:
-    """Return SAMPLE cases, equally many of each kind (or one more), in an order that hides the kinds."""
+    """Return SAMPLE cases, equally many of each kind (or one more), in an order that hides the kinds.
+
+    Long responses are left out.
+    """
     kinds: dict[str, list[Case]] = {}
-    for case in sorted(cases, key=lambda case: digest(case["id"])):
+    short = [case for case in cases if len(case["response"]) < LONG]
+    for case in sorted(short, key=lambda case: digest(case["id"])):
         kinds.setdefault(case["kind"], []).append(case)
     turns = [(place, digest(kind), case) for kind, of_kind in kinds.items() for place, case in enumerate(of_kind)]
     chosen = [case for _, _, case in sorted(turns, key=lambda turn: turn[:2])[:SAMPLE]]

@@ -83,6 +83,15 @@ def test_kinds_and_answers_are_balanced() -> None:
     assert all(letters[letter] >= 10 for letter in "ABCDH") and letters[None] >= 200
 
 
+def test_every_kind_has_long_responses() -> None:
+    long = [case for case in CASES if 600 <= len(case["response"]) <= 2000]
+    assert len(long) >= 40 and {case["kind"] for case in long} == {case["kind"] for case in CASES}
+    assert sum("<answer>" not in case["response"] for case in long) > len(long) / 2
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    lengths = sorted(len(case["response"]) for case in long)
+    assert f"{len(long)} have {lengths[0]} to {lengths[-1]:,} characters" in card
+
+
 def test_the_folder_is_small() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
 
@@ -144,6 +153,10 @@ def test_the_readers_sheet_has_200_cases_and_shows_no_label(reader: ModuleType) 
     assert all(set(row) == {"id", "question", "options", "response"} for row in rows)
     kinds = Counter(case["kind"] for case in reader.sample(CASES))
     assert set(kinds.values()) == {11, 12} and not any(kind in row["id"] for row in rows for kind in kinds)
+
+
+def test_the_sheet_has_the_cases_that_the_reader_labelled(reader: ModuleType) -> None:
+    assert {case["id"] for case in reader.sample(CASES)} == {case["id"] for case in CASES if case["reader"]}
 
 
 def test_kappa_is_agreement_beyond_chance(reader: ModuleType) -> None:
