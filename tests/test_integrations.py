@@ -270,7 +270,10 @@ def test_the_prompt_is_the_papers_or_the_questions_own() -> None:
     ("line", "message"),
     [
         ("{", "line 3: this is not a question: "),
-        ("[]", "line 3: this is not a question: "),
+        ("[]", "line 3: this is not a question: it is not an object"),
+        ("1", "line 3: this is not a question: it is not an object"),
+        ('{"stem": "a", "options": ["x", 3], "gold": 0}', "line 3: .*2 to 11 texts"),
+        ('{"stem": "a", "options": ["x", null], "gold": 0}', "line 3: .*2 to 11 texts"),
         ('{"options": ["x", "y"], "gold": 0}', "line 3: the key 'stem' is missing"),
         ('{"stem": "a", "options": ["x", "y"]}', "line 3: the key 'gold' is missing"),
         ('{"stem": "a", "options": ["x"], "gold": 0}', "line 3: .*2 to 11 texts"),
@@ -285,6 +288,14 @@ def test_a_file_of_questions_is_checked(line: str, message: str, tmp_path: Path)
         read_questions(tmp_path / "questions.jsonl")
     with pytest.raises(UserError, match="does not exist"):
         read_questions(tmp_path / "other.jsonl")
+
+
+def test_a_folder_and_a_file_without_questions_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a file\. Give a file"):
+        read_questions(tmp_path)
+    (tmp_path / "questions.jsonl").write_text("\n")
+    with pytest.raises(UserError, match=r"questions.jsonl has no questions\. Give a file"):
+        read_questions(tmp_path / "questions.jsonl")
 
 
 def blocks() -> Iterator[tuple[str, str]]:

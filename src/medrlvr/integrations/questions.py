@@ -29,23 +29,30 @@ def read_questions(path: str | Path) -> list[dict[str, Any]]:
     """Read questions from JSON lines: options, gold (index from 0, or letter), and stem or prompt; other keys are kept.
 
     Raises:
-        UserError: the file is missing, or a line is not such a question. The message names the line.
+        UserError: the file is missing or empty, or a line is not such a question. The message names the line.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist. Give a file with one question a line, as JSON.")
-    return [
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {problem}. Give a file with one question a line, as JSON.")
+    questions = [
         _question(line, f"{path}, line {number}")
         for number, line in enumerate(read_text(path).split("\n"), 1)
         if line.strip()
     ]
+    if not questions:
+        raise UserError(f"{path} has no questions. Give a file with one question a line, as JSON.")
+    return questions
 
 
 def _question(line: str, place: str) -> dict[str, Any]:
     try:
         question = json.loads(line)
+        if not isinstance(question, dict):
+            raise ValueError("it is not an object")
         options = question["options"]
-        if not isinstance(options, list) or not 2 <= len(options) <= len(LETTERS):
+        texts = isinstance(options, list) and all(isinstance(option, str) for option in options)
+        if not texts or not 2 <= len(options) <= len(LETTERS):
             raise ValueError(f"options must be a list of 2 to {len(LETTERS)} texts")
         if not isinstance(question["prompt" if "prompt" in question else "stem"], str):
             raise ValueError("stem and prompt must be texts")
