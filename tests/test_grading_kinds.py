@@ -1,0 +1,217 @@
+"""The grader's decisions on numbers and texts: the golden files, and what holds for any text."""
+
+import json
+from dataclasses import asdict
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from growth import growth
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medrlvr.grading.grader import grade
+from medrlvr.grading.kinds import KindGrade, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.grading.numbers import NumberRule, read_number
+from medrlvr.grading.texts import TextRule, normalised, plural_of
+from medrlvr.grading.units import NO_UNIT, convert, known_unit
+
+GOLDEN = {
+    name: [json.loads(line) for line in Path(f"tests/golden/{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    for name in ("numbers", "texts")
+}
+
+
+def key_of(fields: dict[str, object]) -> NumberKey | TextKey:
+    """Return the key of a golden case."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return NumberKey(**fields) if "value" in fields else TextKey(**fields)
+
+
+@pytest.mark.parametrize("case", GOLDEN["numbers"] + GOLDEN["texts"], ids=lambda case: case["reason"])
+def test_golden(case: dict[str, object]) -> None:
+    found = grade_answer(case["response"], key_of(case["key"]), case["form"], truncated=case["truncated"])
+    facts = asdict(found)
+    assert {name: facts[name] for name in case["expected"]} == case["expected"]
+
+
+@pytest.mark.parametrize(("name", "rules"), [("numbers", NumberRule), ("texts", TextRule)])
+def test_the_golden_files_contain_every_rule(name: str, rules: object) -> None:
+    cases = GOLDEN[name]
+    assert len(cases) >= 200
+    assert len({case["reason"] for case in cases}) == len(cases)
+    shared = {"no_answer_block", "several_answer_blocks", "too_long"}
+    assert {case["expected"]["answer_rule"] for case in cases} == shared | set(get_args(rules))
+
+
+def answered(answer: str) -> str:
+    return f"<think>so</think><answer>{answer}</answer>"
+
+
+PIECES = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "5",
+    "12.5",
+    "1,234",
+    "=",
+    " ",
+    "\n",
+    "mg",
+    "/",
+    "-",
+    "e9",
+    "%",
+]
+PIECES += [
+    "The answer is ",
+    "\\boxed{",
+    "}",
+    " or ",
+    "aspirin",
+    "about ",
+    "\u00d710^",
+    "½",
+    "2024-05-01",
+    "not ",
+    "?",
+    "the ",
+]
+pieces = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map("".join)
+responses = pieces | pieces.map(answered)
+KEYS = [
+    NumberKey(5, "mg", relative=0.1),
+    NumberKey(0),
+    NumberKey(37, "°C"),
+    TextKey(("aspirin", "not so"), plural=True),
+]
+
+
+@given(responses, st.sampled_from(KEYS), st.sampled_from(["tagged", "bare"]), st.booleans())
+def test_any_text_is_graded_and_the_facts_agree(
+    response: str, key: NumberKey | TextKey, form: str, truncated: bool
+) -> None:
+    found = grade_answer(response, key, form, truncated=truncated)
+    assert isinstance(found, KindGrade) and found.letter is None and found.truncated == truncated
+    assert (found.answer is None) == (found.answer_at is None)
+    assert found.answer is not None or (not found.correct and found.value is None)
+    assert found.answer is None or response.startswith(found.answer, found.answer_at)
+    assert not found.correct or found.lenient_correct
+    assert (found.value is not None) == (found.answer is not None and found.kind == "number")
+    letters = asdict(grade(response, ("x", "y"), 0, form, truncated=truncated))
+    formats = ["valid_format", "strict_format", "think_chars", "chars_before_think", "chars_after_answer"]
+    formats += ["think_start", "think_end", "answer_start", "answer_end", "answer_tags"]
+    assert {name: letters[name] for name in formats} == {name: getattr(found, name) for name in formats}
+
+
+@given(pieces, st.floats(0.1, 1e6), st.sampled_from(["mg", "g"]))
+def test_the_key_does_not_change_what_is_read(answer: str, value: float, unit: str) -> None:
+    first, second = (
+        grade_answer(answered(answer), key) for key in (NumberKey(5, "mg"), NumberKey(value, unit, relative=0.5))
+    )
+    assert (first.answer, first.answer_rule) == (second.answer, second.answer_rule)
+
+
+@given(st.decimals(-(10**12), 10**12, places=4))
+def test_every_plain_decimal_is_read_exactly(number: Decimal) -> None:
+    found = read_number(f"{number:f}", NO_UNIT)
+    assert (found.rule, found.value) == ("number", Fraction(number))
+    grouped = f"{number:,f}"
+    swapped = grouped.translate(str.maketrans(",.", ".,"))
+    assert read_number(grouped, NO_UNIT).value == read_number(swapped, NO_UNIT).value == Fraction(number)
+    assert read_number(f"{number:e}", NO_UNIT).value == Fraction(f"{number:e}")
+
+
+@given(st.integers(1, 999), st.integers(0, 999))
+def test_one_comma_and_three_digits_are_never_read(thousands: int, rest: int) -> None:
+    assert read_number(f"{thousands},{rest:03}", NO_UNIT).rule == "ambiguous_separator"
+
+
+@given(
+    st.integers(0, 10**6), st.sampled_from([("mg", "g"), ("mL/min", "L/h"), ("°C", "°F"), ("mg/kg/day", "µg/kg/min")])
+)
+def test_a_conversion_and_its_inverse_change_nothing(number: int, units: tuple[str, str]) -> None:
+    first, second = map(known_unit, units)
+    there = convert(Fraction(number), first, second)
+    assert there is not None and convert(there, second, first) == number
+
+
+@given(st.floats(0.01, 1e6), st.floats(0, 1), st.fractions(-2, 2))
+def test_the_tolerance_is_symmetric_and_its_limit_is_correct(value: float, relative: float, share: Fraction) -> None:
+    key = NumberKey(value, relative=relative)
+    exact, tolerance = Fraction(repr(value)), Fraction(repr(relative))
+    for sign in (1, -1):
+        assert key.accepts(exact * (1 + sign * tolerance))
+        assert key.accepts(exact * (1 + sign * share)) == (abs(share) <= tolerance)
+
+
+words = st.text(alphabet="abcdehklmrtyßéμ", min_size=1, max_size=8)
+
+
+@given(st.lists(words, min_size=1, max_size=3).map(" ".join))
+def test_marks_case_and_space_do_not_change_a_text(text: str) -> None:
+    key = TextKey((text,), plural=True)
+    for spelled in (text, text.upper(), f"**{text}**.", f" {text.replace(' ', '-')}\n", f'"{text}"'):
+        assert grade_answer(answered(spelled), key).correct, spelled
+    assert normalised(normalised(text)) in (normalised(text), normalised(f"the {normalised(text)}"))
+    assert grade_answer(answered(plural_of(normalised(text))), key).correct
+    assert not grade_answer(answered(f"{text}, {text}"), key).correct
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"value": float("nan")}, "finite"),
+        ({"value": float("inf")}, "finite"),
+        ({"value": 1e300}, "below 1e300"),
+        ({"value": 5, "unit": "MG"}, "not in the table"),
+        ({"value": 5, "absolute": -1}, "0 or positive"),
+        ({"value": 5, "relative": -0.1}, "0 or positive"),
+        ({"value": 5, "relative": float("nan")}, "finite"),
+        ({"value": 5, "relative": 0.1, "accepted": (4, 6)}, "not both"),
+        ({"value": 5, "accepted": (6, 7)}, "contain the value"),
+        ({"value": 5, "accepted": (7, 4)}, "contain the value"),
+        ({"accepted": ()}, "needs accepted texts"),
+        ({"accepted": ("aspirin", " . ")}, "needs accepted texts"),
+    ],
+)
+def test_a_key_that_cannot_be_graded_is_rejected(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        (NumberKey if "value" in fields else TextKey)(**fields)
+
+
+@given(responses, st.integers(0, 1))
+def test_a_letter_key_gives_the_letters_grade(response: str, gold: int) -> None:
+    assert grade_answer(response, LetterKey(("x", "y"), gold)) == grade(response, ["x", "y"], gold)
+
+
+@pytest.mark.parametrize("key", [NumberKey(5, "mg"), TextKey(("aspirin",))])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "5 ",
+        "1,",
+        "5-",
+        "answer is ",
+        "\\boxed{",
+        "a ",
+        "the ",
+        "5 mg = ",
+        "*",
+        ".\n",
+        " ",
+        "5e",
+        "10^",
+        "/",
+        "\u2009",
+        "1/",
+    ],
+)
+def test_time_grows_linearly(key: NumberKey | TextKey, piece: str) -> None:
+    for wrap in (answered, str, lambda text: f"<think>{text}</think><answer>5</answer>"):
+        ratio = growth(lambda text: grade_answer(text, key), wrap(piece * 300), wrap(piece * 3000))
+        assert ratio < 40
