@@ -13,8 +13,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from medrlvr.grading.grader import Grade, grade
-from medrlvr.grading.rewards import PENALTIES, REWARDS, Reward
+from medrlvr.grading.grader import Grade
+from medrlvr.grading.kinds import Key, Kind, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.grading.rewards import NEEDED_KIND, NUMBER_REWARDS, PENALTIES, REWARDS, Reward
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.text import read_text
 
@@ -22,28 +23,33 @@ Setting = str | Mapping[str, float | Mapping[str, float]]
 """The name of one term, or a mapping from each term to its weight, or to its weight and parameters."""
 
 
-def load_reward(setting: Setting, key: str = "reward") -> Reward:
+_TERMS = REWARDS | NUMBER_REWARDS
+
+
+def load_reward(setting: Setting, key: str = "reward", kind: Kind = "letter") -> Reward:
     """Return the reward that a setting describes.
 
     Args:
         setting: the name of a term, or terms with weights and parameters.
         key: the configuration key of the setting, for messages.
+        kind: what the answers of the questions are.
 
     Raises:
-        UserError: a term or parameter is unknown; a weight or parameter is not allowed; all terms are penalties; a
-            wrong answer would earn as much as the correct one; two terms have one name; or a file is missing, broken,
-            has no reward function, or fails on the sample responses.
+        UserError: a term does not exist for this kind; a term or parameter is unknown; a weight or parameter is not
+            allowed; all terms are penalties; a wrong answer would earn as much as the correct one; two terms have one
+            name; or a file is missing, broken, has no reward function, or fails on the sample responses.
     """
     terms = _terms(setting)
     if not set(terms) - PENALTIES:
         named = " and ".join(terms) or "an empty setting"
         raise UserError(f"{key}: {named} alone cannot reward an answer; add a term such as paper: 1.")
+    _check_kind(terms, key, kind)
     names = [Path(name).stem if _is_file(name) else name for name in terms]
     if len(set(names)) < len(names):
         raise UserError(f"{key}: two terms are called {max(names, key=names.count)}; rename one of the files.")
-    reward = Reward({name: _weighted(*term, key) for name, term in zip(names, terms.items(), strict=True)})
+    reward = Reward({name: _weighted(*term, key, kind) for name, term in zip(names, terms.items(), strict=True)})
     try:
-        values = [reward(grade(response, ["x", "y"], 0)) for response in _TRIED]
+        values = [reward(grade) for grade in _tried(kind)]
     except Exception as error:
         raise UserError(
             f"{key}: reward(grade) of {' + '.join(terms)} fails: {type(error).__name__}: {error}. Correct the function,"
@@ -71,19 +77,19 @@ def reward_from_json(text: str) -> Reward:
 
 def reward_source(setting: Setting) -> str:
     """Return the source code of a setting's terms, without weights and parameters."""
-    return "\n".join(
-        read_text(name) if _is_file(name) else inspect.getsource(REWARDS[name]) for name in _terms(setting)
-    )
+    return "\n".join(read_text(name) if _is_file(name) else inspect.getsource(_TERMS[name]) for name in _terms(setting))
 
 
 def _terms(setting: Setting) -> Mapping[str, float | Mapping[str, float]]:
     return {setting: 1.0} if isinstance(setting, str) else setting
 
 
-def _weighted(name: str, facts: float | Mapping[str, float], key: str) -> tuple[float, Callable[[Grade], float]]:
+def _weighted(
+    name: str, facts: float | Mapping[str, float], key: str, kind: Kind
+) -> tuple[float, Callable[[Grade], float]]:
     parameters = dict(facts) if isinstance(facts, Mapping) else {"weight": facts}
     weight = parameters.pop("weight", 1.0)
-    function = _function(name, key)
+    function = _function(name, key, kind)
     known = [*inspect.signature(function).parameters][1:]
     for parameter in parameters:
         if parameter not in known:
@@ -93,28 +99,49 @@ def _weighted(name: str, facts: float | Mapping[str, float], key: str) -> tuple[
     return weight, partial(function, **parameters)
 
 
-# Every reward is tested on these before a run: a correct, a wrong and an unreadable answer, an empty response, and
-# text without tags or before <think>.
-_TRIED = (
-    "<think>a</think><answer>A</answer>",
-    "<think>a</think><answer>B</answer>",
-    "<think>a</think><answer>?</answer>",
-    "",
-    "text",
-    "text <think>a</think><answer>A</answer>",
-)
+# Kind -> a key, its correct answer and a wrong one.
+_SAMPLES: dict[Kind, tuple[Key, str, str]] = {
+    "letter": (LetterKey(("x", "y"), 0), "A", "B"),
+    "number": (NumberKey(1), "1", "2"),
+    "text": (TextKey(("iron",)), "iron", "zinc"),
+}
+
+
+def _tried(kind: Kind) -> list[Grade]:
+    """Return grades on which every reward is tested before a run.
+
+    They are those of a correct, a wrong and an unreadable answer, of an empty response, and of text without tags or
+    before `<think>`.
+    """
+    key, right, wrong = _SAMPLES[kind]
+    block = "<think>a</think><answer>{}</answer>".format
+    responses = [block(right), block(wrong), block("?"), "", "text", f"text {block(right)}"]
+    return [grade_answer(response, key) for response in responses]
+
+
+def _check_kind(terms: Mapping[str, object], key: str, kind: Kind) -> None:
+    """Raise a UserError if a term does not exist for questions of this kind."""
+    for name in terms:
+        needed = NEEDED_KIND.get(name, kind)
+        if needed != kind:
+            raise UserError(
+                f"{key}: {name} exists only for questions whose answer is a {needed}, and the answers of these"
+                f" questions are of the kind {kind}. Remove this term; docs/grading_kinds.md lists the terms of each"
+                " kind."
+            )
 
 
 def _is_file(name: str) -> bool:
     return name.endswith(".py")
 
 
-def _function(name: str, key: str) -> Callable[..., float]:
-    if name in REWARDS:
-        return REWARDS[name]
+def _function(name: str, key: str, kind: Kind) -> Callable[..., float]:
+    if name in _TERMS:
+        return _TERMS[name]
     if not _is_file(name):
+        known = sorted(term for term in _TERMS if NEEDED_KIND.get(term, kind) == kind)
         raise UserError(
-            f"{key}: there is no reward called {name!r}; choose one of {', '.join(sorted(REWARDS))},"
+            f"{key}: there is no reward called {name!r}; choose one of {', '.join(known)},"
             " or give the path of a Python file with a function reward(grade)."
         )
     file = Path(name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from medrlvr.grading.grader import Grade
+from medrlvr.grading.kinds import Kind, KindGrade
 
 
 def paper(grade: Grade) -> float:
@@ -55,6 +56,17 @@ def structure_penalty(grade: Grade, most_chars: float = 0) -> float:
     return -1.0 if grade.chars_before_think > most_chars else 0.0
 
 
+def graded(grade: KindGrade, half_within: float = 0.1, quarter_within: float = 0.25) -> float:
+    """The paper's reward, with 0.5 and 0.25 for a wrong number within these relative errors (ours)."""
+    if not grade.valid_format:
+        return -1.0
+    if grade.correct:
+        return 1.0
+    if grade.relative_error is None:
+        return 0.0
+    return 0.5 if grade.relative_error <= half_within else 0.25 if grade.relative_error <= quarter_within else 0.0
+
+
 REWARDS: dict[str, Callable[..., float]] = {
     "paper": paper,
     "binary": binary,
@@ -65,6 +77,12 @@ REWARDS: dict[str, Callable[..., float]] = {
     "short_cot_penalty": short_cot_penalty,
     "structure_penalty": structure_penalty,
 }
+NUMBER_REWARDS: dict[str, Callable[..., float]] = {"graded": graded}
+"""Further terms, for questions whose answer is a number."""
+
+NEEDED_KIND: dict[str, Kind] = {"leak_penalty": "letter", "graded": "number"}
+"""Terms that exist for one kind of question only. `leak_penalty` compares the think block with the options."""
+
 PENALTIES = {"leak_penalty", "short_cot_penalty", "structure_penalty"}
 """Terms that are never positive: with these alone, a model would learn not to answer."""
 
