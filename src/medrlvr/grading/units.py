@@ -177,6 +177,9 @@ def read_unit(text: str) -> Unit | None:
         if unit is None:
             return None
         power = int(match[3] or 1) * (-1 if match[1] == "/" else 1)
+        # A space multiplies only where a negative power shows a formula: "mg kg^-1", not "% mg" or "mg day".
+        if end and not match[1] and power > 0:
+            return None
         factor *= unit.factor**power
         for name, of_unit in unit.dimension:
             powers[name] += of_unit * power
