@@ -12,10 +12,10 @@ import pages
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsing import launched
 from evaluated import TAGGED, evaluate
 from markupsafe import Markup
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from programs import find_or_install
+from playwright.sync_api import Browser, Page, expect
 
 from medrlvr.report.charts import chart_values, describe_curves
 from medrlvr.report.explorer import pack
@@ -67,12 +67,8 @@ def several(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = find_or_install(("chromium", "chromium-browser", "google-chrome"), "chromium")
-    with sync_playwright() as playwright:
-        # Without a sandbox, which root cannot use; the report is our own file.
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import pages
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
+from browsing import launched
 from evaluated import evaluate
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from programs import find_or_install
+from playwright.sync_api import Browser, Page, expect
 from test_comparison import finish
 
 from medrlvr.cli.main import main
@@ -134,7 +134,7 @@ def test_differences_are_those_of_comparisons_json(finished: Callable[..., Path]
             ]
             for one, record in ((gain.required_format, pair), (gain.any_letter, pair["any_letter"])):
                 ends = record["interval_95"]
-                assert (one.value, one.low, one.high) == (record["difference"], ends["low"], ends["high"])
+                assert (one.difference, one.low, one.high) == (record["difference"], ends["low"], ends["high"])
                 excluded = ends["low"] > 0 or ends["high"] < 0
                 assert one.points == f"{100 * record['difference']:+.1f}{'*' * excluded}"
     page = text_of(render([row]))
@@ -599,12 +599,8 @@ def test_the_command_writes_the_index(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = find_or_install(("chromium", "chromium-browser", "google-chrome"), "chromium")
-    with sync_playwright() as playwright:
-        # Without a sandbox, which root cannot use; the index is our own file.
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

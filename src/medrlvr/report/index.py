@@ -117,7 +117,7 @@ def _cells(row: Row, number: int) -> dict[str, Any]:
 
 
 def _first(gains: Sequence[Gain]) -> float | str:
-    return gains[0].required_format.value if gains else ""
+    return gains[0].required_format.difference if gains else ""
 
 
 def _seeds(seeds: Mapping[str, Sequence[int]]) -> str:

@@ -18,7 +18,7 @@ from medrlvr.report.cost import read_jobs
 from medrlvr.report.experiments import flat_settings, question_hashes, read_experiment, stage_rows
 from medrlvr.report.figures.style import STAGE_NAMES
 from medrlvr.report.folder_state import FolderState, is_finished, read_state
-from medrlvr.report.overview import mode_words
+from medrlvr.report.overview import Difference, mode_words
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.files import read_json
 
@@ -29,24 +29,6 @@ FEW_SEEDS = 3
 """With fewer training seeds, an interval covers only the choice of questions."""
 
 _EXPERIMENT = re.compile(r"[a-z0-9_]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A difference of two accuracies by one reading of the answers, with its 95 % interval. All are fractions."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def points(self) -> str:
-        """The difference in points, with an asterisk if the interval excludes zero."""
-        return f"{100 * self.value:+.1f}{'*' if self.low > 0 or self.high < 0 else ''}"
-
-    def __str__(self) -> str:
-        """Return the difference with its interval, in points."""
-        return f"{100 * self.value:+.1f} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,15 @@ class Difference:
     low: float
     high: float
 
+    @property
+    def points(self) -> str:
+        """The difference in points, with an asterisk if the interval excludes zero."""
+        return f"{signed(self.difference)}{'*' if self.low > 0 or self.high < 0 else ''}"
+
+    def __str__(self) -> str:
+        """Return the difference with its interval, in points."""
+        return f"{signed(self.difference)} ({signed(self.low)} to {signed(self.high)})"
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
