@@ -18,16 +18,17 @@ UNTAGGED = grade("B", ["x", "y"], 1)
 UNREAD = grade("<think>so</think><answer>?</answer>", ["x", "y"], 1)
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("paper", [1.0, 0.0, 0.0, -1.0]),
-        ("binary", [1.0, 0.0, 0.0, 0.0]),
-        ("wrong_penalty", [1.0, -0.5, -0.5, -1.0]),
-        ("strict", [1.0, 0.0, 0.0, -1.0]),
-        ("format_only", [1.0, 1.0, 1.0, -1.0]),
-    ],
-)
+VALUES = [
+    ("paper", [1.0, 0.0, 0.0, -1.0]),
+    ("binary", [1.0, 0.0, 0.0, 0.0]),
+    ("wrong_penalty", [1.0, -0.5, -0.5, -1.0]),
+    ("strict", [1.0, 0.0, 0.0, -1.0]),
+    ("format_only", [1.0, 1.0, 1.0, -1.0]),
+]
+"""Term -> its values for a right, a wrong, an unread and an untagged answer."""
+
+
+@pytest.mark.parametrize(("name", "values"), VALUES)
 def test_what_each_reward_gives(name: str, values: list[float]) -> None:
     assert [load_reward(name)(found) for found in (RIGHT, WRONG, UNREAD, UNTAGGED)] == values
 

@@ -1,6 +1,7 @@
 """Rewards for questions whose answer is a number or a short text."""
 
 import pytest
+from test_rewards import VALUES
 
 from medrlvr.grading.kinds import Kind, NumberKey, TextKey, grade_answer
 from medrlvr.grading.reward_config import Setting, load_reward, reward_source
@@ -11,16 +12,7 @@ KEYS = {"number": (NumberKey(100, relative=0.05), "100", "80"), "text": (TextKey
 
 
 @pytest.mark.parametrize("kind", KEYS)
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("paper", [1.0, 0.0, 0.0, -1.0]),
-        ("binary", [1.0, 0.0, 0.0, 0.0]),
-        ("wrong_penalty", [1.0, -0.5, -0.5, -1.0]),
-        ("strict", [1.0, 0.0, 0.0, -1.0]),
-        ("format_only", [1.0, 1.0, 1.0, -1.0]),
-    ],
-)
+@pytest.mark.parametrize(("name", "values"), VALUES)
 def test_the_terms_have_the_same_values_for_every_kind(kind: Kind, name: str, values: list[float]) -> None:
     key, right, wrong = KEYS[kind]
     responses = [f"<think>so</think><answer>{answer}</answer>" for answer in (right, wrong, "?")]
