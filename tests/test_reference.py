@@ -440,6 +440,15 @@ def test_the_figures_are_drawn_from_their_tables(part: Part) -> None:
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["run.json", "stages.json"])
+def test_a_corrupt_shipped_file_is_named(part: Part, name: str) -> None:
+    ship(part)
+    file = part.shipped / "rlvr/seed1" / name
+    file.write_text('{"arm": ')
+    with pytest.raises(UserError, match=rf"rlvr/seed1/{name} is not JSON"):
+        write_page(part.shipped_root, [part])
+
+
 def test_without_runs_the_page_names_what_was_not_run(part: Part) -> None:
     write_page(part.shipped_root, [part])
     page = (part.shipped_root / "index.md").read_text()

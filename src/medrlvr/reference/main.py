@@ -4,7 +4,6 @@ python -m medrlvr.reference.main [--runs N]
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from medrlvr.reference.page import write_page
 from medrlvr.reference.readme import write_readme
 from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import write_json
+from medrlvr.runtime.files import read_json, write_json
 
 
 def missing_runs() -> list[Run]:
@@ -72,7 +71,7 @@ def claim_results(part: Part) -> None:
     """
     file = part.results / "reference.json"
     present = code_versions(part.experiment)
-    written = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    written = read_json(file) if file.is_file() else {}
     if (part.results / "data").is_dir() and written != present:
         changed = ", ".join(name for name, value in present.items() if written.get(name) != value)
         raise UserError(

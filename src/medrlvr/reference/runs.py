@@ -1,6 +1,5 @@
 """The runs of the reference: which exist, which are missing, and in which order they run."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 from medrlvr.config.arms import Arm, RlvrArm, SftArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import read_overlays
+from medrlvr.runtime.files import read_json
 
 REFERENCE = Path("docs/reference")
 """The shipped data."""
@@ -102,7 +102,7 @@ class Run:
     def record(self) -> dict[str, Any] | None:
         """Return the shipped record of this run, or None."""
         file = self.folder / "run.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return read_json(file) if file.is_file() else None
 
 
 PARTS = (Part("reference"), Part("reference_few"))

@@ -1,6 +1,5 @@
 """Shortcuts in the training responses of the pooled runs: their shares, the stages, and examples."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +9,7 @@ import pandas as pd
 from medrlvr.dynamics.hack_monitor import INDICATORS
 from medrlvr.reference.markdown import fenced, table
 from medrlvr.reference.pooled import Pool
-from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.files import read_json, read_parquet
 
 WINDOW = 10
 """Updates over which a shortcut's share is averaged."""
@@ -95,7 +94,7 @@ def _stages(found: Pool, arm: str) -> str:
     seeds: dict[str, int] = {}
     for run in found.runs:
         if run.arm == arm and run.stages:
-            stages = json.loads((run.folder / "stages.json").read_text(encoding="utf-8"))
+            stages = read_json(run.folder / "stages.json")
             for name in dict.fromkeys(band["stage"] for band in stages["bands"]):
                 seeds[name] = seeds.get(name, 0) + 1
     return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in seeds.items())
