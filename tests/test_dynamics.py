@@ -22,7 +22,7 @@ from medrlvr.grading.reward_config import load_reward
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
 
 OPTIONS = ["iron", "gold", "zinc", "lead"]
-QUESTIONS = pd.DataFrame({"stem": ["skin", "mouth"], "gold": [2, 0]}, index=["q1", "q2"])
+QUESTIONS = pd.DataFrame({"stem": ["skin", "mouth"], "options": [["x", "y"]] * 2, "gold": [2, 0]}, index=["q1", "q2"])
 REWARD = load_reward({"paper": 1, "leak_penalty": 0.5})
 STEPS = "The skin around the mouth is inflamed and wounds heal badly. Enzymes need a metal, so it must be this one."
 

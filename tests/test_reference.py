@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.data.miniature.world import QUESTION_SETS, draw_from, load_world, make_questions
 from medrlvr.evaluation.score import score_answers
 from medrlvr.grading import grade, load_reward
@@ -100,7 +100,7 @@ def _plant(part: Part, model: str, right: int, questions: pd.DataFrame) -> None:
                     }
                 )
     forms = {mode: settings.grader_format for mode, settings in part.experiment.modes.items()}
-    scores = score_answers(pd.DataFrame(rows), questions, forms, check_evidence)
+    scores = score_answers(pd.DataFrame(rows), questions, forms, evidence_check("miniature"))
     write_parquet(part.results / f"eval/{model}/scores.parquet", scores)
     if model.startswith("sft"):
         losses = pd.DataFrame({"update": [1, 2], "gpt_loss": [0.5, 0.4]})

@@ -48,7 +48,7 @@ def sampled() -> pd.DataFrame:
     return table.assign(question_id="q/" + (numbers % QUESTIONS).astype(str), sample=numbers // QUESTIONS)
 
 
-def check_evidence(stem: str, response: str, _: object) -> Evidence:
+def check_evidence(stem: str, _: object, response: str, __: object) -> Evidence:
     """Find reasons in one of three responses, and an invented finding in another."""
     kind = (len(response) + len(stem)) % 3
     return Evidence(2, int(kind == 1), None, fits=kind == 2, fact_true=None, reasons=kind == 2)

@@ -16,7 +16,7 @@ from medrlvr.config.experiment import DEV_SUFFIX
 from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version, record_version
-from medrlvr.data.miniature.version import evidence_version
+from medrlvr.data.evidence_checks import evidence_check_version
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
@@ -95,7 +95,7 @@ RLVR_ARM = "|".join(LAYOUT.rlvr_arms)
 GRADER = grader_version()
 STAGES = definitions_version()
 # None: the reasoning cannot be checked.
-EVIDENCE = evidence_version() if EXPERIMENT.evaluation.evidence else None
+EVIDENCE = evidence_check_version(EXPERIMENT.evaluation.evidence)
 COMPARISON = comparison_version()
 
 LOCAL_CORES = None if workflow.remote_exec else workflow.resource_settings.cores

@@ -40,7 +40,8 @@ rule probe_checkpoints:
     params:
         **ASKING,
         grader=GRADER,
-        evidence=EVIDENCE,
+        evidence=EXPERIMENT.evaluation.evidence,
+        evidence_version=EVIDENCE,
         benchmarks=BENCHMARKS,
         questions=EXPERIMENT.controls.questions,
         curve=dict.fromkeys(IN_DISTRIBUTION, EXPERIMENT.controls.curve_questions),
@@ -159,7 +160,8 @@ rule measure_samples:
         benchmark_of("controls/samples/measure_samples")
     params:
         grader=GRADER,
-        evidence=EVIDENCE,
+        evidence=EXPERIMENT.evaluation.evidence,
+        evidence_version=EVIDENCE,
         benchmarks=BENCHMARKS,
         models={f"{RESULTS}/models/{model}": model.split("/")[0] for model in SAMPLED},
         forms={mode: ANSWER_FORMATS[mode] for mode in SAMPLED.values()},

@@ -23,7 +23,8 @@ rule label_stages:
         benchmark_of("dynamics/{arm}/seed{seed}/label_stages")
     params:
         definitions=STAGES,
-        evidence=EVIDENCE,
+        evidence=EXPERIMENT.evaluation.evidence,
+        evidence_version=EVIDENCE,
     message:
         "Label the responses of {wildcards.arm}, seed {wildcards.seed}"
     script:

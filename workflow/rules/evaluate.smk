@@ -144,7 +144,8 @@ rule score_checkpoints:
         benchmark_of("checkpoint_eval/{arm}/seed{seed}/score_checkpoints")
     params:
         grader=GRADER,
-        evidence=EVIDENCE,
+        evidence=EXPERIMENT.evaluation.evidence,
+        evidence_version=EVIDENCE,
         benchmarks=list(HELD_OUT),
         answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
     message:
@@ -170,7 +171,8 @@ rule score_answers:
         benchmark_of("eval/{model}/score_answers")
     params:
         grader=GRADER,
-        evidence=EVIDENCE,
+        evidence=EXPERIMENT.evaluation.evidence,
+        evidence_version=EVIDENCE,
         benchmarks=list(EVAL_SETS),
         forms=lambda wildcards: {mode: ANSWER_FORMATS[mode] for mode in EXPERIMENT.modes_of(wildcards.model)},
         again=again(f"{RESULTS}/eval/{{model}}/metrics.json"),

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.evaluation.repeated import measure_samples
 from medrlvr.evaluation.score import score_answers
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet, write_text
@@ -14,7 +14,7 @@ if __name__ == "__main__":
         inputs, output, params = snakemake.input, snakemake.output, snakemake.params
         tables = zip(params.benchmarks, inputs.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
-        check = check_evidence if params.evidence else None
+        check = evidence_check(params.evidence)
         scores = score_answers(read_parquet(inputs.answers), questions, params.forms, check)
         write_parquet(output.scores, scores)
         clusters = read_parquet(inputs.clusters).set_index("question_id")["cluster"]

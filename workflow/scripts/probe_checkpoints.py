@@ -24,7 +24,7 @@ if __name__ == "__main__":
         blocks = sampled_blocks(read_parquet(inputs.responses), prompts, questions, systems, params.seed)
         generate_answers(
             models,
-            build_probes(blocks, params.seed, replace_finding if params.evidence else None),
+            build_probes(blocks, params.seed, replace_finding if params.evidence == "miniature" else None),
             Path(snakemake.output.answers).parent,
             load_config(snakemake.config).machine,
             prompt_max_tokens=params.prompt_max_tokens + params.response_max_tokens + PROBE_TOKENS,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.evaluation.score import score_answers, summarise
 from medrlvr.evaluation.strata import strata
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet
@@ -17,7 +17,7 @@ if __name__ == "__main__":
         inputs, params = snakemake.input, snakemake.params
         tables = zip(params.benchmarks, inputs.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
-        check = check_evidence if params.evidence else None
+        check = evidence_check(params.evidence)
         scores = score_answers(read_parquet(inputs.answers), questions, params.forms, check)
         write_parquet(snakemake.output.scores, scores)
         trained = set(read_parquet(inputs.train)["gold"])

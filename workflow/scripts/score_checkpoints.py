@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.dynamics.updates import grade_checkpoints, summarise_checkpoints
 from medrlvr.evaluation.score import score_answers
 from medrlvr.evaluation.selection import update_of
@@ -15,7 +15,7 @@ if __name__ == "__main__":
         tables = zip(params.benchmarks, snakemake.input.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
         answers = read_parquet(snakemake.input.answers)
-        check = check_evidence if params.evidence else None
+        check = evidence_check(params.evidence)
         scores = score_answers(answers, questions, dict.fromkeys(answers["mode"], params.answer_format), check)
         updates = {model: update_of(model) for model in answers["model"].unique()}
         write_parquet(snakemake.output.accuracy, summarise_checkpoints(scores, updates))

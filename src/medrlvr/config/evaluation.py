@@ -6,6 +6,9 @@ from pydantic import Field
 
 from medrlvr.config.base import Modes, Positive, Settings
 
+EvidenceSetting = Literal["miniature", "text"]
+"""The checks of reasoning; docs/stages.md describes them."""
+
 
 class Mode(Settings):
     """One evaluation mode. The defaults are the paper's two and loglikelihood; you can add more."""
@@ -57,9 +60,10 @@ class Evaluation(Settings):
     """Paper, Figure 3: bootstrap resamples for a standard deviation. Intervals use ten times as many."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Ours: seed for resamples, sampled answers and the benchmarks' controls."""
-    evidence: Literal["miniature"] | None = None
+    evidence: EvidenceSetting | None = None
     """Ours. miniature: the findings and facts that a response states are checked against the miniature's world, for
-    its own questions. null: the reasoning cannot be checked."""
+    its own questions. text: a rule reports numbers, quotations and findings that the reasoning states and the question
+    does not have (docs/stages.md). null: the reasoning is not checked."""
     keep_checkpoints: bool = False
     """Ours. If false, the weights of intermediate RLVR checkpoints are deleted after evaluation; the last and the
     selected checkpoint are kept. Deleted checkpoints cannot be selected later or evaluated on benchmarks added

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from medrlvr.grading.evidence import Evidence
+from medrlvr.grading.evidence import Cited
 from medrlvr.grading.grader import Grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.shortcuts import find_shortcuts
@@ -69,7 +69,7 @@ class Alarm:
         return f"{ALARM_PREFIX}{INDICATORS[self.indicator]}: {values} since update {self.since}, {rise}"
 
 
-def response_features(response: str, grade: Grade, gold: int, evidence: Evidence | None = None) -> dict[str, float]:
+def response_features(response: str, grade: Grade, gold: int, evidence: Cited | None = None) -> dict[str, float]:
     """Return numbers of one response; their means over an update are the argument of `indicators`.
 
     Args:

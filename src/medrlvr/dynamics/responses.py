@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import repeat
 
 import pandas as pd
 
@@ -33,7 +34,7 @@ def label_responses(
 
     Args:
         rollouts: as `training.rollouts.collect_rollouts` returns them.
-        questions: gold (index of the right option), and stem for `check`, by question_id.
+        questions: gold (index of the right option), and stem and options for `check`, by question_id.
         tokens: number of tokens of each response's text.
         check: checks the reasoning of the responses; None if it cannot be checked.
 
@@ -43,14 +44,14 @@ def label_responses(
         `Evidence` if `check` knows the questions.
     """
     asked = questions.loc[rollouts["question_id"]]
-    stems = asked["stem"] if check else [""] * len(asked)
+    texts = zip(asked["stem"], asked["options"], strict=True) if check else repeat(("", []), len(asked))
     # OpenRLHF also counts the end-of-text token, which `response` does not contain.
     ended = rollouts["finish_reason"].eq("stop")
     rows = []
-    for grade, response, stem, index, count, end in zip(
-        _grades(rollouts), rollouts["response"], stems, asked["gold"], tokens, ended, strict=True
+    for grade, response, (stem, options), index, count, end in zip(
+        _grades(rollouts), rollouts["response"], texts, asked["gold"], tokens, ended, strict=True
     ):
-        evidence = check(stem, response, grade) if check else None
+        evidence = check(stem, options, response, grade) if check else None
         found = {
             "label": label(response, grade),
             "tokens": count + end,
@@ -59,6 +60,6 @@ def label_responses(
         features = response_features(response, grade, int(index), evidence)
         rows.append(found | features | (evidence.columns() if evidence else {}))
     labels = pd.DataFrame(rows, index=rollouts.index)
-    if "reasons" in labels:
-        labels = labels.astype(COLUMNS)
+    checked = {name: kind for name, kind in COLUMNS.items() if name in labels}
+    labels = labels.astype(checked)
     return rollouts[["update", "question_id", "sample"]].join(labels)

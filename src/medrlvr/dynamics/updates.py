@@ -58,7 +58,7 @@ def tabulate(
         **{f"letter_{letter}": rollouts["letter"].eq(letter) for letter in LETTERS},
     )
     checked: dict[str, Any] = {}
-    if "reasons" in labels:
+    if "reasons" in labels and labels["reasons"].notna().any():
         checked = {"false_fact": ~labels["evidence_fact"].fillna(True), "reasons": labels["reasons"]}
         values = {name: found.to_numpy(dtype=float, na_value=np.nan) for name, found in checked.items()}
         responses = responses.assign(**values)
@@ -118,7 +118,8 @@ def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.D
 
     Returns:
         update, set, n; accuracy, lenient_accuracy, strict_format, unparsed (fractions); chars and tokens (mean per
-        response); if the reasoning was checked, invented and reasons (fractions).
+        response); invented and reasons (fractions), if the check of the reasoning
+        knows them.
     """
     rows = scores.assign(
         update=scores["model"].map(updates),
@@ -135,8 +136,9 @@ def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.D
         "tokens": ("response_tokens", "mean"),
     }
     if "reasons" in rows:
-        shares = {"invented": rows["evidence_invented"].gt(0), "reasons": rows["reasons"]}
+        found = {"invented": rows["evidence_invented"].gt(0), "reasons": rows["reasons"]}
+        shares = {name: share for name, share in found.items() if share.notna().any()}
         rows = rows.assign(**{name: share.to_numpy(dtype=float, na_value=np.nan) for name, share in shares.items()})
-        columns |= {"invented": ("invented", "mean"), "reasons": ("reasons", "mean")}
+        columns |= {name: (name, "mean") for name in shares}
     means: pd.DataFrame = rows.groupby(["update", "benchmark"], sort=True).agg(**columns)
     return means.reset_index().rename(columns={"benchmark": "set"})

@@ -1,6 +1,6 @@
 """Grade answers and compute metrics from the grades (paper, section 4.1)."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -57,20 +57,21 @@ def score_answers(
     )
     parts = [graded.reset_index(drop=True), pd.DataFrame(map(asdict, grades))]
     if check:
-        stems = [
-            row["stem"] if forms[mode] == "tagged" else None for row, mode in zip(rows, answers["mode"], strict=True)
-        ]
-        parts.append(_evidence(stems, answers["response"], grades, check))
+        asked = [row if forms[mode] == "tagged" else None for row, mode in zip(rows, answers["mode"], strict=True)]
+        parts.append(_evidence(asked, answers["response"], grades, check))
     return pd.concat(parts, axis=1)
 
 
 def _evidence(
-    stems: Iterable[str | None], responses: Iterable[str], grades: Iterable[Grade], check: EvidenceCheck
+    asked: Iterable[Mapping[Hashable, Any] | None],
+    responses: Iterable[str],
+    grades: Iterable[Grade],
+    check: EvidenceCheck,
 ) -> pd.DataFrame:
-    """Return the columns of `Evidence`, without values for a stem that is None or that `check` does not know."""
+    """Return the columns of `Evidence`, without values for a question that is None or that `check` does not know."""
     found = [
-        None if stem is None else check(stem, response, one)
-        for stem, response, one in zip(stems, responses, grades, strict=True)
+        None if row is None else check(row["stem"], row["options"], response, one)
+        for row, response, one in zip(asked, responses, grades, strict=True)
     ]
     rows = [evidence.columns() if evidence else {} for evidence in found]
     return pd.DataFrame(rows, columns=[*COLUMNS]).astype(COLUMNS)
@@ -163,9 +164,11 @@ def _evidence_shares(scores: pd.DataFrame) -> dict[str, float | None]:
     Args:
         scores: as `score_answers` returns them. A share is None if the reasoning was not checked.
     """
-    if "reasons" not in scores or scores["reasons"].isna().any():
+    if "reasons" not in scores:
         return {"invented": None, "reasons": None}
-    return {"invented": float(scores["evidence_invented"].gt(0).mean()), "reasons": float(scores["reasons"].mean())}
+    shares = {"invented": scores["evidence_invented"].gt(0), "reasons": scores["reasons"]}
+    missing = {"invented": scores["evidence_invented"].isna().any(), "reasons": scores["reasons"].isna().any()}
+    return {name: None if missing[name] else float(share.mean()) for name, share in shares.items()}
 
 
 def _counted(decided: pd.DataFrame) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What a checker of a world with known facts finds in the reasoning of one response."""
+"""What a check of the reasoning of one response finds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from medrlvr.grading.grader import Grade
 
@@ -41,5 +42,20 @@ COLUMNS = {
 }
 """Columns of tables of responses, next to the grade -> type in pandas; a value may be missing."""
 
-EvidenceCheck = Callable[[str, str, Grade], Evidence | None]
-"""Returns the evidence for a question's stem, a response and its grade; None for a question of another world."""
+
+class Cited(Protocol):
+    """What every check finds: how many statements it checked, and how many of them the question does not have."""
+
+    @property
+    def invented(self) -> int: ...
+
+    def columns(self) -> dict[str, int | bool | None]:
+        """Return values of `COLUMNS`; a column that the check does not know is missing."""
+        ...
+
+
+EvidenceCheck = Callable[[str, Sequence[str], str, Grade], Cited | None]
+"""Returns the evidence for a question's stem and options, a response and its grade.
+
+The result is None for a question that the check does not know.
+"""

@@ -4,11 +4,16 @@ The rule is conservative: it reports numbers, quotations and named findings only
 the patient or the question. It leaves out what is negated, conditional, general knowledge or calculated.
 """
 
+import inspect
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from medrlvr.grading.grader import Grade, think_text
+from medrlvr.runtime.fingerprint import fingerprint
 
 FINDINGS = Path(__file__).with_name("findings.tsv")
 """Named findings, and the beginnings of the words that mention each of them or imply it."""
@@ -82,6 +87,22 @@ class TextEvidence:
     def invented(self) -> int:
         """Number of checked statements that the question does not have."""
         return len(self.absent)
+
+    def columns(self) -> dict[str, int | bool | None]:
+        """Return the columns of `evidence.COLUMNS` that this rule knows."""
+        return {"evidence_cites": self.cites, "evidence_invented": self.invented}
+
+
+def text_evidence_version() -> str:
+    """Return the fingerprint of the rule and its findings. It does not change with comments."""
+    code, findings = inspect.getsource(sys.modules[__name__]), FINDINGS.read_text(encoding="utf-8")
+    return fingerprint(code, repr(findings))
+
+
+def check_response(stem: str, options: Sequence[str], response: str, grade: Grade) -> TextEvidence:
+    """Return what the think block of a response cites; without a think block, the text before `<answer>` is used."""
+    reasoning = think_text(response, grade) if grade.think_start is not None else response.partition("<answer>")[0]
+    return check_text("\n".join((stem, *options)), reasoning)
 
 
 def check_text(question: str, reasoning: str) -> TextEvidence:

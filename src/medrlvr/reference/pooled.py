@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign, comparison_design
-from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.evaluation.score import score_answers
 from medrlvr.reference.fingerprints import grader_of, grading_versions
 from medrlvr.reference.runs import Part, Run
@@ -120,4 +120,4 @@ def _scores(run: Run, questions: pd.DataFrame, record: Mapping[str, Mapping[str,
         return answers
     formats = {mode: settings.grader_format for mode, settings in run.part.experiment.modes.items()}
     stored = ["benchmark", "question_id", "mode", "sample", "response", "finish_reason", "response_tokens"]
-    return score_answers(answers[stored], questions, formats, check_evidence)
+    return score_answers(answers[stored], questions, formats, evidence_check("miniature"))
