@@ -107,6 +107,10 @@ rewards: $(STAMP) ## compute each reward for simple policies and the cost of gra
 stages: $(STAMP) ## compare the stage labels of responses with a reader's, for docs/stages.md
 	@$(RUN) benchmarks/stages.py
 
+.PHONY: text-evidence
+text-evidence: $(STAMP) ## measure the rule for evidence in free text, for docs/stages.md
+	@$(RUN) benchmarks/text_evidence.py
+
 # One worker runs all tests of a file, so that they share fixtures. More than four training runs would not fit in memory.
 PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -15,10 +15,14 @@ from pathlib import Path
 from medrlvr.grading.grader import Grade, think_text
 from medrlvr.runtime.fingerprint import fingerprint
 
-FINDINGS = Path(__file__).with_name("findings.tsv")
-"""Named findings, and the beginnings of the words that mention each of them or imply it."""
+FINDINGS, TESTS = (Path(__file__).with_name(name) for name in ("findings.tsv", "tests.tsv"))
+"""Named findings and medical tests, and the beginnings of the words that mention each of them or imply it."""
 
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*\n+\s*")
+_CLAUSE_END = re.compile(
+    r"(?<=[.!?;:])\s+|\s*\n+\s*|,?\s+(?=(?:so|because|although|though|but|while|whereas|suggesting|predicting|confirming"
+    r"|consistent with|therefore|thus)\b)|,\s+(?=(?:which|since|as)\b)",
+    re.IGNORECASE,
+)
 _ABOUT_PATIENT = re.compile(
     r"\b(?:patient|he|she|his|her|man|woman|boy|girl|child|infant|newborn|baby|mother|vignette|stem)\b"
     r"|\bin this case\b|\bthe (?:question|case) (?:says|states|mentions|describes|gives|reports)\b|-year-old\b",
@@ -48,9 +52,23 @@ _NEGATED = re.compile(
 _SHOWS = re.compile(
     r"\b(?:patient|he|she|man|woman|boy|girl|child|infant|newborn|baby)\b[^.;:,]{0,30}?\b(?:has|had|presents? with"
     r"|presented with|presenting with|reports?|reported|shows?|showed|exhibits?|complains? of|complained of"
-    r"|is experiencing|developed|suffers? from)\b|\b(?:his|her|the patient['\u2019]s)\b",
+    r"|is experiencing|is|was|developed|suffers? from)\b|\b(?:his|her|the patient['\u2019]s)\b",
     re.IGNORECASE,
 )
+_TESTED = re.compile(
+    r"\b(?:showed|revealed|demonstrated|identified|documented|detected|confirmed"
+    r"|(?:was|were|came back|returned) (?:positive|abnormal)"
+    r"|grew|has grown|have grown|(?:has|have) (?:shown|revealed)|already (?:shows|revealed|showed))\b",
+    re.IGNORECASE,
+)
+_MEASURED = re.compile(
+    r"\b(?:sodium|potassium|chloride|bicarb\w*|calcium|glucose|creatinine|bun|urea|ha?emoglobin|ha?ematocrit|platelets?"
+    r"|wbc|white cells?|leukocytes?|troponin|lactate|tsh|ferritin|bilirubin|alt|ast|albumin|pao2|paco2|ph|temperature"
+    r"|heart rate|pulse|blood pressure|bp|respiratory rate|saturation|ejection fraction|inr|psa|crp|esr|lipase"
+    r"|amylase)\b[^.;:,]{0,25}?\b(?:of|was|is|at)\s+(?=\d)",
+    re.IGNORECASE,
+)
+_YEARS_OLD = re.compile(r"\b(\d{1,3})-year-old\b", re.IGNORECASE)
 _QUOTE = re.compile('"([^"\n]{8,200})"|\u201c([^\u201d\n]{8,200})\u201d')
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\d])")
 _LISTED = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|step \d+)", re.IGNORECASE)
@@ -61,6 +79,12 @@ _TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "sev
 _FEW = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _UNITS = {word: value for value, word in enumerate((*_FEW, *_TEENS))}
+_DAYS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 30.4, "year": 365.25}
+_DURATION = re.compile(
+    rf"\b({'|'.join([*_FEW[1:], *_TEENS, *_TENS])}|\d{{1,2}})[\s-]+({'|'.join(_DAYS)})s?\b(?!-old)", re.IGNORECASE
+)
+_SAME_DURATION = 0.15
+"""Largest relative difference between a duration and the same one, rounded to another unit."""
 _IN_WORDS = re.compile(rf"\b({'|'.join(_TENS)})(?:[\s-]({'|'.join(_FEW[1:10])}))?\b|\b({'|'.join(_UNITS)})\b")
 _CONVERSIONS = (
     (re.compile(""), (10.0, 100.0, 1000.0, 1_000_000.0)),
@@ -115,24 +139,39 @@ def check_text(question: str, reasoning: str) -> TextEvidence:
     given = _Given.of(question)
     checked = [
         (start + at, start + end, present)
-        for start, sentence in _sentences(reasoning)
-        for at, end, present in _statements(sentence, given)
+        for start, clause in _clauses(reasoning)
+        for at, end, present in _statements(clause, given)
     ]
     return TextEvidence(len(checked), tuple((start, end) for start, end, present in checked if not present))
 
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The words of a question in small letters, and its numbers, also in other units."""
+    """What a question has.
+
+    Attributes:
+        words: in small letters.
+        exact: its numbers.
+        numbers: the same, and in other units.
+        durations: in days.
+    """
 
     words: frozenset[str]
+    exact: frozenset[float]
     numbers: frozenset[float]
+    durations: frozenset[float]
 
     @classmethod
     def of(cls, question: str) -> "_Given":
         text = question.lower()
         numbers = {value for match in _NUMBER.finditer(text) for value in _readings(match[0])}
-        return cls(frozenset(_WORD.findall(text)), _converted(numbers | set(_numbers_in_words(text)), text))
+        numbers |= set(_numbers_in_words(text))
+        return cls(
+            words=frozenset(_WORD.findall(text)),
+            exact=frozenset(numbers),
+            numbers=_converted(numbers, text),
+            durations=frozenset(_days(match) for match in _DURATION.finditer(text)),
+        )
 
     def has_number(self, digits: str) -> bool:
         """Return whether a number, as it is written, is a given one, rounded or in another unit."""
@@ -163,50 +202,78 @@ def _numbers_in_words(text: str) -> Iterator[float]:
         yield float(_UNITS[match[3]] if match[3] else _TENS[match[1]] + _UNITS.get(match[2] or "zero", 0))
 
 
-def _sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the position of each sentence and the sentence."""
+def _clauses(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the position of each clause and the clause."""
     start = 0
-    for match in _SENTENCE_END.finditer(text):
+    for match in _CLAUSE_END.finditer(text):
         yield start, text[start : match.start()]
         start = match.end()
     yield start, text[start:]
 
 
-def _statements(sentence: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
-    """Yield start and end of each checked statement of a sentence, and whether the question has it."""
-    if not _ABOUT_PATIENT.search(sentence) or _HEDGED.search(sentence):
+def _statements(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    """Yield start and end of each checked statement of a clause, and whether the question has it."""
+    if _HEDGED.search(clause):
         return
-    yield from _quotations(sentence, given)
-    if not _GENERAL.search(sentence) and not _CALCULATED.search(sentence):
-        yield from _numbers(sentence, given)
-    yield from _findings(sentence, given)
+    yield from _quotations(clause, given)
+    if not _GENERAL.search(clause) and not _CALCULATED.search(clause):
+        yield from _numbers(clause, given)
+    if not _GENERAL.search(clause):
+        yield from _times(clause, given)
+    if not _NEGATED.search(clause):
+        yield from _findings(clause, given)
+        yield from _tests(clause, given)
 
 
-def _quotations(sentence: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
-    for match in _QUOTE.finditer(sentence):
+def _quotations(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    for match in _QUOTE.finditer(clause):
         words = [word for word in _WORD.findall(match[0].lower()) if len(word) > 3]
-        if len(words) >= 3:
+        if len(words) >= (3 if _ABOUT_PATIENT.search(clause) else 4):
             yield match.start(), match.end(), sum(word in given.words for word in words) > len(words) / 2
 
 
-def _numbers(sentence: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
-    listed = _LISTED.match(sentence)
-    for match in _NUMBER.finditer(sentence, listed.end() if listed else 0):
-        if any(value != round(value) or value > _SMALL for value in _readings(match[0])):
-            yield match.start(), match.end(), given.has_number(match[0])
+def _numbers(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    if about := _ABOUT_PATIENT.search(clause) or _MEASURED.search(clause):
+        listed = _LISTED.match(clause)
+        first = about.end() if about.re is _MEASURED else listed.end() if listed else 0
+        for match in _NUMBER.finditer(clause, first):
+            if any(value != round(value) or value > _SMALL for value in _readings(match[0])):
+                yield match.start(), match.end(), given.has_number(match[0])
 
 
-def _findings(sentence: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
-    shown = _SHOWS.search(sentence)
-    if not shown or _NEGATED.search(sentence):
-        return
-    for pattern, beginnings in _named_findings():
-        match = pattern.search(sentence, shown.end())
-        if match:
+def _times(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    """Yield ages, and durations that are spelled out or short."""
+    for match in _YEARS_OLD.finditer(clause):
+        yield match.start(), match.end(), float(match[1]) in given.exact
+    if _ABOUT_PATIENT.search(clause):
+        for match in _DURATION.finditer(clause):
+            days = _days(match)
+            yield match.start(), match.end(), any(abs(days - one) <= _SAME_DURATION * one for one in given.durations)
+
+
+def _days(duration: re.Match[str]) -> float:
+    number = duration[1].lower()
+    return float({**_UNITS, **_TENS}.get(number, number)) * _DAYS[duration[2].lower()]
+
+
+def _findings(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    if shown := _SHOWS.search(clause):
+        yield from _named(clause, shown.end(), FINDINGS, given)
+
+
+def _tests(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    if not _GENERAL.search(clause) and (result := _TESTED.search(clause)):
+        yield from _named(clause[: result.start()], 0, TESTS, given)
+
+
+def _named(text: str, start: int, table: Path, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    """Yield the first mention of each row of a table."""
+    for pattern, beginnings in _mentions(table):
+        if match := pattern.search(text, start):
             yield match.start(), match.end(), given.has_finding(beginnings)
 
 
 @cache
-def _named_findings() -> tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]:
-    rows = [line.split("\t") for line in FINDINGS.read_text(encoding="utf-8").splitlines()[1:]]
+def _mentions(table: Path) -> tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]:
+    rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
     return tuple((re.compile(rf"\b{name}\b", re.IGNORECASE), tuple(words.split())) for name, words in rows)
