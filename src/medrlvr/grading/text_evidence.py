@@ -25,7 +25,7 @@ _CLAUSE_END = re.compile(
 )
 _ABOUT_PATIENT = re.compile(
     r"\b(?:patient|he|she|his|her|man|woman|boy|girl|child|infant|newborn|baby|mother|vignette|stem)\b"
-    r"|\bin this case\b|\bthe (?:question|case) (?:says|states|mentions|describes|gives|reports)\b|-year-old\b",
+    r"|\bin this case\b|\bthe (?:question|case) (?:say|state|mention|describe|give|report)s\b|-year-old\b",
     re.IGNORECASE,
 )
 _GENERAL = re.compile(
