@@ -17,7 +17,7 @@ from medrlvr.runtime.files import write_text
 
 DOCUMENT = Path("docs/stages.md")
 GOLDEN = Path("tests/golden/text_evidence.jsonl")
-SETS = {"development": "first set, development", "test": "second set"}
+SETS = {"first": "first set, development", "second": "second set, development", "third": "third set"}
 
 
 @dataclass(frozen=True)

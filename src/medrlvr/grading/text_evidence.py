@@ -31,12 +31,12 @@ _ABOUT_PATIENT = re.compile(
 _GENERAL = re.compile(
     r"\b(?:normal(?:ly)?|range|ranges|reference|typical(?:ly)?|usual(?:ly)?|general(?:ly)?|common(?:ly)?|often|most"
     r"|patients|percent|dose|dosage|threshold|cutoff|cut-off|above|below|between|less than|greater than|more than"
-    r"|at least|over|under|about|approximately|around|roughly|nearly|almost|per)\b|[%<>\u2264\u2265~\u2248]",
+    r"|at least|over|under|about|approximately|around|roughly|near|nearly|almost|per)\b|[%<>\u2264\u2265~\u2248]",
     re.IGNORECASE,
 )
 _CALCULATED = re.compile(
     r"[=+*\u00d7\u00f7\u2212]|\s-\s|\b(?:minus|plus|times|divided|gap|sum|total|totals|difference|calculat\w*|comput\w*"
-    r"|converts?|equals?|equivalent|score|scores|index|ratio|older|younger|later|earlier|ago)\b",
+    r"|converts?|equals?|equivalent|score|scores|index|ratio|pack-years?|older|younger|later|earlier|ago)\b",
     re.IGNORECASE,
 )
 _HEDGED = re.compile(
@@ -71,7 +71,6 @@ _MEASURED = re.compile(
 _YEARS_OLD = re.compile(r"\b(\d{1,3})-year-old\b", re.IGNORECASE)
 _QUOTE = re.compile('"([^"\n]{8,200})"|\u201c([^\u201d\n]{8,200})\u201d')
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\d])")
-_LISTED = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|step \d+)", re.IGNORECASE)
 _WORD = re.compile(r"[a-z0-9]+")
 _SMALL = 12
 """Whole numbers up to this one count things, name types and number lists; they are not checked."""
@@ -79,12 +78,6 @@ _TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "sev
 _FEW = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _UNITS = {word: value for value, word in enumerate((*_FEW, *_TEENS))}
-_DAYS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 30.4, "year": 365.25}
-_DURATION = re.compile(
-    rf"\b({'|'.join([*_FEW[1:], *_TEENS, *_TENS])}|\d{{1,2}})[\s-]+({'|'.join(_DAYS)})s?\b(?!-old)", re.IGNORECASE
-)
-_SAME_DURATION = 0.15
-"""Largest relative difference between a duration and the same one, rounded to another unit."""
 _IN_WORDS = re.compile(rf"\b({'|'.join(_TENS)})(?:[\s-]({'|'.join(_FEW[1:10])}))?\b|\b({'|'.join(_UNITS)})\b")
 _CONVERSIONS = (
     (re.compile(""), (10.0, 100.0, 1000.0, 1_000_000.0)),
@@ -153,13 +146,11 @@ class _Given:
         words: in small letters.
         exact: its numbers.
         numbers: the same, and in other units.
-        durations: in days.
     """
 
     words: frozenset[str]
     exact: frozenset[float]
     numbers: frozenset[float]
-    durations: frozenset[float]
 
     @classmethod
     def of(cls, question: str) -> "_Given":
@@ -170,7 +161,6 @@ class _Given:
             words=frozenset(_WORD.findall(text)),
             exact=frozenset(numbers),
             numbers=_converted(numbers, text),
-            durations=frozenset(_days(match) for match in _DURATION.finditer(text)),
         )
 
     def has_number(self, digits: str) -> bool:
@@ -219,7 +209,7 @@ def _statements(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
     if not _GENERAL.search(clause) and not _CALCULATED.search(clause):
         yield from _numbers(clause, given)
     if not _GENERAL.search(clause):
-        yield from _times(clause, given)
+        yield from _ages(clause, given)
     if not _NEGATED.search(clause):
         yield from _findings(clause, given)
         yield from _tests(clause, given)
@@ -233,27 +223,16 @@ def _quotations(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
 
 
 def _numbers(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
+    """Yield numbers after the words that are about the patient, and measured values."""
     if about := _ABOUT_PATIENT.search(clause) or _MEASURED.search(clause):
-        listed = _LISTED.match(clause)
-        first = about.end() if about.re is _MEASURED else listed.end() if listed else 0
-        for match in _NUMBER.finditer(clause, first):
+        for match in _NUMBER.finditer(clause, about.end()):
             if any(value != round(value) or value > _SMALL for value in _readings(match[0])):
                 yield match.start(), match.end(), given.has_number(match[0])
 
 
-def _times(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
-    """Yield ages, and durations that are spelled out or short."""
+def _ages(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
     for match in _YEARS_OLD.finditer(clause):
         yield match.start(), match.end(), float(match[1]) in given.exact
-    if _ABOUT_PATIENT.search(clause):
-        for match in _DURATION.finditer(clause):
-            days = _days(match)
-            yield match.start(), match.end(), any(abs(days - one) <= _SAME_DURATION * one for one in given.durations)
-
-
-def _days(duration: re.Match[str]) -> float:
-    number = duration[1].lower()
-    return float({**_UNITS, **_TENS}.get(number, number)) * _DAYS[duration[2].lower()]
 
 
 def _findings(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
