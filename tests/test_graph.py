@@ -143,6 +143,26 @@ def test_sensitivity_is_measured_before_weights_are_deleted_and_only_by_its_over
         assert "probe_checkpoints" in jobs(snakemake("--dry-run", *overlay, "--", file, cwd=clone)), file
 
 
+@pytest.mark.parametrize(
+    ("before", "more"),
+    [
+        ((*MINIATURE,), {"make_miniature": 1}),
+        (("--profile", "slurm", "--configfile"), {"fetch_dataset": 4, "normalise_questions": 4, "make_control": 4}),
+    ],
+    ids=["miniature", "paper"],
+)
+def test_the_waterfall_trains_its_arms_on_their_own_rows_and_only_by_its_overlay(
+    clone: Path, before: tuple[str, ...], more: dict[str, int]
+) -> None:
+    planned = jobs(snakemake("--dry-run", *before, "config/controls/waterfall.yaml", cwd=clone))
+    added = {"sample_training": 2, "write_training_rows": 3, "measure_waterfall": 1, "draw_waterfall": 1}
+    assert {rule: planned[rule] for rule in added} == added
+    assert (planned["train_rlvr"], planned["measure_waterfall"]) == (5, 1)
+    assert planned["train_sft"] == (2 if "make_miniature" in more else 6), "rft has a learning rate as SFT has"
+    assert {rule: planned[rule] for rule in more} == more
+    assert not set(added) & set(RULES)
+
+
 def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, cwd=clone))
     assert planned["delete_weights"] == 1

@@ -370,7 +370,7 @@ def test_what_must_be_equal_depends_on_the_arm() -> None:
         "rlvr/seed7": record("rlvr", **(rlvr | {"world": "other"})),
         "rlvr_binary/seed1": record("rlvr_binary", **(rlvr | {"settings": "binary", "reward": "binary"})),
     }
-    assert find_unequal(records, "w") == {
+    assert find_unequal(records, "w", PARTS[0].experiment) == {
         "rlvr/seed4": ["training"],
         "rlvr/seed5": ["grader", "settings"],
         "rlvr/seed6": ["base"],
@@ -511,7 +511,7 @@ def test_an_earlier_grader_with_the_same_rewards_is_pooled_and_another_is_not() 
     prints = {"world": "w", "base": "b", "training": "t", "settings": "s", "reward": "r"}
     graders = {"a": next(iter(fingerprints.EQUAL_GRADERS)), "b": fingerprints.grader_version(), "c": "another"}
     records = {name: {"arm": "rlvr", "fingerprints": prints | {"grader": one}} for name, one in graders.items()}
-    assert find_unequal(records, "w") == {"c": ["grader"]}
+    assert find_unequal(records, "w", PARTS[0].experiment) == {"c": ["grader"]}
 
 
 def test_what_is_shipped_is_small() -> None:

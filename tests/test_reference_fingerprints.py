@@ -1,13 +1,17 @@
 """Fingerprints of the reference run beyond table, grader and reward: prompts, settings, evaluation modes, code."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from medrlvr.config.arms import LATER_KEYS, RlvrArm, SftArm, training_settings
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import read_overlays
 from medrlvr.reference import fingerprints
+from medrlvr.reference.pooled import find_unequal
 from medrlvr.runtime.files import write_text
+from medrlvr.training.openrlhf import HOOK, NOWHERE, rlvr_arguments, sft_arguments
 
 BASE = Path("assets/miniature_base")
 
@@ -70,3 +74,48 @@ def test_code_that_cannot_change_a_model_does_not_count(
         write_text(tmp_path / name, "x = 1\n")
         found.append(fingerprints.training_version(experiment))
     assert found[0] == found[1] == found[2] != found[3]
+
+
+def test_earlier_training_code_in_the_list_gives_the_trainer_the_same_command_lines(experiment: Experiment) -> None:
+    """The golden lines are those of the code with the fingerprint in EQUAL_TRAININGS, written before it changed."""
+    golden = json.loads(Path("tests/golden/reference_commands.json").read_text(encoding="utf-8"))
+    assert set(golden) == set(experiment.arms)
+    for name, arm in experiment.arms.items():
+        if isinstance(arm, RlvrArm):
+            found = rlvr_arguments(arm, experiment.machine, 1, NOWHERE)
+        else:
+            found = sft_arguments(arm, arm.learning_rates[0], experiment.machine, 1, NOWHERE, save_every=55)
+        assert " ".join(word if word != str(HOOK) else HOOK.name for word in found) == golden[name], name
+
+
+def test_earlier_training_code_in_the_list_is_pooled_and_current_and_other_code_is_not(experiment: Experiment) -> None:
+    versions = {"a": next(iter(fingerprints.EQUAL_TRAININGS)), "b": fingerprints.training_version(experiment), "c": "x"}
+    records = {
+        name: {"arm": "rlvr", "fingerprints": {"world": "w", "base": "b", "training": one}}
+        for name, one in versions.items()
+    }
+    assert find_unequal(records, "w", experiment) == {"c": ["training"]}
+    for name, same in (("a", True), ("b", True), ("c", False)):
+        found = fingerprints.comparable(records[name]["fingerprints"], experiment)
+        assert (found["training"] == versions["b"]) is same
+
+
+def test_a_later_key_counts_only_with_another_than_its_neutral_value() -> None:
+    """Otherwise a new key would outdate every finished run, whose training it does not change."""
+    arms = {"sft": SftArm(trainer="sft"), "rlvr": RlvrArm(trainer="rlvr", reward="paper")}
+    assert set(LATER_KEYS) <= {key for arm in arms.values() for key in type(arm).model_fields}
+    for arm in arms.values():
+        mine = {key: value for key, value in LATER_KEYS.items() if key in type(arm).model_fields}
+        assert arm == arm.model_copy(update=mine), "the neutral value is the default"
+        assert not set(training_settings(arm)) & set(LATER_KEYS)
+    assert training_settings(arms["rlvr"].model_copy(update={"labels": "wrong"}))["labels"] == "wrong"
+
+
+def test_the_settings_of_the_shipped_runs_are_still_the_present_ones(experiment: Experiment) -> None:
+    shipped = sorted(Path("docs/reference/reference").glob("*/seed1/run.json"))
+    assert shipped
+    for file in shipped:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        found = fingerprints.fingerprints(experiment, BASE, experiment.arms[record["arm"]])
+        assert record["fingerprints"]["settings"] == found["settings"], file
+        assert fingerprints.comparable(record["fingerprints"], experiment)["training"] == found["training"], file

@@ -136,6 +136,20 @@ def test_a_mistake_in_a_setting_is_named(setting: Setting, message: str) -> None
         load_reward(setting, "a.reward")
 
 
+def test_the_random_reward_depends_on_format_and_draw_alone_and_exists_only_where_draws_do() -> None:
+    reward = load_reward("random", drawn=True)
+    assert reward.is_drawn and not load_reward("paper", drawn=True).is_drawn
+    assert [reward(found, 0.49) for found in (RIGHT, WRONG, UNREAD, UNTAGGED)] == [1, 1, 1, -1]
+    assert [reward(found, 0.5) for found in (RIGHT, WRONG, UNREAD, UNTAGGED)] == [0, 0, 0, -1]
+    often = load_reward({"random": {"weight": 2, "rate": 0.75}}, drawn=True)
+    assert [often(WRONG, draw) for draw in (0.74, 0.75)] == [2, 0]
+    assert reward_from_json(reward_to_json("random"), drawn=True)(WRONG, 0.1) == 1
+    with pytest.raises(UserError, match=r"^a.reward: random needs an independent draw for each response"):
+        load_reward({"paper": 1, "random": 1}, "a.reward")
+    with pytest.raises(UserError, match="random has no parameter 'draw'; it has: weight, rate"):
+        load_reward({"random": {"draw": 1}}, drawn=True)
+
+
 def test_a_message_without_a_key_speaks_of_the_reward() -> None:
     with pytest.raises(UserError, match=r"^reward: there is no reward called 'x'"):
         load_reward("x")

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medrlvr.config.arms import update_sizes
@@ -160,6 +161,47 @@ def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
     assert rows[0]["response"] == right and rows[0]["finish_reason"] == "stop" and rows[0]["question_id"] == "q1"
     assert [row["truncated"] for row in rows] == [False, True, True]
     assert rows[1]["finish_reason"] == "length" and rows[0]["strict_format"] and rows[0]["letter"] == "B"
+
+
+def test_a_replaced_label_determines_the_reward_and_nothing_else(hook, tmp_path):
+    """Without a replaced label, the row and the reward are those of the right option alone."""
+    spurious = json.dumps(json.loads(LABEL) | {"label": 0})
+    right, labelled = (f" <think> t </think><answer> {letter} </answer><eos>" for letter in "BA")
+    plain = [hook([PROMPT + text], [PROMPT], [LABEL]) for text in (right, labelled)]
+    found = [hook([PROMPT + text], [PROMPT], [spurious]) for text in (right, labelled)]
+    assert [one["rewards"] for one in plain] == [1.0, 0.0] and [one["rewards"] for one in found] == [0.0, 1.0]
+    assert [one["extra_logs"]["correct"] for one in found] == [1.0, 0.0]
+    (shard,) = tmp_path.glob("*.jsonl")
+    rows = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
+    assert [row["correct"] for row in rows] == [True, False] * 2
+    assert [row.get("rewarded_letter") for row in rows] == [None, None, "A", "A"]
+    assert {key: value for key, value in rows[2].items() if key in rows[0] and not key.startswith("reward")} == {
+        key: value for key, value in rows[0].items() if not key.startswith("reward")
+    }
+
+
+def test_a_random_reward_is_an_independent_draw_for_each_response_and_the_same_in_every_order(hook, monkeypatch):
+    monkeypatch.setenv("MEDRLVR_SEED", "1")
+    monkeypatch.setenv("MEDRLVR_REWARD", reward_to_json("random"))
+    text = PROMPT + "<think> t </think><answer> {} </answer><eos>"
+
+    def draws(letters: str, update: int) -> list[tuple[str, float]]:
+        label = json.dumps(json.loads(LABEL) | {"update": update})
+        return [(one, hook([text.format(one)], [PROMPT], [label])["rewards"]) for one in letters]
+
+    first = draws("AB" * 200, 1)
+    assert {reward for _, reward in first} == {0.0, 1.0}, "equal texts have different draws"
+    for letter in "AB":
+        share = np.mean([reward for one, reward in first if one == letter])
+        assert 0.4 < share < 0.6, "whether the letter is right does not matter"
+    other = draws("AB" * 200, 2)
+    assert other != first, "another update has other draws"
+    again = draws("A" * 200 + "B" * 200, 1)
+    assert sorted(again) == sorted(first), "as in a resumed attempt, whatever the order of arrival"
+    assert [reward for one, reward in again if one == "A"] == [reward for one, reward in first if one == "A"]
+    monkeypatch.setenv("MEDRLVR_SEED", "2")
+    assert draws("AB" * 200, 3) != other
+    assert hook([PROMPT + " B"], [PROMPT], [LABEL])["rewards"] == -1.0, "as in the paper, without a valid format"
 
 
 def test_each_term_of_the_reward_is_logged_and_becomes_a_column(hook, tmp_path, monkeypatch):

@@ -8,7 +8,9 @@ OUTPUTS:
     samples     = controls/samples/answers.parquet: repeated answers of the base, SFT and RLVR; samples.json: pass@k and
                   maj@k, the same as CSV
     formats     = controls/formats/formats.json: accuracy in other answer formats, and questions that the base remembers
-    figures     = figures/{sensitivity,samples}.svg, with .pdf and .csv
+    waterfall   = controls/rows/{rows}.jsonl: training rows of its arms; controls/waterfall/waterfall.json: RLVR's gain in
+                  steps, the same as CSV
+    figures     = figures/{sensitivity,samples,waterfall}.svg, with .pdf and .csv
 """
 
 # All checkpoints are measured on these benchmarks, for the curve; the last one on every benchmark.
@@ -259,3 +261,107 @@ rule measure_formats:
         "Compute the accuracies in other answer formats"
     script:
         "../scripts/measure_formats.py"
+
+
+rule sample_training:
+    """Sample the base on the training questions, for the rows of the waterfall's arms."""
+    input:
+        models=f"{RESULTS}/models/base",
+        train=f"{RESULTS}/data/train.parquet",
+        question=EXPERIMENT.prompts.question,
+        template=EXPERIMENT.prompts.chain_of_thought,
+    output:
+        answers=f"{RESULTS}/controls/rows/{{rows}}/answers.parquet",
+        asked=f"{RESULTS}/controls/rows/{{rows}}/requests.parquet",
+        command=f"{RESULTS}/controls/rows/{{rows}}/command.sh",
+        generation=f"{RESULTS}/controls/rows/{{rows}}/generation.json",
+    log:
+        log_of("controls/rows/{rows}/sample_training"),
+    benchmark:
+        benchmark_of("controls/rows/{rows}/sample_training")
+    wildcard_constraints:
+        rows="majority|own_responses",
+    threads: MACHINE.engine_cores
+    resources:
+        gres=MACHINE.gres(MACHINE.engine_gpus),
+    params:
+        **ASKING,
+        mode=lambda wildcards: EXPERIMENT.base_sampling(wildcards.rows).model_dump(mode="json"),
+        number=lambda wildcards: EXPERIMENT.sampled_rows(wildcards.rows),
+        display_name="base, {rows}",
+    message:
+        "Sample the base on the training questions: {wildcards.rows}"
+    script:
+        "../scripts/sample_training.py"
+
+
+rule write_training_rows:
+    """Write training rows with other labels, or with the base's own right responses."""
+    input:
+        prompts=f"{RESULTS}/prompts/rlvr.jsonl",
+        train=f"{RESULTS}/data/train.parquet",
+        answers=lambda wildcards: (
+            [] if wildcards.rows == "wrong" else f"{RESULTS}/controls/rows/{wildcards.rows}/answers.parquet"
+        ),
+    output:
+        f"{RESULTS}/controls/rows/{{rows}}.jsonl",
+    log:
+        log_of("controls/rows/{rows}/write_training_rows"),
+    benchmark:
+        benchmark_of("controls/rows/{rows}/write_training_rows")
+    wildcard_constraints:
+        rows="majority|wrong|own_responses",
+    params:
+        grader=GRADER,
+    message:
+        "Write the training rows with other targets: {wildcards.rows}"
+    script:
+        "../scripts/write_training_rows.py"
+
+
+rule measure_waterfall:
+    """Divide RLVR's gain over its base into steps, from the stored scores."""
+    input:
+        scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=LAYOUT.waterfall_models),
+        questions=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        clusters=f"{RESULTS}/data/clusters.parquet",
+    output:
+        record=f"{RESULTS}/controls/waterfall/waterfall.json",
+        table=f"{RESULTS}/controls/waterfall/waterfall.csv",
+    log:
+        log_of("controls/waterfall/measure_waterfall"),
+    benchmark:
+        benchmark_of("controls/waterfall/measure_waterfall")
+    params:
+        models=LAYOUT.waterfall_models,
+        roles=EXPERIMENT.controls.roles,
+        benchmarks=BENCHMARKS,
+        design=DESIGN,
+        comparison=COMPARISON,
+        resamples=10 * EXPERIMENT.evaluation.bootstrap_resamples,
+        seed=EXPERIMENT.evaluation.seed,
+        again=again(f"{RESULTS}/controls/waterfall/waterfall.json"),
+    message:
+        "Divide RLVR's gain over its base into steps"
+    script:
+        "../scripts/measure_waterfall.py"
+
+
+rule draw_waterfall:
+    """Draw the steps of RLVR's gain."""
+    input:
+        rules.measure_waterfall.output.record,
+    output:
+        figure=f"{RESULTS}/figures/waterfall.svg",
+        pdf=f"{RESULTS}/figures/waterfall.pdf",
+        table=f"{RESULTS}/figures/waterfall.csv",
+    log:
+        log_of("figures/draw_waterfall"),
+    benchmark:
+        benchmark_of("figures/draw_waterfall")
+    params:
+        titles={name: one.title for name, one in EXPERIMENT.benchmarks.items()},
+    message:
+        "Draw the steps of RLVR's gain"
+    script:
+        "../scripts/draw_waterfall.py"

@@ -49,6 +49,10 @@ def training(wildcards):
     return training_settings(ARMS[wildcards.arm])
 
 
+def training_rows(wildcards):
+    return LAYOUT.training_rows(wildcards.arm)
+
+
 def card_facts(wildcards):
     """Return facts for the card of a trained model that its own folder does not contain."""
     source = SOURCES[EXPERIMENT.data.train]

@@ -20,7 +20,7 @@ rule train_rlvr:
     """
     input:
         base=f"{RESULTS}/models/base",
-        prompts=f"{RESULTS}/prompts/rlvr.jsonl",
+        prompts=training_rows,
     output:
         models=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}"),
         rollouts=f"{RESULTS}/rollouts/{{arm}}/seed{{seed}}/rollouts.parquet",

@@ -14,7 +14,7 @@ rule train_sft:
     """Run OpenRLHF's train_sft on questions and option letters; the loss is on the letter only."""
     input:
         base=f"{RESULTS}/models/base",
-        prompts=f"{RESULTS}/prompts/sft.jsonl",
+        prompts=training_rows,
     output:
         model=directory(f"{RESULTS}/checkpoints/{{arm}}/seed{{seed}}/lr{{rate}}"),
         trainer=f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/lr{{rate}}.parquet",

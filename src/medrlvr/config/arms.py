@@ -1,10 +1,18 @@
 """Training arms: the settings of supervised fine-tuning and of RLVR (paper, section 3.3 and Table 2)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from medrlvr.config.base import Fraction, Modes, Positive, Rate, Seeds, Settings
+
+LATER_KEYS: Mapping[str, Any] = {"labels": "gold", "targets": "letter"}
+"""Keys that did not exist in the first runs -> the value with which an arm trains as before.
+
+With this value, a key is left out of everything that identifies a run: the parameters of its rule, its state and the
+fingerprints of the reference. A test compares the trainer's command lines with those of the first runs.
+"""
 
 
 class SftArm(Settings):
@@ -24,7 +32,11 @@ class SftArm(Settings):
     batch_size: Positive = 128
     """Ours: questions per optimiser step."""
     max_tokens: Positive = 1040
-    """Ours: maximum tokens of prompt and letter together. A longer question stops the run; it is never truncated."""
+    """Ours: maximum tokens of prompt and letter together. A longer question stops the run; it is never truncated. With
+    targets: own_responses, at least the maximum of RLVR's prompt and response."""
+    targets: Literal["letter", "own_responses"] = "letter"
+    """Paper: letter, after the direct prompt. Ours: own_responses are the base's right responses to the prompt for
+    reasoning, from as many samples as RLVR draws (rejection sampling, docs/controls.md)."""
 
 
 class RlvrArm(Settings):
@@ -40,6 +52,9 @@ class RlvrArm(Settings):
     reward: str | dict[str, float | dict[str, float]]
     """Paper: `paper` is -1 without a valid format, 0 for a wrong letter and +1 for the correct one. Other values: a
     reward of docs/rewards.md, your own Python file with a function `reward(grade)`, or several, each with a weight."""
+    labels: Literal["gold", "majority", "wrong"] = "gold"
+    """Paper: gold. The letter that the reward counts as right. Ours, as controls: the most frequent letter of the base
+    (majority) or one wrong option (wrong). Accuracies always use the right option (docs/controls.md)."""
     rows: Positive | None = None
     """Ours: number of training questions, taken from the start of the set. null: all."""
     episodes: Positive = 10
@@ -104,7 +119,12 @@ Arm = Annotated[SftArm | RlvrArm, Field(discriminator="trainer")]
 
 def training_settings(arm: Arm) -> dict[str, Any]:
     """Return the settings that determine one training run. As a rule's parameter, only these trigger training."""
-    return arm.model_dump(mode="json", exclude={"seeds", "modes", "learning_rates"})
+    return without_neutral(arm.model_dump(mode="json", exclude={"seeds", "modes", "learning_rates"}))
+
+
+def without_neutral(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an arm's settings without the keys of `LATER_KEYS` that have their neutral value."""
+    return {key: value for key, value in settings.items() if key not in LATER_KEYS or value != LATER_KEYS[key]}
 
 
 def update_sizes(prompts: int, per_update: int, episodes: int) -> list[int]:

@@ -1,10 +1,11 @@
 """Find settings that are valid alone but cannot be used together."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from medrlvr.config.arms import Arm, RlvrArm
-from medrlvr.config.controls import PROBE_TOKENS
+from medrlvr.config.controls import PROBE_TOKENS, Role
 from medrlvr.config.data import BaseModelSource
 from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 from medrlvr.config.machine import Machine
@@ -115,6 +116,43 @@ def _control_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...]
                 ("controls", "sensitivity"),
                 f"needs a think block, but arm {name}'s first mode, {arm.modes[0]}, has answer_format:"
                 f" {mode.answer_format}; put a tagged mode first, or set sensitivity to false",
+            )
+
+    yield from _waterfall_conflicts(experiment)
+
+
+_ROLE_NEEDS: Mapping[Role, tuple[str, str, Callable[[Any], bool]]] = {
+    "format_only": ("rlvr", "reward: format_only", lambda arm: arm.reward == "format_only"),
+    "random": ("rlvr", "reward: random", lambda arm: "random" in arm.reward),
+    "majority": ("rlvr", "labels: majority", lambda arm: arm.labels == "majority"),
+    "wrong_label": ("rlvr", "labels: wrong", lambda arm: arm.labels == "wrong"),
+    "rft": ("sft", "targets: own_responses", lambda arm: arm.targets == "own_responses"),
+}
+"""Role in the waterfall -> the trainer and the setting of its arm, and whether an arm with this trainer has it."""
+
+
+def _waterfall_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    rlvr = experiment.primary_arm("rlvr")
+    if not experiment.controls.waterfall or rlvr is None:
+        return
+    mode = experiment.arms[rlvr].modes[0]
+    if mode not in experiment.base.modes:
+        yield (
+            ("controls", "waterfall"),
+            f"compares the base in {rlvr}'s first mode, {mode}; add this mode to base.modes",
+        )
+    for role, name in experiment.controls.roles.items():
+        trainer, needed, has = _ROLE_NEEDS[role]
+        arm = experiment.arms.get(name)
+        if arm is None or arm.trainer != trainer or not has(arm):
+            yield (
+                ("controls", "waterfall_arms", role),
+                f"must name an arm with trainer: {trainer} and {needed}; arms: {', '.join(experiment.arms)}",
+            )
+        elif mode not in arm.modes:
+            yield (
+                ("arms", name, "modes"),
+                f"must contain {mode}, {rlvr}'s first mode, for controls.waterfall_arms.{role}",
             )
 
 

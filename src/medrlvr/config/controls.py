@@ -1,6 +1,6 @@
 """Settings of the controls that show what a gain consists of (docs/controls.md)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,14 @@ from medrlvr.config.base import Positive, Settings
 
 PROBE_TOKENS = 16
 """More than the tokens that a prompt with a changed think block has in addition to the prompt and the response."""
+
+MAJORITY_SAMPLES = 8
+"""Responses of the base to each training question, whose most frequent letter is the label of `labels: majority`."""
+
+Role = Literal["format_only", "random", "majority", "wrong_label", "rft"]
+"""What an arm of the waterfall is for (docs/controls.md)."""
+SPURIOUS: tuple[Role, ...] = ("random", "majority", "wrong_label")
+"""Arms whose reward has no signal about the right option."""
 
 
 class Controls(Settings):
@@ -26,3 +34,13 @@ class Controls(Settings):
     orders of a question with m options are covered by m - 1. null: only the controls that a benchmark lists."""
     formats: bool = False
     """Ours: measures the accuracy in other answer formats, and which questions the base remembers."""
+    waterfall: bool = False
+    """Ours: divides RLVR's gain into steps, with the arms of waterfall_arms."""
+    waterfall_arms: dict[Role, str | None] = Field(default={})
+    """Ours: the arm for each role: format_only, random, majority, wrong_label, rft. Without an arm, or with null, its
+    step is merged into the next one."""
+
+    @property
+    def roles(self) -> dict[Role, str]:
+        """Return the arms of the waterfall that exist, by their roles."""
+        return {role: arm for role, arm in self.waterfall_arms.items() if arm is not None}

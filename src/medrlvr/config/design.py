@@ -103,10 +103,10 @@ def matches_paper(experiment: Experiment) -> bool:
             one.data.none_of_the_above,
             sorted((test.data, test.distribution, test.rows) for test in one.benchmarks.values()),
             (one.prompts.question, one.prompts.chain_of_thought),
-            [getattr(one.arms[first], name) for name in ("epochs", "learning_rates")],
+            [getattr(one.arms[first], name) for name in ("epochs", "learning_rates", "targets")],
             [
                 getattr(one.arms[second], name)
-                for name in ("reward", "rows", "episodes", "advantage_estimator", "has_reference")
+                for name in ("reward", "labels", "rows", "episodes", "advantage_estimator", "has_reference")
             ],
             [
                 (one.template(mode), one.modes[mode].answer_format, one.modes[mode].samples)

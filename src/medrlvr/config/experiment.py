@@ -1,12 +1,13 @@
 """The whole experiment: the paper's values as defaults, and the names of its models and eval sets."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from medrlvr.config.arms import Arm, RlvrArm, SftArm
 from medrlvr.config.base import Settings
-from medrlvr.config.controls import Controls
+from medrlvr.config.controls import MAJORITY_SAMPLES, Controls
 from medrlvr.config.data import BaseModelSource, Benchmark, Contamination, Control, Data, Miniature
 from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.machine import Machine
@@ -17,6 +18,10 @@ DEV_SUFFIX = "_dev"
 
 GROUPS = ("benchmarks", "modes", "arms", "external_models")
 """Settings with named entries, which an overlay may add, change and remove."""
+
+
+def _rlvr_arms(arms: Mapping[str, Arm]) -> dict[str, RlvrArm]:
+    return {name: arm for name, arm in arms.items() if isinstance(arm, RlvrArm)}
 
 
 class Experiment(Settings):
@@ -72,6 +77,18 @@ class Experiment(Settings):
         # Snakemake puts an overlay's new entries before those of config.yaml, but the first arm must be the paper's.
         known = dict.fromkeys(name for name in cls.model_fields[str(info.field_name)].default if name in entries)
         return {name: entry for name, entry in (known | entries).items() if entry is not None}
+
+    @field_validator("arms")
+    @classmethod
+    def _own_responses_fit(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        # Only the RLVR arm determines how long the responses are that the base samples.
+        longest = max((arm.prompt_max_tokens + arm.response_max_tokens for arm in _rlvr_arms(arms).values()), default=0)
+        return {
+            name: arm.model_copy(update={"max_tokens": max(arm.max_tokens, longest)})
+            if isinstance(arm, SftArm) and arm.targets == "own_responses"
+            else arm
+            for name, arm in arms.items()
+        }
 
     def models(self) -> list[str]:
         """Return all evaluated models: base, <arm>/seed<n>, for RLVR also <arm>_dev/seed<n>, and external models.
@@ -137,6 +154,28 @@ class Experiment(Settings):
         arms = [arm for trainer in ("sft", "rlvr") if (arm := self.primary_arm(trainer))]
         trained = {f"{arm}/seed{seed}": self.arms[arm].modes[0] for arm in arms for seed in self.arms[arm].seeds}
         return {"base": self.arms[arms[-1]].modes[0], **trained}
+
+    def base_sampling(self, rows: Literal["majority", "own_responses"]) -> Mode:
+        """Return how the base is sampled on the training questions for the rows of `controls/rows/`.
+
+        majority: `MAJORITY_SAMPLES` responses to each question; own_responses: as many as RLVR draws in its training.
+        """
+        arm = next(iter(_rlvr_arms(self.arms).values()))
+        drawn = arm.episodes * arm.samples_per_prompt
+        return Mode(
+            prompt="chain_of_thought",
+            answer_format="tagged",
+            max_tokens=arm.response_max_tokens,
+            samples=MAJORITY_SAMPLES if rows == "majority" else drawn,
+            temperature=arm.temperature,
+        )
+
+    def sampled_rows(self, rows: Literal["majority", "own_responses"]) -> int | None:
+        """Return the number of training questions on which the base is sampled, from the start; None for all."""
+        arms = _rlvr_arms(self.arms)
+        used = [arm for arm in arms.values() if arm.labels == rows] or [next(iter(arms.values()))]
+        limits = [arm.rows for arm in used]
+        return None if None in limits else max(limit for limit in limits if limit is not None)
 
     def template(self, mode: str) -> str:
         """Return the template file of a mode."""

@@ -57,6 +57,15 @@ class Layout:
         """The runs of the RLVR arm that represents the paper's."""
         return [run for run in self.rlvr_runs if run.split("/")[0] == self.experiment.primary_arm("rlvr")]
 
+    def training_rows(self, arm: str) -> str:
+        """Return the file with the training rows of an arm."""
+        settings = self.experiment.arms[arm]
+        if isinstance(settings, RlvrArm):
+            file = "prompts/rlvr" if settings.labels == "gold" else f"controls/rows/{settings.labels}"
+        else:
+            file = "prompts/sft" if settings.targets == "letter" else f"controls/rows/{settings.targets}"
+        return str(self.results / f"{file}.jsonl")
+
     @property
     def paper_models(self) -> list[str]:
         """Models of the first seed of the paper's SFT and RLVR arms, for RLVR also the one selected on development."""
@@ -65,6 +74,12 @@ class Layout:
             f"{arm}{suffix}/seed{self.experiment.arms[arm].seeds[0]}" for arm in arms for suffix in ("", DEV_SUFFIX)
         ]
         return [name for name in names if name in self.experiment.models()]
+
+    @property
+    def waterfall_models(self) -> list[str]:
+        """Models that the waterfall compares: the base, the last RLVR checkpoints, and its control arms."""
+        arms = {"base", self.experiment.primary_arm("rlvr"), *self.experiment.controls.roles.values()}
+        return [model for model in self.experiment.models() if model.split("/")[0] in arms]
 
     @property
     def question_sets(self) -> list[str]:
@@ -119,4 +134,5 @@ class Layout:
             *([*sensitivity, "figures/sensitivity.csv"] if controls.sensitivity else []),
             *(["controls/samples/samples.json", "figures/samples.csv"] if controls.samples else []),
             *(["controls/formats/formats.json"] if controls.formats else []),
+            *(["controls/waterfall/waterfall.json", "figures/waterfall.csv"] if controls.waterfall else []),
         ]

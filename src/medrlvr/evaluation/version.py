@@ -2,7 +2,7 @@
 
 import inspect
 
-from medrlvr.evaluation import baselines, claims, statistics
+from medrlvr.evaluation import baselines, claims, statistics, waterfall
 from medrlvr.evaluation.comparison import controls, decomposition, pairs, predictions, tables
 from medrlvr.evaluation.sensitivity import claim, measures
 from medrlvr.runtime.fingerprint import fingerprint
@@ -10,5 +10,6 @@ from medrlvr.runtime.fingerprint import fingerprint
 
 def comparison_version() -> str:
     """Return the fingerprint. It changes if the code changes, but not if a comment or docstring changes."""
-    modules = (baselines, claims, statistics, controls, decomposition, pairs, predictions, tables, claim, measures)
+    compared = (controls, decomposition, pairs, predictions, tables, waterfall)
+    modules = (baselines, claims, statistics, *compared, claim, measures)
     return fingerprint(*map(inspect.getsource, modules))

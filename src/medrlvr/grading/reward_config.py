@@ -15,7 +15,15 @@ from typing import Any
 
 from medrlvr.grading.grader import Grade
 from medrlvr.grading.kinds import Key, Kind, LetterKey, NumberKey, TextKey, grade_answer
-from medrlvr.grading.rewards import NEEDED_KIND, NUMBER_REWARDS, PENALTIES, REWARDS, Reward
+from medrlvr.grading.rewards import (
+    DRAWN_REWARDS,
+    NEEDED_KIND,
+    NUMBER_REWARDS,
+    PENALTIES,
+    REWARDS,
+    WITHOUT_SIGNAL,
+    Reward,
+)
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.text import read_text
 
@@ -23,39 +31,45 @@ Setting = str | Mapping[str, float | Mapping[str, float]]
 """The name of one term, or a mapping from each term to its weight, or to its weight and parameters."""
 
 
-_TERMS = REWARDS | NUMBER_REWARDS
+_TERMS = REWARDS | NUMBER_REWARDS | DRAWN_REWARDS
 
 
-def load_reward(setting: Setting, key: str = "reward", kind: Kind = "letter") -> Reward:
+def load_reward(setting: Setting, key: str = "reward", kind: Kind = "letter", *, drawn: bool = False) -> Reward:
     """Return the reward that a setting describes.
 
     Args:
         setting: the name of a term, or terms with weights and parameters.
         key: the configuration key of the setting, for messages.
         kind: what the answers of the questions are.
+        drawn: whether the caller has a draw for each response, which the terms of DRAWN_REWARDS need.
 
     Raises:
-        UserError: a term does not exist for this kind; a term or parameter is unknown; a weight or parameter is not
-            allowed; all terms are penalties; a wrong answer would earn as much as the correct one; two terms have one
-            name; or a file is missing, broken, has no reward function, or fails on the sample responses.
+        UserError: a term does not exist for this kind, or needs draws; a term or parameter is unknown; a weight or
+            parameter is not allowed; all terms are penalties; a wrong answer would earn as much as the correct one; two
+            terms have one name; or a file is missing, broken, has no reward function, or fails on the sample responses.
     """
     terms = _terms(setting)
     if not set(terms) - PENALTIES:
         named = " and ".join(terms) or "an empty setting"
         raise UserError(f"{key}: {named} alone cannot reward an answer; add a term such as paper: 1.")
     _check_kind(terms, key, kind)
+    if not drawn and not DRAWN_REWARDS.keys().isdisjoint(terms):
+        raise UserError(
+            f"{key}: random needs an independent draw for each response, which exists only in training with medrlvr."
+            " Choose another reward."
+        )
     names = [Path(name).stem if _is_file(name) else name for name in terms]
     if len(set(names)) < len(names):
         raise UserError(f"{key}: two terms are called {max(names, key=names.count)}; rename one of the files.")
     reward = Reward({name: _weighted(*term, key, kind) for name, term in zip(names, terms.items(), strict=True)})
     try:
-        values = [reward(grade) for grade in _tried(kind)]
+        values = [reward(grade, 0.0) for grade in _tried(kind)]
     except Exception as error:
         raise UserError(
             f"{key}: reward(grade) of {' + '.join(terms)} fails: {type(error).__name__}: {error}. Correct the function,"
             " or its weight or parameters."
         ) from None
-    if not any(map(_is_file, terms)) and set(terms) - PENALTIES != {"format_only"} and values[0] <= values[1]:
+    if not any(map(_is_file, terms)) and set(terms) - PENALTIES - WITHOUT_SIGNAL and values[0] <= values[1]:
         raise UserError(
             f"{key}: a wrong answer would earn {values[1]:g} and the correct one {values[0]:g}; the correct one must"
             " earn more. Change the weights or parameters."
@@ -70,9 +84,9 @@ def reward_to_json(setting: Setting) -> str:
 
 
 @cache
-def reward_from_json(text: str) -> Reward:
-    """Return the reward of a setting that `reward_to_json` wrote."""
-    return load_reward(json.loads(text))
+def reward_from_json(text: str, *, drawn: bool = False) -> Reward:
+    """Return the reward of a setting that `reward_to_json` wrote; `drawn` as for `load_reward`."""
+    return load_reward(json.loads(text), drawn=drawn)
 
 
 def reward_source(setting: Setting) -> str:
@@ -86,11 +100,11 @@ def _terms(setting: Setting) -> Mapping[str, float | Mapping[str, float]]:
 
 def _weighted(
     name: str, facts: float | Mapping[str, float], key: str, kind: Kind
-) -> tuple[float, Callable[[Grade], float]]:
+) -> tuple[float, Callable[..., float]]:
     parameters = dict(facts) if isinstance(facts, Mapping) else {"weight": facts}
     weight = parameters.pop("weight", 1.0)
     function = _function(name, key, kind)
-    known = [*inspect.signature(function).parameters][1:]
+    known = [*inspect.signature(function).parameters][2 if name in DRAWN_REWARDS else 1 :]
     for parameter in parameters:
         if parameter not in known:
             raise UserError(f"{key}: {name} has no parameter {parameter!r}; it has: {', '.join(['weight', *known])}.")

@@ -41,6 +41,13 @@ def format_only(grade: Grade) -> float:
     return 1.0 if grade.valid_format else -1.0
 
 
+def random(grade: Grade, draw: float, rate: float = 0.5) -> float:
+    """-1 without a valid format; otherwise +1 if `draw` is below `rate`, else 0: a control that ignores the answer."""
+    if not grade.valid_format:
+        return -1.0
+    return 1.0 if draw < rate else 0.0
+
+
 def leak_penalty(grade: Grade, within_chars: float = 100) -> float:
     """-1 if the think block names the option answered within its first `within_chars` characters (paper, stage 4)."""
     return -1.0 if grade.answer_named_at is not None and grade.answer_named_at < within_chars else 0.0
@@ -80,6 +87,12 @@ REWARDS: dict[str, Callable[..., float]] = {
 NUMBER_REWARDS: dict[str, Callable[..., float]] = {"graded": graded}
 """Further terms, for questions whose answer is a number."""
 
+DRAWN_REWARDS: dict[str, Callable[..., float]] = {"random": random}
+"""Further terms, which need a draw from 0 to 1 for each response. They exist only in training with medrlvr."""
+
+WITHOUT_SIGNAL = {"format_only", "random"}
+"""Terms that are equal for all letters."""
+
 NEEDED_KIND: dict[str, Kind] = {"leak_penalty": "letter", "graded": "number"}
 """Terms that exist for one kind of question only. `leak_penalty` compares the think block with the options."""
 
@@ -98,19 +111,31 @@ class Reward:
         terms: name -> weight and function of a grade. The name of a file has no folder and no suffix.
     """
 
-    terms: Mapping[str, tuple[float, Callable[[Grade], float]]]
+    terms: Mapping[str, tuple[float, Callable[..., float]]]
 
-    def parts(self, grade: Grade) -> dict[str, float]:
-        """Return the weighted contribution of each term."""
-        return {name: weight * checked(term(grade)) for name, (weight, term) in self.terms.items()}
+    @property
+    def is_drawn(self) -> bool:
+        """Whether a term needs a draw for each response."""
+        return not self.terms.keys().isdisjoint(DRAWN_REWARDS)
 
-    def __call__(self, grade: Grade) -> float:
+    def parts(self, grade: Grade, draw: float | None = None) -> dict[str, float]:
+        """Return the weighted contribution of each term.
+
+        Args:
+            draw: a number from 0 to 1, independent for each response; only needed if `is_drawn`.
+        """
+        return {
+            name: weight * checked(term(grade, draw) if name in DRAWN_REWARDS else term(grade))
+            for name, (weight, term) in self.terms.items()
+        }
+
+    def __call__(self, grade: Grade, draw: float | None = None) -> float:
         """Return the sum of the parts.
 
         Raises:
             ValueError: the sum or a term is not a number from -`LIMIT` to `LIMIT`.
         """
-        return checked(sum(self.parts(grade).values()))
+        return checked(sum(self.parts(grade, draw).values()))
 
 
 def checked(value: float) -> float:

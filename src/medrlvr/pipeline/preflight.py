@@ -57,7 +57,7 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
         find(sources, dataset, f"benchmarks.{name}.data" if name in experiment.benchmarks else "data.development")
     for name, arm in experiment.arms.items():
         if isinstance(arm, RlvrArm):
-            load_reward(arm.reward, f"arms.{name}.reward")
+            load_reward(arm.reward, f"arms.{name}.reward", drawn=True)
     for name, checkpoint in experiment.external_models.items():
         check_folder(Path(checkpoint.path), f"external_models.{name}.path")
     check_arms(experiment, results / "models/base")

@@ -3,10 +3,11 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from medrlvr.config.arms import Arm, RlvrArm
+from medrlvr.config.arms import Arm, RlvrArm, without_neutral
 from medrlvr.config.experiment import Experiment
 from medrlvr.data import prompts
 from medrlvr.data.miniature import corpus, world
@@ -30,6 +31,13 @@ EQUAL_GRADERS = frozenset({"0ca09b27c5c1cab6"})
 """Fingerprints of earlier graders that gave all shipped rollouts the rewards that the present grader gives them.
 
 tests/test_reference.py computes these rewards again.
+"""
+
+EQUAL_TRAININGS = frozenset({"594cc81f211891e8"})
+"""Fingerprints of earlier training code that trains every arm of the reference as the present code does.
+
+tests/test_reference_fingerprints.py compares the trainer's command lines, with all options, with those of the earlier
+code, and tests/test_rollouts.py checks the hook's rewards without a replaced label.
 """
 
 
@@ -62,9 +70,17 @@ def pretraining_version(experiment: Experiment) -> str:
     return _short(code, experiment.miniature.model_dump_json(include={"seed", "pretraining_steps", "direct_answers"}))
 
 
-def grader_of(version: str) -> str:
-    """Return the fingerprint under which a run's grader is compared: the present one for those in EQUAL_GRADERS."""
-    return grader_version() if version in EQUAL_GRADERS else version
+def comparable(found: Mapping[str, str], experiment: Experiment) -> dict[str, str]:
+    """Return the fingerprints under which a run is compared.
+
+    They are the present ones for a grader in EQUAL_GRADERS and for training code in EQUAL_TRAININGS.
+    """
+    equal = {
+        "grader": (EQUAL_GRADERS, grader_version),
+        "training": (EQUAL_TRAININGS, lambda: training_version(experiment)),
+    }
+    present = {name: now() for name, (versions, now) in equal.items() if found.get(name) in versions}
+    return {**found, **present}
 
 
 def grading_versions() -> dict[str, str]:
@@ -99,7 +115,7 @@ def fingerprints(experiment: Experiment, base: Path, arm: Arm | None) -> dict[st
 def _settings_version(experiment: Experiment, arm: Arm | None) -> str:
     modes = arm.modes if arm else experiment.base.modes
     settings = {
-        "arm": arm.model_dump(mode="json", exclude={"seeds"}) if arm else None,
+        "arm": without_neutral(arm.model_dump(mode="json", exclude={"seeds"})) if arm else None,
         "modes": {mode: experiment.modes[mode].model_dump(mode="json") for mode in modes},
         "prompt_max_tokens": experiment.evaluation.prompt_max_tokens,
     }

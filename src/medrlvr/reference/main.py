@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medrlvr.reference.export import LARGEST_FOLDER, export_questions, export_run, shipped_bytes
-from medrlvr.reference.fingerprints import GRADING, code_versions, fingerprints
+from medrlvr.reference.fingerprints import GRADING, code_versions, comparable, fingerprints
 from medrlvr.reference.page import write_page
 from medrlvr.reference.readme import write_readme
 from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
@@ -36,7 +36,8 @@ def is_current(run: Run) -> bool:
     made = run.part.results / "models/base"
     embedded = run.part.experiment.base.source == "embedded"
     base = made if made.is_dir() or not embedded else Path(run.part.experiment.base.name)
-    shipped, present = dict(record["fingerprints"]), fingerprints(run.part.experiment, base, run.settings)
+    shipped = comparable(record["fingerprints"], run.part.experiment)
+    present = fingerprints(run.part.experiment, base, run.settings)
     ignored = {*GRADING} | (set() if made.is_dir() or embedded else {"base"})
     return all(shipped.get(name) == value for name, value in present.items() if name not in ignored)
 
@@ -71,7 +72,7 @@ def claim_results(part: Part) -> None:
     """
     file = part.results / "reference.json"
     present = code_versions(part.experiment)
-    written = read_json(file) if file.is_file() else {}
+    written = comparable(read_json(file) if file.is_file() else {}, part.experiment)
     if (part.results / "data").is_dir() and written != present:
         changed = ", ".join(name for name, value in present.items() if written.get(name) != value)
         raise UserError(

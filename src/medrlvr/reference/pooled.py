@@ -1,16 +1,17 @@
 """The shipped runs as one table of answers per model: only equal fingerprints are pooled; old grades are renewed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign, comparison_design
+from medrlvr.config.experiment import Experiment
 from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.evaluation.score import score_answers
-from medrlvr.reference.fingerprints import grader_of, grading_versions
+from medrlvr.reference.fingerprints import comparable, grading_versions
 from medrlvr.reference.runs import Part, Run
 from medrlvr.runtime.files import read_parquet
 
@@ -66,7 +67,7 @@ def pool(part: Part, runs: Sequence[Run]) -> Pool | None:
         return None
     records = {run.model: run.record() or {} for run in shipped}
     questions = read_parquet(part.shipped / "questions.parquet")
-    excluded = find_unequal(records, questions["world"].iloc[0])
+    excluded = find_unequal(records, questions["world"].iloc[0], part.experiment)
     kept = [run for run in shipped if run.model not in excluded]
     return Pool(
         part=part,
@@ -78,7 +79,7 @@ def pool(part: Part, runs: Sequence[Run]) -> Pool | None:
     )
 
 
-def find_unequal(records: Mapping[str, Mapping[str, Any]], world: str) -> dict[str, list[str]]:
+def find_unequal(records: Mapping[str, Mapping[str, Any]], world: str, experiment: Experiment) -> dict[str, list[str]]:
     """Return the models that cannot be pooled with the others, with the names of the fingerprints that differ.
 
     A run is compared with the most frequent fingerprint: of base and training code among all runs; of the grader among
@@ -87,30 +88,25 @@ def find_unequal(records: Mapping[str, Mapping[str, Any]], world: str) -> dict[s
     Args:
         records: model -> its run.json.
         world: fingerprint of the world of the shipped questions.
+        experiment: the experiment of the runs.
     """
-    here = [record for record in records.values() if record["fingerprints"]["world"] == world]
-    shared = {"world": world} | _most_frequent(here, ("base", "pretraining", "training"))
-    rewarded = _most_frequent([record for record in here if "reward" in record["fingerprints"]], ("grader",))
+    found = {model: comparable(record["fingerprints"], experiment) for model, record in records.items()}
+    here = [model for model in found if found[model]["world"] == world]
+    shared = {"world": world} | _most_frequent([found[model] for model in here], ("base", "pretraining", "training"))
+    rewarded = _most_frequent([found[model] for model in here if "reward" in found[model]], ("grader",))
     unequal = {}
-    for model, record in records.items():
-        found = _comparable(record)
-        alike = [other for other in here if other["arm"] == record["arm"]]
-        expected = shared | (rewarded if "reward" in found else {}) | _most_frequent(alike, ("settings", "reward"))
-        if names := [name for name, value in expected.items() if found.get(name, value) != value]:
+    for model, prints in found.items():
+        alike = [found[other] for other in here if records[other]["arm"] == records[model]["arm"]]
+        expected = shared | (rewarded if "reward" in prints else {}) | _most_frequent(alike, ("settings", "reward"))
+        if names := [name for name, value in expected.items() if prints.get(name, value) != value]:
             unequal[model] = names
     return unequal
 
 
-def _most_frequent(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, str]:
+def _most_frequent(found: Sequence[Mapping[str, str]], names: Sequence[str]) -> dict[str, str]:
     """Return the most frequent value of each fingerprint; of equally frequent ones, the first."""
-    found = [_comparable(record) for record in records]
     counts = {name: Counter(one[name] for one in found if name in one) for name in names}
     return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
-
-
-def _comparable(record: Mapping[str, Any]) -> dict[str, str]:
-    found = dict(record["fingerprints"])
-    return found | {"grader": grader_of(found["grader"])} if "grader" in found else found
 
 
 def _scores(run: Run, questions: pd.DataFrame, record: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:

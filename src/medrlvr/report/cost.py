@@ -26,6 +26,7 @@ _ASKING = {
     "generate_checkpoint_answers",
     "probe_checkpoints",
     "sample_answers",
+    "sample_training",
     "answer_formats",
 }
 

@@ -9,16 +9,21 @@ import os
 import socket
 import threading
 import traceback
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.dynamics.hack_monitor import response_features
+from medrlvr.grading.draws import uniform
 from medrlvr.grading.grader import grade
+from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import reward_from_json
 from medrlvr.runtime.files import write_text
+from medrlvr.training.resume.prompt_order import SEED_VARIABLE
 from medrlvr.training.rollouts import FAILURE_FILE, split_response
 
 LOGGED = ("strict_format", "correct", "lenient_correct", "chars_before_think", "think_chars")
@@ -34,6 +39,9 @@ torch 2.13).
 
 _lock = threading.Lock()
 
+_seen: Counter[tuple[int, str, str]] = Counter()
+"""Update, question and response -> how often this response was sampled in the present update."""
+
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: object) -> dict[str, object]:
     """Grade one response, save it with its grade, and return its reward.
@@ -41,25 +49,31 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
     Args:
         queries: prompt and response in one text, with special tokens; OpenRLHF 0.11.2 passes one at a time.
         prompts: the prompt alone.
-        labels: JSON objects with question_id, options, gold and update.
+        labels: JSON objects with question_id, options, gold and update; with `label`, the reward counts this option
+            as right instead of `gold`, and all other values are still those of `gold`.
 
     Returns:
         rewards and scores (the reward, rounded to `GRID`), and extra_logs, other values that OpenRLHF logs.
     """
     folder = Path(os.environ["MEDRLVR_ROLLOUTS"])
     try:
-        (query,), (prompt,), (label,) = queries, prompts, labels
-        question = json.loads(label)
+        (query,), (prompt,), (facts,) = queries, prompts, labels
+        question = json.loads(facts)
         response, finish_reason = split_response(query, prompt, os.environ["MEDRLVR_END_OF_TEXT"])
         found = grade(response, question["options"], question["gold"], truncated=finish_reason == "length")
-        terms = reward_from_json(os.environ["MEDRLVR_REWARD"])
-        reward, parts = terms(found), {f"reward_{name}": value for name, value in terms.parts(found).items()}
+        label = question.get("label", question["gold"])
+        rewarded = grade(response, question["options"], label, truncated=finish_reason == "length")
+        terms = reward_from_json(os.environ["MEDRLVR_REWARD"], drawn=True)
+        draw = draw_of(question, response) if terms.is_drawn else None
+        reward = terms(rewarded, draw)
+        parts = {f"reward_{name}": value for name, value in terms.parts(rewarded, draw).items()}
         row = {
             "update": question["update"],
             "question_id": question["question_id"],
             "response": response,
             "finish_reason": finish_reason,
             **asdict(found),
+            **({"rewarded_letter": LETTERS[label]} if "label" in question else {}),
             "reward": reward,
             **parts,
         }
@@ -76,6 +90,22 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         raise
     told = round(reward * GRID) / GRID
     return {"rewards": told, "scores": told, "extra_logs": logged}
+
+
+def draw_of(question: Mapping[str, Any], response: str) -> float:
+    """Return the draw of a response, from 0 to 1.
+
+    It depends on the run's seed, the update, the question, the response, and how often this response was sampled before
+    for this question in this update. So responses with equal texts have independent draws, and the order in which
+    different responses arrive does not matter. Only equal texts from different vLLM processes may share a draw.
+    """
+    identity = (question["update"], question["question_id"], response)
+    with _lock:
+        for earlier in [one for one in _seen if one[0] != question["update"]]:
+            del _seen[earlier]
+        _seen[identity] += 1
+        number = _seen[identity]
+    return uniform(os.environ[SEED_VARIABLE], *identity, number)
 
 
 def _report(file: Path, text: str) -> None:

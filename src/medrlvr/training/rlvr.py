@@ -195,7 +195,7 @@ def train_rlvr(run: RlvrRun, notify: Notify) -> None:
 def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     """Return the training rows, after all checks that need no trainer."""
     arm, machine = run.arm, run.machine
-    load_reward(arm.reward)
+    load_reward(arm.reward, drawn=True)
     check_wandb(machine)
     check_folder(run.base)
     if machine.device == "gpu":

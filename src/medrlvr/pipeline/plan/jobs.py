@@ -27,6 +27,7 @@ GENERATION_RULES = (
     "generate_checkpoint_answers",
     "probe_checkpoints",
     "sample_answers",
+    "sample_training",
     "answer_formats",
 )
 

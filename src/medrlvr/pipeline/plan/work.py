@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from medrlvr.config.arms import RlvrArm, SftArm, update_sizes
 from medrlvr.config.evaluation import Mode
@@ -109,6 +110,8 @@ def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: fl
         return None  # their prompts depend on the responses, and on the base's tokenizer
     if job.rule == "sample_answers":
         return _sampling_work(experiment, facts, parameters, response_tokens)
+    if job.rule == "sample_training":
+        return _training_sampling_work(job.wildcards["rows"], experiment, facts, parameters, response_tokens)
     if job.rule == "generate_answers":
         models, sets = 1, experiment.eval_sets_of(job.wildcards["model"])
     elif job.rule == "generate_selected":
@@ -145,6 +148,17 @@ def _sampling_work(experiment: Experiment, facts: Facts, parameters: int, respon
     ]
     prompt_tokens = min(PROMPT_TOKENS, experiment.evaluation.prompt_max_tokens)
     return eval_work(asked, 1, parameters, prompt_tokens, response_tokens)
+
+
+def _training_sampling_work(
+    rows: str, experiment: Experiment, facts: Facts, parameters: int, response_tokens: float
+) -> Work | None:
+    """Return the work of sampling the base on the training questions; None if their number is unknown."""
+    if facts.train is None:
+        return None
+    kind: Literal["majority", "own_responses"] = "majority" if rows == "majority" else "own_responses"
+    questions = min(facts.train, experiment.sampled_rows(kind) or facts.train)
+    return eval_work([(questions, experiment.base_sampling(kind))], 1, parameters, PROMPT_TOKENS, response_tokens)
 
 
 def candidate_count(arm: RlvrArm, questions: int) -> int:
