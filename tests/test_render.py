@@ -32,7 +32,7 @@ def of_the_rule(expected: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     names = {name: list(expected[field]) for name, field in FIELDS.items()}
     files = {name: [run[name] for run in expected["runs"].values()] for name in RUN_FILES}
     files |= {name: list(expected[name].values()) for name in ("checkpoints", "scores", "questions", "selections")}
-    files |= {"metrics": list(expected["generations"].values()), "figures": expected["figures"]}
+    files |= {"metrics": list(expected["generations"].values()), "figures": expected["figures"], "explanation": ()}
     files |= {"glossary": expected["glossary"], **expected["tables"]}
     design = expected["design"]
     params = {"runs": list(expected["runs"]), "titles": expected["titles"], "records": expected["records"]}

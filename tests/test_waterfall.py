@@ -196,7 +196,7 @@ def test_the_figure_has_a_line_for_each_step_and_arm() -> None:
     figure = draw_waterfall(pd.DataFrame(steps), pd.DataFrame(arms), {"miniature": "As in training"})
     (axis,) = figure.axes
     labels = [label.get_text() for label in axis.get_yticklabels()]
-    assert labels[:2] == ["required format", "format training"] and labels[-1] == "arm: own responses (rft)"
+    assert labels[:2] == ["answer format", "format training"] and labels[-1] == "arm: own responses (rft)"
     bars = list(axis.patches)
     assert len(bars) == len(labels) == 13
     ends = [bar.get_x() + bar.get_width() for bar in bars]

@@ -354,6 +354,8 @@ rule draw_waterfall:
     output:
         figure=f"{RESULTS}/figures/waterfall.svg",
         pdf=f"{RESULTS}/figures/waterfall.pdf",
+        column=f"{RESULTS}/figures/waterfall_column.svg",
+        column_pdf=f"{RESULTS}/figures/waterfall_column.pdf",
         table=f"{RESULTS}/figures/waterfall.csv",
     log:
         log_of("figures/draw_waterfall"),

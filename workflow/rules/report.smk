@@ -11,6 +11,13 @@ OUTPUTS:
 # The figure that compares arms needs at least two of them.
 PANELS = ["training", "hacking", *(["ablations"] if len(LAYOUT.rlvr_arms) > 1 else [])]
 FIGURES = ["accuracy", "dynamics", *PANELS]
+# Files from which the report states what the gain consists of.
+EXPLANATION = [
+    f"{RESULTS}/controls/{name}/{name}.json"
+    for name in ("waterfall", "samples")
+    if EXPERIMENT.controls.waterfall and getattr(EXPERIMENT.controls, name)
+]
+WATERFALL_FIGURES = [f"{RESULTS}/figures/waterfall{kind}.svg" for kind in ("", "_column") if EXPLANATION]
 TITLES = EXPERIMENT.titles()
 TEMPLATE_FILES = sorted(map(str, Path("src/medrlvr/report/templates").glob("*.*")))
 # The report shows the answers of these models side by side: the paper's systems, first seeds.
@@ -78,7 +85,9 @@ rule render_report:
         kills="docs/faults.json",
         glossary="docs/glossary.md",
         selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=LAYOUT.trained),
-        figures=[f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")],
+        figures=[f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")]
+        + WATERFALL_FIGURES,
+        explanation=EXPLANATION,
     output:
         page=report(f"{RESULTS}/report.html", caption="../report/captions/page.rst", category="Results"),
         config=f"{RESULTS}/config.yaml",

@@ -199,7 +199,7 @@ def _steps(
     spurious = [roles[role] for role in SPURIOUS if role in roles]
     best = max(spurious, key=lambda arm: np.mean([one.beyond for one in outcomes[arm]]), default=formatted)
     both, strict = (_difference(outcomes, name, rlvr, BASE) for name in ("any_letter", "required"))
-    yield Step("reading", "required format", (rlvr, BASE), _sum([strict, _scaled(both, -1.0)]))
+    yield Step("reading", "answer format", (rlvr, BASE), _sum([strict, _scaled(both, -1.0)]))
     if "format_only" in roles:
         parts = _difference(outcomes, "any_letter", formatted, BASE)
         yield Step("format", "format training", (formatted, BASE), parts)

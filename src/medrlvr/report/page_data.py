@@ -18,6 +18,7 @@ from medrlvr.config.design import ComparisonDesign
 from medrlvr.report import explorer
 from medrlvr.report.charts import chart_values, describe_curves
 from medrlvr.report.figures.style import STAGE_NAMES
+from medrlvr.report.gain import gain_values
 from medrlvr.report.glossary import read_glossary
 from medrlvr.report.overview import arm_label, describe_gain, find_results, model_label, signed
 from medrlvr.report.page import inline_svg
@@ -61,6 +62,7 @@ class PageInputs:
         results: the experiment's folder.
         versions: package -> version.
         created: time of rendering.
+        explanation: files that show what the gain consists of, as `gain.gain_values` takes them.
     """
 
     experiment: Mapping[str, Any]
@@ -81,6 +83,7 @@ class PageInputs:
     results: Path
     versions: Mapping[str, str]
     created: datetime
+    explanation: Sequence[str | Path] = ()
 
 
 def page_values(inputs: PageInputs) -> dict[str, Any]:
@@ -114,8 +117,11 @@ def _first_screen(inputs: PageInputs, loaded: Mapping[str, Any], runs: Sequence[
     """Return the findings of each benchmark, the verdicts of the claims, and the facts about trust."""
     comparisons, design = loaded["comparisons"], inputs.design
     verdicts = Counter(row["verdict"] for row in loaded["verdict"]["claims"])
+    findings = find_results(inputs.metrics, comparisons, inputs.experiment["benchmarks"], design)
+    named = dict(zip(inputs.experiment["benchmarks"], findings, strict=True))
     return {
-        "findings": find_results(inputs.metrics, comparisons, inputs.experiment["benchmarks"], design),
+        "findings": findings,
+        **gain_values(inputs.explanation, loaded["verdict"], named),
         "describe_gain": describe_gain,
         "signed": signed,
         "verdicts": dict(verdicts.most_common()),

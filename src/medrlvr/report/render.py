@@ -59,6 +59,7 @@ def collect_inputs(files: Mapping[str, Any], params: Mapping[str, Any], results:
         results=results,
         versions={name: version(name) for name in packages},
         created=datetime.now(UTC),
+        explanation=files["explanation"],
     )
 
 

@@ -15,7 +15,7 @@ _ROLES = {"format_only": "format only", "wrong_label": "wrong label", "rft": "ow
 _BAR, _TOTAL, _ARM = COLOURS[0], "#666666", COLOURS[1]
 
 
-def draw_waterfall(steps: pd.DataFrame, arms: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+def draw_waterfall(steps: pd.DataFrame, arms: pd.DataFrame, titles: Mapping[str, str], width: float = PAGE) -> Figure:
     """Draw one panel per benchmark: each step as a bar that starts where the one before ends, with its 95 % interval.
 
     Below the steps are their sum, the least flattering rest, and each control arm's difference from the base.
@@ -23,12 +23,13 @@ def draw_waterfall(steps: pd.DataFrame, arms: pd.DataFrame, titles: Mapping[str,
     Args:
         steps, arms: records of `measure_waterfall`, with the benchmark.
         titles: benchmark -> title.
+        width: `PAGE` or `COLUMN`.
     """
     with mpl.rc_context(STYLE):
         lines = steps.groupby("benchmark").size().max() + (arms.groupby("benchmark").size().max() if len(arms) else 0)
         heights = (0.9 + 0.2 * lines, (0.9 + 0.2 * lines) * len(titles))
-        figure, axes = grid(1, len(titles), PAGE, heights, sharex=True, sharey=True)
-        for axis, (benchmark, title) in zip(axes[0], titles.items(), strict=True):
+        figure, axes = grid(1, len(titles), width, heights, sharex=True, sharey=True)
+        for axis, (benchmark, title) in zip(axes.flat, titles.items(), strict=True):
             shown = arms[arms["benchmark"] == benchmark] if len(arms) else arms
             _panel(axis, steps[steps["benchmark"] == benchmark], shown)
             axis.set_title(title, fontsize=8, loc="left")
