@@ -38,7 +38,7 @@ def row_of(split: str, rows: int) -> Source:
 
 
 def counted(form: str, rows: int) -> Source:
-    return row_of("test", rows).model_copy(update={"answer": AnswerColumn(column="cop", form=form), "check": None})
+    return row_of("test", rows).model_copy(update={"answer": (AnswerColumn(column="cop", form=form),), "check": None})
 
 
 def json_lines(path: Path, *rows: dict[str, Any]) -> Path:
@@ -421,6 +421,6 @@ def test_an_index_that_counts_from_0_is_read(tmp_path: Path, cells: list[Any]) -
 def test_a_row_without_options_does_not_make_a_column_count_from_1(tmp_path: Path) -> None:
     rows = [{**GOOD, "options": dict(zip("ABCD", "wxyz", strict=True)), "cop": cell} for cell in (0, 1, 2, 3)]
     path = json_lines(tmp_path / "raw.jsonl", *rows, {**GOOD, "options": None, "cop": 0})
-    train = row_of("train", 5).model_copy(update={"answer": AnswerColumn(column="cop", form="index"), "check": None})
+    train = row_of("train", 5).model_copy(update={"answer": (AnswerColumn(column="cop", form="index"),), "check": None})
     table, rejected = read_questions(path, train, False)
     assert table["gold"].tolist() == [0, 1, 2, 3] and len(rejected) == 1

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from medrlvr.data.contamination import MATCH_SCHEMA, find_matches, remove_known
-from medrlvr.data.questions import QUESTION_SCHEMA, sample, write_table
+from medrlvr.data.questions import question_schema, sample, write_table
 from medrlvr.runtime.files import read_parquet
 from medrlvr.runtime.step_log import step_log
 
@@ -23,7 +23,7 @@ if __name__ == "__main__":
         clean = remove_known(train, matches)
         for name, table in {"train": clean, **held_out}.items():
             drawn = sample(table, params.rows[name], params.seed)
-            write_table(snakemake.output[name], drawn, QUESTION_SCHEMA)
+            write_table(snakemake.output[name], drawn, question_schema(drawn))
         if len(clean) < len(train):
             removed = len(train) - len(clean)
             notify(f"{removed} of {len(train)} training questions were removed, because a held-out set contains them")

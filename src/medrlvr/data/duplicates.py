@@ -4,6 +4,9 @@ Exact duplicates have the same words in the stem and the same options in any ord
 MinHash and locality-sensitive hashing (the datasketch package) and then verified: the reported similarity is the exact
 Jaccard index of the two stems' sets of five consecutive words. Options distinguish stems such as "Which of these is
 true?": if one of the two stems is short, near-duplicates must have an option in common.
+
+Questions without options are exact duplicates if the words of the stems are equal, numbers included. They are
+near-duplicates only if the correct answers are also equal: a calculation with other numbers is another question.
 """
 
 import gc
@@ -16,7 +19,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from medrlvr.data.keys import correct_answer, key_of
 from medrlvr.data.row_parsing import normalise_text
+from medrlvr.grading.kinds import Key, LetterKey, NumberKey, TextKey
 
 SHINGLE_WORDS = 5
 LEAST_SIMILARITY = 0.5
@@ -36,7 +41,7 @@ PAIR_SCHEMA = pa.schema(
         "kind": pa.string(),  # exact or near
         "similarity": pa.float64(),  # Jaccard index of the stems, 0 to 1
         "shared_options": pa.int64(),  # options that both have
-        "same_answer": pa.bool_(),  # whether the gold options' texts agree
+        "same_answer": pa.bool_(),  # whether the correct answers agree: options' texts, numbers with units, or texts
         "stem_a": pa.string(),
         "stem_b": pa.string(),
         "options_a": pa.list_(pa.string()),
@@ -82,18 +87,31 @@ def find_pairs(questions: pd.DataFrame, near_similarity: float = LEAST_SIMILARIT
     near = {(i, j): jaccard(sets[i], sets[j]) for i, j in _candidates(sets) if (i, j) not in exact}
     found = [(i, j, "exact", jaccard(sets[i], sets[j])) for i, j in exact]
     found += [(i, j, "near", similarity) for (i, j), similarity in near.items() if similarity >= near_similarity]
-    ids, stems, golds = (questions[column].tolist() for column in ("question_id", "stem", "gold"))
+    ids, stems = (questions[column].tolist() for column in ("question_id", "stem"))
+    answers = [_answers(key_of(question)) for question in questions.to_dict("records")]
     options = [list(texts) for texts in questions["options"]]
     short = [len(words(stem)) < SHORT_WORDS for stem in stems]
     rows = []
     for i, j, kind, similarity in sorted(found):
         first, second = ([normalise_text(text) for text in options[k]] for k in (i, j))
-        shared, agree = len(set(first) & set(second)), first[golds[i]] == second[golds[j]]
-        if kind == "near" and not shared and (short[i] or short[j]):
+        shared, agree = len(set(first) & set(second)), not answers[i].isdisjoint(answers[j])
+        alike = shared or not (short[i] or short[j]) if first and second else agree
+        if kind == "near" and not alike:
             continue
         place = (ids[i], ids[j], splits[i], splits[j], kind, similarity, shared, agree)
         rows.append((*place, stems[i], stems[j], options[i], options[j]))
     return pd.DataFrame(rows, columns=PAIR_SCHEMA.names)
+
+
+def _answers(key: Key) -> frozenset[str]:
+    """Return the correct answers of a question in one spelling."""
+    match key:
+        case LetterKey():
+            return frozenset([normalise_text(key.options[key.gold])])
+        case NumberKey():
+            return frozenset([f"{correct_answer(key)} {key.unit}".strip()])
+        case TextKey():
+            return frozenset(map(normalise_text, key.accepted))
 
 
 def find_clusters(questions: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -11,12 +11,19 @@ Columns:
     mirror_file: path in a local mirror folder.
     hash: `sha256:` of the content, or `git:` with its git blob id if only that is known.
     rows: number of questions after the filter.
-    stem: the column of the stem. The file is .jsonl, .json (a list of objects, or JSON lines), .csv or .parquet.
+    stem: the column of the stem, or several columns separated by commas, whose texts are joined by line breaks. The
+        file is .jsonl, .json (a list of objects, or JSON lines), .csv or .parquet.
     options: a column with a list, or with an object keyed by letters; or several columns separated by commas, one per
-        option, the last of which may be empty in a row.
-    answer, check: `column:form`, where form is letter, index (from 0), index_from_1 or text; check is a second record
-        of the answer.
-    filter: `column=value`; other rows are ignored.
+        option, the last of which may be empty in a row. Empty if no question has options.
+    answer: `column:form`. For questions with options, form is letter, index (from 0), index_from_1 or text; for numbers
+        it is number; for short texts it is accepted: a list, or one text with `|` between the accepted texts. A file
+        with questions of several kinds has one such entry for each kind, separated by commas, and each row has a value
+        in exactly one of these columns.
+    key: further facts of numbers and texts, `field=column` or, for all rows, `field="value"`, separated by semicolons.
+        Fields of a number are unit, absolute, relative, lowest and highest; plural is one of a text
+        (docs/grading_kinds.md). Empty cells of the file count as absent.
+    check: `column:form`, a second record of the letter, index or text of the correct option.
+    filter: `column=value`, or `column=value|value`; other rows are ignored.
     faults: known faults that no check can detect, `line:reason`, separated by semicolons. Training omits these rows.
     meta: columns to keep unchanged, separated by commas.
     licence, citation: those of the data, not of this project.
@@ -24,18 +31,28 @@ Columns:
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from medrlvr.grading.kinds import Kind
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.text import read_text
 
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
-AnswerForm = Literal["letter", "index", "index_from_1", "text"]
+OptionForm = Literal["letter", "index", "index_from_1", "text"]
+AnswerForm = Literal[OptionForm, "number", "accepted"]
+KeyField = Literal["unit", "absolute", "relative", "lowest", "highest", "plural"]
+KEY_FIELDS: dict[Kind, tuple[KeyField, ...]] = {
+    "letter": (),
+    "number": ("unit", "absolute", "relative", "lowest", "highest"),
+    "text": ("plural",),
+}
+"""Fields of the registry column key that each kind of question has."""
 
 
 class AnswerColumn(BaseModel):
@@ -46,12 +63,60 @@ class AnswerColumn(BaseModel):
     column: Annotated[str, Field(min_length=1)]
     form: AnswerForm
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of the questions whose answers the column has."""
+        return "number" if self.form == "number" else "text" if self.form == "accepted" else "letter"
+
+
+class CheckColumn(BaseModel):
+    """A column with a second record of the correct option."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: Annotated[str, Field(min_length=1)]
+    form: OptionForm
+
+
+class KeyCell(BaseModel):
+    """Where one field of a key is: in a column, or here for all rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str | None = None
+    value: str | None = None
+
+    def of(self, row: Mapping[str, Any]) -> object:
+        """Return the field's value for one row of the file; None if the cell is empty."""
+        cell = self.value if self.column is None else row[self.column]
+        return None if is_empty(cell) else cell
+
+
+def is_empty(cell: object) -> bool:
+    """Return whether a cell of a file has no value: null, an empty text, or not a number."""
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
 
 def _answer_column(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
     column, _, form = cell.rpartition(":")
     return {"column": column, "form": form}
+
+
+def _answer_columns(cell: object) -> object:
+    return tuple(map(_answer_column, cell.split(","))) if isinstance(cell, str) else cell
+
+
+def _key(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell or {}
+    if not all(re.fullmatch(r'[a-z]+=("[^"]+"|[^"]+)', part) for part in cell.split(";")):
+        raise ValueError('each part must have the form field=column or field="value"; separate several by semicolons')
+    parts = dict(part.split("=", 1) for part in cell.split(";"))
+    if len(parts) <= cell.count(";"):
+        raise ValueError("a field occurs twice; remove one")
+    return {field: {"value": text[1:-1]} if text.startswith('"') else {"column": text} for field, text in parts.items()}
 
 
 def _filter(cell: object) -> object:
@@ -97,10 +162,11 @@ class Source(BaseModel):
     mirror_file: RelativePath | None
     hash: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$")] | None
     rows: Annotated[int, Field(gt=0)] | None
-    stem: str
-    options: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_several), Field(min_length=1)]
-    answer: Annotated[AnswerColumn, BeforeValidator(_answer_column)]
-    check: Annotated[AnswerColumn | None, BeforeValidator(_answer_column)]
+    stem: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_several), Field(min_length=1)]
+    options: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_several)]
+    answer: Annotated[tuple[AnswerColumn, ...], BeforeValidator(_answer_columns)]
+    key: Annotated[dict[KeyField, KeyCell], BeforeValidator(_key)]
+    check: Annotated[CheckColumn | None, BeforeValidator(_answer_column)]
     filter: Annotated[tuple[str, str] | None, BeforeValidator(_filter)]
     faults: Annotated[dict[int, str], BeforeValidator(_faults)]
     meta: Annotated[tuple[str, ...], BeforeValidator(_several)]
@@ -123,9 +189,19 @@ class Source(BaseModel):
         return self.name + PurePosixPath(self.member or self.file).suffix
 
     @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of the file's questions."""
+        return tuple(answer.kind for answer in self.answer)
+
+    def includes(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the filter keeps a row of the file."""
+        return self.filter is None or str(row[self.filter[0]]) in self.filter[1].split("|")
+
+    @property
     def columns(self) -> list[str]:
         """Every column that the file must have."""
-        named = [self.stem, *self.options, self.answer.column, *self.meta]
+        named = [*self.stem, *self.options, *(answer.column for answer in self.answer), *self.meta]
+        named += [cell.column for cell in self.key.values() if cell.column is not None]
         named += [self.check.column] if self.check else []
         named += [self.filter[0]] if self.filter else []
         return list(dict.fromkeys(named))
@@ -136,6 +212,29 @@ class Source(BaseModel):
             raise ValueError(
                 f"{self.member or self.file}: the format is not supported; use one of {', '.join(FORMATS)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _describes_each_kind(self) -> "Source":
+        if len(set(self.kinds)) < len(self.kinds):
+            raise ValueError("answer: two columns are for questions of one kind; keep one, and use check for the other")
+        has_options = "letter" in self.kinds
+        if has_options and not self.options:
+            raise ValueError("options: must not be empty, because the answer is an option; name the options' column")
+        if not has_options and (self.options or self.check):
+            raise ValueError(
+                "options and check: must be empty (-), because no question has options: the answer's form is"
+                f" {self.answer[0].form}"
+            )
+        allowed = [field for kind in self.kinds for field in KEY_FIELDS[kind]]
+        for field in self.key:
+            if field not in allowed:
+                raise ValueError(
+                    f"key: questions of the kind {' or '.join(self.kinds)} have no field {field};"
+                    f" their fields: {', '.join(allowed) or 'none'}"
+                )
+        if ("lowest" in self.key) != ("highest" in self.key):
+            raise ValueError("key: an accepted range needs both lowest and highest")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,13 @@
-"""Parse one row of an upstream file: stem, options, gold index and problems."""
+"""Parse one row of an upstream file: stem, options, key and problems."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from medrlvr.data.registry import AnswerColumn, AnswerForm, Source
+from medrlvr.data.registry import AnswerColumn, AnswerForm, Source, is_empty
+from medrlvr.data.row_keys import parse_key
+from medrlvr.grading.kinds import Key, LetterKey
 from medrlvr.grading.letters import LETTERS
 
 MANY_ROWS = 50
@@ -18,21 +21,73 @@ def normalise_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def parse_row(
-    row: Mapping[str, Any], source: Source, none_of_the_above: bool
-) -> tuple[str | None, list[str], int | None, list[str]]:
-    """Return the stem (None if it is not text), options, gold index (None if unreadable) and all problems of a row."""
-    stem = "" if row[source.stem] is None else _text(row[source.stem])
+@dataclass(frozen=True, slots=True)
+class ParsedRow:
+    """One row of an upstream file.
+
+    Attributes:
+        stem: None if it is not text.
+        options: the option texts; empty for questions without options, or if they cannot be read.
+        key: what the correct answer is; None if it cannot be read.
+        problems: everything that is wrong with the row.
+    """
+
+    stem: str | None
+    options: list[str]
+    key: Key | None
+    problems: list[str]
+
+
+def parse_row(row: Mapping[str, Any], source: Source, none_of_the_above: bool) -> ParsedRow:
+    """Return a row's stem, options and key, with all problems found in it."""
+    texts = ["" if row[column] is None else _text(row[column]) for column in source.stem]
+    stem = None if None in texts else "\n".join(text for text in texts if text is not None)
+    try:
+        answer = answer_column(row, source)
+    except ValueError as error:
+        return ParsedRow(stem, [], None, [str(error)])
+    if answer.kind != "letter":
+        key, problems = parse_key(row, answer, source.key)
+        return ParsedRow(stem, [], key, _stem_problems(stem) + problems)
     options = row_options(row, source.options)
     if options is None:
-        return stem, [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
+        return ParsedRow(
+            stem, [], None, ["options are neither a list of texts nor texts under the letters A, B, C ..."]
+        )
     if none_of_the_above:
         options = [*options, NONE_OF_THE_ABOVE]
-    problems = []
+    problems = _stem_problems(stem) + _option_problems(options)
+    gold = _gold(row, answer, options)
+    if gold is None:
+        problems.append(f"answer {row[answer.column]!r} is not among the options")
+    elif source.check and not _agrees(row[source.check.column], source.check.form, options, gold):
+        problems.append(f"{answer.column} and {source.check.column} disagree")
+    return ParsedRow(stem, options, None if gold is None else LetterKey(tuple(options), gold), problems)
+
+
+def answer_column(row: Mapping[str, Any], source: Source) -> AnswerColumn:
+    """Return the column with a row's answer: the only one, or, in a file of several kinds, the only filled one.
+
+    Raises:
+        ValueError: not exactly one of several columns is filled.
+    """
+    if len(source.answer) == 1:
+        return source.answer[0]
+    filled = [answer for answer in source.answer if not is_empty(row[answer.column])]
+    if len(filled) != 1:
+        names = ", ".join(answer.column for answer in source.answer)
+        raise ValueError(f"{len(filled)} of the answer columns {names} are filled; a row must have exactly one answer")
+    return filled[0]
+
+
+def _stem_problems(stem: str | None) -> list[str]:
     if stem is None:
-        problems.append("the stem is not text")
-    elif not stem.strip():
-        problems.append("empty stem")
+        return ["the stem is not text"]
+    return [] if stem.strip() else ["empty stem"]
+
+
+def _option_problems(options: Sequence[str]) -> list[str]:
+    problems = []
     if not 2 <= len(options) <= len(LETTERS):
         problems.append(f"{len(options)} options; 2 to {len(LETTERS)} are allowed")
     # Case and exponents can be the only difference: the genotypes AA and Aa, 10\u2074 and 104.
@@ -41,12 +96,7 @@ def parse_row(
         problems.append("empty option")
     if len(set(texts)) < len(texts):
         problems.append("duplicate options")
-    gold = _answer(row, source.answer, options)
-    if gold is None:
-        problems.append(f"answer {row[source.answer.column]!r} is not among the options")
-    elif source.check and not _agrees(row[source.check.column], source.check.form, options, gold):
-        problems.append(f"{source.answer.column} and {source.check.column} disagree")
-    return stem, options, gold, problems
+    return problems
 
 
 def row_options(row: Mapping[str, Any], columns: Sequence[str]) -> list[str] | None:
@@ -78,7 +128,7 @@ def _text(cell: object) -> str | None:
         return None
 
 
-def _answer(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
+def _gold(row: Mapping[str, Any], column: AnswerColumn, options: list[str]) -> int | None:
     """Return the first option index that agrees with the column's cell, or None."""
     cell = row[column.column]
     return next((index for index in range(len(options)) if _agrees(cell, column.form, options, index)), None)
@@ -95,6 +145,8 @@ def _agrees(cell: object, form: AnswerForm, options: list[str], index: int) -> b
             return _is_number(cell, index + 1)
         case "text":
             return cell == options[index]
+        case _:
+            raise ValueError(f"{form} is no form of an option's column")
 
 
 def _is_number(cell: object, number: int) -> bool:

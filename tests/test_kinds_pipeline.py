@@ -1,0 +1,201 @@
+"""Questions whose answer is a number or a short text, from the registry to the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from medrlvr.data.duplicates import find_pairs
+from medrlvr.data.keys import correct_answer, key_of, key_to_json, kind_of
+from medrlvr.data.questions import KINDS_SCHEMA, QUESTION_SCHEMA, question_schema, read_questions, write_table
+from medrlvr.data.registry import Source
+from medrlvr.grading.kinds import Key, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet
+
+CELLS: dict[str, Any] = {
+    **{"dataset": "doses", "split": "test", "role": "test", "home": "local", "revision": None, "status": "unverified"},
+    **{"file": "doses.jsonl", "member": None, "mirror_file": "doses.jsonl", "hash": f"sha256:{'0' * 64}", "rows": None},
+    **{"stem": "question", "options": None, "answer": "value:number", "key": 'unit=unit;relative="0.05"'},
+    **{"check": None, "filter": None, "faults": None, "meta": None, "licence": "MIT", "citation": "test"},
+}
+
+
+def source(**cells: Any) -> Source:
+    """A row of the registry without a registered number of rows, which no row of a file may have."""
+    return Source.model_validate(CELLS | {"rows": 1} | cells).model_copy(update={"rows": None})
+
+
+def questions_of(tmp_path: Path, row: Source, *rows: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    path = tmp_path / "raw.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return read_questions(path, row, none_of_the_above=False)
+
+
+def only_key(tmp_path: Path, row: Source, **cells: Any) -> Key:
+    table, _ = questions_of(tmp_path, row, {"question": "How much?", **cells})
+    return key_of(table.to_dict("records")[0])
+
+
+def test_a_number_has_unit_and_tolerance(tmp_path: Path) -> None:
+    assert only_key(tmp_path, source(), value=12.5, unit="mg") == NumberKey(12.5, "mg", relative=0.05)
+    assert only_key(tmp_path, source(key=None), value="1e-3") == NumberKey(0.001)
+    limits = source(key="lowest=low;highest=high")
+    assert only_key(tmp_path, limits, value="12", low="11.4", high=12.6) == NumberKey(12, accepted=(11.4, 12.6))
+    assert only_key(tmp_path, limits, value=12, low=None, high=float("nan")) == NumberKey(12)
+
+
+def test_a_text_has_accepted_answers(tmp_path: Path) -> None:
+    row = source(answer="names:accepted", key='plural="true"')
+    assert only_key(tmp_path, row, names=["kidney stone", "renal calculus"]) == TextKey(
+        ("kidney stone", "renal calculus"), plural=True
+    )
+    assert only_key(tmp_path, source(answer="names:accepted", key=None), names="iron | Fe") == TextKey(("iron", "Fe"))
+
+
+def test_several_columns_make_one_stem_and_a_filter_may_name_several_values(tmp_path: Path) -> None:
+    row = source(stem="note,question", filter="type=decimal|integer", key=None)
+    rows = [
+        {"note": "He weighs 70 kg.", "question": f"{type}?", "type": type, "value": 1} for type in ("integer", "date")
+    ]
+    table, _ = questions_of(tmp_path, row, *rows)
+    assert table["stem"].tolist() == ["He weighs 70 kg.\ninteger?"]
+
+
+def mixed(tmp_path: Path) -> pd.DataFrame:
+    row = source(answer="letter:letter,value:number,names:accepted", options="options", key="unit=unit;plural=plural")
+    empty = dict.fromkeys(("options", "letter", "value", "names", "unit", "plural"))
+    table, rejected = questions_of(
+        tmp_path,
+        row,
+        {**empty, "question": "Which one?", "options": ["this", "that"], "letter": "B"},
+        {**empty, "question": "How much?", "value": 3, "unit": "mg/kg"},
+        {**empty, "question": "What is it?", "names": ["iron"], "plural": False},
+    )
+    assert rejected.empty
+    return table
+
+
+def test_a_data_set_may_mix_kinds_and_its_table_keeps_the_keys(tmp_path: Path) -> None:
+    table = mixed(tmp_path)
+    path = tmp_path / "questions.parquet"
+    write_table(path, table, question_schema(table))
+    assert pq.read_schema(path).equals(KINDS_SCHEMA)
+    for rows in (table, read_parquet(path)):
+        found = rows.to_dict("records")
+        assert [kind_of(row) for row in found] == ["letter", "number", "text"]
+        assert [key_of(row) for row in found] == [
+            LetterKey(("this", "that"), 1),
+            NumberKey(3, "mg/kg"),
+            TextKey(("iron",)),
+        ]
+
+
+def test_a_table_of_letters_has_no_further_columns(tmp_path: Path) -> None:
+    row = source(answer="letter:letter", options="options", key=None)
+    table, _ = questions_of(tmp_path, row, {"question": "Which?", "options": ["this", "that"], "letter": "B"})
+    assert list(table) == QUESTION_SCHEMA.names
+    assert question_schema(table) == QUESTION_SCHEMA
+    assert table["gold"].dtype == int
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"value": None}, "value is empty, so the row has no answer"),
+        ({"value": "ten"}, "value is 'ten', which is no number in digits below 1e300"),
+        ({"value": True}, "value is True, which is no number"),
+        ({"value": 10**400}, "which is no number in digits below 1e300"),
+        ({"value": 1, "unit": "furlong"}, "furlong"),
+        ({"value": 1, "lowest": 2, "highest": 3}, "the accepted range must contain the value"),
+        ({"value": 1, "lowest": 1}, "only one limit"),
+        ({"value": 1, "absolute": 1, "lowest": 1, "highest": 1}, "either tolerances or an accepted range"),
+    ],
+)
+def test_a_number_that_cannot_be_used_is_rejected_with_the_reason(
+    tmp_path: Path, cells: dict[str, Any], reason: str
+) -> None:
+    key = ";".join(f"{name}={name}" for name in ("unit", "absolute", "lowest", "highest"))
+    empty = dict.fromkeys(("unit", "absolute", "lowest", "highest"))
+    good = {"question": "How much?", **empty, "value": 1}
+    row = source(role="train", key=key)
+    table, rejected = questions_of(tmp_path, row, good, {**good, **cells})
+    assert len(table) == 1
+    assert rejected["source_line"].tolist() == [2]
+    assert reason in rejected["reason"].item()
+    with pytest.raises(UserError, match=r"line 2: .*needs text and a readable answer"):
+        questions_of(tmp_path, source(key=key), good, {**good, **cells})
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"names": [1]}, "must be a text, or a list of accepted texts"),
+        ({"names": ["..."]}, "each must contain a letter or digit"),
+        ({"names": "iron", "plural": "yes"}, "plural is 'yes'; it must be true or false"),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_rejected_with_the_reason(
+    tmp_path: Path, cells: dict[str, Any], reason: str
+) -> None:
+    row = source(role="train", answer="names:accepted", key="plural=plural")
+    good = {"question": "What?", "names": "iron", "plural": None}
+    _, rejected = questions_of(tmp_path, row, good, {**good, **cells})
+    assert reason in rejected["reason"].item()
+
+
+def test_a_row_of_a_mixed_file_has_exactly_one_answer(tmp_path: Path) -> None:
+    row = source(role="train", answer="value:number,names:accepted", key=None)
+    rows = [{"question": "?", "value": value, "names": names} for value, names in ((1, None), (1, "iron"), (None, ""))]
+    _, rejected = questions_of(tmp_path, row, *rows)
+    assert [reason.split(" are filled")[0] for reason in rejected["reason"]] == [
+        "2 of the answer columns value, names",
+        "0 of the answer columns value, names",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"options": "options"}, "options and check: must be empty"),
+        ({"check": "value:index"}, "options and check: must be empty"),
+        ({"check": "value:number"}, "check"),
+        ({"answer": "letter:letter"}, "options: must not be empty"),
+        ({"answer": "a:number,b:number"}, "two columns are for questions of one kind"),
+        ({"key": "unit"}, "field=column"),
+        ({"key": "unit=a;unit=b"}, "a field occurs twice"),
+        ({"key": "gold=a"}, "key"),
+        ({"key": "plural=a"}, "questions of the kind number have no field plural; their fields: unit, absolute"),
+        ({"key": "lowest=a"}, "an accepted range needs both lowest and highest"),
+    ],
+)
+def test_a_row_of_the_registry_that_cannot_be_used_is_explained(cells: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        source(**cells)
+
+
+@pytest.mark.parametrize("value", [0, -3, 12.5, 1e-7, 1e22, 5e-324, 0.1 + 0.2, 123456789.125])
+def test_the_correct_answer_as_written_is_correct(value: float) -> None:
+    key = NumberKey(value, "mg")
+    response = f"<think>x</think><answer>{correct_answer(key)}</answer>"
+    readable = value == 0 or abs(value) >= 1e-300
+    assert grade_answer(response, key).correct is readable
+    assert key_of({"kind": "number", "key": key_to_json(key)}) == key
+
+
+def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:
+    stem = "A man of {} years weighs 70 kg and his creatinine is 1.2 mg/dL; what is his creatinine clearance in mL/min?"
+    rows = [
+        {"question": stem.format(40), "value": 81.0, "unit": "mL/min"},
+        {"question": stem.format(40).upper(), "value": 81.0, "unit": "mL/min"},
+        {"question": stem.format(50), "value": 72.9, "unit": "mL/min"},
+        {"question": stem.format("forty"), "value": 81.0, "unit": "mL/min"},
+    ]
+    table, _ = questions_of(tmp_path, source(), *rows)
+    pairs = find_pairs(table)
+    found = {(row.id_a[-1], row.id_b[-1]): row.kind for row in pairs.itertuples()}
+    assert found == {("1", "2"): "exact", ("1", "4"): "near", ("2", "4"): "near"}
+    assert pairs["same_answer"].all()
