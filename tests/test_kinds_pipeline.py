@@ -1,5 +1,6 @@
 """Questions whose answer is a number or a short text, from the registry to the report."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from medrlvr.config.evaluation import Prompts
 from medrlvr.data.duplicates import find_pairs
 from medrlvr.data.keys import correct_answer, key_of, key_to_json, kind_of
+from medrlvr.data.kind_prompts import KindRenderer, layouts
+from medrlvr.data.prompts import Renderer, load_template
 from medrlvr.data.questions import KINDS_SCHEMA, QUESTION_SCHEMA, question_schema, read_questions, write_table
 from medrlvr.data.registry import Source
+from medrlvr.evaluation.requests import render_requests
 from medrlvr.grading.kinds import Key, LetterKey, NumberKey, TextKey, grade_answer
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
@@ -184,6 +189,67 @@ def test_the_correct_answer_as_written_is_correct(value: float) -> None:
     readable = value == 0 or abs(value) >= 1e-300
     assert grade_answer(response, key).correct is readable
     assert key_of({"kind": "number", "key": key_to_json(key)}) == key
+
+
+RENDERER = KindRenderer(layouts(Prompts()), direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
+NUMBER = {"question_id": "a/test/1", "stem": "How {much}?", "kind": "number", "key": '{"unit": "mg", "value": 12.5}'}
+TEXT = {"question_id": "doses/test/2", "stem": "What?", "kind": "text", "key": '{"accepted": ["iron", "Fe"]}'}
+LETTER = {"question_id": "toy/test/1", "stem": "Which?", "options": ["iron", "gold"], "gold": 1}
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        (NUMBER, "How {much}?\nAnswer with just one number in mg."),
+        ({**NUMBER, "key": '{"value": 12}'}, "How {much}?\nAnswer with just one number."),
+        (TEXT, "What?\nAnswer with just one short expression."),
+    ],
+)
+def test_the_papers_template_has_the_kinds_instruction(question: dict[str, Any], asked: str) -> None:
+    template = load_template("prompts/med_rlvr.txt", ["input"])
+    assert RENDERER.prompt(question, "chain_of_thought") == template.format(input=asked)
+
+
+def test_prompts_and_rows_of_letters_are_those_of_the_papers_renderer() -> None:
+    paper = Renderer("prompts/question.txt", direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
+    assert RENDERER.prompt(LETTER, "direct") == paper.prompt(LETTER, "direct")
+    assert (RENDERER.sft_row(LETTER), RENDERER.rlvr_row(LETTER)) == (paper.sft_row(LETTER), paper.rlvr_row(LETTER))
+    assert {mode: RENDERER.version(LETTER, mode) for mode in RENDERER.modes} == paper.modes
+
+
+def test_a_version_names_the_layout_of_the_kind() -> None:
+    mode, layout = RENDERER.version(NUMBER, "direct").split(", ")
+    assert mode == RENDERER.version(LETTER, "direct").split(", ")[0]
+    digest = hashlib.sha256(Path("prompts/question_number.txt").read_bytes()).hexdigest()[:16]
+    assert layout == f"prompts/question_number.txt {digest}"
+
+
+@pytest.mark.parametrize(("question", "output"), [(NUMBER, " 12.5"), (TEXT, " iron")])
+def test_sft_learns_the_answer_alone(question: dict[str, Any], output: str) -> None:
+    row = RENDERER.sft_row(question)
+    assert row == {"input": RENDERER.prompt(question, "direct"), "output": output}
+    assert grade_answer(row["output"], key_of(question), "bare").correct
+
+
+@pytest.mark.parametrize("question", [NUMBER, TEXT])
+def test_a_label_has_the_key(question: dict[str, Any]) -> None:
+    row = RENDERER.rlvr_row(question)
+    assert row["input"] == RENDERER.prompt(question, "chain_of_thought")
+    assert key_of(json.loads(row["label"])) == key_of(question)
+
+
+def test_requests_have_no_number_of_options_for_other_kinds() -> None:
+    requests = render_requests(RENDERER, {"doses": pd.DataFrame([{**NUMBER, "options": [], "gold": None}])})
+    assert requests["options"].tolist() == [0, 0]
+    assert requests["template"].tolist() == [RENDERER.version(NUMBER, mode) for mode in ("direct", "chain_of_thought")]
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_a_layout_without_its_fields_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_text("{stem} {options}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"bad\.txt: the template must contain these fields"):
+        KindRenderer({"letter": "prompts/question.txt", kind: path}, direct="prompts/direct.txt")
 
 
 def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version, record_version
 from medrlvr.data.evidence_checks import evidence_check_version
+from medrlvr.data.kind_prompts import layouts
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
@@ -86,6 +87,9 @@ SETS = LAYOUT.question_sets
 RLVR_RUNS = LAYOUT.rlvr_runs
 DESIGN = asdict(comparison_design(EXPERIMENT))
 ANSWER_FORMATS = {mode: settings.grader_format for mode, settings in EXPERIMENT.modes.items()}
+# Kind -> layout file, for the kinds of questions in this experiment.
+KINDS = {kind for name in SETS for kind in SOURCES[name].kinds}
+LAYOUTS = {kind: file for kind, file in layouts(EXPERIMENT.prompts).items() if kind in KINDS | {"letter"}}
 TEMPLATES = {mode: EXPERIMENT.template(mode) for mode in EXPERIMENT.modes}
 # An empty constraint would let a rule match any arm; this pattern matches none.
 SFT_ARM = "|".join(LAYOUT.sft_arms) or "(?!)"

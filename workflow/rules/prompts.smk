@@ -10,8 +10,8 @@ OUTPUTS:
 rule render_training_prompts:
     """Render the training questions. This is a rule of its own, so that a new evaluation mode triggers no training."""
     input:
+        **LAYOUTS,
         train=f"{RESULTS}/data/train.parquet",
-        question=EXPERIMENT.prompts.question,
         direct=EXPERIMENT.prompts.direct,
         chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
     output:
@@ -30,9 +30,9 @@ rule render_training_prompts:
 rule render_eval_prompts:
     """Render the development questions, the benchmarks and their controls, in every mode."""
     input:
+        **LAYOUTS,
         benchmarks=expand(f"{RESULTS}/data/benchmarks/{{benchmark}}.parquet", benchmark=EVAL_SETS),
         development=f"{RESULTS}/data/benchmarks/development.parquet",
-        question=EXPERIMENT.prompts.question,
         modes=list(TEMPLATES.values()),
     output:
         benchmarks=f"{RESULTS}/prompts/benchmarks.parquet",

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version
-from medrlvr.data.prompts import Renderer
+from medrlvr.data.keys import correct_answer, key_of
+from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.evaluation.generate import generate_answers
 from medrlvr.evaluation.requests import build_requests, render_requests
-from medrlvr.grading.grader import grade
+from medrlvr.grading.kinds import KindGrade, LetterKey, grade_answer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
@@ -115,7 +116,7 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
     mode = mode or experiment.modes_of(arm)[0]
     if mode not in experiment.modes:
         raise UserError(f"{results / 'config.yaml'} has no mode {mode}. Its modes are: {', '.join(experiment.modes)}.")
-    renderer = Renderer(experiment.prompts.question, **{mode: experiment.template(mode)})
+    renderer = KindRenderer(layouts(experiment.prompts), **{mode: experiment.template(mode)})
     prompts = render_requests(renderer, {"": pd.DataFrame([question])})
     with TemporaryDirectory(prefix="ask-") as folder, (Path(folder) / "log").open("w") as log, redirect_stdout(log):
         generate_answers(
@@ -129,18 +130,22 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
             notify=lambda line: print(line, file=sys.stderr),
         )
         answer = read_parquet(Path(folder) / "answers.parquet").iloc[0]
-    found = grade(
+    key = key_of(question)
+    found = grade_answer(
         answer["response"],
-        list(question["options"]),
-        int(question["gold"]),
+        key,
         experiment.modes[mode].grader_format,
         truncated=answer["finish_reason"] == "length",
     )
     verdict = "correct" if found.correct else "wrong"
+    given, lenient = (
+        (found.answer, found.lenient_answer) if isinstance(found, KindGrade) else (found.letter, found.lenient_letter)
+    )
+    correct = LETTERS[key.gold] if isinstance(key, LetterKey) else correct_answer(key)
     lines = [
-        f"answer: {found.letter or 'none found'}; correct answer: {LETTERS[question['gold']]}; grade: {verdict}",
+        f"answer: {given or 'none found'}; correct answer: {correct}; grade: {verdict}",
         f"format: {'strict' if found.strict_format else 'valid' if found.valid_format else 'invalid'}",
-        f"answer with untagged text included: {found.lenient_letter or 'none found'}",
+        f"answer with untagged text included: {lenient or 'none found'}",
         f"tokens: {answer['response_tokens']}, finish reason: {answer['finish_reason']}",
         "Research only: not medical advice.",
     ]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from medrlvr.config.evaluation import Mode
-from medrlvr.data.prompts import Renderer
+from medrlvr.data.kind_prompts import KindRenderer
 
 
-def render_requests(renderer: Renderer, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def render_requests(renderer: KindRenderer, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return every question of every eval set in every mode.
 
     Args:
@@ -17,7 +17,8 @@ def render_requests(renderer: Renderer, tables: Mapping[str, pd.DataFrame]) -> p
         tables: eval set -> its questions.
 
     Returns:
-        question_id, benchmark, mode, prompt, options (their number) and template (files and hashes).
+        question_id, benchmark, mode, prompt, options (their number, 0 for a number or text) and template (files and
+        hashes).
     """
     return pd.DataFrame(
         {
@@ -26,9 +27,9 @@ def render_requests(renderer: Renderer, tables: Mapping[str, pd.DataFrame]) -> p
             "mode": mode,
             "prompt": renderer.prompt(row, mode),
             "options": len(row["options"]),
-            "template": version,
+            "template": renderer.version(row, mode),
         }
-        for mode, version in renderer.modes.items()
+        for mode in renderer.modes
         for name, table in tables.items()
         for row in table.to_dict("records")
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from medrlvr.config.arms import RlvrArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
-from medrlvr.data.prompts import Renderer
+from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.data.registry import Source, find, require_datasets
 from medrlvr.evaluation.placement import place_evaluation
 from medrlvr.grading.reward_config import load_reward
@@ -49,8 +49,8 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
         UserError: a template, a data set, a reward or a model folder is missing or unusable, or an arm or the
             evaluation does not fit into GPU memory.
     """
-    Renderer(**experiment.prompts.model_dump())
-    Renderer(experiment.prompts.question, **{mode: experiment.template(mode) for mode in experiment.modes})
+    prompts, modes = experiment.prompts, {mode: experiment.template(mode) for mode in experiment.modes}
+    KindRenderer(layouts(prompts), **{"direct": prompts.direct, "chain_of_thought": prompts.chain_of_thought} | modes)
     require_datasets(sources, experiment.data.none_of_the_above, "data.none_of_the_above")
     find(sources, experiment.data.train, "data.train")
     for name, dataset in experiment.held_out().items():
