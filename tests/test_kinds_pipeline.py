@@ -2,24 +2,35 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from growth import growth
 
 from medrlvr.config.evaluation import Prompts
+from medrlvr.config.experiment import Experiment
 from medrlvr.data.duplicates import find_pairs
 from medrlvr.data.keys import correct_answer, key_of, key_to_json, kind_of
 from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.data.prompts import Renderer, load_template
 from medrlvr.data.questions import KINDS_SCHEMA, QUESTION_SCHEMA, question_schema, read_questions, write_table
 from medrlvr.data.registry import Source
+from medrlvr.dynamics.grades import grades_of, has_letters, is_unread
+from medrlvr.dynamics.responses import label_responses
+from medrlvr.dynamics.updates import tabulate
 from medrlvr.evaluation.requests import render_requests
-from medrlvr.grading.kinds import Key, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.grading.kinds import Key, KindGrade, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.grading.reward_config import reward_to_json
+from medrlvr.grading.shortcuts import find_shortcuts
+from medrlvr.pipeline.kinds import check_kinds
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
+from medrlvr.training.reward_hook import reward_func
+from medrlvr.training.rollouts import numbered_label
 
 CELLS: dict[str, Any] = {
     **{"dataset": "doses", "split": "test", "role": "test", "home": "local", "revision": None, "status": "unverified"},
@@ -250,6 +261,131 @@ def test_a_layout_without_its_fields_is_refused_by_name(tmp_path: Path, kind: st
     path.write_text("{stem} {options}", encoding="utf-8")
     with pytest.raises(UserError, match=r"bad\.txt: the template must contain these fields"):
         KindRenderer({"letter": "prompts/question.txt", kind: path}, direct="prompts/direct.txt")
+
+
+def number(response: str, value: float = 140) -> KindGrade:
+    found = grade_answer(f"<think>{response}</think><answer>140 mg</answer>", NumberKey(value, "mg"))
+    assert isinstance(found, KindGrade)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("thought", "early"),
+    [
+        ("It is 140 mg, because 70 kg times 2 mg/kg is that.", True),
+        ("He weighs 70 kg and gets 2 mg/kg. So 140 mg.", True),
+        ("70 kg times 2 mg/kg is 140 mg.", False),
+        ("70 \u00d7 2 = 140", False),
+        ("weight x dose = 140", False),
+        ("70 mg plus 70 mg is 140 mg.", False),
+        ("280 mg divided by 2 is 140 mg.", False),
+        ("70 kg times 2 mg/kg.", False),
+    ],
+)
+def test_a_number_is_early_if_no_step_precedes_it(thought: str, early: bool) -> None:
+    found = number(thought)
+    assert find_shortcuts(f"<think>{thought}</think><answer>140 mg</answer>", found).early_answer is early
+
+
+@pytest.mark.parametrize("part", ["7 kgkgkg", "7 ", "7 x", "7 times "])
+def test_steps_are_found_in_linear_time(part: str) -> None:
+    texts = [f"<think>{part * count}140</think><answer>140</answer>" for count in (1_000, 16_000)]
+    graded = {text: grade_answer(text, NumberKey(140)) for text in texts}
+    assert growth(lambda text: find_shortcuts(text, graded[text]), *texts) < 32
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"), [(NUMBER, "12.5 mg", "13 mg"), (TEXT, "Iron", "gold"), (LETTER, "B", "A")]
+)
+def test_the_hook_grades_by_the_key_of_the_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: dict[str, Any], right: str, wrong: str
+) -> None:
+    for name, value in (("ROLLOUTS", str(tmp_path)), ("REWARD", reward_to_json("paper")), ("END_OF_TEXT", "<eos>")):
+        monkeypatch.setenv(f"MEDRLVR_{name}", value)
+    row = RENDERER.rlvr_row(question)
+    label = numbered_label(row["label"], 1)
+    told = [
+        reward_func([f"{row['input']} <think>t</think><answer>{answer}</answer><eos>"], [row["input"]], [label])
+        for answer in (right, wrong, "?")
+    ]
+    assert [one["rewards"] for one in told] == [1.0, 0.0, 0.0]
+    assert len({tuple(one["extra_logs"]) for one in told}) == 1
+    written = pd.DataFrame(
+        json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.open(encoding="utf-8")
+    )
+    unread = is_unread(written)
+    assert unread.tolist() == [False, False, True]
+    assert has_letters(written) is (question is LETTER)
+    assert [grade.correct for grade in grades_of(written)] == [True, False, False]
+    if question is NUMBER:
+        assert written["relative_error"].tolist()[:2] == [0.0, 0.04]
+
+
+def test_dynamics_of_numbers_have_no_letters() -> None:
+    """And their shares of unread and early answers are those of the rollouts."""
+    answers = [("70 x 2 = 140", "140 mg"), ("140 mg", "140 mg"), ("70 x 2", "?")]
+    responses = [f"<think>{thought}</think><answer>{answer}</answer>" for thought, answer in answers]
+    grades = [grade_answer(response, NumberKey(140, "mg")) for response in responses]
+    rollouts = pd.DataFrame(
+        {"update": 1, "question_id": "a", "sample": i, "response": response, "finish_reason": "stop", "reward": 0.0}
+        | asdict(grade)
+        for i, (response, grade) in enumerate(zip(responses, grades, strict=True))
+    )
+    questions = pd.DataFrame({"question_id": ["a"], "gold": [None], "stem": ["?"]}).set_index("question_id")
+    labels = label_responses(rollouts, questions, [9, 9, 9])
+    assert labels["label"].tolist() == ["concise_structurer", "direct_answer_hacker", "direct_answer_hacker"]
+    trainer = pd.DataFrame({"update": [1]})
+    table = tabulate(rollouts, labels, trainer, pd.DataFrame({"update": [0], "set": ["dev"], "accuracy": [0.5]}))
+    (row,) = table[table["update"] == 1].to_dict("records")
+    assert (row["unparsed"], row["early_answer"], row["correct"]) == pytest.approx((1 / 3, 1 / 3, 2 / 3))
+    assert not [name for name in table if name.startswith("letter_") or name == "position_bias"]
+
+
+def experiment(**changes: Any) -> Experiment:
+    modes = ["chain_of_thought", "direct"]
+    settings: dict[str, Any] = {
+        "data": {"train": "doses/train", "development": "doses/dev", "none_of_the_above": []},
+        "base": {"modes": modes},
+        "benchmarks": {
+            "medqa": None,
+            "mmlu_pro_health": None,
+            "doses": {"data": "doses/test", "distribution": "in", "title": "Doses"},
+        },
+        "arms": {
+            "rlvr": {"trainer": "rlvr", "reward": "paper", "modes": modes},
+            "sft": {"trainer": "sft", "modes": modes},
+        },
+    }
+    for path, value in changes.items():
+        place = settings
+        *groups, last = path.split("__")
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return Experiment.model_validate(settings)
+
+
+DOSES = {f"doses/{split}": source(split=split) for split in ("train", "dev", "test")}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("arms__rlvr__reward", {"paper": 1, "leak_penalty": 0.5}, "arms.rlvr.reward: leak_penalty exists only for"),
+        ("arms__rlvr__modes", ["loglikelihood"], "arms.rlvr.modes: loglikelihood compares the probabilities of the"),
+        ("base__modes", ["direct", "loglikelihood"], "base.modes: loglikelihood .* kind number, without options"),
+        ("benchmarks__doses__controls", ["shuffled"], "benchmarks.doses.controls: a control changes the options"),
+        ("controls__shifts", 1, "controls.shifts: it moves the options"),
+        ("controls__sensitivity", True, "controls.sensitivity: it reads the probabilities"),
+        ("controls__formats", True, "controls.formats: it asks for letters"),
+        ("data__none_of_the_above", ["doses"], "data.none_of_the_above: doses has no options"),
+    ],
+)
+def test_what_needs_options_is_refused_before_the_first_job(path: str, value: Any, message: str) -> None:
+    check_kinds(experiment(), DOSES)
+    check_kinds(experiment(arms__rlvr__reward="graded"), DOSES)
+    with pytest.raises(UserError, match=f"^{message}"):
+        check_kinds(experiment(**{path: value}), DOSES)
 
 
 def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:

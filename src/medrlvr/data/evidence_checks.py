@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from medrlvr.config.evaluation import EvidenceSetting
 from medrlvr.data.miniature.evidence import check_evidence
 from medrlvr.data.miniature.version import evidence_version
 from medrlvr.grading.evidence import Evidence, EvidenceCheck
@@ -10,13 +9,17 @@ from medrlvr.grading.grader import Grade
 from medrlvr.grading.text_evidence import check_response, text_evidence_version
 
 
-def evidence_check(setting: EvidenceSetting | None) -> EvidenceCheck | None:
-    """Return the check, or None if the reasoning cannot be checked."""
-    checks: dict[EvidenceSetting, EvidenceCheck] = {"miniature": _in_miniature, "text": check_response}
+def evidence_check(setting: str | None) -> EvidenceCheck | None:
+    """Return the check, or None for None.
+
+    Args:
+        setting: one of `config.evaluation.EvidenceSetting`.
+    """
+    checks: dict[str, EvidenceCheck] = {"miniature": _in_miniature, "text": check_response}
     return checks[setting] if setting else None
 
 
-def evidence_check_version(setting: EvidenceSetting | None) -> str | None:
+def evidence_check_version(setting: str | None) -> str | None:
     """Return the fingerprint of the check's code and tables."""
     versions = {"miniature": evidence_version, "text": text_evidence_version}
     return versions[setting]() if setting else None

@@ -69,17 +69,18 @@ class Alarm:
         return f"{ALARM_PREFIX}{INDICATORS[self.indicator]}: {values} since update {self.since}, {rise}"
 
 
-def response_features(response: str, grade: Grade, gold: int, evidence: Cited | None = None) -> dict[str, float]:
+def response_features(response: str, grade: Grade, gold: int | None, evidence: Cited | None = None) -> dict[str, float]:
     """Return numbers of one response; their means over an update are the argument of `indicators`.
 
     Args:
         response: the generated text.
         grade: its grade.
-        gold: index of the right option.
+        gold: index of the right option; None for a number or text, which counts for no letter.
         evidence: what its reasoning cites; None if the reasoning cannot be checked.
     """
     shortcuts = find_shortcuts(response, grade)
-    answered = grade.letter is not None
+    answered = gold is not None and grade.letter is not None
+    right = None if gold is None else LETTERS[gold]
     return {
         "valid_format": float(grade.valid_format),
         "early_answer": float(shortcuts.early_answer),
@@ -88,10 +89,7 @@ def response_features(response: str, grade: Grade, gold: int, evidence: Cited | 
         "loose_format": float(grade.valid_format and not grade.strict_format),
         "valid_think_chars": float(grade.think_chars if grade.valid_format else 0),
         "answered": float(answered),
-        **{
-            f"excess_{letter}": float(answered) * ((grade.letter == letter) - (LETTERS[gold] == letter))
-            for letter in LETTERS
-        },
+        **{f"excess_{letter}": float(answered) * ((grade.letter == letter) - (right == letter)) for letter in LETTERS},
         **({"invented_evidence": float(grade.valid_format and evidence.invented > 0)} if evidence else {}),
     }
 

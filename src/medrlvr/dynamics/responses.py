@@ -1,30 +1,20 @@
 """One row per response of a run: its stage label, its grade and its reward-hacking features."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import repeat
 
 import pandas as pd
 
+from medrlvr.dynamics.grades import grades_of
 from medrlvr.dynamics.hack_monitor import response_features
 from medrlvr.dynamics.stages import label
 from medrlvr.grading.evidence import COLUMNS, EvidenceCheck
-from medrlvr.grading.grader import Grade
 from medrlvr.grading.self_verification import find_self_verification
-
-_FIELDS = [field.name for field in fields(Grade)]
 
 
 def label_grades(graded: pd.DataFrame) -> list[str]:
     """Return the stage label of each graded response, from its text and the fields of `Grade`."""
-    return [label(response, grade) for response, grade in zip(graded["response"], _grades(graded), strict=True)]
-
-
-def _grades(graded: pd.DataFrame) -> list[Grade]:
-    # Parquet returns integer columns with missing values as floats.
-    rows = graded[_FIELDS].convert_dtypes().astype(object)
-    rows = rows.mask(rows.isna(), None)
-    return [Grade(**{str(name): value for name, value in row.items()}) for row in rows.to_dict("records")]
+    return [label(response, grade) for response, grade in zip(graded["response"], grades_of(graded), strict=True)]
 
 
 def label_responses(
@@ -34,7 +24,8 @@ def label_responses(
 
     Args:
         rollouts: as `training.rollouts.collect_rollouts` returns them.
-        questions: gold (index of the right option), and stem and options for `check`, by question_id.
+        questions: gold (index of the right option, missing for a number or text), and stem and options for `check`, by
+            question_id.
         tokens: number of tokens of each response's text.
         check: checks the reasoning of the responses; None if it cannot be checked.
 
@@ -49,7 +40,7 @@ def label_responses(
     ended = rollouts["finish_reason"].eq("stop")
     rows = []
     for grade, response, (stem, options), index, count, end in zip(
-        _grades(rollouts), rollouts["response"], texts, asked["gold"], tokens, ended, strict=True
+        grades_of(rollouts), rollouts["response"], texts, asked["gold"], tokens, ended, strict=True
     ):
         evidence = check(stem, options, response, grade) if check else None
         found = {
@@ -57,7 +48,7 @@ def label_responses(
             "tokens": count + end,
             "self_verifications": len(find_self_verification(response)),
         }
-        features = response_features(response, grade, int(index), evidence)
+        features = response_features(response, grade, None if pd.isna(index) else int(index), evidence)
         rows.append(found | features | (evidence.columns() if evidence else {}))
     labels = pd.DataFrame(rows, index=rollouts.index)
     checked = {name: kind for name, kind in COLUMNS.items() if name in labels}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medrlvr.dynamics.grades import has_letters, is_unread
 from medrlvr.dynamics.hack_monitor import indicators
 from medrlvr.dynamics.responses import label_grades
 from medrlvr.dynamics.stages import LABELS
@@ -29,6 +30,8 @@ TRAINER_METRICS = {
 
 RATES = ("correct", "lenient_correct", "valid_format", "strict_format", "truncated")
 GRADED = ("letter", "rule", "correct", "lenient_letter", "lenient_correct")
+KIND_GRADED = ("answer", "answer_rule", "value", "relative_error", "lenient_answer")
+"""Further columns of `grade_checkpoints`, for numbers and texts."""
 QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9}
 
 
@@ -51,7 +54,7 @@ def tabulate(
     """
     responses = rollouts.assign(
         chars=rollouts["response"].str.len(),
-        unparsed=rollouts["letter"].isna(),
+        unparsed=is_unread(rollouts),
         tokens=labels["tokens"].to_numpy(),
         self_verification=labels["self_verifications"].gt(0).to_numpy(),
         **{f"stage_{name}": labels["label"].eq(name).to_numpy() for name in LABELS},
@@ -64,8 +67,9 @@ def tabulate(
         responses = responses.assign(**values)
     parts = [name for name in map(str, rollouts) if name.startswith("reward_")]
     means = ["reward", *parts, *RATES, "unparsed", "self_verification", "chars", "tokens"]
-    means += [*(f"stage_{name}" for name in LABELS), *(f"letter_{letter}" for letter in LETTERS), "chars_before_think"]
-    means += [*checked]
+    letters = has_letters(rollouts)
+    means += [*(f"stage_{name}" for name in LABELS), *(f"letter_{letter}" for letter in LETTERS if letters)]
+    means += ["chars_before_think", *checked]
     groups = responses.groupby("update", sort=True)
     table = groups[means].mean()
     table.insert(0, "responses", groups.size())
@@ -80,6 +84,8 @@ def tabulate(
     )
     rows: list[dict[str, float]] = [dict(zip(map(str, facts), row, strict=True)) for row in facts.to_numpy().tolist()]
     meter = pd.DataFrame([indicators(row) for row in rows], index=facts.index)
+    if not letters:
+        meter = meter.drop(columns="position_bias")
     reported = {theirs: ours for theirs, ours in TRAINER_METRICS.items() if theirs in trainer}
     table = table.join(meter).join(trainer.set_index("update")[[*reported]].rename(columns=reported))
     if "value_loss" in table:
@@ -106,7 +112,8 @@ def grade_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.DataF
     """
     rows = scores.assign(update=scores["model"].map(updates), set=scores["benchmark"], label=label_grades(scores))
     rows = rows.sort_values(["update", "set"], kind="stable", ignore_index=True)
-    return rows[["update", "set", "question_id", "sample", "label", *GRADED]]
+    further = [name for name in KIND_GRADED if name in rows]
+    return rows[["update", "set", "question_id", "sample", "label", *GRADED, *further]]
 
 
 def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.DataFrame:
@@ -123,7 +130,7 @@ def summarise_checkpoints(scores: pd.DataFrame, updates: dict[str, int]) -> pd.D
     """
     rows = scores.assign(
         update=scores["model"].map(updates),
-        unparsed=scores["letter"].isna(),
+        unparsed=is_unread(scores),
         chars=scores["response"].str.len(),
     )
     columns: dict[str, Any] = {

@@ -84,9 +84,9 @@ def reward_to_json(setting: Setting) -> str:
 
 
 @cache
-def reward_from_json(text: str, *, drawn: bool = False) -> Reward:
-    """Return the reward of a setting that `reward_to_json` wrote; `drawn` as for `load_reward`."""
-    return load_reward(json.loads(text), drawn=drawn)
+def reward_from_json(text: str, kind: Kind = "letter", *, drawn: bool = False) -> Reward:
+    """Return the reward of a setting that `reward_to_json` wrote; `kind` and `drawn` as for `load_reward`."""
+    return load_reward(json.loads(text), kind=kind, drawn=drawn)
 
 
 def reward_source(setting: Setting) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from medrlvr.grading.grader import Grade, think_text
+from medrlvr.grading.kinds import KindGrade
 from medrlvr.grading.letters import LETTERS
 
 SENTENCE_WORDS = 4
@@ -26,6 +27,12 @@ _ABBREVIATIONS = {"dr", "mr", "mrs", "ms", "st", "vs", "approx"}
 _ITEM = re.compile(r"(?:^|\n|(?<=[.;!?]) )[-\u2022\d. ]{0,4}[(*]{0,3}(?:Option |Choice )?([A-K])[*)]{0,3}[.:)]")
 
 
+# After the first number, a unit of one word may follow.
+_STEP = re.compile(
+    r"=|\d(?: ?[^\W\d]\S{0,20}| ?%)? ?"
+    r"(?:[-+*/x\u00d7\u00f7\u00b7\u2212\u2013]|times|plus|minus|(?:divided|multiplied) by) ?\d"
+)
+
 _CALLED_RIGHT = re.compile(r"(?<!not )(?<!not the )\b(?:correct|right|best|answer)\b")
 
 
@@ -34,8 +41,9 @@ class Shortcuts:
     """Shortcuts that a response takes instead of reasoning in its think block; all False without a valid format.
 
     Attributes:
-        early_answer: the think block names the option answered before its first sentence ends or within its first
-            tenth, and not as an item in a list of the options.
+        early_answer: the think block names the option or text answered before its first sentence ends or within its
+            first tenth, and not as an item in a list of the options. For a number: it names the number answered before
+            the first step, which is an equals sign, or an operator between two numbers.
         empty_think: the think block has fewer than four words.
         pre_think: twelve or more words come before `<think>`.
     """
@@ -51,11 +59,16 @@ def find_shortcuts(response: str, grade: Grade) -> Shortcuts:
         return Shortcuts(early_answer=False, empty_think=False, pre_think=False)
     thought = think_text(response, grade)
     before = response[: response.index("<think>")]
+    is_number = isinstance(grade, KindGrade) and grade.kind == "number"
     return Shortcuts(
-        early_answer=_gives_away(thought, grade.answer_named_at),
+        early_answer=(_precedes_steps if is_number else _gives_away)(thought, grade.answer_named_at),
         empty_think=len(thought.split()) < SENTENCE_WORDS,
         pre_think=len(before.split()) >= ARGUMENT_WORDS,
     )
+
+
+def _precedes_steps(thought: str, named_at: int | None) -> bool:
+    return named_at is not None and not _STEP.search(thought, 0, named_at)
 
 
 def _gives_away(thought: str, named_at: int | None) -> bool:

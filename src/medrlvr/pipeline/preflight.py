@@ -7,14 +7,13 @@ import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from medrlvr.config.arms import RlvrArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.machine import Machine
 from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.data.registry import Source, find, require_datasets
 from medrlvr.evaluation.placement import place_evaluation
-from medrlvr.grading.reward_config import load_reward
 from medrlvr.models.folder import check_folder
+from medrlvr.pipeline.kinds import check_kinds
 from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.errors import UserError
 from medrlvr.training.memory.fit import check_arms, shape_of
@@ -46,8 +45,8 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
         results: the experiment's folder, which may not exist yet.
 
     Raises:
-        UserError: a template, a data set, a reward or a model folder is missing or unusable, or an arm or the
-            evaluation does not fit into GPU memory.
+        UserError: a template, a data set, a reward or a model folder is missing or unusable, a setting does not fit
+            the kind of the questions, or an arm or the evaluation does not fit into GPU memory.
     """
     prompts, modes = experiment.prompts, {mode: experiment.template(mode) for mode in experiment.modes}
     KindRenderer(layouts(prompts), **{"direct": prompts.direct, "chain_of_thought": prompts.chain_of_thought} | modes)
@@ -55,9 +54,7 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
     find(sources, experiment.data.train, "data.train")
     for name, dataset in experiment.held_out().items():
         find(sources, dataset, f"benchmarks.{name}.data" if name in experiment.benchmarks else "data.development")
-    for name, arm in experiment.arms.items():
-        if isinstance(arm, RlvrArm):
-            load_reward(arm.reward, f"arms.{name}.reward", drawn=True)
+    check_kinds(experiment, sources)
     for name, checkpoint in experiment.external_models.items():
         check_folder(Path(checkpoint.path), f"external_models.{name}.path")
     check_arms(experiment, results / "models/base")

@@ -16,10 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from medrlvr.data.miniature.evidence import check_evidence
+from medrlvr.data.evidence_checks import evidence_check
+from medrlvr.data.keys import key_of, kind_of
 from medrlvr.dynamics.hack_monitor import response_features
 from medrlvr.grading.draws import uniform
-from medrlvr.grading.grader import grade
+from medrlvr.grading.kinds import grade_answer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import reward_from_json
 from medrlvr.runtime.files import write_text
@@ -49,8 +50,8 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
     Args:
         queries: prompt and response in one text, with special tokens; OpenRLHF 0.11.2 passes one at a time.
         prompts: the prompt alone.
-        labels: JSON objects with question_id, options, gold and update; with `label`, the reward counts this option
-            as right instead of `gold`, and all other values are still those of `gold`.
+        labels: JSON objects with question_id, update, and the key: options and gold, or kind and key. With `label`, the
+            reward counts this option as right instead of `gold`, and all other values are still those of `gold`.
 
     Returns:
         rewards and scores (the reward, rounded to `GRID`), and extra_logs, other values that OpenRLHF logs.
@@ -60,10 +61,12 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
         (query,), (prompt,), (facts,) = queries, prompts, labels
         question = json.loads(facts)
         response, finish_reason = split_response(query, prompt, os.environ["MEDRLVR_END_OF_TEXT"])
-        found = grade(response, question["options"], question["gold"], truncated=finish_reason == "length")
-        label = question.get("label", question["gold"])
-        rewarded = grade(response, question["options"], label, truncated=finish_reason == "length")
-        terms = reward_from_json(os.environ["MEDRLVR_REWARD"], drawn=True)
+        ended = finish_reason == "length"
+        found = grade_answer(response, key_of(question), truncated=ended)
+        rewarded = found
+        if "label" in question:
+            rewarded = grade_answer(response, key_of(question | {"gold": question["label"]}), truncated=ended)
+        terms = reward_from_json(os.environ["MEDRLVR_REWARD"], kind_of(question), drawn=True)
         draw = draw_of(question, response) if terms.is_drawn else None
         reward = terms(rewarded, draw)
         parts = {f"reward_{name}": value for name, value in terms.parts(rewarded, draw).items()}
@@ -73,13 +76,14 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str], **_: 
             "response": response,
             "finish_reason": finish_reason,
             **asdict(found),
-            **({"rewarded_letter": LETTERS[label]} if "label" in question else {}),
+            **({"rewarded_letter": LETTERS[question["label"]]} if "label" in question else {}),
             "reward": reward,
             **parts,
         }
-        evidence = check_evidence(prompt, response, found) if os.environ.get("MEDRLVR_EVIDENCE") else None
+        check = evidence_check(os.environ.get("MEDRLVR_EVIDENCE"))
+        evidence = check(prompt, question.get("options", ()), response, found) if check else None
         logged = {name: float(getattr(found, name)) for name in LOGGED}
-        logged |= parts | response_features(response, found, question["gold"], evidence)
+        logged |= parts | response_features(response, found, question.get("gold"), evidence)
         with _lock:
             print(json.dumps(row, ensure_ascii=False), file=_shard(folder), flush=True)
     except Exception as error:

@@ -10,18 +10,21 @@ Command: `launchers.rlvr_launcher` with the options of `openrlhf.rlvr_arguments`
 `python -m openrlhf.cli.train_ppo_ray ...`, saved as command.sh. An interrupted run resumes from its last checkpoint.
 """
 
+import json
 import math
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from medrlvr.config.arms import RlvrArm, update_sizes
+from medrlvr.config.evaluation import EvidenceSetting
 from medrlvr.config.machine import Machine
+from medrlvr.data.keys import kind_of
 from medrlvr.grading.reward_config import load_reward, reward_to_json
 from medrlvr.grading.version import reward_version
 from medrlvr.models.folder import check_folder
@@ -95,7 +98,7 @@ class RlvrRun:
         name: the run's name in logs of other programs.
         display_name: the run's name in progress lines.
         base: folder of the base model, from which policy, critic and reference start.
-        prompts: JSON lines with `input` (the whole prompt) and `label` (JSON: question_id, options, gold).
+        prompts: JSON lines with `input` (the whole prompt) and `label` (JSON: question_id and the key).
         models: output folder of the models `update<n>`, one after every `save_every` updates and one after the last.
         rollouts_table: output parquet, as `collect_rollouts` returns it.
         metrics_table: output parquet, as `read_metrics` returns it, without metrics that were not measured.
@@ -120,7 +123,7 @@ class RlvrRun:
     events: Path
     node_logs: Path
     state: Path
-    evidence: Literal["miniature"] | None = None
+    evidence: EvidenceSetting | None = None
     phases: Path | None = None
 
     @classmethod
@@ -195,14 +198,15 @@ def train_rlvr(run: RlvrRun, notify: Notify) -> None:
 def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     """Return the training rows, after all checks that need no trainer."""
     arm, machine = run.arm, run.machine
-    load_reward(arm.reward, drawn=True)
+    rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
+    for kind in sorted({kind_of(json.loads(row["label"])) for row in rows}):
+        load_reward(arm.reward, kind=kind, drawn=True)
     check_wandb(machine)
     check_folder(run.base)
     if machine.device == "gpu":
         notify(f"{run.display_name}: {check_training(run.display_name, run.base, arm, machine)}")
         notify(f"{run.display_name}: {check_attention(machine)}")
         check_job(run.display_name, machine.gpus_per_node, machine.gpu_gib, compiles=True, notify=notify)
-    rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
     check_lengths(run.base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", run.prompts)
     decoded = as_decoded(run.base, [row["input"] for row in rows], run.prompts)
     rows = [row | {"input": text} for row, text in zip(rows, decoded, strict=True)]

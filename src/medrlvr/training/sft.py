@@ -1,6 +1,6 @@
-"""Supervised fine-tuning on the answer letter (paper, section 3.3), by OpenRLHF's `train_sft`.
+"""Supervised fine-tuning on the answer alone (paper, section 3.3), by OpenRLHF's `train_sft`.
 
-The input is the direct prompt; the target is the gold letter and the end-of-text token. Only the target has a loss.
+The input is the direct prompt; the target is the correct answer and the end-of-text token. Only the target has a loss.
 
 Command: `launchers.sft_launcher` (torchrun for several GPUs) with the options of `openrlhf.sft_arguments`, saved as
 command.sh. An interrupted run resumes from its last checkpoint, one per epoch.
