@@ -22,13 +22,18 @@ from medrlvr.data.registry import Source
 from medrlvr.dynamics.grades import grades_of, has_letters, is_unread
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.updates import tabulate
+from medrlvr.evaluation.baselines import trivial_baselines
+from medrlvr.evaluation.repeated import question_values
 from medrlvr.evaluation.requests import render_requests
+from medrlvr.evaluation.score import majority_vote, score_answers, summarise
+from medrlvr.evaluation.selection import select_best
+from medrlvr.evaluation.strata import strata
 from medrlvr.grading.kinds import Key, KindGrade, LetterKey, NumberKey, TextKey, grade_answer
 from medrlvr.grading.reward_config import reward_to_json
 from medrlvr.grading.shortcuts import find_shortcuts
 from medrlvr.pipeline.kinds import check_kinds
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.files import read_parquet, write_parquet
 from medrlvr.training.reward_hook import reward_func
 from medrlvr.training.rollouts import numbered_label
 
@@ -386,6 +391,75 @@ def test_what_needs_options_is_refused_before_the_first_job(path: str, value: An
     check_kinds(experiment(arms__rlvr__reward="graded"), DOSES)
     with pytest.raises(UserError, match=f"^{message}"):
         check_kinds(experiment(**{path: value}), DOSES)
+
+
+ANSWERS = ["12.5 mg", "0.0125 g", "13 mg", "25", "about 12.5 mg", "?"]
+
+
+def scored(*samples: str, question: dict[str, Any] = NUMBER) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return questions and scores: each sample answers one question."""
+    given = {**question, "benchmark": "doses", "options": [], "gold": None, "meta": '{"formula": "dose"}'}
+    questions = pd.DataFrame([given])
+    answers = pd.DataFrame(
+        {
+            **{"benchmark": "doses", "mode": "chain_of_thought", "question_id": question["question_id"], "sample": i},
+            **{"response": f"<think>x</think><answer>{answer}</answer>", "finish_reason": "stop", "response_tokens": 9},
+        }
+        for i, answer in enumerate(samples)
+    )
+    return questions, score_answers(answers, questions, {"chain_of_thought": "tagged"})
+
+
+def test_scores_of_numbers_have_value_and_error(tmp_path: Path) -> None:
+    _, scores = scored(*ANSWERS)
+    write_parquet(tmp_path / "scores.parquet", scores)
+    for table in (scores, read_parquet(tmp_path / "scores.parquet")):
+        assert table["correct"].tolist() == [True, True, False, False, False, False]
+        assert table["value"].tolist()[:4] == [12.5, 12.5, 13, 25]
+        assert table["relative_error"].tolist()[:4] == [0, 0, 0.04, 1]
+        assert table["answered"].tolist() == [*ANSWERS[:4], None, None]
+        assert is_unread(table).tolist() == [False] * 4 + [True] * 2
+        assert table["options"].eq(0).all() and table["gold"].isna().all()
+
+
+def test_equal_numbers_and_texts_vote_together() -> None:
+    _, scores = scored("25", "12.5 mg", "0.0125 g")
+    (row,) = majority_vote(scores).to_dict("records")
+    assert (row["answer"], row["value"], row["correct"], row["lenient_answer"]) == ("12.5 mg", 12.5, True, "25")
+    _, scores = scored("gold", "the Iron", "iron", question=TEXT)
+    (row,) = majority_vote(scores).to_dict("records")
+    assert (row["answer"], row["correct"]) == ("the Iron", True)
+
+
+def test_a_record_of_numbers_has_errors_and_no_letters() -> None:
+    tables = [scored(answer, question={**NUMBER, "question_id": f"a/test/{i}"}) for i, answer in enumerate(ANSWERS)]
+    questions, scores = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    clusters = questions[["question_id"]].assign(repeats=questions["question_id"])
+    divided = strata(questions, trained=set())
+    (record,) = summarise(scores, clusters, divided, 200, seed=1)
+    assert (record["n"], record["accuracy"], record["unparsed"]) == pytest.approx((6, 2 / 6, 2 / 6))
+    assert record["chance"] is None and record["letters"] == {}
+    errors = {"n": 4, "p10": 0.0, "p25": 0.0, "median": 0.02, "p75": 0.28, "p90": 0.712}
+    assert record["relative_error"] == pytest.approx(errors)
+    assert [(part["stratum"], part["value"]) for part in record["strata"]] == [("formula", "dose"), ("kind", "number")]
+    assert trivial_baselines(questions, [], divided) == []
+    json.dumps(record, allow_nan=False)
+
+
+def test_repeated_samples_of_numbers_have_no_guessing() -> None:
+    _, scores = scored("12.5", "25", "25.0", "0.0125 g", "12.5 mg", "?")
+    values = question_values(scores, seed=1).set_index(["measure", "reading", "k"])["value"]
+    assert values["pass", "correct", 1] == 0.5
+    assert values["majority", "correct", 6] == 1.0, "three right answers, two equal wrong ones"
+    assert "guessing" not in values.index.get_level_values("measure")
+
+
+def test_the_best_candidate_is_selected_by_its_numbers() -> None:
+    questions, scores = scored("12.5", "?")
+    names = ["response", "finish_reason", "response_tokens", "mode", "question_id"]
+    answers = scores[names].assign(model=["b/update2", "b/update1"], sample=0, benchmark="development")
+    table = select_best(answers, questions, [Path("b/update1"), Path("b/update2")], "tagged")
+    assert table[["accuracy", "unparsed", "chosen"]].values.tolist() == [[0.0, 1.0, False], [1.0, 0.0, True]]
 
 
 def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:

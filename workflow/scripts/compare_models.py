@@ -27,7 +27,7 @@ if __name__ == "__main__":
         predictions = {model: majority_vote(table) for model, table in scores.items()}
         questions = {name: read_parquet(path) for name, path in zip(design.sets, inputs.questions, strict=True)}
         clusters = read_parquet(inputs.clusters)
-        trained = read_parquet(inputs.train)["gold"].tolist()
+        trained = read_parquet(inputs.train)["gold"].dropna().tolist()
         asked = pd.concat([table.assign(benchmark=name) for name, table in questions.items()], ignore_index=True)
         divided = dict(iter(strata(asked, set(trained)).groupby("benchmark")))
         # Ten times the paper's resamples: the ends of an interval need more of them than a standard deviation.

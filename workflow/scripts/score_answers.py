@@ -20,7 +20,7 @@ if __name__ == "__main__":
         check = evidence_check(params.evidence)
         scores = score_answers(read_parquet(inputs.answers), questions, params.forms, check)
         write_parquet(snakemake.output.scores, scores)
-        trained = set(read_parquet(inputs.train)["gold"])
+        trained = set(read_parquet(inputs.train)["gold"].dropna())
         clusters = read_parquet(inputs.clusters)
         metrics = {
             "model": snakemake.wildcards.model,

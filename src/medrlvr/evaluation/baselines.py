@@ -14,13 +14,15 @@ def trivial_baselines(questions: pd.DataFrame, trained: Sequence[int], divided: 
 
     The policies are a uniformly random option, always one letter (for each letter), the longest option (the first of
     equally long ones) and the most frequent gold letter of the training questions. A letter that a question does not
-    have is wrong.
+    have is wrong. A benchmark in which not all questions have options has no such policy.
 
     Args:
         questions: question_id, options, gold.
         trained: gold indices of the training questions.
         divided: as `strata` returns them, for this benchmark.
     """
+    if not questions["options"].map(len).all():
+        return []
     counts, gold = questions["options"].map(len), questions["gold"]
     longest = questions["options"].map(lambda options: max(range(len(options)), key=lambda index: len(options[index])))
     majority = int(pd.Series(trained).mode().iloc[0])

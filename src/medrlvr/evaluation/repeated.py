@@ -1,7 +1,10 @@
-"""pass@k and maj@k of several models from one sampling, next to guessing, as docs/controls.md defines them."""
+"""pass@k and maj@k of several models from one sampling, next to guessing, as docs/controls.md defines them.
+
+Numbers and texts have no guessing, and for maj@k all correct answers of a question count as one answer.
+"""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,12 +14,13 @@ from numpy.typing import NDArray
 
 from medrlvr.config.evaluation import Mode
 from medrlvr.evaluation.requests import build_requests
+from medrlvr.evaluation.score import lenient_votes, votes
 from medrlvr.evaluation.statistics import Resamples, Values, hull, seed_interval
 
 DRAWS = 200
 """Random orders of a question's samples, from which the expected majority is computed."""
-READINGS = {"correct": "letter", "lenient_correct": "lenient_letter"}
-"""Column of right answers -> column of the letter: by the required format, and by any readable letter."""
+READINGS: dict[str, Callable[[pd.DataFrame], "pd.Series[Any]"]] = {"correct": votes, "lenient_correct": lenient_votes}
+"""Column of right answers -> the samples' votes: by the required format, and by any readable answer."""
 
 
 def sampling_requests(
@@ -94,18 +98,27 @@ def _of(rows: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
     question, n, gold, options = (rows["question_id"].iloc[0], len(rows), *rows[["gold", "options"]].iloc[0])
     ks = powers_of_two(n)
     reasons = rows["reasons"] if "reasons" in rows and rows["reasons"].notna().all() else None
-    for reading, letter in READINGS.items():
+    for reading, voted in READINGS.items():
         right = rows[reading].astype(bool)
         counted = {"pass": right} | ({} if reasons is None else {"pass_reasoned": right & reasons.astype(bool)})
         for measure, good in counted.items():
             for k in ks:
                 yield _value(question, measure, reading, k, pass_at_k(int(good.sum()), n, k))
-        votes = rows[letter].map(lambda name: -1 if pd.isna(name) else ord(name) - ord("A")).to_numpy(dtype=np.int64)
-        shares = majority_at_k(votes, int(gold), ks, np.random.default_rng(seed))
+        answers, best = _votes(voted(rows), right, None if pd.isna(gold) else int(gold))
+        shares = majority_at_k(answers, best, ks, np.random.default_rng(seed))
         for k, share in zip(ks, shares, strict=True):
             yield _value(question, "majority", reading, k, share)
-        for k in ks:
+        for k in ks if options else ():
             yield _value(question, "guessing", reading, k, guessing_at_k(int(options), k))
+
+
+def _votes(voted: "pd.Series[Any]", right: "pd.Series[bool]", gold: int | None) -> tuple[NDArray[np.int64], int]:
+    """Return the votes and the right one as numbers: the index of a letter; else 0 for all right answers."""
+    if gold is not None:
+        letters = voted.map(lambda name: -1 if pd.isna(name) else ord(name) - ord("A"))
+        return letters.to_numpy(dtype=np.int64), gold
+    wrong, _ = pd.factorize(voted.mask(right))
+    return np.where(right, 0, np.where(wrong < 0, -1, wrong + 1)), 0
 
 
 def _value(question: str, measure: str, reading: str, k: int, value: float) -> dict[str, Any]:

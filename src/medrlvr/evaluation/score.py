@@ -6,11 +6,18 @@ from typing import Any
 
 import pandas as pd
 
+from medrlvr.data.keys import key_of
+from medrlvr.dynamics.grades import is_unread
 from medrlvr.evaluation.statistics import bootstrap_stderr, wilson_interval
 from medrlvr.evaluation.strata import groups
 from medrlvr.grading.evidence import COLUMNS, EvidenceCheck
-from medrlvr.grading.grader import AnswerFormat, Grade, grade
+from medrlvr.grading.grader import AnswerFormat, Grade
+from medrlvr.grading.kinds import Key, KindGrade, LetterKey, grade_answer
 from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.texts import normalised
+
+ERROR_QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
+"""Quantiles of relative errors that a metric record contains."""
 
 
 def score_answers(
@@ -23,36 +30,35 @@ def score_answers(
 
     Args:
         answers: as `generate_answers` writes them.
-        questions: benchmark, question_id, options, gold, and stem for `check`; in a control, a question has other
-            options.
+        questions: benchmark, question_id, options, gold, if there are numbers or texts kind and key, and stem for
+            `check`; in a control, a question has other options.
         forms: mode -> answer format.
         check: checks the reasoning of the answers; None if it cannot be checked.
 
     Returns:
-        the answers, with additional columns: options (their number), gold (index), answered (text of the option, None
-        without a letter) and the fields of `Grade`; with `check` also the columns of `Evidence`, which are missing in
+        the answers, with additional columns: options (their number), gold (index, missing for a number or text),
+        answered (text of the option, or the number or text as written, None if unread) and the fields of `Grade`, or of
+        `KindGrade` if there are numbers or texts; with `check` also the columns of `Evidence`, which are missing in
         modes without tags, because their prompts request no reasoning, and for questions that `check` does not know.
         Each row keeps its response.
 
     Raises:
         KeyError: an answer's question is not in `questions`.
     """
-    facts = ["options", "gold", *(["stem"] if check else [])]
+    facts = [name for name in ("options", "gold", "kind", "key", *(["stem"] if check else [])) if name in questions]
     known = questions.set_index(["benchmark", "question_id"])[facts].to_dict("index")
     rows = [known[key] for key in zip(answers["benchmark"], answers["question_id"], strict=True)]
+    keys = [key_of(row) for row in rows]
     grades = [
-        grade(response, list(row["options"]), int(row["gold"]), forms[mode], truncated=ended == "length")
-        for response, mode, ended, row in zip(
-            answers["response"], answers["mode"], answers["finish_reason"], rows, strict=True
+        grade_answer(response, key, forms[mode], truncated=ended == "length")
+        for response, mode, ended, key in zip(
+            answers["response"], answers["mode"], answers["finish_reason"], keys, strict=True
         )
     ]
-    answered = [
-        row["options"][LETTERS.index(found.letter)] if found.letter else None
-        for row, found in zip(rows, grades, strict=True)
-    ]
+    answered = [_answered(key, found) for key, found in zip(keys, grades, strict=True)]
     graded = answers.assign(
         options=[len(row["options"]) for row in rows],
-        gold=[int(row["gold"]) for row in rows],
+        gold=pd.Series([key.gold if isinstance(key, LetterKey) else None for key in keys], index=answers.index),
         answered=pd.Series(answered, index=answers.index, dtype=object),
     )
     parts = [graded.reset_index(drop=True), pd.DataFrame(map(asdict, grades))]
@@ -60,6 +66,12 @@ def score_answers(
         asked = [row if forms[mode] == "tagged" else None for row, mode in zip(rows, answers["mode"], strict=True)]
         parts.append(_evidence(asked, answers["response"], grades, check))
     return pd.concat(parts, axis=1)
+
+
+def _answered(key: Key, found: Grade) -> str | None:
+    if isinstance(found, KindGrade):
+        return found.answer
+    return key.options[LETTERS.index(found.letter)] if isinstance(key, LetterKey) and found.letter else None
 
 
 def _evidence(
@@ -78,38 +90,66 @@ def _evidence(
 
 
 def majority_vote(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per benchmark, mode and question, with the letter that most of its samples give.
+    """Return one row per benchmark, mode and question, with the answer that most of its samples give.
 
-    Among equally frequent letters, the one given first wins; samples without a letter have no vote.
+    Among equally frequent answers, the one given first wins; samples without an answer have no vote. Numbers are equal
+    if their values in the key's unit are, and texts if they are equal after normalisation.
 
     Args:
         scores: as `score_answers` returns them.
 
     Returns:
-        benchmark, mode, question_id, options, gold, letter, answered, correct, lenient_letter, lenient_correct.
+        benchmark, mode, question_id, options, gold, letter, answered, correct, lenient_letter, lenient_correct; if
+        there are numbers or texts, also kind, answer, value, relative_error and lenient_answer.
     """
-    columns = ["options", "gold", "letter", "answered", "correct", "lenient_letter", "lenient_correct"]
+    strict_columns = [name for name in (*_STRICT, *_STRICT_KINDS) if name in scores]
+    lenient_columns = [name for name in (*_LENIENT, *_LENIENT_KINDS) if name in scores]
+    columns = [*_STRICT, *_LENIENT, *strict_columns[len(_STRICT) :], *lenient_columns[len(_LENIENT) :]]
     keys = ["benchmark", "mode", "question_id"]
     if not scores["sample"].any():
         return scores[[*keys, *columns]].reset_index(drop=True)
     rows = []
     for key, samples in scores.groupby(keys, sort=False):
-        strict, lenient = _elected(samples, "letter"), _elected(samples, "lenient_letter")
+        strict, lenient = _elected(samples, votes(samples)), _elected(samples, lenient_votes(samples))
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
-                **{name: strict[name] for name in ("options", "gold", "letter", "answered", "correct")},
-                **{name: lenient[name] for name in ("lenient_letter", "lenient_correct")},
+                **{name: strict[name] for name in strict_columns},
+                **{name: lenient[name] for name in lenient_columns},
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows)[[*keys, *columns]]
 
 
-def _elected(samples: pd.DataFrame, column: str) -> pd.Series:
-    """Return the first sample that gives the most frequent letter; if no sample has a letter, the first sample."""
-    votes = samples[column].value_counts()
-    leading = votes.index[votes == votes.max()]
-    named = samples[samples[column].isin(leading)]
+_STRICT = ("options", "gold", "letter", "answered", "correct")
+_LENIENT = ("lenient_letter", "lenient_correct")
+_STRICT_KINDS = ("kind", "answer", "value", "relative_error")
+_LENIENT_KINDS = ("lenient_answer",)
+
+
+def votes(scores: pd.DataFrame) -> pd.Series:
+    """Return what each sample votes for: its letter, its number in the key's unit, or its text; missing if unread."""
+    if "answer" not in scores:
+        return scores["letter"]
+    return scores["letter"].fillna(scores["value"].map(repr, na_action="ignore")).fillna(_plain(scores["answer"]))
+
+
+def lenient_votes(scores: pd.DataFrame) -> pd.Series:
+    """Return the same for lenient answers, with numbers compared as written."""
+    if "lenient_answer" not in scores:
+        return scores["lenient_letter"]
+    return scores["lenient_letter"].fillna(_plain(scores["lenient_answer"]))
+
+
+def _plain(texts: pd.Series) -> pd.Series:
+    return texts.map(normalised, na_action="ignore")
+
+
+def _elected(samples: pd.DataFrame, votes: pd.Series) -> pd.Series:
+    """Return the first sample that gives the most frequent answer; if no sample has an answer, the first sample."""
+    counts = votes.value_counts()
+    leading = counts.index[counts == counts.max()]
+    named = samples[votes.isin(leading)]
     return (named if len(named) else samples).iloc[0]
 
 
@@ -143,15 +183,16 @@ def summarise(
                 **{f"distinct_{name}": value for name, value in _counted(distinct).items()},
                 "sample_accuracy": group["correct"].mean(),
                 "lenient_accuracy": decided["lenient_correct"].mean(),
-                "unparsed": decided["letter"].isna().mean(),
+                "unparsed": is_unread(decided).mean(),
                 "valid_format": group["valid_format"].mean(),
                 "strict_format": group["strict_format"].mean(),
                 **_evidence_shares(group),
                 "truncated": group["truncated"].mean(),
                 "mean_tokens": group["response_tokens"].mean(),
                 "mean_chars": group["response"].str.len().mean(),
-                "chance": (1 / decided["options"]).mean(),
-                "letters": _letters(decided),
+                "chance": (1 / decided["options"]).mean() if decided["options"].all() else None,
+                "letters": _letters(decided[decided["options"] > 0]),
+                **_numbers(decided),
                 "strata": list(_stratified(decided, values)),
             }
         )
@@ -178,12 +219,25 @@ def _counted(decided: pd.DataFrame) -> dict[str, Any]:
 
 
 def _letters(decided: pd.DataFrame) -> dict[str, dict[str, int]]:
-    gold = decided["gold"].map(LETTERS.__getitem__)
+    if decided.empty:
+        return {}
+    gold = decided["gold"].astype(int).map(LETTERS.__getitem__)
     shown = LETTERS[: int(decided["options"].max())]
     return {
         letter: {"answered": int((decided["letter"] == letter).sum()), "gold": int((gold == letter).sum())}
         for letter in shown
     }
+
+
+def _numbers(decided: pd.DataFrame) -> dict[str, Any]:
+    """Return the distribution of the relative errors of the numbers that were read; nothing without numbers."""
+    if "kind" not in decided or not decided["kind"].eq("number").any():
+        return {}
+    errors = decided.loc[decided["kind"] == "number", "relative_error"].dropna().astype(float)
+    quantiles = {
+        name: float(errors.quantile(share)) if len(errors) else None for name, share in ERROR_QUANTILES.items()
+    }
+    return {"relative_error": {"n": len(errors), **quantiles}}
 
 
 def _stratified(decided: pd.DataFrame, divided: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medrlvr.dynamics.grades import is_unread
 from medrlvr.evaluation.score import majority_vote, score_answers
 from medrlvr.grading.grader import AnswerFormat
 from medrlvr.runtime.errors import UserError
@@ -32,7 +33,7 @@ def select_best(
 
     Args:
         answers: as `generate_answers` writes them; None if there is only one model.
-        questions: question_id, options, gold of the development questions.
+        questions: the development questions (QUESTION_SCHEMA or KINDS_SCHEMA).
         models: model folders. Among equally good models, the first is selected.
         answer_format: format of the answers.
 
@@ -57,7 +58,7 @@ def select_best(
         )
     scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], answer_format))
     decided = pd.concat(majority_vote(rows).assign(model=model) for model, rows in scores.groupby("model"))
-    groups = decided.assign(unparsed=decided["letter"].isna()).groupby("model")[["correct", "unparsed"]].mean()
+    groups = decided.assign(unparsed=is_unread(decided)).groupby("model")[["correct", "unparsed"]].mean()
     groups = groups.loc[[str(model) for model in models]]
     table = table.assign(
         n=len(questions), accuracy=groups["correct"].to_numpy(), unparsed=groups["unparsed"].to_numpy()

@@ -17,17 +17,22 @@ def strata(questions: pd.DataFrame, trained: Collection[int]) -> pd.DataFrame:
         trained: gold indices of the training questions.
 
     Returns:
-        the strata `options` (their number), `gold_letter` (whether any training question has this gold letter), and
-        those columns kept from the source that have few values, such as MedQA's `meta_info` and MMLU-Pro's `src`.
+        the strata `options` (their number) and `gold_letter` (whether any training question has this gold letter) of
+        questions with options, `kind` if not all answers are letters, and those columns kept from the source that have
+        few values, such as MedQA's `meta_info` and MMLU-Pro's `src`.
     """
     keys = questions[["benchmark", "question_id"]]
+    letters = questions[questions["options"].map(len) > 0]
+    of_letters = keys.loc[letters.index]
     tables = [
-        keys.assign(stratum="options", value=questions["options"].map(len).astype(str)),
-        keys.assign(
+        of_letters.assign(stratum="options", value=letters["options"].map(len).astype(str)),
+        of_letters.assign(
             stratum="gold_letter",
-            value=questions["gold"].isin(trained).map({True: "seen in training", False: "never seen in training"}),
+            value=letters["gold"].isin(trained).map({True: "seen in training", False: "never seen in training"}),
         ),
     ]
+    if "kind" in questions:
+        tables.append(keys.assign(stratum="kind", value=questions["kind"]).dropna(subset="value"))
     meta = pd.DataFrame([json.loads(text) for text in questions["meta"]], index=questions.index).drop(
         columns="flags", errors="ignore"
     )
