@@ -71,7 +71,7 @@ def sampled(rows: list[tuple[int, str, str]]) -> pd.DataFrame:
     return table.assign(sample=table.groupby(["update", "question_id"]).cumcount())
 
 
-def check(stem: str, response: str, grade: Grade) -> Evidence:
+def check(stem: str, _: object, response: str, grade: Grade) -> Evidence:
     """The evidence of a world in which reasoning cites its question's word, a metal is a fact and "so what" is none."""
     false = "so what" in response
     true = not false if "metal" in response else None

@@ -8,7 +8,6 @@ from medrlvr.evaluation.baselines import trivial_baselines
 from medrlvr.evaluation.score import majority_vote, score_answers, summarise
 from medrlvr.evaluation.strata import MOST_VALUES, strata
 from medrlvr.grading.evidence import COLUMNS, Evidence
-from medrlvr.grading.grader import Grade
 from medrlvr.runtime.files import read_parquet, write_parquet
 
 ANSWER_FORMATS = {"direct": "bare", "chain_of_thought": "tagged", "loglikelihood": "bare"}
@@ -114,7 +113,7 @@ def test_a_control_is_graded_by_its_own_options() -> None:
     assert scores.groupby("benchmark")["correct"].sum().to_dict() == {"toy": 1, "toy_shuffled": 1}
 
 
-def check(stem: str, response: str, _: Grade) -> Evidence:
+def check(stem: str, _: object, response: str, __: object) -> Evidence:
     return Evidence(1, int("rust" in response), None, False, "C" in response or None, reasons=stem in response)
 
 
