@@ -64,7 +64,7 @@ class Evaluation(Settings):
     """Paper, Figure 3: bootstrap resamples for a standard deviation. Intervals use ten times as many."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Ours: seed for resamples, sampled answers and the benchmarks' controls."""
-    evidence: EvidenceSetting | None = None
+    evidence: EvidenceSetting | None = "text"
     """Ours. miniature: the findings and facts that a response states are checked against the miniature's world, for
     its own questions. text: a rule reports numbers, quotations and findings that the reasoning states and the question
     does not have (docs/stages.md). null: the reasoning is not checked."""
