@@ -2,8 +2,13 @@
 
 import io
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -332,6 +337,86 @@ def test_what_parquet_does_not_have_is_reported(
     assert main(["grade", "in.jsonl", "--out", "out.parquet"]) == 1
     assert capsys.readouterr().err.endswith(". Write JSON lines instead: --out FILE.jsonl.\n")
     assert not (folder / "out.parquet").exists()
+
+
+def started(words: list[str], prepare: Callable[[], object], **pipes: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(Path(medrlvr.__file__).parents[1])}
+    command = [sys.executable, "-m", "medrlvr.cli.main", "grade", *words]
+    return subprocess.Popen(command, env=environment, preexec_fn=prepare, stderr=subprocess.PIPE, **pipes)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_no_file(folder: Path, processes: str, number: signal.Signals) -> None:
+    def prepare() -> None:
+        # Tests that run in the background or under nohup ignore these.
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_DFL)
+
+    words = ["-", "--out", "out.jsonl", "--processes", processes]
+    with started(words, prepare, stdin=subprocess.PIPE) as process:
+        process.stdin.write(lines(rows(LINES)).encode())
+        process.stdin.flush()
+        # The input does not end, so the file is never finished.
+        until = time.monotonic() + 60
+        while not [*folder.glob(".out.jsonl.*.part")] and time.monotonic() < until:
+            time.sleep(0.02)
+        assert [path.name for path in folder.iterdir()] == [f".out.jsonl.{process.pid}.part"]
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert process.stderr.read() == b""
+    assert list(folder.iterdir()) == []
+
+
+def test_a_signal_that_is_ignored_stays_ignored(folder: Path) -> None:
+    (folder / "in.jsonl").write_text(lines(rows()))
+
+    def prepare() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with started(["-", "--out", "out.jsonl"], prepare, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        process.stdin.write(lines(rows(LINES)).encode())
+        process.stdin.flush()
+        while not [*folder.glob(".out.jsonl.*.part")] and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert (folder / "out.jsonl").read_text().count("\n") == 4 * LINES
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_full_disk_leaves_the_old_file(folder: Path, suffix: str, processes: str) -> None:
+    """A limit on the size of a file fails in the same way as a full disk."""
+    (folder / "in.jsonl").write_text(lines(rows(LINES)))
+    (folder / f"out.{suffix}").write_text("old")
+
+    def prepare() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    with started(["in.jsonl", "--out", f"out.{suffix}", "--processes", processes], prepare) as process:
+        text = process.stderr.read().decode()
+        assert process.wait(60) == 1
+    assert text.startswith(f"--out out.{suffix} cannot be written: ") and "File too large" in text
+    assert text.endswith(". Give a path in a folder that you can write to and that has space.\n")
+    assert (folder / f"out.{suffix}").read_text() == "old"
+    assert {path.name for path in folder.iterdir()} == {"in.jsonl", f"out.{suffix}"}
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [(".", "Is a directory"), ("none.jsonl", "No such file or directory"), ("/proc/self/mem", "Input/output error")],
+)
+def test_an_input_that_cannot_be_read_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], file: str, said: str, processes: str
+) -> None:
+    assert main(["grade", file, "--out", "out.jsonl", "--processes", processes]) == 1
+    assert capsys.readouterr().err == (
+        f"{file} cannot be read: {said}. Give the path of a JSON lines file, or - for standard input.\n"
+    )
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

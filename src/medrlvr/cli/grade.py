@@ -134,6 +134,7 @@ def _write(graded: Iterable[Graded], progress: GradingProgress, out: Path | None
         write_atomically(out, write)
     except OSError as error:
         raise UserError(
-            f"--out {out} cannot be written: {error.strerror}. Give a path in a folder that you can write to."
+            f"--out {out} cannot be written: {error.strerror}. Give a path in a folder that you can write to"
+            " and that has space."
         ) from None
     return total

@@ -99,7 +99,7 @@ def grade_chunks(task: Task, chunks: Iterable[Chunk], processes: int) -> Iterato
     from concurrent.futures.process import BrokenProcessPool
 
     waiting: deque[Future[Graded]] = deque()
-    with ProcessPoolExecutor(processes, initializer=_ignore_interruption) as pool:
+    with ProcessPoolExecutor(processes, initializer=_own_signals) as pool:
         try:
             for chunk in chunks:
                 waiting.append(pool.submit(grade_chunk, task, chunk))
@@ -116,6 +116,8 @@ def grade_chunks(task: Task, chunks: Iterable[Chunk], processes: int) -> Iterato
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ignore_interruption() -> None:
-    # Ctrl-C reaches every process of the terminal; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _own_signals() -> None:
+    # Ctrl-C and a closed terminal reach every process of the terminal; the first one ends the others.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,10 +1,11 @@
 """The entry point: find the command, run it, and turn its errors into an exit status.
 
-Exit status: 0; 1 for an error that the user can correct; 2 for wrong usage; 130 after Ctrl-C; 141 if the reader of the
-output has stopped reading.
+Exit status: 0; 1 for an error that the user can correct; 2 for wrong usage; 129, 130 and 143 after SIGHUP, Ctrl-C and
+SIGTERM; 141 if the reader of the output has stopped reading.
 """
 
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `medrlvr`; None for those of this process.
     """
     _open_closed_streams()
+    if arguments is None:
+        _exit_on_signals()
     words = sys.argv[1:] if arguments is None else [*arguments]
     try:
         command = parse_command(words[:1], __version__)
@@ -51,6 +54,18 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _exit_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as an exception does: without them, unfinished files would remain."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, _exit)
+
+
+def _exit(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the removal of files
+    sys.exit(128 + number)
 
 
 def _run(command: str, words: list[str]) -> int:
