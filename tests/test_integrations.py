@@ -123,6 +123,42 @@ def test_openrlhfs_function_agrees_in_all_tagged_cases(tmp_path: Path, monkeypat
     ]
 
 
+class Characters:
+    """A tokenizer and an engine whose tokens are characters; the engine returns one response."""
+
+    def __init__(self, response: str) -> None:
+        self.response = [*map(ord, response)]
+
+    def __call__(self, text: str, **_: object) -> dict[str, Any]:
+        return {"input_ids": np.array([[*map(ord, text)]])}
+
+    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        assert not skip_special_tokens
+        return "".join(map(chr, ids))
+
+    async def generate(self, *_: object, **__: object) -> SimpleNamespace:
+        output = SimpleNamespace(token_ids=self.response, finish_reason="stop", logprobs=None)
+        return SimpleNamespace(outputs=[output])
+
+
+def test_openrlhf_runs_the_documents_file_on_all_tagged_cases(tmp_path: Path) -> None:
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
+
+    (tmp_path / "reward.py").write_text(dict(blocks())["OpenRLHF"], encoding="utf-8")
+    executor = SingleTurnAgentExecutor([str(tmp_path / "reward.py")])
+    limits = SimpleNamespace(max_tokens=10**6, logprobs=None)
+    prompt = "Write <think> </think> <answer> </answer>. "
+    for case, found in golden("tagged"):
+        label = json.dumps({"options": case["options"], "gold": case["gold"]})
+        model = Characters(case["response"] + ("" if case["truncated"] else "<|endoftext|>"))
+        given = asyncio.run(executor.execute(prompt, label, limits, 10**7, model, model))
+        logged = {"correct": float(found.correct), "valid_format": float(found.valid_format)}
+        assert (given["reward"], given["scores"], given["extra_logs"]) == (PAPER(found), PAPER(found), logged)
+    cut = executor.reward_func
+    with pytest.raises(AssertionError, match="must be removed"):
+        cut(["<answer>"], ["Write <answer>"], [label])
+
+
 def test_the_functions_of_lm_eval_agree_in_all_cases() -> None:
     for form in ("tagged", "bare"):
         for case, found in golden(form):
@@ -308,7 +344,7 @@ def blocks() -> Iterator[tuple[str, str]]:
 def test_the_examples_use_names_that_exist_and_are_short() -> None:
     """tests/integrations runs them; here the frameworks are absent."""
     shown = dict(blocks())
-    assert {"TRL", "verl", "verifiers", "Inspect", "lighteval", "lm-evaluation-harness"} <= set(shown)
+    assert {"TRL", "verl", "OpenRLHF", "verifiers", "Inspect", "lighteval", "lm-evaluation-harness"} <= set(shown)
     for heading, block in shown.items():
         lines = [line for line in block.splitlines() if line and not line.startswith(("import ", "from "))]
         assert len(lines) <= 10, heading
