@@ -21,10 +21,11 @@ from medrlvr.reference.markdown import splice
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_text
 from medrlvr.training.openrlhf import HOOK
+from medrlvr.training.rollouts import numbered_label
 
 DOCUMENT = Path("docs/grading.md")
 SOURCE = Path("src").resolve()
-RUN = Path("results/miniature/dynamics/rlvr/seed1.parquet")
+RESULTS = Path("results/miniature")
 OPTIONS = ["ascorbic acid", "thiamine", "retinol", "niacin", "calcium carbonate"]
 SENTENCE = "The findings fit a lack of something, and the answer is found by looking at each option in turn. "
 WEIGHING = (
@@ -88,28 +89,35 @@ def by_length() -> str:
 
 
 def of_a_step() -> str:
-    """Return the reward hook's share of an update of the miniature, whose responses have a few hundred characters."""
-    if not RUN.is_file():
-        raise UserError(f"{RUN} does not exist. Run `make demo` first: the hook is compared with its updates.")
-    run = read_parquet(RUN)
-    responses, step = int(run["responses"].max()), run["seconds"].median()
-    label = json.dumps({"question_id": "q1", "options": OPTIONS, "gold": 1})
-    prompt = SENTENCE * 5
-    text = f"{prompt} <think> {SENTENCE} </think> <answer> B </answer><eos>"
+    """Return the reward hook's share of an update of the miniature, whose last responses it grades again."""
+    run = RESULTS / "dynamics/rlvr/seed1.parquet"
+    if not run.is_file():
+        raise UserError(f"{run} does not exist. Run `make demo` first: the hook is compared with its updates.")
+    updates = read_parquet(run)
+    rollouts = read_parquet(RESULTS / "rollouts/rlvr/seed1/rollouts.parquet")
+    last = rollouts[rollouts["update"] == rollouts["update"].max()]
+    lines = (RESULTS / "prompts/rlvr.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = {json.loads(row["label"])["question_id"]: row for row in map(json.loads, lines)}
+    calls = []
+    for row in last.to_dict("records"):
+        prompt, label = (asked[row["question_id"]][name] for name in ("input", "label"))
+        calls.append(([f"{prompt}{row['response']}<eos>"], [prompt], [numbered_label(label, int(row["update"]))]))
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
             "MEDRLVR_ROLLOUTS": folder,
             "MEDRLVR_REWARD": reward_to_json("paper"),
             "MEDRLVR_END_OF_TEXT": "<eos>",
+            "MEDRLVR_EVIDENCE": "miniature",
         }
         spec = importlib.util.spec_from_file_location("hook", HOOK)
         hook = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(hook)
-        seconds = seconds_each(lambda: hook.reward_func([text], [prompt], [label]), 2000)
+        seconds = seconds_each(lambda: [hook.reward_func(*call) for call in calls], 20)
+    step = updates["seconds"].median()
     return (
-        f"The reward hook needs {1e6 * seconds:.0f} us to grade, reward and record a response of the miniature. An"
-        f" update has {responses} responses and a median duration of {step:.1f} s; the hook needs"
-        f" {100 * responses * seconds / step:.2f} % of it."
+        f"The reward hook needs {1e6 * seconds / len(calls):.0f} us to grade a response of the miniature, check its"
+        f" steps, reward and record it. An update has {len(calls)} responses and a median duration of {step:.1f} s; the"
+        f" hook needs {100 * seconds / step:.2f} % of it."
     )
 
 

@@ -33,11 +33,21 @@ def test_golden(case: dict[str, object]) -> None:
         ("A: iron B: gold", None, "several_letters"),
         ("A. iron, for vitamin B. It is low", "A", "letter_and_text"),
         ("A. iron, not D. lead", None, "several_letters"),
+        # Only the option's own text is skipped, not another text of its length.
+        ("A. or, D. lead", None, "several_letters"),
+        ("A. iron; A) iron it is", "A", "letter_and_text"),
+        # Another option directly after the letter's mark.
+        ("A.;B) gold it is not", None, "several_letters"),
     ],
 )
 def test_options_repeated_on_one_line_are_no_answer(answer: str, letter: str | None, rule: str) -> None:
     found = grade(f"<think> four </think><answer>{answer}</answer>", ["iron", "gold", "zinc", "lead"], 0)
     assert (found.letter, found.rule) == (letter, rule)
+
+
+def test_an_option_without_a_text_is_not_named_by_any_text() -> None:
+    assert grade("The answer is B maybe", ["", ""], 1).lenient_letter is None
+    assert grade("The answer is B maybe", ["", "maybe"], 1).lenient_letter == "B"
 
 
 def test_tags_are_looked_for_unless_it_is_said_otherwise() -> None:

@@ -8,8 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from medrlvr.grading.grader import _squeezed
-from medrlvr.grading.patterns import FURTHER_LETTER, LETTER_AND_MARK, NAMED_LETTER, STATEMENTS
-from medrlvr.grading.search import find_keyword_pattern, find_named_letters, find_words, fold_case
+from medrlvr.grading.patterns import FURTHER_LETTER, NAMED_LETTER, STATEMENTS
+from medrlvr.grading.search import (
+    find_further_letters,
+    find_keyword_pattern,
+    find_named_letters,
+    find_words,
+    fold_case,
+)
 
 CASED = [
     character
@@ -119,11 +125,17 @@ def test_statements_are_those_of_the_pattern(keywords: tuple[str, ...], pattern:
     assert [match.span() for match in found] == [match.span() for match in pattern.finditer(text)]
 
 
-@given(
-    st.lists(st.sampled_from(["A", "B", "*", ")", ".", ":", ";", ",", " or ", " ", "\n", "x"]), max_size=20).map(
-        "".join
-    )
-)
-def test_a_further_letter_has_a_mark(text: str) -> None:
-    marked = {found[0] for found in LETTER_AND_MARK.findall(text)}
-    assert {match[2] for match in FURTHER_LETTER.finditer(text)} <= marked
+LISTED = [*"ABK()*.:;,\n\t\u00a0x_", " or ", " and ", "and", "xor ", " ", "  ", "\n\n ", ". ", "A. ", "(B) ", "**C**. "]
+listed = st.lists(st.sampled_from(LISTED), max_size=20).map("".join)
+
+
+@given(listed, st.integers(0, 6))
+@settings(max_examples=500)
+@example("x. A. B. C.", 0)
+@example("(((A. ((((B.", 0)
+@example("land A. and B. or\n\nC. ,\n D.", 0)
+@example("A.", 1)
+@example("and A.", 1)
+def test_further_letters_are_those_of_the_pattern(text: str, start: int) -> None:
+    found = [match.span() for match in find_further_letters(text, start)]
+    assert found == [match.span() for match in FURTHER_LETTER.finditer(text, start)]

@@ -19,10 +19,8 @@ from medrlvr.grading.patterns import (
     ENDS_LABELLED_LETTER,
     ENDS_LETTER,
     ENDS_SMALL_LETTER,
-    FURTHER_LETTER,
     LEADING_LETTER,
     LEADING_MARKS,
-    LETTER_AND_MARK,
     LISTED_LETTER,
     NEXT_LETTER,
     NEXT_TURN,
@@ -33,7 +31,7 @@ from medrlvr.grading.patterns import (
     STATEMENTS,
     TAGS,
 )
-from medrlvr.grading.search import find_keyword_pattern, find_named_letters, find_words, fold_case
+from medrlvr.grading.search import find_further_letters, find_keyword_pattern, find_named_letters, find_words, fold_case
 
 AnswerFormat = Literal["tagged", "bare"]
 """Where the grader looks for the answer: in `<answer>` tags, or at the start of a direct answer without tags."""
@@ -218,11 +216,9 @@ def _plain(text: str) -> str:
 
 def _lists_others(rest: str, letter: str, texts: Sequence[str]) -> bool:
     """Return whether the text after an answer's letter lists other options, by mark or by text."""
-    if {*LETTERS[: len(texts)]}.isdisjoint(found[0] for found in LETTER_AND_MARK.findall(rest) if found[0] != letter):
-        return False
     own = texts[LETTERS.index(letter)]
     after_own = len(own) if own and _plain(rest[: len(own)]) == own else 0
-    for match in FURTHER_LETTER.finditer(rest, after_own):
+    for match in find_further_letters(rest, after_own):
         separator, other, mark = match.groups()
         if other == letter or other not in LETTERS[: len(texts)]:
             continue

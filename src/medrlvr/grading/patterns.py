@@ -85,8 +85,16 @@ NAMED_LETTER = re.compile(
     r"|(?<![\w'-])([A-K])\)? is (?:the )?(?:correct|right|best)\b",
     re.MULTILINE,
 )
-# For a fast search for NAMED_LETTER. The first pattern finds the letter of every match; it omits "A" and "I" before
-# most words. The second finds the label, if a match starts with one: at most LABEL_REACH characters before the letter.
-NAMED_LETTER_ALONE = re.compile(r"[A-K](?![\w'\u2019-])(?!(?<=[AI]) [^abis\s])")
+# For a fast search for NAMED_LETTER, in a text whose lines start with no white space. NAMED_LETTER_ALONE finds the
+# letter of every match: after the end of a label or verb, in marks, at the start of a line, or before "is". It omits
+# "A" and "I" before most words. LABEL finds the label, if a match starts with one: at most LABEL_REACH characters
+# before the letter.
+_LABEL_END = "(?:er|on|ce|se|[Ii]t|is|be)"
+_AFTER_LABEL = "|".join(rf"(?<={_LABEL_END}{marks}[A-K])" for marks in (r"[\s:(*\"]" * count for count in range(5)))
+NAMED_LETTER_ALONE = re.compile(
+    r"[A-K](?![\w'\u2019-])(?!(?<=[AI]) [^abis\s])"
+    rf"(?:(?=\)? is (?:the )?[bcr])|(?<=\([A-K])(?=\))|(?<=\*\*[A-K])(?=\*\*)|(?<=^[A-K])(?=[.:)])|{_AFTER_LABEL})",
+    re.MULTILINE,
+)
 LABEL = re.compile(r"[AaOoCcLlIi](?:nswer|ption|hoice|hoose|etter|t)")
 LABEL_REACH = len("option should be") + 4

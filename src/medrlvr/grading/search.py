@@ -7,7 +7,14 @@ search returns, in a fraction of the time; tests/test_grading_search.py compares
 import re
 from collections.abc import Iterator, Sequence
 
-from medrlvr.grading.patterns import LABEL, LABEL_REACH, NAMED_LETTER, NAMED_LETTER_ALONE
+from medrlvr.grading.patterns import (
+    FURTHER_LETTER,
+    LABEL,
+    LABEL_REACH,
+    LETTER_AND_MARK,
+    NAMED_LETTER,
+    NAMED_LETTER_ALONE,
+)
 
 # The letters of a group differ in code and shape, and are one letter to re.IGNORECASE: i and the dotless i, s and the
 # long s, Greek and Cyrillic variants. Each group begins with the letter that replaces the others.
@@ -105,3 +112,33 @@ def _starts(text: str, least: int, letter_at: int) -> list[int]:
     labels = [label.start() for label in LABEL.finditer(*place)] if LABEL.search(*place) else []
     marks = _MARKS.get(text[letter_at - 1 : letter_at])
     return [*labels, max(least, letter_at - marks), letter_at] if marks else [*labels, letter_at]
+
+
+def find_further_letters(text: str, start: int) -> Iterator[re.Match[str]]:
+    """Yield the matches of `FURTHER_LETTER.finditer(text, start)`."""
+    end = start
+    for letter in LETTER_AND_MARK.finditer(text, start):
+        for at in _separator_starts(text, end, letter.start()):
+            match = FURTHER_LETTER.match(text, at)
+            if match:
+                end = match.end()
+                yield match
+                break
+
+
+def _separator_starts(text: str, least: int, letter_at: int) -> Iterator[int]:
+    """Yield, in order, the positions from `least` at which a match of `FURTHER_LETTER` with this letter can start."""
+    marks = letter_at
+    while marks > least and text[marks - 1] in "(*":
+        marks -= 1
+    space = marks
+    while space > least and text[space - 1].isspace():
+        space -= 1
+    # Before the white space: a mark or a word. In it: the start of a line, or one character.
+    if space > least and text[space - 1] in ".;,":
+        yield space - 1
+    elif text.endswith(("or", "and"), least, space):
+        yield space - (3 if text[space - 1] == "d" else 2)
+    yield text.rfind("\n", space, marks) + 1 or space
+    if marks > space:
+        yield marks - 1
