@@ -220,7 +220,7 @@ def test_a_drag_over_updates_25_to_45_shows_exactly_their_responses(
     expect_address(page, "rlvr/seed1", 25, 45)
     assert page.evaluate("scrollY") == before, "a drag does not move the page"
     assert page.locator("#chart-range [name=from]").input_value() == "25"
-    expect(page.locator("#charts .selection:visible")).to_have_count(6)
+    expect(page.locator("#charts .selection:visible")).to_have_count(7)
     expect(page.locator("#rollout-count")).to_contain_text(f"{dragged} of {len(SAMPLED)} responses")
     # A press inside the range is still a press on a point.
     page.mouse.click(sum(ends) / 2, plot["y"] + 30)

@@ -19,7 +19,7 @@ from medrlvr.runtime.errors import UserError
 from medrlvr.training.inputs import fill_steps
 
 PAPER = Path("config/config.yaml")
-ESTIMATORS = ("gae", "reinforce++", "grpo", "rloo")
+ESTIMATORS = ("gae", "reinforce++", "grpo", "rloo", "dr_grpo")
 OTHER = {"data": "medqa_4_options/test", "distribution": "in", "title": "Other"}
 ABLATIONS = sorted(Path("config/ablations").glob("*.yaml"))
 BASES = sorted(Path("config/ablations/bases").glob("*.yaml"))
@@ -144,7 +144,7 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         ({"arms": {"x": {"trainer": "dpo"}}}, "arms.x: Input tag 'dpo' found using 'trainer' does not match"),
         (
             rlvr(advantage_estimator="ppo"),
-            "arms.rlvr.advantage_estimator: Input should be 'gae', 'reinforce++', 'grpo' or 'rloo'",
+            "arms.rlvr.advantage_estimator: Input should be 'gae', 'reinforce++', 'grpo', 'rloo' or 'dr_grpo'",
         ),
         (
             rlvr(advantage_estimator="grpo", samples_per_prompt=1),
@@ -180,6 +180,14 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
         (
             rlvr(advantage_estimator="rloo", samples_per_prompt=1),
             "arms.rlvr.samples_per_prompt: must be 2 or more: rloo compares the responses",
+        ),
+        (
+            rlvr(importance_weights=[2.0, 0.5]),
+            "arms.rlvr.importance_weights: must be the smallest weight and then the largest",
+        ),
+        (
+            rlvr(advantage_estimator="dr_grpo", samples_per_prompt=1),
+            "arms.rlvr.samples_per_prompt: must be 2 or more: dr_grpo compares the responses",
         ),
         ({"benchmarks": {"medqa": None, "mmlu_pro_health": None}}, "benchmarks: is empty"),
         ({"benchmarks": {"medqa": {"data": "medqa/train"}}}, "benchmarks.medqa.data: is also used to train"),

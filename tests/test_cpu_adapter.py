@@ -1,6 +1,7 @@
 """The CPU adapter: inert without its switch, exact where it patches, loud where the pinned text changed."""
 
 import importlib.util
+import json
 import os
 import pickle
 import subprocess
@@ -238,3 +239,40 @@ print("flash_attn" in sys.modules)
     without = "resume.patches cpu.adapter"
     printed = python(code, MEDRLVR_PATCHES=without, DS_ACCELERATOR="cpu").splitlines()[-2:]
     assert printed == ["torch.bfloat16 {'enabled': True} {'enabled': False} cpu", "False"]
+
+
+WEIGHTED = """
+import json
+import torch
+from openrlhf.models.loss import PolicyLoss
+
+def loss(new, old, sampled, advantage, high, weights):
+    policy = PolicyLoss(
+        0.2, high, is_correction_level="token", is_correction_mode="clip", is_correction_threshold=weights
+    )
+    log = [torch.tensor([[value]]).log() for value in (new, old, sampled)]
+    found = policy(log[0], log[1], torch.tensor([[advantage]]), torch.ones(1, 1), rollout_log_probs=log[2])
+    return found[0].item(), found[4].item()
+
+print(json.dumps([
+    loss(0.6, 0.5, 0.1, 1.0, 0.28, [1.0, 1.0]),
+    loss(0.64, 0.5, 0.5, 1.0, 0.28, [1.0, 1.0]),
+    loss(0.64, 0.5, 0.5, 1.0, 0.2, [1.0, 1.0]),
+    loss(0.35, 0.5, 0.5, -1.0, 0.28, [1.0, 1.0]),
+    loss(0.5, 0.5, 0.1, 1.0, 0.2, [0.0, 2.0]),
+    loss(0.5, 0.5, 0.4, 1.0, 0.2, [0.0, 2.0]),
+]))
+"""
+
+
+def test_openrlhf_clamps_the_weights_and_clips_by_two_ranges():
+    """What the options mean in the pinned version: one token's loss, and whether its weight is outside the range."""
+    found = json.loads(python(WEIGHTED, MEDRLVR_PATCHES="flash_attn").splitlines()[-1])
+    assert found == [
+        pytest.approx([-1.2, 1.0]),  # clamped to 1, the weight 5 has no effect
+        pytest.approx([-1.28, 0.0]),  # the upper range ends at 1.28
+        pytest.approx([-1.2, 0.0]),
+        pytest.approx([0.8, 0.0]),  # the lower range still holds below
+        pytest.approx([-2.0, 1.0]),  # the ratio 5 is cut at 2
+        pytest.approx([-1.25, 0.0]),  # the ratio 1.25 is the weight
+    ]

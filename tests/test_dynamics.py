@@ -253,6 +253,21 @@ def test_the_next_update_counted_by_hand() -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+def test_prompts_with_equal_rewards_and_lengths_by_correctness_are_counted_by_hand() -> None:
+    rollouts = sampled(
+        [
+            *((1, "q1", SOUND), (1, "q1", WRONG), (1, "q2", "a"), (1, "q2", "bb")),
+            *((2, "q1", SOUND), (2, "q2", "aa"), (2, "q2", "a"), (3, "q1", "a")),
+        ]
+    )
+    table = tabulate(rollouts, label_responses(rollouts, QUESTIONS, [9] * 8), TRAINER, CHECKPOINTS)
+    rows = table[table["update"] > 0].set_index("update")
+    assert rows["equal_rewards"].tolist()[:2] == [0.5, 1.0], "a prompt with one response is not counted"
+    assert np.isnan(rows.loc[3, "equal_rewards"])
+    assert rows["chars_right"].tolist()[:2] == [len(SOUND)] * 2 and np.isnan(rows.loc[3, "chars_right"])
+    assert rows["chars_wrong"].tolist() == [(len(WRONG) + 3) / 3, 1.5, 1.0]
+
+
 def test_row_0_is_the_base_and_has_its_answers_only() -> None:
     assert TABLE["update"].tolist() == [0, 1, 2]
     base = row_of(0)

@@ -188,6 +188,24 @@ def test_another_estimator_changes_that_option_alone(estimator, theirs):
     assert changed == {"algo.advantage.estimator": theirs}
 
 
+@pytest.mark.parametrize(
+    ("update", "expected"),
+    [
+        ({"clip_high": 0.28}, {"actor.eps_clip_low_high": [0.21, 0.28]}),
+        ({"importance_weights": (0.0, 2.0)}, {"algo.advantage.is_correction_threshold": [0.0, 2.0]}),
+        (
+            {"advantage_estimator": "dr_grpo"},
+            {"algo.advantage.estimator": "dr_grpo", "actor.loss_agg_mode": "token-mean"},
+        ),
+        ({"labels": "wrong"}, {}),
+    ],
+)
+def test_a_later_key_changes_its_options_alone(update, expected):
+    without = parse("train_ppo_ray", rlvr_arguments(RLVR, CPU, 7, PATHS))
+    values = parse("train_ppo_ray", rlvr_arguments(RLVR.model_copy(update=update), CPU, 7, PATHS))
+    assert {name: value for name, value in values.items() if value != without[name]} == expected
+
+
 def test_two_cpu_nodes_place_their_models_as_gpus_do():
     """A Slurm node of a test has one simulated GPU, which all models then share."""
     machine = CPU.model_copy(update={"nodes": 2})

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from medrlvr.config.base import Fraction, Modes, Positive, Rate, Seeds, Settings
 
-LATER_KEYS: Mapping[str, Any] = {"labels": "gold", "targets": "letter"}
+LATER_KEYS: Mapping[str, Any] = {"labels": "gold", "targets": "letter", "clip_high": None, "importance_weights": None}
 """Keys that did not exist in the first runs -> the value with which an arm trains as before.
 
 With this value, a key is left out of everything that identifies a run: the parameters of its rule, its state and the
@@ -78,15 +78,22 @@ class RlvrArm(Settings):
     """Ours: the paper's beta. It weights the KL divergence of each token from the base (k1) inside the reward, for
     every estimator; larger values keep the model closer to the base. 0: no reference model is loaded and no KL is
     measured."""
-    advantage_estimator: Literal["gae", "reinforce++", "grpo", "rloo"] = "gae"
+    advantage_estimator: Literal["gae", "reinforce++", "grpo", "rloo", "dr_grpo"] = "gae"
     """Paper: PPO, which includes gae with a critic. The others have no critic: reinforce++ normalises the returns of an
-    update; grpo and rloo compare the responses to one prompt, so they need two or more."""
+    update; grpo, rloo and dr_grpo compare the responses to one prompt, so they need two or more. dr_grpo divides
+    neither by the standard deviation nor by the length of each response."""
     gamma: Fraction = 1.0
     """Ours: discount factor of later rewards. 1: no discount."""
     gae_lambda: Fraction = 0.95
     """Ours: lambda of GAE. Larger values give less bias and more variance. Use 1 for short responses."""
     clip_range: Rate = 0.2
     """Ours: the paper's epsilon, the clip range of the probability ratio. Larger values allow larger policy changes."""
+    clip_high: Rate | None = None
+    """Ours: the clip range above a ratio of 1, if it differs from clip_range, which then holds below 1 (DAPO's
+    clip-higher). Larger values let rare tokens become more probable. null: clip_range on both sides, as the paper."""
+    importance_weights: tuple[Annotated[float, Field(ge=0)], Rate] | None = None
+    """Ours: smallest and largest weight of a token, the ratio of the trainer's and vLLM's probability, with which its
+    loss is multiplied ([0, 2]: truncated importance sampling). null: no weights."""
     value_clip_range: Rate = 0.2
     """Ours: how far the critic's values may move in an update."""
     max_gradient_norm: Rate = 1.0

@@ -11,6 +11,8 @@ from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 from medrlvr.config.machine import Machine
 
 _NAME = re.compile(r"[a-z0-9_]+")
+_GROUPED = ("grpo", "rloo", "dr_grpo")
+"""Estimators that compare the responses to one prompt."""
 _RESERVED = ("train", "contamination", "development")
 """Names of other outputs of the rule that writes the benchmarks' questions."""
 
@@ -174,16 +176,18 @@ def _arm_conflicts(arm: Arm, machine: Machine) -> Iterator[tuple[str, str]]:
         responses = arm.prompts_per_update * arm.samples_per_prompt
         if responses % arm.train_batch_size:
             yield "train_batch_size", f"must divide prompts_per_update x samples_per_prompt = {responses}"
-        if arm.advantage_estimator in ("grpo", "rloo") and arm.samples_per_prompt == 1:
+        if arm.advantage_estimator in _GROUPED and arm.samples_per_prompt == 1:
             yield (
                 "samples_per_prompt",
                 f"must be 2 or more: {arm.advantage_estimator} compares the responses to one prompt",
             )
-        if arm.advantage_estimator in ("grpo", "rloo") and arm.gamma != 1:
+        if arm.advantage_estimator in _GROUPED and arm.gamma != 1:
             yield (
                 "gamma",
                 f"must be 1 with {arm.advantage_estimator}, which gives every token of a response the same advantage",
             )
+        if arm.importance_weights and arm.importance_weights[0] > arm.importance_weights[1]:
+            yield "importance_weights", "must be the smallest weight and then the largest"
         key, batch, micros = "train_batch_size", arm.train_batch_size, ["rollout_micro_batch", "train_micro_batch"]
         gpus = machine.gpus_per_node * machine.nodes
     else:

@@ -90,6 +90,10 @@ def comparison_design(experiment: Experiment) -> ComparisonDesign:
     )
 
 
+_OBJECTIVE = ("clip_high", "importance_weights")
+"""Settings with which the objective differs from the paper's equation 1."""
+
+
 def matches_paper(experiment: Experiment) -> bool:
     """Return whether an experiment has every value that the paper states."""
     defaults, sft, rlvr = Experiment(), experiment.primary_arm("sft"), experiment.primary_arm("rlvr")
@@ -106,7 +110,15 @@ def matches_paper(experiment: Experiment) -> bool:
             [getattr(one.arms[first], name) for name in ("epochs", "learning_rates", "targets")],
             [
                 getattr(one.arms[second], name)
-                for name in ("reward", "labels", "rows", "episodes", "advantage_estimator", "has_reference")
+                for name in (
+                    "reward",
+                    "labels",
+                    "rows",
+                    "episodes",
+                    "advantage_estimator",
+                    "has_reference",
+                    *_OBJECTIVE,
+                )
             ],
             [
                 (one.template(mode), one.modes[mode].answer_format, one.modes[mode].samples)

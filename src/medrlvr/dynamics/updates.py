@@ -19,6 +19,7 @@ TRAINER_METRICS = {
     "critic_loss": "value_loss",
     "vllm_kl": "engine_kl",
     "ppo_clip_ratio": "clip_fraction",
+    "is_filter_ratio": "weight_clip_fraction",
     "actor_grad_norm": "gradient_norm",
     "critic_grad_norm": "critic_gradient_norm",
     "timing/step_total": "seconds",
@@ -74,6 +75,12 @@ def tabulate(
     table = groups[means].mean()
     table.insert(0, "responses", groups.size())
     table.insert(2, "reward_sd", groups["reward"].std(ddof=0))
+    for name, of in (
+        ("chars_right", responses["correct"].astype(bool)),
+        ("chars_wrong", ~responses["correct"].astype(bool)),
+    ):
+        table[name] = responses[of].groupby("update")["chars"].mean()
+    table["equal_rewards"] = _equal_rewards(rollouts)
     for name in ("chars", "tokens"):
         for suffix, quantile in QUANTILES.items():
             table[f"{name}_{suffix}"] = groups[name].quantile(quantile)
@@ -94,6 +101,16 @@ def tabulate(
     if "seconds" in table:
         table["samples_per_second"] = table["responses"] / table["seconds"]
     return table.join(_wide(checkpoints), how="outer").reset_index(names="update")
+
+
+def _equal_rewards(rollouts: pd.DataFrame) -> "pd.Series[float]":
+    """Return, for each update, the share of prompts whose rewards are all equal, of those with several responses.
+
+    Estimators that compare the responses to one prompt learn nothing from such a prompt.
+    """
+    prompts = rollouts.groupby(["update", "question_id"])["reward"].agg(["size", "nunique"])
+    several = prompts[prompts["size"] > 1]
+    return several["nunique"].eq(1).astype(float).groupby("update").mean()
 
 
 def _wide(checkpoints: pd.DataFrame) -> pd.DataFrame:

@@ -128,6 +128,24 @@ def _panels(known: set[str], titles: Mapping[str, str]) -> list[dict[str, Any]]:
             ],
         },
         {
+            "title": "Length of right and wrong answers",
+            "note": "Mean of sampled responses, in characters. Right: by the required format.",
+            "kind": "characters",
+            "series": _coloured({"chars_right": "right", "chars_wrong": "wrong"}),
+        },
+        {
+            "title": "Prompts with equal rewards",
+            "note": "Share of prompts whose responses all have the same reward.",
+            "kind": "percent",
+            "series": _coloured({"equal_rewards": "equal rewards"}),
+        },
+        {
+            "title": "Entropy",
+            "note": "Nats per token of all sampled responses, as the trainer reports it.",
+            "kind": "number",
+            "series": _coloured({"entropy": "entropy"}),
+        },
+        {
             "title": "Stages",
             "note": "Share of the update's responses with each label. The strip above shows the stages of each run.",
             "kind": "percent",

@@ -14,6 +14,7 @@ _TRAINERS = {
     "gae": f"{_RLVR}a learned critic, as in the paper.",
     "reinforce++": f"{_RLVR}REINFORCE++ (arXiv 2501.03262) instead of a critic.",
     "grpo": f"{_RLVR}GRPO's advantages (arXiv 2402.03300) instead of a critic.",
+    "dr_grpo": f"{_RLVR}Dr. GRPO's advantages and mean over all tokens (arXiv 2503.20783) instead of a critic.",
     "rloo": f"{_RLVR}RLOO's advantages (arXiv 2402.14740) instead of a critic.",
 }
 

@@ -18,7 +18,7 @@ HOOK = Path(__file__).with_name("reward_hook.py").resolve()
 # Not given by the paper: OpenRLHF's values at the time, the same for every optimiser here.
 _ADAMW = {"adam.betas": (0.9, 0.95), "adam.eps": 1e-8, "adam.weight_decay": 0.0}
 _SCHEDULE = {"lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1}
-_ESTIMATORS = {"gae": "gae", "reinforce++": "reinforce", "grpo": "group_norm", "rloo": "rloo"}
+_ESTIMATORS = {"gae": "gae", "reinforce++": "reinforce", "grpo": "group_norm", "rloo": "rloo", "dr_grpo": "dr_grpo"}
 """Name in the literature -> OpenRLHF's name."""
 
 _SFT_WARMUP_RATIO = 0.03
@@ -133,8 +133,10 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             **_optimiser("actor.", arm.actor_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
             **_optimiser("critic.", arm.critic_learning_rate, arm.warmup_ratio, arm.max_gradient_norm),
             "actor.policy_loss_type": "ppo",
-            "actor.loss_agg_mode": "seq-mean-token-mean",  # the paper's equation 1 averages over each response first
+            # The paper's equation 1 averages over each response first, and Dr. GRPO over all tokens of a step.
+            "actor.loss_agg_mode": "token-mean" if arm.advantage_estimator == "dr_grpo" else "seq-mean-token-mean",
             "actor.eps_clip": arm.clip_range,
+            **({"actor.eps_clip_low_high": (arm.clip_range, arm.clip_high)} if arm.clip_high else {}),
             "actor.aux_loss_coef": 0.0,
             "actor.entropy_coef": 0.0,  # adds nothing to the loss; without it the entropy is not logged
             "critic.value_clip": arm.value_clip_range,
@@ -145,11 +147,12 @@ def rlvr_arguments(arm: RlvrArm, machine: Machine, seed: int, paths: Paths) -> l
             "algo.kl.init_coef": arm.kl_coefficient,
             "algo.kl.estimator": "k1",
             "reward.clip_range": (-LIMIT, LIMIT),
-            # Logs vllm_kl (engine_kl). Clamping the importance weight to [1, 1] leaves the objective exactly unchanged.
+            # Logs vllm_kl (engine_kl). Without importance weights, clamping them to [1, 1] leaves the objective exactly
+            # unchanged.
             "algo.advantage.is_correction_level": "token",
             "algo.advantage.is_correction_mode": "clip",
             "algo.advantage.is_correction_gating": "ratio",
-            "algo.advantage.is_correction_threshold": (1.0, 1.0),
+            "algo.advantage.is_correction_threshold": arm.importance_weights or (1.0, 1.0),
             "vllm.num_engines": machine.vllm_engines * machine.nodes,
             "vllm.tensor_parallel_size": machine.gpus_per_node // machine.vllm_engines,
             "vllm.gpu_memory_utilization": machine.vllm_memory_utilization,
