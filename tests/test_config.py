@@ -181,14 +181,6 @@ def at(values: Any, path: tuple[str, ...]) -> Any:
             rlvr(advantage_estimator="rloo", samples_per_prompt=1),
             "arms.rlvr.samples_per_prompt: must be 2 or more: rloo compares the responses",
         ),
-        (
-            rlvr(importance_weights=[2.0, 0.5]),
-            "arms.rlvr.importance_weights: must be the smallest weight and then the largest",
-        ),
-        (
-            rlvr(advantage_estimator="dr_grpo", samples_per_prompt=1),
-            "arms.rlvr.samples_per_prompt: must be 2 or more: dr_grpo compares the responses",
-        ),
         ({"benchmarks": {"medqa": None, "mmlu_pro_health": None}}, "benchmarks: is empty"),
         ({"benchmarks": {"medqa": {"data": "medqa/train"}}}, "benchmarks.medqa.data: is also used to train"),
         (
@@ -260,6 +252,26 @@ def test_a_mistake_is_placed(tmp_path: Path) -> None:
         "  command line: machine.threads: Input should be greater than 0 (value: 0)",
     }
     assert len(problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        (rlvr(importance_weights=[2.0, 0.5]), "arms.rlvr.importance_weights: must be the smallest weight and then the"),
+        (rlvr(importance_weights=[0.0, 0.0]), "arms.rlvr.importance_weights.1: Input should be greater than 0"),
+        (
+            rlvr(advantage_estimator="dr_grpo", samples_per_prompt=1),
+            "must be 2 or more: dr_grpo compares the responses",
+        ),
+        (rlvr(clip_high=0.0), "arms.rlvr.clip_high: Input should be greater than 0"),
+        (rlvr(labels="right"), "arms.rlvr.labels: Input should be 'gold', 'majority' or 'wrong'"),
+        ({"arms": {"sft": {"targets": "own"}}}, "arms.sft.targets: Input should be 'letter' or 'own_responses'"),
+    ],
+)
+def test_a_mistake_in_a_later_key_is_named(overlay: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        experiment(overlay)
+    assert message in str(caught.value)
 
 
 def test_two_arms_with_one_name_are_refused(tmp_path: Path) -> None:

@@ -225,7 +225,8 @@ def test_an_engine_holds_as_many_texts_as_keys_and_values_leave_room_for() -> No
         ("7B", RLVR, {}, {"optimiser_offload": True}),
         ("3B", SFT, {"sft_micro_batch": 32}, {"sft_micro_batch": 8}),
     ],
-    ids=str,
+    # Not all settings of an arm, so that a new setting does not change the ids.
+    ids=lambda value: getattr(value, "trainer", str(value)),
 )
 def test_the_nearest_setting_that_fits_changes_as_little_as_it_can(
     model: str, arm: Any, changes: dict[str, Any], nearest: dict[str, Any]
