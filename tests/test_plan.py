@@ -15,6 +15,7 @@ from pipeline import snakemake
 from medrlvr.config.arms import RlvrArm, SftArm
 from medrlvr.config.evaluation import Mode
 from medrlvr.config.experiment import Experiment
+from medrlvr.config.load import read_overlays
 from medrlvr.data.registry import load_registry
 from medrlvr.models.shape import known_shape
 from medrlvr.pipeline.plan.facts import Facts, absent_files
@@ -23,7 +24,7 @@ from medrlvr.pipeline.plan.memory import memory_rows
 from medrlvr.pipeline.plan.space import Space, peak_space, space
 from medrlvr.pipeline.plan.text import render
 from medrlvr.pipeline.plan.times import Time, arithmetic, comparable, measured, times
-from medrlvr.pipeline.plan.work import Work, eval_work, rlvr_work, sft_work
+from medrlvr.pipeline.plan.work import PROMPT_TOKENS, Work, eval_work, job_work, rlvr_work, sft_work
 from medrlvr.pipeline.resources import RuleResources
 from medrlvr.training.disk import Weights, weights_of
 
@@ -47,6 +48,19 @@ def job(rule: str, reason: str | None = "Missing output files: x", **others) -> 
 
 
 RLVR = job("train_rlvr", wildcards={"arm": "rlvr", "seed": "1"}, benchmark=f"{RESULTS}/benchmarks/a/seed1.tsv")
+
+
+def test_the_base_is_sampled_as_often_as_rlvr_samples_or_eight_times() -> None:
+    experiment = read_overlays(["config/controls/waterfall.yaml"])
+    rlvr, parameters = experiment.arms["rlvr"], FACTS.weights.parameters
+    for rows, samples in (("own_responses", rlvr.episodes * rlvr.samples_per_prompt), ("majority", 8)):
+        work = job_work(job("sample_training", wildcards={"rows": rows}), experiment, FACTS, 200)
+        assert work == Work(generation=2 * parameters * FACTS.train * samples * (PROMPT_TOKENS + 200), training=0)
+    limited = experiment.model_copy(update={"arms": {"rlvr": rlvr.model_copy(update={"rows": 5})}})
+    few = job_work(job("sample_training", wildcards={"rows": "own_responses"}), limited, FACTS, 200)
+    assert few.generation == 2 * parameters * 5 * 80 * (PROMPT_TOKENS + 200)
+    unknown = job("train_sft", wildcards={"arm": "rft", "seed": "1", "rate": "1e-05"})
+    assert job_work(unknown, experiment, FACTS, 200) is None, "the number of its rows depends on the responses"
 
 
 def test_the_work_of_one_update_is_that_of_its_tokens() -> None:

@@ -104,6 +104,8 @@ def job_work(job: Job, experiment: Experiment, facts: Facts, response_tokens: fl
         if isinstance(arm, RlvrArm):
             prompt, response = min(PROMPT_TOKENS, arm.prompt_max_tokens), min(response_tokens, arm.response_max_tokens)
             return rlvr_work(arm, checkpointing, parameters, facts.train, prompt, response)
+        if isinstance(arm, SftArm) and arm.targets == "own_responses":
+            return None  # the number of its rows depends on the base's responses
         if isinstance(arm, SftArm):
             return sft_work(arm, checkpointing, parameters, facts.train, min(PROMPT_TOKENS, arm.max_tokens))
     if job.rule in ("probe_checkpoints", "answer_formats"):
