@@ -134,18 +134,6 @@ def _panels(known: set[str], titles: Mapping[str, str]) -> list[dict[str, Any]]:
             "series": _coloured({"chars_right": "right", "chars_wrong": "wrong"}),
         },
         {
-            "title": "Prompts with equal rewards",
-            "note": "Share of prompts whose responses all have the same reward.",
-            "kind": "percent",
-            "series": _coloured({"equal_rewards": "equal rewards"}),
-        },
-        {
-            "title": "Entropy",
-            "note": "Nats per token of all sampled responses, as the trainer reports it.",
-            "kind": "number",
-            "series": _coloured({"entropy": "entropy"}),
-        },
-        {
             "title": "Stages",
             "note": "Share of the update's responses with each label. The strip above shows the stages of each run.",
             "kind": "percent",
@@ -161,6 +149,18 @@ def _panels(known: set[str], titles: Mapping[str, str]) -> list[dict[str, Any]]:
             "series": _coloured(shares),
         },
         {"title": "Reward", "note": "Mean of the update's responses.", "kind": "number", "series": _coloured(rewards)},
+        {
+            "title": "Prompts with equal rewards",
+            "note": "Share of prompts whose responses all have the same reward.",
+            "kind": "percent",
+            "series": _coloured({"equal_rewards": "equal rewards"}),
+        },
+        {
+            "title": "Entropy",
+            "note": "Nats per token of all sampled responses, as the trainer reports it.",
+            "kind": "number",
+            "series": _coloured({"entropy": "entropy"}),
+        },
         {
             "title": "KL to the base",
             "note": "Per token, as the trainer reports it.",
