@@ -616,7 +616,7 @@ def test_scores_are_printed_with_the_reports_path(tmp_path: Path) -> None:
     )
     titles = [one.title for one in read_overlays(["config/miniature.yaml"]).benchmarks.values()]
     lines = result.stdout.splitlines()
-    heading = "percent correct, required format (any readable letter)"
+    heading = "percent correct, required format (any readable answer)"
     out = [f"{title} 20.0 (20.0)" for title in titles[1:]]
     assert lines[0] == f"base, direct, {heading}: {titles[0]} 25.0 (26.0), {', '.join(out)}"
     out = [f"{title} 70.0 (75.0)" for title in titles[1:]]

@@ -717,7 +717,7 @@ def test_two_ticked_experiments_are_compared(opened: Callable[..., Page], writte
         "+10.0 (-25.0 to +25.0)",
         "-20.0 (-25.0 to +25.0)",
     ]
-    assert "MedQA: RLVR minus SFT, any readable letter" not in results and "State" not in results
+    assert "MedQA: RLVR minus SFT, any readable answer" not in results and "State" not in results
     expect(page.locator("#command code")).to_have_text("medrlvr compare results/a_plain results/b_strong")
     captions = page.locator("#tables caption").all_inner_texts()
     values = embedded(written.read_text(encoding="utf-8"))
@@ -727,7 +727,7 @@ def test_two_ticked_experiments_are_compared(opened: Callable[..., Page], writte
     assert len(shown_rows(page, 1)) == known
     everything = shown_rows(page, 0)
     assert everything["State"] == ["finished", "finished"]
-    assert len(set(everything["MedQA: RLVR minus SFT, any readable letter"])) == 1
+    assert len(set(everything["MedQA: RLVR minus SFT, any readable answer"])) == 1
     # A third tick replaces the first, and a tick that is removed ends the comparison.
     tick(page, "c_hostile")
     expect(page.get_by_role("heading", name="b_strong and c_hostile")).to_be_visible()

@@ -1,11 +1,15 @@
 """Questions whose answer is a number or a short text, from the registry to the report."""
 
+import base64
+import gzip
 import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import evaluated
+import pages
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +36,7 @@ from medrlvr.grading.kinds import Key, KindGrade, LetterKey, NumberKey, TextKey,
 from medrlvr.grading.reward_config import reward_to_json
 from medrlvr.grading.shortcuts import find_shortcuts
 from medrlvr.pipeline.kinds import check_kinds
+from medrlvr.report.explorer import pack_tests
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_parquet
 from medrlvr.training.reward_hook import reward_func
@@ -460,6 +465,118 @@ def test_the_best_candidate_is_selected_by_its_numbers() -> None:
     answers = scores[names].assign(model=["b/update2", "b/update1"], sample=0, benchmark="development")
     table = select_best(answers, questions, [Path("b/update1"), Path("b/update2")], "tagged")
     assert table[["accuracy", "unparsed", "chosen"]].values.tolist() == [[0.0, 1.0, False], [1.0, 0.0, True]]
+
+
+def doses(number: int) -> list[dict[str, Any]]:
+    return [
+        {
+            **{"question_id": f"doses/test/{i}", "stem": f"{i} kg of weight, 2 mg/kg: how much?", "options": []},
+            **{"gold": None, "meta": "{}", "kind": "number"},
+            "key": key_to_json(NumberKey(2.0 * i, "mg", relative=0.05)),
+        }
+        for i in range(1, number + 1)
+    ]
+
+
+WAYS = [
+    "{} x 2 = {}</think><answer>{} mg",
+    "It is {2}</think><answer>{2}",
+    "{0}, so</think><answer>{1}.25 mg",
+    "?</think><answer>?",
+]
+
+
+def given(i: int, way: int) -> str:
+    return "<think>" + WAYS[way].format(i, 2 * i, 2 * i) + "</answer>"
+
+
+@pytest.fixture(scope="module")
+def numbers_page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Values of the report of an experiment whose answers are numbers, with all its figures."""
+    folder = tmp_path_factory.mktemp("page")
+    settings = experiment(title="Doses")
+    asked = pd.DataFrame(doses(12))
+    sampled = pd.DataFrame(
+        {"update": update, "question_id": f"doses/test/{i}", "sample": 0, "response": given(i, (i + update) % 4)}
+        | {"finish_reason": "stop", "reward": 0.0, "reward_paper": 0.0}
+        | asdict(grade_answer(given(i, (i + update) % 4), NumberKey(2.0 * i, "mg", relative=0.05)))
+        for update in range(1, 4)
+        for i in range(1, 13)
+    )
+
+    def answered(settings: Experiment, model: str, *_: object) -> pd.DataFrame:
+        rows = [
+            {
+                "question_id": f"doses/test/{i}",
+                "benchmark": "doses",
+                "mode": mode,
+                "response": given(i, (i + shift) % 4),
+            }
+            for shift, mode in enumerate(settings.modes_of(model), len(model))
+            for i in range(1, 13)
+        ]
+        facts = {"sample": 0, "finish_reason": "stop", "prompt_tokens": 9, "response_tokens": 9}
+        return pd.DataFrame(rows).assign(**facts, letter_logprobs=[[]] * len(rows))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluated, "questions", lambda *_: {"doses": asked})
+        patch.setattr(evaluated, "answers", answered)
+        patch.setattr(pages, "EXPERIMENT", settings)
+        patch.setattr(pages, "train_questions", lambda n: asked.head(n))
+        found = evaluated.evaluate(settings)
+        return pages.values(folder, found, sampled, drawn=True) | {"evaluated": found}
+
+
+def test_the_report_shows_numbers(numbers_page: dict[str, Any]) -> None:
+    page = pages.render(numbers_page)
+    assert "readable letter" not in page and "any readable answer" in page
+    for absent in (
+        "</svg> guessing",
+        "random guessing",
+        "guessing gives",
+        "Rules without medical knowledge",
+        "Letters answered",
+        "the option letter",
+    ):
+        assert absent not in page
+    assert "Relative errors of numbers" in page
+    (finding,) = numbers_page["findings"]
+    assert finding.guess is None and finding.n == 12
+    claims = numbers_page["evaluated"]["verdict"]["claims"]
+    assert {claim["claim"] for claim in claims} >= {"RLVR is as good as SFT in distribution"}
+    error = next(row["error"] for row in numbers_page["errors"] if row["model"] == "base")
+    assert error["n"] == 9 and error["median"] == 0.0
+
+
+def test_the_explorer_shows_key_unit_and_value(numbers_page: dict[str, Any]) -> None:
+    (sample,) = numbers_page["samples"]
+    text = json.loads(gzip.decompress(base64.b64decode(sample.text)))
+    question = text["questions"]["doses/test/3"]
+    assert (question["gold"], question["key"], question["options"]) == ("6 mg", "accepted difference: 5 %", [])
+    facts = json.loads(gzip.decompress(base64.b64decode(sample.facts)))
+    kinds = {(kind["grade"], kind["lenient"], kind["letter"], kind.get("value")) for kind in facts["kinds"]}
+    assert ("right", "right", "6 mg", "6") in kinds
+    assert ("unreadable answer", "no readable answer", None, None) in kinds
+    marked = [one for one in text["texts"].values() if "letter" in one["spans"]]
+    assert {one["text"][slice(*one["spans"]["letter"])] for one in marked} >= {"10 mg", "6"}
+    assert "4" in {one["text"][slice(*one["spans"]["named"])] for one in marked if "named" in one["spans"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        (NumberKey(5, accepted=(4.5, 5.5)), {"gold": "5", "key": "accepted: 4.5 to 5.5"}),
+        (NumberKey(5, "mg", absolute=1), {"gold": "5 mg", "key": "accepted difference: 1 mg"}),
+        (NumberKey(5), {"gold": "5", "key": "accepted difference: none"}),
+        (TextKey(("iron", "Fe"), plural=True), {"gold": "iron", "key": "accepted: iron | Fe, also in the plural"}),
+    ],
+)
+def test_a_key_is_shown_in_words(key: NumberKey | TextKey, shown: dict[str, str]) -> None:
+    kind = "number" if isinstance(key, NumberKey) else "text"
+    row = {"question_id": "a", "stem": "?", "options": [], "gold": None, "kind": kind, "key": key_to_json(key)}
+    (packed, _) = pack_tests([("base", "direct", scored("5")[1].assign(mode="direct"))], {"a": pd.DataFrame([row])})
+    question = json.loads(gzip.decompress(base64.b64decode(packed)))["benchmarks"]["a"]["questions"]["a"]
+    assert {name: question[name] for name in ("gold", "key")} == shown
 
 
 def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_the_first_screen_says_what_came_out_and_how_much_is_format(tmp_path: Pa
               "RLVR": ("rlvr/seed1", "chain_of_thought")}  # fmt: skip
     for line, title, key, gain in (
         (readings[0], "required format", "accuracy", pairs["medqa"]),
-        (readings[1], "any readable letter", "lenient_accuracy", pairs["medqa"]["any_letter"]),
+        (readings[1], "any readable answer", "lenient_accuracy", pairs["medqa"]["any_letter"]),
     ):
         shares = ", ".join(f"{name} {100 * record(*place, 'medqa')[key]:.1f}" for name, place in places.items())
         ends = [100 * value for value in (gain["difference"], *(gain["interval_95"][end] for end in ("low", "high")))]
@@ -192,7 +192,7 @@ def test_no_word_is_left_that_only_its_authors_know(tmp_path: Path, evaluated: d
 
 def test_the_glossary_is_read_without_marks() -> None:
     terms = read_glossary(Path("docs/glossary.md"))
-    assert terms["any readable letter"] == terms["lenient accuracy"]
+    assert terms["any readable answer"] == terms["lenient accuracy"]
     assert terms["stage"] == "one of the paper's six kinds of response, see stages.md"
     assert "SFT" in terms and "setting" not in terms and "term" not in terms
 
@@ -233,7 +233,7 @@ def test_shares_of_checked_reasoning_are_shown_and_not_those_of_direct_answers(t
 
 
 def test_several_seeds_have_an_interval_over_seeds(evaluated: dict[str, Any]) -> None:
-    one = {"benchmark": "medqa", "accuracy_low": 0.0, "accuracy_high": 1.0, "lenient_accuracy": 0.5}
+    one = {"benchmark": "medqa", "n": 12, "accuracy_low": 0.0, "accuracy_high": 1.0, "lenient_accuracy": 0.5}
     rows = [{**one, "model": f"rlvr/seed{seed}", "mode": "cot", "accuracy": seed / 10} for seed in (1, 2, 6)]
     rows += [{**one, "model": "base", "mode": mode, "accuracy": 0.1} for mode in ("cot", "direct")]
     arms = [
@@ -399,7 +399,7 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     for heading, name in {
         "Required format": "accuracy",
         "Standard error with repeats": "accuracy_stderr",
-        "Any readable letter": "lenient_accuracy",
+        "Any readable answer": "lenient_accuracy",
         "Not readable": "unparsed",
         "Strict format": "strict_format",
         "Truncated": "truncated",
@@ -407,14 +407,14 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
         assert shown[heading] == f"{100 * record[name]:.1f}", heading
     assert (shown["n without repeats"], shown["Tokens"]) == (str(record["distinct_n"]), f"{record['mean_tokens']:.1f}")
     shown = row("Accuracy of base, SFT and RLVR", "base")
-    assert (shown["Required format"], shown["Any readable letter"]) == (
+    assert (shown["Required format"], shown["Any readable answer"]) == (
         f"{100 * record['accuracy']:.1f}",
         f"{100 * record['lenient_accuracy']:.1f}",
     )
     assert shown["95 % interval"] == f"{100 * record['accuracy_low']:.1f} to {100 * record['accuracy_high']:.1f}"
     claim = evaluated["verdict"]["claims"][0]
     shown = row("Verdicts on the paper\u2019s claims", claim["claim"])
-    for heading, reading in (("Required format", claim), ("Any readable letter", claim["any_letter"])):
+    for heading, reading in (("Required format", claim), ("Any readable answer", claim["any_letter"])):
         assert shown[heading].startswith(f"{100 * reading['value']:+.1f} ({100 * reading['low']:+.1f} to "), heading
     shown = row("The paper\u2019s claims: seeds, questions and the paper\u2019s values", claim["claim"])
     assert shown["Questions"] == "12"
@@ -526,7 +526,7 @@ def test_the_curve_draws_every_series_and_the_seeds_as_a_band() -> None:
     figure = draw_curve(curve(), "Ours")
     strip, accuracy = figure.axes[1], figure.axes[3]
     assert [line.get_label() for line in accuracy.lines][:2] == ["training, sampled", "MedQA"]
-    assert [line.get_linewidth() for line in accuracy.lines] == [1.4, 1.4, 0.6, 0.6], "any readable letter is thin"
+    assert [line.get_linewidth() for line in accuracy.lines] == [1.4, 1.4, 0.6, 0.6], "any readable answer is thin"
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training, sampled", "MedQA"]
     assert len(accuracy.collections) == 4
     (band,) = strip.patches

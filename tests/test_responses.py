@@ -453,7 +453,7 @@ OUTCOMES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "unreadable answer": lambda scores: scores["letter"].isna() & (scores["rule"] != "no_answer_block"),
     "lenient right": lambda scores: scores["lenient_correct"],
     "lenient not right": lambda scores: ~scores["lenient_correct"],
-    "lenient no readable letter": lambda scores: scores["lenient_letter"].isna(),
+    "lenient no readable answer": lambda scores: scores["lenient_letter"].isna(),
 }
 
 

@@ -101,10 +101,13 @@ def _rule_matches(rule: str, matches: pd.DataFrame, held_out: Sequence[str], rem
 
 
 def _described(questions: pd.DataFrame, lengths: pd.Series) -> dict[str, Any]:
-    options = questions["options"].map(len)
+    letters = questions[questions["options"].map(len) > 0]
+    options, golds = letters["options"].map(len), letters["gold"].astype(int)
+    kinds = {"kinds": questions["kind"].value_counts(sort=False).to_dict()} if questions.get("kind") is not None else {}
     return {
         "questions": len(questions),
-        "letters": {LETTERS[gold]: int((questions["gold"] == gold).sum()) for gold in sorted(set(questions["gold"]))},
+        **kinds,
+        "letters": {LETTERS[gold]: int((golds == gold).sum()) for gold in sorted(set(golds))},
         "options": [{"options": size, "questions": int((options == size).sum())} for size in sorted(set(options))],
         "tokens": {
             name: int(np.quantile(lengths, share, method="higher")) if len(lengths) else 0

@@ -105,7 +105,7 @@ def _panels(known: set[str], titles: Mapping[str, str]) -> list[dict[str, Any]]:
         {
             "title": "Accuracy",
             "note": (
-                "Thick, first value: required format. Thin, second value: any readable letter. "
+                "Thick, first value: required format. Thin, second value: any readable answer. "
                 "Test questions: answers of checkpoints."
             ),
             "kind": "percent",

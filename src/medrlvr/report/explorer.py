@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -34,8 +34,8 @@ The first two exist if the reasoning was checked."""
 GRADES = ("right", "wrong", "unreadable answer", "no valid format")
 """Grades in the required format."""
 
-LENIENT_GRADES = ("right", "wrong", "no readable letter")
-"""Grades if any readable letter counts."""
+LENIENT_GRADES = ("right", "wrong", "no readable answer")
+"""Grades if any readable answer counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def sample_rollouts(
         name: name of the run.
         rollouts: as `training.rollouts.collect_rollouts` returns them.
         responses: as `dynamics.responses.label_responses` returns them, in the same order.
-        questions: question_id, stem, options, gold.
+        questions: question_id, stem, options, gold, for numbers and texts kind and key.
         examples: (update, question_id, sample) of responses that are always included.
         limit: maximum characters of the packed facts and texts together.
     """
@@ -122,11 +122,23 @@ def _fit(packed: Callable[[int], str], chars: Callable[[int], int], levels: rang
 
 def grades(graded: pd.DataFrame) -> list[str]:
     """Return the name of each response's grade, one of `GRADES`."""
-    facts = zip(graded["correct"], graded["letter"], graded["rule"], strict=True)
+    facts = zip(graded["correct"], _read(graded, ""), graded["rule"], strict=True)
     return [
-        GRADES[0] if right else GRADES[1] if isinstance(letter, str) else GRADES[3 if rule == "no_answer_block" else 2]
-        for right, letter, rule in facts
+        GRADES[0] if right else GRADES[1] if read is not None else GRADES[3 if rule == "no_answer_block" else 2]
+        for right, read, rule in facts
     ]
+
+
+def _read(graded: pd.DataFrame, reading: Literal["", "lenient_"]) -> list[str | None]:
+    """Return the letter, or the number or text as written, that the grader read in each response."""
+    columns = [graded[name] for name in (f"{reading}letter", f"{reading}answer") if name in graded]
+    return [next((one for one in row if isinstance(one, str)), None) for row in zip(*columns, strict=True)]
+
+
+def answer_columns(questions: pd.DataFrame) -> list[str]:
+    """Return the columns in which the grades of the answers to these questions are: letter, answer, or both."""
+    kinds = set(questions["kind"]) if "kind" in questions else {"letter"}
+    return [*(["letter"] if "letter" in kinds else []), *(["answer"] if kinds - {"letter"} else [])]
 
 
 def pack(value: Any) -> str:
@@ -136,17 +148,17 @@ def pack(value: Any) -> str:
 
 
 def lenient_grades(graded: pd.DataFrame) -> list[str]:
-    """Return the name of each response's grade if any readable letter counts, one of `LENIENT_GRADES`."""
-    facts = zip(graded["lenient_correct"], graded["lenient_letter"], strict=True)
-    return [LENIENT_GRADES[0 if right else 1 if isinstance(letter, str) else 2] for right, letter in facts]
+    """Return the name of each response's grade if any readable answer counts, one of `LENIENT_GRADES`."""
+    facts = zip(graded["lenient_correct"], _read(graded, "lenient_"), strict=True)
+    return [LENIENT_GRADES[0 if right else 1 if read is not None else 2] for right, read in facts]
 
 
 def _coded(table: pd.DataFrame) -> dict[str, Any]:
     """Return the facts of responses, without their texts, in a form that packs well.
 
     Args:
-        table: update, question_id, sample, grade, lenient, letter, lenient_letter; where known, also stage, reward and
-            the columns of `FACTS`.
+        table: update, question_id, sample, grade, lenient, letter, lenient_letter; where known, also answer,
+            lenient_answer, value, stage, reward and the columns of `FACTS`.
 
     Returns:
         ids: question ids; kinds: the distinct facts; and for each response its update and sample, the place of its
@@ -172,19 +184,42 @@ def _texts(shown: pd.DataFrame, questions: pd.DataFrame) -> dict[str, Any]:
 
 def _questions(table: pd.DataFrame) -> dict[str, Any]:
     return {
-        row["question_id"]: {"stem": row["stem"], "options": list(row["options"]), "gold": LETTERS[int(row["gold"])]}
+        row["question_id"]: {"stem": row["stem"], "options": list(row["options"]), **_right(row)}
         for row in table.to_dict("records")
     }
 
 
+def _right(question: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the correct answer, and for a number or text what else is accepted."""
+    if not isinstance(question.get("key"), str):
+        return {"gold": LETTERS[int(question["gold"])]}
+    key = json.loads(question["key"])
+    if question["kind"] == "text":
+        plural = ", also in the plural" if key.get("plural") else ""
+        return {"gold": key["accepted"][0], "key": f"accepted: {' | '.join(key['accepted'])}{plural}"}
+    unit = f" {key['unit']}" if "unit" in key else ""
+    if "accepted" in key:
+        accepted = f"accepted: {key['accepted'][0]:g} to {key['accepted'][1]:g}{unit}"
+    else:
+        tolerances = [f"{key['absolute']:g}{unit}"] if "absolute" in key else []
+        tolerances += [f"{100 * key['relative']:g} %"] if "relative" in key else []
+        accepted = f"accepted difference: {' or '.join(tolerances) or 'none'}"
+    return {"gold": f"{repr(float(key['value'])).removesuffix('.0')}{unit}", "key": accepted}
+
+
 def _facts(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the facts of a graded response; those of its reasoning are None where it was not checked."""
-    letters = {name: row[name] if isinstance(row[name], str) else None for name in ("letter", "lenient_letter")}
+    letters = {
+        name: next((row[one] for one in (name, answer) if isinstance(row.get(one), str)), None)
+        for name, answer in (("letter", "answer"), ("lenient_letter", "lenient_answer"))
+    }
+    value = {} if pd.isna(row.get("value")) else {"value": f"{row['value']:.6g}"}
     return {
         **{name: row[name] for name in ("stage", "reward") if name in row},
         "grade": row["grade"],
         "lenient": row["lenient"],
         **letters,
+        **value,
         **{fact: None if pd.isna(row[name]) else bool(row[name]) for name, fact in FACTS.items() if name in row},
     }
 
@@ -195,7 +230,7 @@ def _text(row: Mapping[Any, Any], cut: int | None = None) -> dict[str, Any]:
     spans = {
         "think": _span(row["think_start"], row["think_end"]),
         "answer": _span(row["answer_start"], row["answer_end"]),
-        "letter": _span(row["letter_at"]),
+        "letter": _answer_span(row),
         "named": _name(text, _unsqueezed(text, row["think_start"], row["answer_named_at"]), row["letter"]),
         "checks": [list(span) for span in find_self_verification(text)] or None,
     }
@@ -213,10 +248,20 @@ def _span(start: Any, end: Any = None) -> list[int] | None:
     return [int(start), int(start) + 1 if end is None else int(end)]
 
 
-def _name(text: str, start: int | None, letter: str) -> list[int] | None:
+def _answer_span(row: Mapping[Any, Any]) -> list[int] | None:
+    """Return the span of the letter, number or text that was graded."""
+    if isinstance(row.get("answer"), str) and not pd.isna(row["answer_at"]):
+        return _span(row["answer_at"], row["answer_at"] + len(row["answer"]))
+    return _span(row["letter_at"])
+
+
+def _name(text: str, start: int | None, letter: Any) -> list[int] | None:
     """Return the span of the phrase at `start` that names an option, up to its letter; otherwise that of one word."""
     if start is None:
         return None
+    if not isinstance(letter, str):
+        found = re.compile(r"[-+\u2212\u2013]?[\d.,]*\d|\w+|.", re.DOTALL).match(text, start)
+        return None if found is None else list(found.span())
     phrase = (
         rf"(?:[Ii]t|[Aa]nswer|[Oo]ption|[Cc]hoice|[Cc]hoose|[Ll]etter)\b.{{0,25}}?\b{letter}\b|[(*]*{letter}\b|\w+|."
     )

@@ -273,7 +273,7 @@ def _difference(record: Mapping[str, Any]) -> Difference:
 def _gain_facts(other: str, gains: Sequence[Gain]) -> Iterator[tuple[str, str]]:
     for gain in gains:
         yield f"{gain.test}: RLVR minus {other}, required format", str(gain.required_format)
-        yield f"{gain.test}: RLVR minus {other}, any readable letter", str(gain.any_letter)
+        yield f"{gain.test}: RLVR minus {other}, any readable answer", str(gain.any_letter)
 
 
 def _accuracies(

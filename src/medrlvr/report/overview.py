@@ -57,9 +57,9 @@ class Finding:
     Attributes:
         title, distribution: of the benchmark.
         n: number of questions.
-        guess: accuracy of uniform guesses.
+        guess: accuracy of uniform guesses; None for questions without options.
         base: the base in RLVR's mode; None if it was not evaluated in it.
-        best: the base in the mode with the highest accuracy by any readable letter.
+        best: the base in the mode with the highest accuracy by any readable answer.
         sft: SFT in its primary mode, or None.
         rlvr: RLVR in its primary mode.
         required, any_letter: RLVR minus `base` in both readings, or None.
@@ -68,7 +68,7 @@ class Finding:
     title: str
     distribution: str
     n: int
-    guess: float
+    guess: float | None
     base: Scored | None
     best: Scored
     sft: Scored | None
@@ -116,13 +116,12 @@ def find_results(
         arms = [row for row in comparisons["arms"] if row["benchmark"] == name]
         base = {mode: _scored(here, arms, System("base", mode), design) for mode in design.modes["base"]}
         pair = _pair(comparisons["pairs"], name, primary)
-        guess = next(row for row in comparisons["sanity"][name] if row["policy"] == "uniform random")
         findings.append(
             Finding(
                 title=benchmark["title"],
                 distribution=benchmark["distribution"],
-                n=int(guess["n"]),
-                guess=float(guess["accuracy"]),
+                n=int(here["n"].iloc[0]),
+                guess=guessing(comparisons, name),
                 base=base.get(primary.mode),
                 best=max(base.values(), key=lambda scored: scored.any_letter),
                 sft=_scored(here, arms, design.primary(design.sft), design) if design.sft else None,
@@ -132,6 +131,12 @@ def find_results(
             )
         )
     return findings
+
+
+def guessing(comparisons: Mapping[str, Any], benchmark: str) -> float | None:
+    """Return the accuracy of uniform guesses on a benchmark; None if not all of its questions have options."""
+    policies = {row["policy"]: float(row["accuracy"]) for row in comparisons["sanity"][benchmark]}
+    return policies.get("uniform random")
 
 
 def _scored(here: pd.DataFrame, arms: Sequence[Mapping[str, Any]], system: System, design: ComparisonDesign) -> Scored:
@@ -185,9 +190,9 @@ def describe_gain(finding: Finding) -> str:
     points = _with_interval(finding.any_letter)
     sentence = {
         "beyond format": f"RLVR's gain goes beyond format by {points}.",
-        "format only": f"The gain is format: by any readable letter, the difference is {points}.",
-        "no gain": f"No gain was found: by any readable letter, the difference is {points}.",
-        "worse": f"RLVR is worse than its base: by any readable letter, the difference is {points}.",
+        "format only": f"The gain is format: by any readable answer, the difference is {points}.",
+        "no gain": f"No gain was found: by any readable answer, the difference is {points}.",
+        "worse": f"RLVR is worse than its base: by any readable answer, the difference is {points}.",
     }[finding.gain]
     return f"{sentence} {_least(finding)}".strip()
 

@@ -141,6 +141,11 @@ def _evaluation(inputs: PageInputs) -> dict[str, Any]:
             for row in inputs.metrics.to_dict("records")
             if row["benchmark"] in benchmarks
         ],
+        "errors": [
+            {**{name: row[name] for name in ("benchmark", "title", "model", "mode")}, "error": row["relative_error"]}
+            for row in inputs.metrics.to_dict("records")
+            if isinstance(row.get("relative_error"), dict) and row["benchmark"] in benchmarks
+        ],
         "first_models": [design.models[arm][0] for arm in ("base", design.sft, design.rlvr) if arm],
         "evidence": experiment["evaluation"]["evidence"],
         "papers_experiment": design.papers,
@@ -181,6 +186,7 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
         "side_by_side": [(model, mode) for model, mode, _ in shown],
         "grades": explorer.GRADES,
         "lenient_grades": explorer.LENIENT_GRADES,
+        "answer_columns": explorer.answer_columns(train),
         "samples": samples,
         "tests": {"models": list(inputs.scores), "cut": cut},
         "payloads": {

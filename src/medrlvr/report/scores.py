@@ -11,9 +11,9 @@ from medrlvr.report.overview import mode_words
 from medrlvr.runtime.terminal import is_terminal
 
 READINGS = ("accuracy", "lenient_accuracy")
-"""Columns of metrics.csv: required format, any readable letter."""
+"""Columns of metrics.csv: required format, any readable answer."""
 
-HEADING = "percent correct, required format (any readable letter)"
+HEADING = "percent correct, required format (any readable answer)"
 
 
 def arm_scores(

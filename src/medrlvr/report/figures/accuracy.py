@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.report.figures.style import COLOURS, PAGE, STYLE, grid
 from medrlvr.report.metrics_table import accuracy_interval
+from medrlvr.report.overview import guessing
 
 NORMAL_95 = 1.96
 """Half the width of a 95 % interval, in standard deviations. The paper gives only standard deviations."""
@@ -27,7 +28,8 @@ def accuracy_table(
 ) -> pd.DataFrame:
     """Return the bars of the figure, ours and the paper's: one row per bar.
 
-    Our systems are random guessing, the base model in each mode that generates text, and every arm in its primary mode.
+    Our systems are random guessing, if all questions have options, the base model in each mode that generates text, and
+    every arm in its primary mode.
     In the paper's experiment, a bar of the paper has the title of our benchmark, so that both are in one panel.
 
     Args:
@@ -39,13 +41,14 @@ def accuracy_table(
     Returns:
         source (`OURS` or the paper's model), title, system, mode, seeds; fractions: accuracy, low and high (95 %
         interval: over questions with one seed, over seeds with three or more, otherwise missing), low_seed, high_seed
-        and any_letter (accuracy by any readable letter, unknown for the paper).
+        and any_letter (accuracy by any readable answer, unknown for the paper).
     """
     rows = []
     titles = dict(zip(metrics["benchmark"], metrics["title"], strict=True))
     for benchmark in design.distributions:
-        guess = next(row["accuracy"] for row in comparisons["sanity"][benchmark] if row["policy"] == "uniform random")
-        rows.append({"title": titles[benchmark], "system": "random", "mode": "", "accuracy": guess})
+        guess = guessing(comparisons, benchmark)
+        if guess is not None:
+            rows.append({"title": titles[benchmark], "system": "random", "mode": "", "accuracy": guess})
         for row in comparisons["arms"]:
             if row["benchmark"] == benchmark and row["mode"] in _shown_modes(row["arm"], design):
                 rows.append({"title": titles[benchmark], **_our_bar(row, metrics, design)})
@@ -92,7 +95,7 @@ def _papers_bars(paper: pd.DataFrame, titles: Mapping[str, str], design: Compari
 
 
 def draw_accuracy(table: pd.DataFrame, width: float = PAGE) -> Figure:
-    """Draw the figure: bars with 95 % intervals (required format), circles (any readable letter), marks (seeds).
+    """Draw the figure: bars with 95 % intervals (required format), circles (any readable answer), marks (seeds).
 
     Args:
         table: as `accuracy_table` returns it.
@@ -138,7 +141,7 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
             if row["seeds"] > 1:
                 axis.plot([place] * 2, [row["low_seed"], row["high_seed"]], "_", color="#000000", markersize=5)
         if own["any_letter"].notna().any():
-            axis.plot(at, own["any_letter"], "o", mfc="white", mec=COLOURS[1], ms=4, label="any readable letter")
+            axis.plot(at, own["any_letter"], "o", mfc="white", mec=COLOURS[1], ms=4, label="any readable answer")
     axis.set_xticks(range(len(names)), [_bar_name(system, mode) for system, mode in names], fontsize=6.5)
     axis.set_ylim(0, 1.12)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))

@@ -25,7 +25,7 @@ from medrlvr.report.figures.style import (
 
 PAPERS = "the paper: Qwen2.5-3B, MedQA test"
 ANY_LETTER = "any letter"
-"""Panel of the accuracies by any readable letter, which are drawn thin over those in the required format."""
+"""Panel of the accuracies by any readable answer, which are drawn thin over those in the required format."""
 
 PAPERS_GRID = 4
 """Updates between two points of the paper's Figure 2."""
@@ -50,7 +50,7 @@ def curve_table(
     Returns:
         source (paper or ours), panel (accuracy, any letter, length or stage), series, seed, update, value, until.
         `update` is the number of updates of the model. `value` is an accuracy (fraction), in the required format or by
-        any readable letter, or a mean length (characters). A stage lasts from `update` to `until`.
+        any readable answer, or a mean length (characters). A stage lasts from `update` to `until`.
     """
     parts = [
         _series(paper, "paper", "accuracy", "test, strict format", "update", paper["accuracy"] / 100),

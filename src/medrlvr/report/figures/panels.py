@@ -33,11 +33,11 @@ PANELS = {
         "characters": {"think_chars": "think block", "chars_before_think": "before <think>"},
         "position bias": {"position_bias": "answered vs right letters"},
         "self-verification, share": {"self_verification": "has such a phrase"},
-        "share of all responses": {"truncated": "cut at the limit", "unparsed": "no readable letter"},
+        "share of all responses": {"truncated": "cut at the limit", "unparsed": "no readable answer"},
     },
     "ablations": {
         "mean reward": {"reward": ""},
-        "right letter, share": {"correct": ""},
+        "right answer, share": {"correct": ""},
         "length, characters": {"chars": ""},
         "given away early, share": {"early_answer": ""},
     },

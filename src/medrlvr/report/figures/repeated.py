@@ -13,7 +13,7 @@ _PANELS = {"pass": "pass@k", "pass_reasoned": "pass@k, steps true", "majority": 
 
 
 def draw_repeated(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Draw each measure against k, by any readable letter: one line per arm with its interval, and guessing.
+    """Draw each measure against k, by any readable answer: one line per arm with its interval, and guessing.
 
     Args:
         table: records of `summarise_repeated`, with the benchmark.

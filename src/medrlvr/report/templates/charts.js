@@ -203,7 +203,7 @@
   function point(plot, at, still) {
     plot.point = at;
     const { series, run, reading } = at.line;
-    const readings = ["required format", "any readable letter"];
+    const readings = ["required format", "any readable answer"];
     const label = series.columns.length > 1 ? `${series.label}, ${readings[reading]}` : series.label;
     plot.said.textContent = `${run.name}, ${series.checkpoint ? "after " : ""}update ${at.update}\n${label}: ${shown(at.value, plot.panel.kind)}`;
     plot.link.href = series.checkpoint ? `checkpoint_eval/${run.name}/answers.parquet` : address(run.name, at.update, at.update, series.stage);

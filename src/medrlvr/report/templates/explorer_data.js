@@ -51,6 +51,14 @@ function hasWords(row, words) {
   return row.lower.includes(words);
 }
 
+// In pandas: whether a response has a letter, or a number or text, that could be read.
+const answerColumns = () => document.getElementById("responses").dataset.answers.split(" ");
+const isUnread = (reading) => answerColumns().map((name) => `r["${reading}${name}"].isna()`).join(" & ");
+const isRead = (reading) => {
+  const columns = answerColumns().map((name) => `r["${reading}${name}"].notna()`);
+  return columns.length > 1 ? `(${columns.join(" | ")})` : columns[0];
+};
+
 // Each filter: the fields that set it, its name for people, a test of a row, and the same test in pandas.
 const FILTERS = [
   {
@@ -65,16 +73,16 @@ const FILTERS = [
   {
     fields: ["grade"], title: "grade in the required format", test: ({ grade }) => (row) => row.grade === grade,
     python: ({ grade }) => ({
-      right: 'r["correct"]', wrong: 'r["letter"].notna() & ~r["correct"]',
-      "unreadable answer": 'r["letter"].isna() & (r["rule"] != "no_answer_block")',
-      "no valid format": 'r["letter"].isna() & (r["rule"] == "no_answer_block")',
+      right: 'r["correct"]', wrong: `${isRead("")} & ~r["correct"]`,
+      "unreadable answer": `${isUnread("")} & (r["rule"] != "no_answer_block")`,
+      "no valid format": `${isUnread("")} & (r["rule"] == "no_answer_block")`,
     })[grade],
   },
   {
-    fields: ["lenient"], title: "grade of any readable letter", test: ({ lenient }) => (row) => row.lenient === lenient,
+    fields: ["lenient"], title: "grade of any readable answer", test: ({ lenient }) => (row) => row.lenient === lenient,
     python: ({ lenient }) => ({
-      right: 'r["lenient_correct"]', wrong: 'r["lenient_letter"].notna() & ~r["lenient_correct"]',
-      "no readable letter": 'r["lenient_letter"].isna()',
+      right: 'r["lenient_correct"]', wrong: `${isRead("lenient_")} & ~r["lenient_correct"]`,
+      "no readable answer": isUnread("lenient_"),
     })[lenient],
   },
   {

@@ -76,15 +76,17 @@ function questionOf(id, one, open) {
     list.append(element("li", "", letter + ". ", ...visible(option), right));
   });
   details.append(element("p", "", ...visible(one.stem)), list);
+  if (one.key) details.append(element("p", "", "Right: ", element("strong", "", ...visible(one.gold)), "; ", ...visible(one.key)));
   return details;
 }
 
 const rewardOf = (reward) => reward.toLocaleString("en", { signDisplay: "exceptZero" });
 
-// Letter and grade in the required format; the grade of any readable letter where it differs.
+// Letter, number or text, and grade in the required format; the grade of any readable answer where it differs.
 function gradeOf(row) {
-  const graded = row.letter ? `${row.grade}: ${row.letter}` : row.grade;
-  return row.lenient_letter && row.lenient_letter !== row.letter ? `${graded}, readable letter ${row.lenient_letter} is ${row.lenient}` : graded;
+  const value = row.value === undefined || row.value === row.letter ? "" : `, read as ${row.value}`;
+  const graded = row.letter ? `${row.grade}: ${row.letter}${value}` : row.grade;
+  return row.lenient_letter && row.lenient_letter !== row.letter ? `${graded}, readable answer ${row.lenient_letter} is ${row.lenient}` : graded;
 }
 
 function outcome(response, gold) {
