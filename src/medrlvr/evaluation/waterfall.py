@@ -186,7 +186,7 @@ def waterfall_steps(
     return [
         *steps,
         Step("gain", "RLVR minus base, required format", (rlvr, BASE), first),
-        Step("gain_any", "RLVR minus base, any readable letter", (rlvr, BASE), any_letter),
+        Step("gain_any", "RLVR minus base, any readable answer", (rlvr, BASE), any_letter),
         Step("least", "the rest and all negative steps", arms, _sum([steps[-1].parts, *lower])),
     ]
 

@@ -53,11 +53,11 @@ def explain_gain(
     rows = {row["step"]: row for row in steps}
     gain, any_letter, least = (Difference(*(rows[name][key] for key in ("value", "low", "high"))) for name in TOTALS)
     if gain.high < 0 or any_letter.high < 0:
-        worse, reading = (any_letter, "any readable letter") if any_letter.high < 0 else (gain, "the required format")
+        worse, reading = (any_letter, "any readable answer") if any_letter.high < 0 else (gain, "the required format")
         return f"RLVR is worse than its base: by {reading}, the difference is {worse} points."
     if any_letter.low <= 0:
         found = "The gain is format" if gain.low > 0 else "No gain was found"
-        return f"{found}: by any readable letter, the difference is {any_letter} points."
+        return f"{found}: by any readable answer, the difference is {any_letter} points."
     if gain.low <= 0:
         return f"No gain was found: by the required format, the difference is {gain} points."
     over_best = finding.rlvr.any_letter - finding.best.any_letter
