@@ -595,6 +595,17 @@ def test_ids_of_two_figures_do_not_clash(tmp_path: Path) -> None:
     assert inline_svg(figure) == '<svg><path id="one-p"/><use href="#one-p" clip-path="url(#one-p)"/></svg>'
 
 
+def test_an_embedded_figure_has_each_style_once_and_no_id_without_a_reference(tmp_path: Path) -> None:
+    figure = tmp_path / "one.svg"
+    fonts = "font-family: 'DejaVu Sans', 'Arial', sans-serif"
+    drawn = f'<g id="g1"><text style="{fonts}">a</text><text style="{fonts}">b</text><path style="x: 1"/></g>'
+    figure.write_text(f"<svg>\n <!-- c -->{drawn}</svg>")
+    assert inline_svg(figure) == (
+        "<svg><style>.one-0{font-family:'DejaVu Sans', sans-serif}</style>"
+        '<g><text class="one-0">a</text><text class="one-0">b</text><path style="x:1"/></g></svg>'
+    )
+
+
 def test_an_embedded_figure_has_no_digits_that_nobody_sees(tmp_path: Path) -> None:
     figure = tmp_path / "one.svg"
     drawn = '<path d="M 52.572708 122.466218 \nL 3.5 4" style="fill: none; x: 0.125"/>'

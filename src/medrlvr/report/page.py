@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,20 +93,37 @@ def inline_svg(path: Path) -> str:
     """Return the `<svg>` element of a figure, without the XML prologue, with the figure's name as a prefix of each id.
 
     All figures of an HTML file share their ids. Without the prefix, one figure would use the clip path of another.
-    Attributes keep two decimals, a hundredth of a point, and white space between elements is removed.
+    Attributes keep two decimals, a hundredth of a point. White space between elements, comments, ids that nothing
+    refers to and all but the first and last of alternative fonts are removed. Repeated styles become classes.
     """
     svg = path.read_text(encoding="utf-8")
-    svg = re.sub(r">\s+<", "><", svg[svg.index("<svg") :])
+    svg = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :])
+    svg = re.sub(r">\s+<", "><", svg)
     svg = re.sub(r'="[^"]*"', lambda match: _shortened(match[0]), svg)
-    ids = set(re.findall(r'\bid="([^"]+)"', svg))
-    return re.sub(
-        r'(\bid="|url\(#|href="#)([^")]+)',
-        lambda match: f"{match[1]}{path.stem}-{match[2]}" if match[2] in ids else match[0],
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
+    svg = re.sub(
+        r'( id="|url\(#|href="#)([^")]+)("?)',
+        lambda match: f"{match[1]}{path.stem}-{match[2]}{match[3]}" if match[2] in used else "",
         svg,
     )
+    return _with_classes(svg, path.stem)
+
+
+def _with_classes(svg: str, prefix: str) -> str:
+    """Return a figure in which a class replaces each style that occurs more than once."""
+    counts = Counter(re.findall(r' style="([^"]+)"', svg))
+    names = {style: f"{prefix}-{number}" for number, style in enumerate(s for s in counts if counts[s] > 1)}
+    if not names:
+        return svg
+    svg = re.sub(
+        r' style="([^"]+)"', lambda match: f' class="{names[match[1]]}"' if match[1] in names else match[0], svg
+    )
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
+    return svg.replace(">", f"><style>{rules}</style>", 1)
 
 
 def _shortened(attribute: str) -> str:
-    """Return an attribute of an SVG element with two decimals, and without spaces that have no meaning."""
+    """Return an attribute of an SVG element with two decimals, two fonts, and without spaces that have no meaning."""
     text = " ".join(re.sub(r"(\.\d\d)\d+", r"\1", attribute).split())
+    text = re.sub(r"(font-family: '[^']+')(?:, '[^']+')*", r"\1", text)
     return re.sub(r" ?\b([MLQC]) |([:;]) ", r"\1\2", text)
