@@ -18,6 +18,11 @@ EXPLANATION = [
     if EXPERIMENT.controls.waterfall and getattr(EXPERIMENT.controls, name)
 ]
 WATERFALL_FIGURES = [f"{RESULTS}/figures/waterfall{kind}.svg" for kind in ("", "_column") if EXPLANATION]
+CONTROL_FIGURES = [
+    *(["sensitivity"] if EXPERIMENT.controls.sensitivity else []),
+    *(["samples"] if EXPERIMENT.controls.samples else []),
+]
+PROBED = RLVR_RUNS if EXPERIMENT.controls.sensitivity else []
 TITLES = EXPERIMENT.titles()
 TEMPLATE_FILES = sorted(map(str, Path("src/medrlvr/report/templates").glob("*.*")))
 # The report shows the answers of these models side by side: the paper's systems, first seeds.
@@ -85,9 +90,18 @@ rule render_report:
         kills="docs/faults.json",
         glossary="docs/glossary.md",
         selections=expand(f"{RESULTS}/development/{{run}}/selection.json", run=LAYOUT.trained),
-        figures=[f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")]
-        + WATERFALL_FIGURES,
+        figures=[
+            *(f"{RESULTS}/figures/{name}{kind}.svg" for name in FIGURES for kind in ("", "_column")),
+            *(f"{RESULTS}/figures/{name}.svg" for name in CONTROL_FIGURES),
+            *WATERFALL_FIGURES,
+        ],
         explanation=EXPLANATION,
+        sensitivity_record=expand(f"{RESULTS}/controls/sensitivity/{{run}}/sensitivity.json", run=PROBED),
+        sensitivity_requests=expand(f"{RESULTS}/controls/sensitivity/{{run}}/requests.parquet", run=PROBED),
+        sensitivity_answers=expand(f"{RESULTS}/controls/sensitivity/{{run}}/answers.parquet", run=PROBED),
+        sensitivity_questions=expand(f"{RESULTS}/controls/sensitivity/{{run}}/questions.parquet", run=PROBED),
+        samples=[f"{RESULTS}/controls/samples/samples.json"] if EXPERIMENT.controls.samples else [],
+        formats=[f"{RESULTS}/controls/formats/formats.json"] if EXPERIMENT.controls.formats else [],
     output:
         page=report(f"{RESULTS}/report.html", caption="../report/captions/page.rst", category="Results"),
         config=f"{RESULTS}/config.yaml",
@@ -101,6 +115,7 @@ rule render_report:
         shown=SIDE_BY_SIDE,
         questions=["train", *BENCHMARKS],
         trained=LAYOUT.trained,
+        probed=PROBED,
         titles=TITLES,
         design=DESIGN,
         experiment=EXPERIMENT.model_dump(mode="json", exclude={"machine"}),

@@ -179,10 +179,11 @@ def _coded(table: pd.DataFrame) -> dict[str, Any]:
 def _texts(shown: pd.DataFrame, questions: pd.DataFrame) -> dict[str, Any]:
     known = questions[questions["question_id"].isin(shown["question_id"])]
     texts = {str(place): _text(row) for place, row in zip(shown.index, shown.to_dict("records"), strict=True)}
-    return {"questions": _questions(known), "texts": texts}
+    return {"questions": describe_questions(known), "texts": texts}
 
 
-def _questions(table: pd.DataFrame) -> dict[str, Any]:
+def describe_questions(table: pd.DataFrame) -> dict[str, Any]:
+    """Return question ID -> stem, options and gold (its letter)."""
     return {
         row["question_id"]: {"stem": row["stem"], "options": list(row["options"]), **_right(row)}
         for row in table.to_dict("records")
@@ -296,7 +297,7 @@ def pack_tests(
             "models": [{"model": model, "mode": mode} for model, mode, _ in scores],
             "benchmarks": {
                 name: {
-                    "questions": _questions(asked),
+                    "questions": describe_questions(asked),
                     "answers": [
                         _answers(
                             table[table["mode"].eq(mode) & table["benchmark"].eq(name) & table["sample"].eq(0)], cut

@@ -17,11 +17,12 @@ from medrlvr.report.explorer import pack
 
 TEMPLATES = Path(__file__).with_name("templates")
 
-STYLES = ("page.css", "charts.css", "explorer.css")
+STYLES = ("page.css", "charts.css", "controls.css", "explorer.css")
 SCRIPTS = (
     ("tables.js",),
-    ("unpack.js", "charts.js"),
-    ("unpack.js", "explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"),
+    ("unpack.js", "plot.js", "charts.js"),
+    ("unpack.js", "plot.js", "text.js", "steps.js", "controls.js", "causal.js"),
+    ("unpack.js", "text.js", "explorer_data.js", "explorer_text.js", "explorer_lists.js", "explorer.js"),
 )
 """The report's scripts; each consists of files, in the order in which they run."""
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from markupsafe import Markup
 
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.report import explorer
+from medrlvr.report.causal import Panels, pack_panels
 from medrlvr.report.charts import chart_values, describe_curves
+from medrlvr.report.controls import ControlFiles, control_values
 from medrlvr.report.figures.style import STAGE_NAMES
 from medrlvr.report.gain import gain_values
 from medrlvr.report.glossary import read_glossary
@@ -63,6 +65,7 @@ class PageInputs:
         versions: package -> version.
         created: time of rendering.
         explanation: files that show what the gain consists of, as `gain.gain_values` takes them.
+        controls: files of the controls of docs/controls.md that ran.
     """
 
     experiment: Mapping[str, Any]
@@ -84,12 +87,14 @@ class PageInputs:
     versions: Mapping[str, str]
     created: datetime
     explanation: Sequence[str | Path] = ()
+    controls: ControlFiles = field(default_factory=ControlFiles)
 
 
 def page_values(inputs: PageInputs) -> dict[str, Any]:
     """Return the values of the report's template."""
     loaded = {name: _read_json(path) for name, path in inputs.tables.items()}
-    responses = _responses(inputs)
+    controls = _controls(inputs, loaded)
+    responses = _responses(inputs, controls.pop("payloads"))
     return {
         "sections": SECTIONS,
         **loaded,
@@ -97,6 +102,7 @@ def page_values(inputs: PageInputs) -> dict[str, Any]:
         **_first_screen(inputs, loaded, responses["runs"]),
         **_evaluation(inputs),
         **responses,
+        **controls,
         **_cost(inputs, loaded["base_metrics"]["generation"]),
         **_provenance(inputs, loaded),
     }
@@ -154,15 +160,48 @@ def _evaluation(inputs: PageInputs) -> dict[str, Any]:
     }
 
 
-def _responses(inputs: PageInputs) -> dict[str, Any]:
-    """Return the values of the sections dynamics and explorer."""
+def _controls(inputs: PageInputs, loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the controls, the causal panels, or None without any, and their embedded texts."""
+    files, design = inputs.controls, inputs.design
+    titles = {name: inputs.titles[name] for name in inputs.experiment["benchmarks"]}
+    values = control_values(files, loaded["comparisons"], loaded["verdict"], titles, design)
+    charts = {name: one["chart"] for name, one in values.items() if one and "chart" in one}
+    panels = _panels(inputs) if files.sensitivity else None
+    payloads = {"controls": explorer.pack(charts)} if charts else {}
+    if panels:
+        payloads["causal"] = panels.text
+    return {"gain_controls": values, "panels": panels, "payloads": payloads}
+
+
+def _panels(inputs: PageInputs) -> Panels:
+    responses = {}
+    for run in inputs.controls.sensitivity:
+        if run in inputs.scores:
+            scores = _read(inputs.scores[run])
+            responses[run] = scores[scores["mode"] == inputs.design.modes[run.split("/")[0]][0]]
+    questions = {name: _read(inputs.questions[name]) for name in inputs.experiment["benchmarks"]}
+    names = {
+        "runs": {run: model_label(run, inputs.design) for run in inputs.controls.sensitivity},
+        "benchmarks": {name: inputs.titles[name] for name in questions},
+    }
+    return pack_panels(inputs.controls.sensitivity, questions, responses, names)
+
+
+def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the sections dynamics and explorer.
+
+    Args:
+        inputs: the inputs of the report.
+        others: other embedded texts, which leave less space for the responses.
+    """
     design, benchmarks = inputs.design, inputs.experiment["benchmarks"]
     shown = [
         (model, mode, _read(path)) for model, path in inputs.scores.items() for mode in _shown_modes(model, design)
     ]
     tests, cut = explorer.pack_tests(shown, {name: _read(inputs.questions[name]) for name in benchmarks})
     checkpoints = explorer.pack_checkpoints({run: _read(path) for run, path in inputs.checkpoints.items()}, benchmarks)
-    share = (explorer.LIMIT - len(tests) - len(checkpoints)) // len(inputs.runs)
+    used = sum(map(len, (tests, checkpoints, *others.values())))
+    share = (explorer.LIMIT - used) // len(inputs.runs)
     train = _read(inputs.questions["train"])
     described, samples, speed, curves = [], [], [], []
     # Read one run at a time: the responses of many runs together would not fit in memory.
@@ -194,6 +233,7 @@ def _responses(inputs: PageInputs) -> dict[str, Any]:
             "checkpoints": Markup(checkpoints),
             **{f"{sample.name} facts": Markup(sample.facts) for sample in samples},
             **{sample.name: Markup(sample.text) for sample in samples},
+            **{name: Markup(text) for name, text in others.items()},
         },
         "charts": charts,
         "chart_data": Markup(explorer.pack(charts)),

@@ -15,12 +15,7 @@
   const plots = [];
   let data;
 
-  const unpack = (id) => unpackText(document.getElementById(id).textContent);
-
-  const format = (digits) => new Intl.NumberFormat("en", { roundingMode: "halfEven", useGrouping: false, ...digits });
-  const tenths = format({ minimumFractionDigits: 1, maximumFractionDigits: 1 });
-  const four = format({ maximumSignificantDigits: 4 });
-  // With the same rounding as the tables of the report.
+  const four = numberFormat({ maximumSignificantDigits: 4 });
   function shown(value, kind) {
     if (value === null || value === undefined) return "\u2013";
     if (kind === "percent") return `${tenths.format(100 * value)} %`;
@@ -304,12 +299,8 @@
   }
 
   async function start() {
-    const library = await unpack("chart-library");
-    data = await unpack("chart-data");
-    // The browser runs it because the policy of the report contains its hash.
-    const script = document.createElement("script");
-    script.textContent = library;
-    document.head.append(script);
+    await loadPlot();
+    data = await unpackText(document.getElementById("chart-data").textContent);
     plots.push(...data.panels.map((panel, index) => connect(panel, box.querySelectorAll(".panel")[index])));
     for (const group of range.querySelectorAll(".toggles")) for (const button of rove(group)) toggle(button, plots);
     range.addEventListener("submit", (event) => { event.preventDefault(); submit(false); });

@@ -133,11 +133,12 @@ const modelName = (model) => `${model.model}, ${model.mode.replaceAll("_", " ")}
 const modelKey = (model) => `${model.model},${model.mode}`;
 
 async function fillModels() {
-  const [data, checkpoints] = await Promise.all([unpack("tests"), unpack("checkpoints")]);
+  const panels = packed.has("causal") ? unpack("causal") : { runs: [] };
+  const [data, ...others] = await Promise.all([unpack("tests"), unpack("checkpoints"), panels]);
   for (const select of [tests.elements.first, tests.elements.second]) {
     if (select.options.length === 1) select.append(...data.models.map((model) => new Option(modelName(model), modelKey(model))));
   }
-  return { ...data, checkpoints };
+  return { ...data, checkpoints: others[0], panels: others[1] };
 }
 
 const showTests = latest(async (isCurrent) => {
@@ -194,9 +195,21 @@ async function showTest() {
   const columns = element("div", "columns", ...data.models.map((model, index) => testColumn(bench, model, bench.answers[index][id], id)));
   const strips = Object.entries(data.checkpoints).map(([run, byBenchmark]) => lazyDetails(`Film-strip: answers of the checkpoints of ${run}`, false, () =>
     filmStrip(`Answers to ${id}`, rowsOf(byBenchmark[name]).filter((row) => row.id === id), () => null)));
-  const article = element("article", "", questionOf(id, bench.questions[id], true), element("p", "soft", link), columns, ...strips);
+  const article = element("article", "", questionOf(id, bench.questions[id], true), element("p", "soft", link, ...panelLink(data.panels, name, id)), columns, ...strips);
   article.tabIndex = -1;
   $("test-item").replaceChildren(article);
+}
+
+// A link to the question's causal panel, at the last checkpoint that has one.
+function panelLink(panels, benchmark, question) {
+  for (const { name: run, entries } of panels.runs) {
+    const updates = entries.filter((entry) => entry.benchmark === benchmark && entry.question === question).map((entry) => entry.update);
+    if (!updates.length) continue;
+    const link = element("a", "", "Probabilities along its think block");
+    link.href = "#causal?" + new URLSearchParams({ run, update: Math.max(...updates), benchmark, question });
+    return [", ", link];
+  }
+  return [];
 }
 
 function testColumn(bench, model, response, id) {

@@ -1,0 +1,412 @@
+"""Values of the report about the controls of what a gain consists of (docs/controls.md); None if it did not run.
+
+Each sentence is chosen by a rule of docs/report.md from numbers in the controls' files.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medrlvr.config.design import ComparisonDesign
+from medrlvr.report.figures.style import COLOURS
+from medrlvr.report.overview import arm_label, model_label
+
+CLAIM = "RLVR's answers depend on its chain of thought"
+"""The claim of the verdict table that sensitivity decides."""
+LEAST_AGREEMENT = 0.95
+"""Below it, the measures of sensitivity are not interpreted."""
+
+SENSITIVITY = {
+    "kept_emptied": "Kept: emptied",
+    "kept_shuffled": "Kept: shuffled",
+    "kept_swapped": "Kept: swapped",
+    "kept_replaced": "Kept: replaced",
+    "position": "Position",
+    "area": "Area",
+    "agreement": "Agreement",
+}
+"""Measure -> column of the table and line of the chart."""
+REPEATED = {"pass_reasoned": "pass@k, steps true", "pass": "pass@k", "majority": "maj@k"}
+READINGS = {"correct": "required format", "lenient_correct": "any readable letter"}
+FORMATS = {"tags": "Paper's tags", "boxed": "\\boxed{}", "answer_line": "“Answer:”", "open": "No options"}
+
+DASHES = ("none", "7 3", "2 2", "8 3 2 3")
+"""Of the lines of each colour in turn, as SVG's stroke-dasharray."""
+INK, SOFT = "var(--ink)", "var(--soft)"
+"""Colours of text in the report, which are light in the dark theme."""
+
+Interval = tuple[float, float, float]
+"""A value and the ends of its 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlFiles:
+    """Files of the controls that ran.
+
+    Attributes:
+        sensitivity: <arm>/seed<n> -> its files: record (JSON), requests, answers and questions (parquet).
+        samples: samples.json, or None.
+        formats: formats.json, or None.
+    """
+
+    sensitivity: Mapping[str, Mapping[str, str | Path]] = field(default_factory=dict)
+    samples: str | Path | None = None
+    formats: str | Path | None = None
+
+
+def control_values(
+    files: ControlFiles, comparisons: Mapping[str, Any], verdict: Mapping[str, Any], titles: Mapping[str, str],
+    design: ComparisonDesign,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the values of each control, or None if it did not run.
+
+    Args:
+        files: the controls' files.
+        comparisons: comparisons.json.
+        verdict: claims.json.
+        titles: benchmark -> title.
+        design: the experiment's comparison design, with an RLVR arm.
+    """
+    records = {run: _records(paths["record"], "records") for run, paths in files.sensitivity.items()}
+    samples = _read(files.samples) if files.samples else None
+    formats = _read(files.formats) if files.formats else None
+    return {
+        "sensitivity": describe_sensitivity(records, verdict["claims"], titles, design) if records else None,
+        "samples": describe_samples(samples, titles, design) if samples else None,
+        "shifts": describe_shifts(comparisons["shifts"], titles, design) if comparisons["shifts"] else None,
+        "formats": describe_formats(formats, titles, design) if formats else None,
+    }
+
+
+# ---------------------------------------------------------------- sensitivity
+def describe_sensitivity(
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+    claims: Sequence[Mapping[str, Any]],
+    titles: Mapping[str, str],
+    design: ComparisonDesign,
+) -> dict[str, Any]:
+    """Return sentence, rows (of each run's last checkpoint), chart, and runs.
+
+    Args:
+        records: run -> records of its sensitivity.json.
+        claims: rows of the verdict table.
+        titles: benchmark -> title.
+        design: the comparison design.
+    """
+    last = {run: max(record["update"] for record in own) for run, own in records.items()}
+    rows = [
+        {"benchmark": name, "title": titles[name], **_sensitivity_row(model_label(run, design), found)}
+        for name in titles
+        for run, own in records.items()
+        if (found := _by_measure(own, name, last[run]))
+    ]
+    return {
+        "sentence": _sensitivity_sentence(rows, claims, titles),
+        "rows": rows,
+        "columns": list(SENSITIVITY.values()),
+        "chart": _sensitivity_chart(records, titles, design),
+        "runs": list(records),
+    }
+
+
+def _by_measure(records: Iterable[Mapping[str, Any]], benchmark: str, update: int) -> dict[str, Mapping[str, Any]]:
+    return {
+        record["measure"]: record
+        for record in records
+        if record["benchmark"] == benchmark and record["update"] == update
+    }
+
+
+def _sensitivity_row(label: str, found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    used = found["used"]
+    return {
+        "model": label,
+        "used": round(used["value"] * used["n"]),
+        "drawn": used["n"],
+        "cells": [{"name": name, **found[name]} if name in found else None for name in SENSITIVITY],
+    }
+
+
+def _sensitivity_sentence(
+    rows: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
+) -> str:
+    """Return what the claim's verdicts mean, and a reservation where the forced letter is often not the written one."""
+    verdicts = {row["benchmark"]: row["verdict"] for row in claims if row["claim"] == CLAIM}
+    of = partial(_where, everywhere=len(verdicts))
+    supported, contradicted, undecided = (
+        [titles[name] for name, own in verdicts.items() if own == verdict]
+        for verdict in ("supported", "contradicted", "undecided")
+    )
+    parts = [
+        f"RLVR's answers depend on the chain of thought on {of(supported)}: more than half of them change when the "
+        "think block is emptied, and when it is swapped."
+        if supported
+        else "",
+        f"They do not depend on it on {of(contradicted)}: fewer than half change in one of these two."
+        if contradicted
+        else "",
+        f"Undecided: {of(undecided)}." if undecided else "",
+        "" if verdicts else "RLVR's last checkpoint has too few think blocks that can be changed.",
+    ]
+    low = {row["title"] for row in rows if row["cells"][-1] and row["cells"][-1]["value"] < LEAST_AGREEMENT}
+    if low:
+        parts.append(f"Not interpreted, because agreement is below 95 %: {_where(sorted(low), everywhere=0)}.")
+    return " ".join(filter(None, parts))
+
+
+def _sensitivity_chart(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], titles: Mapping[str, str], design: ComparisonDesign
+) -> dict[str, Any]:
+    """Return the chart of the measures over updates, for a chosen run and benchmark."""
+    points: dict[tuple[str, str, str], list[list[float]]] = {}
+    for run, own in records.items():
+        for row in own:
+            points.setdefault((run, row["benchmark"], row["measure"]), []).append(_point("update", row))
+    lines = [
+        {"where": {"run": run, "benchmark": name}, "label": label, **_style(index),
+         "points": sorted(points[run, name, measure])}
+        for run in records
+        for name in titles
+        for index, (measure, label) in enumerate(SENSITIVITY.items())
+        if (run, name, measure) in points
+    ]  # fmt: skip
+    selects = {
+        "run": ("Model", {run: model_label(run, design) for run in records}),
+        "benchmark": ("Benchmark", titles),
+    }
+    return _chart("Update", lines, selects, logarithmic=False)
+
+
+# ---------------------------------------------------------------- pass@k and maj@k
+def describe_samples(record: Mapping[str, Any], titles: Mapping[str, str], design: ComparisonDesign) -> dict[str, Any]:
+    """Return sentence, rows (RLVR minus base at the smallest and largest k), most (the largest k) and chart.
+
+    Args:
+        record: samples.json.
+        titles: benchmark -> title.
+        design: the comparison design.
+    """
+    curves, differences = record["curves"], record["rlvr_minus_base"]
+    most = max(row["k"] for row in curves)
+    judged = [row for row in differences if row["finding"]]
+    sentence = _findings(judged, titles, most) if judged else _guessing(curves, titles, most, design)
+    return {
+        "sentence": sentence,
+        "rows": _differences(differences, titles, sorted({1, most})),
+        "most": most,
+        "chart": _samples_chart(curves, titles, design),
+    }
+
+
+def _findings(judged: Sequence[Mapping[str, Any]], titles: Mapping[str, str], most: int) -> str:
+    """Return on which benchmarks RLVR or its base solves more, in both readings."""
+    parts = []
+    for reading, label in READINGS.items():
+        own = {row["benchmark"]: row["finding"] for row in judged if row["reading"] == reading}
+        found = [
+            f"{finding} on {_where(here, everywhere=len(own))}"
+            for finding in dict.fromkeys(own.values())
+            if (here := [titles[name] for name, its in own.items() if its == finding])
+        ]
+        parts.append(f"{label}: {'; '.join(found)}")
+    return f"At k = {most}, counting only samples whose steps are true. {_sentences(parts)}"
+
+
+def _guessing(
+    curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], most: int, design: ComparisonDesign
+) -> str:
+    """Return whether guessing explains RLVR's pass@k at the largest k, where the reasoning was not checked."""
+    parts = []
+    for reading, label in READINGS.items():
+        here = [row for row in curves if (row["arm"], row["reading"], row["k"]) == (design.rlvr, reading, most)]
+        least = {row["benchmark"]: row["low"] for row in here if row["measure"] == "pass"}
+        chance = {row["benchmark"]: row["value"] for row in here if row["measure"] == "guessing"}
+        above = [titles[name] for name in least if least[name] > chance[name]]
+        others = [titles[name] for name in least if least[name] <= chance[name]]
+        found = [
+            *([f"guessing does not explain it on {_where(above, everywhere=len(least))}"] if above else []),
+            *([f"guessing explains it on {_where(others, everywhere=len(least))}"] if others else []),
+        ]
+        parts.append(f"{label}: {'; '.join(found)}")
+    return f"RLVR's pass@{most}. {_sentences(parts)}"
+
+
+def _differences(
+    differences: Sequence[Mapping[str, Any]], titles: Mapping[str, str], ks: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return one row per benchmark, measure and k, with the difference in both readings."""
+    found = {(row["benchmark"], row["measure"], row["k"], row["reading"]): row for row in differences}
+    return [
+        {"benchmark": name, "title": title, "measure": label, "k": k,
+         **{reading: found[name, measure, k, reading] for reading in READINGS}}
+        for name, title in titles.items()
+        for measure, label in REPEATED.items()
+        for k in ks
+        if (name, measure, k, "correct") in found
+    ]  # fmt: skip
+
+
+def _samples_chart(
+    curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], design: ComparisonDesign
+) -> dict[str, Any]:
+    """Return the chart of pass@k and maj@k, for a chosen benchmark, measure and reading, next to guessing."""
+    arms = list(dict.fromkeys(row["arm"] for row in curves))
+    shown = {name: label for name, label in REPEATED.items() if any(row["measure"] == name for row in curves)}
+    points: dict[tuple[str, str, str, str], list[list[float]]] = {}
+    for row in curves:
+        key = (row["benchmark"], row["measure"], row["reading"], row["arm"])
+        # The interval of guessing only shows that questions differ in their number of options.
+        points.setdefault(key, []).append(_point("k", row)[: 2 if row["measure"] == "guessing" else None])
+    lines = [
+        {"where": {"benchmark": name, "measure": measure, "reading": reading}, "label": label, **style,
+         "points": sorted(points[name, source, reading, arm])}
+        for name in titles
+        for measure in shown
+        for reading in READINGS
+        for source, arm, label, style in [
+            *((measure, arm, arm_label(arm, design), _style(index)) for index, arm in enumerate(arms)),
+            ("guessing", arms[0], "guessing", {"colour": SOFT, "dash": "2 3"}),
+        ]
+        if (name, source, reading, arm) in points and not (measure == "majority" and source == "guessing")
+    ]  # fmt: skip
+    selects = {
+        "benchmark": ("Benchmark", titles),
+        "measure": ("Measure", shown),
+        "reading": ("Reading", READINGS),
+    }
+    return _chart("k", lines, selects, logarithmic=True)
+
+
+# ---------------------------------------------------------------- options and answer formats
+def describe_shifts(
+    records: Sequence[Mapping[str, Any]], titles: Mapping[str, str], design: ComparisonDesign
+) -> dict[str, Any]:
+    """Return sentence and rows of the accuracy over all orders of the options.
+
+    Args:
+        records: `shifts` of comparisons.json.
+        titles: benchmark -> title.
+        design: the comparison design.
+    """
+    assert design.rlvr is not None
+    first, mode = design.models[design.rlvr][0], design.modes[design.rlvr][0]
+    own = {row["benchmark"]: row for row in records if (row["model"], row["mode"]) == (first, mode)}
+    parts = []
+    for label, reading in zip(READINGS.values(), (None, "any_letter"), strict=True):
+        chosen = {name: row[reading] if reading else row for name, row in own.items()}
+        more = [titles[name] for name, row in chosen.items() if row["low"] > row["independent"]]
+        parts.append(f"on {_where(more, everywhere=len(own)) if more else 'no benchmark'} ({label})")
+    rows = [{**row, "title": titles[row["benchmark"]], "label": model_label(row["model"], design)} for row in records]
+    sentence = f"RLVR is right in every order more often than independent orders would give {', and '.join(parts)}."
+    return {"sentence": sentence, "rows": rows}
+
+
+def describe_formats(record: Mapping[str, Any], titles: Mapping[str, str], design: ComparisonDesign) -> dict[str, Any]:
+    """Return sentence and rows of the matrix, and sentence and rows of the memory.
+
+    Args:
+        record: formats.json.
+        titles: benchmark -> title.
+        design: the comparison design.
+    """
+    cells = {(row["benchmark"], _model(row["model"]), row["format"]): row for row in record["matrix"]}
+    models = list(dict.fromkeys(model for _, model, _ in cells))
+    matrix = [
+        {"benchmark": name, "title": title, "model": model_label(model, design),
+         "cells": [cells[name, model, form] for form in FORMATS]}
+        for name, title in titles.items()
+        for model in models
+        if (name, model, "tags") in cells
+    ]  # fmt: skip
+    memory = [
+        {**row, "title": titles[row["benchmark"]], "model": model_label(row["model"], design)}
+        for row in record["memory"]
+    ]
+    return {
+        "sentence": _formats_sentence(cells, titles, design),
+        "columns": list(FORMATS.values()),
+        "matrix": matrix,
+        "memory_sentence": _memory_sentence(record["memory"]),
+        "memory": memory,
+    }
+
+
+def _formats_sentence(
+    cells: Mapping[tuple[str, str, str], Mapping[str, Any]], titles: Mapping[str, str], design: ComparisonDesign
+) -> str:
+    """Return in which formats RLVR's interval is above the base's."""
+    assert design.rlvr is not None
+    first = design.models[design.rlvr][0]
+    asked = [name for name in titles if (name, first, "tags") in cells]
+    counts = {
+        label: sum(cells[name, first, form]["low"] > cells[name, "base", form]["high"] for name in asked)
+        for form, label in FORMATS.items()
+    }
+    parts = ", ".join(f"{label} {count}" for label, count in counts.items())
+    return f"Of {len(asked)} benchmarks, RLVR's interval is above the base's, by any readable letter, on: {parts}."
+
+
+def _memory_sentence(memory: Sequence[Mapping[str, Any]]) -> str:
+    """Return the share of questions that the base remembers; it is the same in the rows of all models."""
+    first = {row["benchmark"]: row for row in reversed(memory)}.values()
+    return (
+        f"The base completes the options of {sum(row['remembered'] for row in first)} of "
+        f"{sum(row['n'] for row in first)} questions word for word."
+    )
+
+
+def _model(folder: str) -> str:
+    """Return the model of a model's folder, such as rlvr/seed1."""
+    return folder.rpartition("/models/")[2]
+
+
+# ---------------------------------------------------------------- shared
+def _where(names: Sequence[str], everywhere: int) -> str:
+    """Return benchmarks in words; `everywhere` is their number."""
+    return "every benchmark" if len(names) == everywhere > 1 else ", ".join(f"“{name}”" for name in names)
+
+
+def _sentences(parts: Sequence[str]) -> str:
+    return " ".join(f"{part[:1].upper()}{part[1:]}." for part in parts)
+
+
+def _style(index: int) -> dict[str, str]:
+    colours = [*COLOURS[:-1], INK]
+    return {"colour": colours[index % len(colours)], "dash": DASHES[index % len(DASHES)]}
+
+
+def _point(place: str, row: Mapping[str, Any]) -> list[float]:
+    """Return the place of a record on the x-axis, its value and the ends of its interval."""
+    return [row[place], *(float(f"{row[name]:.6g}") for name in ("value", "low", "high"))]
+
+
+def _chart(
+    axis: str, lines: Sequence[Mapping[str, Any]], selects: Mapping[str, tuple[str, Mapping[str, str]]], *,
+    logarithmic: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Return a chart for templates/controls.js: it draws the lines that agree with every select.
+
+    A select has only the values that some line has.
+    """
+    return {
+        "axis": axis,
+        "logarithmic": logarithmic,
+        "lines": lines,
+        "selects": [
+            {"name": name, "title": title, "options": [(value, label) for value, label in options.items()
+                                                       if any(line["where"][name] == value for line in lines)]}
+            for name, (title, options) in selects.items()
+        ],
+    }  # fmt: skip
+
+
+def _records(path: str | Path, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _read(path)[name]
+    return found
+
+
+def _read(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
