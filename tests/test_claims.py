@@ -10,10 +10,10 @@ from evaluated import PAPER
 from test_compare import design
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.evaluation import claims, statistics
+from medrlvr.evaluation import claims, score, statistics, strata
 from medrlvr.evaluation.claims import above, assess_claims, below, better, equivalent, reasoned, verified
 from medrlvr.evaluation.comparison import pairs
-from medrlvr.evaluation.version import comparison_version
+from medrlvr.evaluation.version import comparison_version, metrics_version
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,15 @@ def test_a_changed_rule_makes_old_verdicts_outdated(module: ModuleType, monkeypa
     assert comparison_version() == before
     monkeypatch.setattr(inspect, "getsource", lambda one: source(one) + ("\nADDED = 1" if one is module else ""))
     assert comparison_version() != before
+
+
+@pytest.mark.parametrize("module", [score, strata])
+def test_changed_metrics_are_computed_again(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, source = metrics_version(), inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda one: source(one) + ("# a comment" if one is module else ""))
+    assert metrics_version() == before
+    monkeypatch.setattr(inspect, "getsource", lambda one: source(one) + ("\nADDED = 1" if one is module else ""))
+    assert metrics_version() != before
 
 
 def test_without_sft_the_other_claims_stand() -> None:

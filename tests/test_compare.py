@@ -157,6 +157,45 @@ def test_answers_follow_the_content_or_the_letter() -> None:
     assert records["rlvr/seed1"]["difference"] == 0.25
 
 
+def test_a_control_is_compared_in_both_readings() -> None:
+    """Of RLVR's letters in the control, two are right but not in the required format."""
+    sets = {"toy": ("toy", None), "toy_shuffled": ("toy", "shuffled")}
+    shown = {name: pd.DataFrame({"question_id": QUESTIONS, "options": [OPTIONS] * 4}) for name in sets}
+    predictions = {
+        model: pd.concat([decided(**{mode: "AABB"}), decided("toy_shuffled", **{mode: row})])
+        for model, mode, row in (
+            ("base", "cot", "...."),
+            ("rlvr/seed1", "cot", "aaAB"),
+            ("sft/seed1", "direct", "BBBB"),
+        )
+    }
+    found = {row["model"]: row for row in compare_controls(predictions, shown, CLUSTERS, design(sets=sets), 100, 1)}
+    record, any_letter = found["rlvr/seed1"], found["rlvr/seed1"]["any_letter"]
+    assert (record["control_accuracy"], record["difference"]) == (0.25, -0.25)
+    assert (any_letter["accuracy"], any_letter["control_accuracy"], any_letter["difference"]) == (0.5, 0.75, 0.25)
+    assert any_letter["low"] <= 0.25 <= any_letter["high"]
+    assert set(any_letter) == {"accuracy", "control_accuracy", "difference", "low", "high"}
+    assert found["sft/seed1"]["any_letter"]["difference"] == found["sft/seed1"]["difference"] == -0.5
+
+
+def test_each_question_once_has_both_readings() -> None:
+    """Question q3 repeats q1: without it, RLVR has one of three in the required format and two by any letter."""
+    predictions = {
+        "base": decided(cot="BBBB", direct="BBBB", scored="BBBB"),
+        "rlvr/seed1": decided(cot="AaAB", direct="BBBB"),
+        "sft/seed1": decided(direct="BBBB"),
+    }
+    pairs = compare_systems(predictions, CLUSTERS, design(), 100, 1)
+    [once] = [
+        row["distinct"]
+        for row in pairs
+        if (row["first"]["mode"], row["second"]["arm"], row["second"]["mode"]) == ("cot", "base", "cot")
+    ]
+    assert (once["n"], once["difference"]) == (3, pytest.approx(1 / 3))
+    assert once["any_letter"]["difference"] == pytest.approx(2 / 3)
+    assert once["any_letter"]["low"] <= 2 / 3 <= once["any_letter"]["high"]
+
+
 @pytest.mark.parametrize(
     ("base", "scored", "rlvr", "counts"),
     [
@@ -197,6 +236,18 @@ def test_an_arm_over_its_seeds() -> None:
     width = 4.3027 * 0.25 / 3**0.5
     assert found["over_seeds"] == pytest.approx({"low": 0.75 - width, "high": 0.75 + width}, rel=1e-3)
     assert (rows["base", "cot"]["seeds"], rows["base", "cot"]["over_seeds"]) == (0, None)
+
+
+def test_an_arm_over_its_seeds_has_both_readings() -> None:
+    predictions = {"base": BASE}
+    for number, row in enumerate(["aAAA", "AAAb", "aaBB"], start=1):
+        predictions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
+        predictions[f"sft/seed{number}"] = decided(direct="ABBB")
+    rows = {(row["arm"], row["mode"]): row for row in summarise_arms(predictions, design(3))}
+    found, any_letter = rows["rlvr", "cot"], rows["rlvr", "cot"]["any_letter"]
+    assert (found["accuracy"], found["lowest"], found["highest"]) == (0.5, 0.0, 0.75)
+    assert (any_letter["accuracy"], any_letter["lowest"], any_letter["highest"]) == (0.75, 0.5, 1.0)
+    assert any_letter["over_seeds"]["low"] < 0.75 < any_letter["over_seeds"]["high"]
 
 
 def test_what_was_not_trained_has_no_seeds_and_one_training_run_is_one() -> None:

@@ -161,12 +161,14 @@ def test_trust_names_what_was_found(evaluated: dict[str, Any]) -> None:
     rules = [{"removes": True, "questions": 3}, {"removes": False, "questions": 1500}]
     card = {"contamination": {"rules": rules}, "removed": {"questions": 3}}
     runs = [{"stages": {"alarms": [{}, {}]}}, {"stages": {"alarms": [{}]}}]
-    controls = [{"control": "shuffled", "model": "rlvr/seed1", "difference": -0.05, "low": -0.1, "high": 0.01}]
+    any_letter = {"difference": -0.02, "low": -0.06, "high": 0.02}
+    shuffled = {"difference": -0.05, "low": -0.1, "high": 0.01, "any_letter": any_letter}
+    controls = [{"control": "shuffled", "model": "rlvr/seed1", **shuffled}]
     facts = trust_facts(pd.DataFrame(rows), controls, card, runs, design)
     assert {fact.section: fact.text for fact in facts} == {
         "verdicts": "1; intervals cover only questions",
         "contamination": "3 questions removed, 1,500 that share text kept",
-        "controls": "-5.0 points (-10.0 to +1.0)",
+        "controls": "-5.0 (-10.0 to +1.0); any letter -2.0 (-6.0 to +2.0)",
         "alarms": "3 in 2 runs",
         "invented": "at most 25.0 % of responses",
     }
@@ -442,8 +444,41 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     assert {heading: shown[heading] for heading in names} == {key: str(gain[name]) for key, name in names.items()}
     control = next(one for one in evaluated["comparisons"]["controls"] if one["model"] == "base")
     shown = row("The same questions with other options", "base, chain of thought")
-    assert shown["Control"] == f"{100 * control['control_accuracy']:.1f}"
+    readings = [control["control_accuracy"], control["any_letter"]["control_accuracy"]]
+    assert shown["Control"] == " / ".join(f"{100 * value:.1f}" for value in readings)
+    assert shown["Required format"] == f"{100 * control['difference']:+.1f}"
+    assert shown["Any readable letter"] == f"{100 * control['any_letter']['difference']:+.1f}"
+    shown = row("Kept options and letters", "base, chain of thought")
     assert shown["Answers with another letter"] == str(control["moved"])
+
+
+def test_every_accuracy_and_gain_has_both_readings(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    """Tables of percents right name a reading in their headings, or count answers, or have no format."""
+    arms = [{**one, "seeds": 3} for one in evaluated["comparisons"]["arms"]]
+    several = {**evaluated, "comparisons": {**evaluated["comparisons"], "arms": arms}}
+    candidates = [{**one, "lenient_accuracy": 0.75} for one in CANDIDATES]
+    page = page_of(tmp_path, several, candidates)
+    tables = re.findall(r"<caption>(.*?)</caption><thead>(.*?)</thead>", page, re.DOTALL)
+    readings = {caption for caption, head in tables if "Required format" in head and "Any readable letter" in head}
+    for caption in (
+        "Accuracy of base, SFT and RLVR",
+        "Accuracy of every model and mode",
+        "Accuracy with each question counted once",
+        "Accuracy over training seeds",
+        "Accuracy by stratum",
+        "Primary tests: counts and uncorrected p",
+        "Exploratory comparisons: counts and uncorrected p",
+        "Selection on development questions",
+        "The same questions with other options",
+    ):
+        assert caption in readings
+    plain = {caption for caption, head in tables if re.search("Accuracy|Difference", head)}
+    assert plain <= {"Accuracy of rules without medical knowledge"}, "an accuracy without its reading"
+    arm = next(one for one in arms if (one["arm"], one["mode"]) == ("rlvr", "chain_of_thought"))
+    means = [f"{100 * one['accuracy']:.1f}" for one in (arm, arm["any_letter"])]
+    shown = [cells[:5] for cells in rows_of(section(page, "evaluation"))]
+    assert ["RLVR, chain of thought", means[0], "\u2013", means[1], "\u2013"] in shown
+    assert ["RLVR, seed 1", "25.0", "75.0", "update8"] in [cells[:4] for cells in shown]
 
 
 def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_a_hand_counted_table() -> None:
         # Without q3, which repeats q1.
         "distinct_n": 3,
         "distinct_accuracy": pytest.approx(1 / 3),
+        "distinct_lenient_accuracy": pytest.approx(1 / 3),
     }
     assert {key: record[key] for key in expected} == expected
     graded = score_answers(answers(tagged, "chain_of_thought"), QUESTIONS, ANSWER_FORMATS)
@@ -78,12 +79,13 @@ def test_a_hand_counted_table() -> None:
         "C": {"answered": 0, "gold": 1},
         "D": {"answered": 0, "gold": 1},
     }
-    assert {(row["stratum"], row["value"]): (row["n"], row["accuracy"]) for row in record["strata"]} == {
-        ("gold_letter", "never seen in training"): (2, 0.0),
-        ("gold_letter", "seen in training"): (2, 0.5),
-        ("options", "4"): (4, 0.25),
-        ("step", "1"): (2, 0.5),
-        ("step", "2"): (1, 0.0),
+    strata_of = {(row["stratum"], row["value"]): row for row in record["strata"]}
+    assert {key: (row["n"], row["accuracy"], row["lenient_accuracy"]) for key, row in strata_of.items()} == {
+        ("gold_letter", "never seen in training"): (2, 0.0, 0.5),
+        ("gold_letter", "seen in training"): (2, 0.5, 0.5),
+        ("options", "4"): (4, 0.25, 0.5),
+        ("step", "1"): (2, 0.5, 0.5),
+        ("step", "2"): (1, 0.0, 1.0),
     }
 
 

@@ -50,6 +50,18 @@ def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
     assert select_best(tagged, QUESTIONS, MODELS, "bare")["unparsed"].tolist() == [1.0] * 3
 
 
+def test_a_letter_outside_the_answer_block_does_not_select_but_is_counted() -> None:
+    rows = answers("AB", "AA", "??")
+    inside = rows["model"] == str(MODELS[1])
+    rows["response"] = ("<think>x</think><answer>" + rows["response"] + "</answer>").where(
+        inside, "The answer is " + rows["response"]
+    )
+    table = select_best(rows, QUESTIONS, MODELS, "tagged")
+    assert table["accuracy"].tolist() == [0.0, 0.5, 0.0]
+    assert table["lenient_accuracy"].tolist() == [1.0, 0.5, 0.0]
+    assert table.index[table["chosen"]].tolist() == [1]
+
+
 def test_a_candidate_that_could_not_be_asked_is_named() -> None:
     some = answers("AB", "AB", "AB")
     some = some[some["model"] != str(MODELS[1])]

@@ -21,7 +21,7 @@ from medrlvr.data.kind_prompts import layouts
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version
-from medrlvr.evaluation.version import comparison_version
+from medrlvr.evaluation.version import comparison_version, metrics_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.pipeline.plan.jobs import GENERATION_RULES
 from medrlvr.pipeline.preflight import (
@@ -101,6 +101,7 @@ STAGES = definitions_version()
 # None: the reasoning cannot be checked.
 EVIDENCE = evidence_check_version(EXPERIMENT.evaluation.evidence)
 COMPARISON = comparison_version()
+METRICS = metrics_version()
 
 LOCAL_CORES = None if workflow.remote_exec else workflow.resource_settings.cores
 MACHINE = RuleResources(EXPERIMENT.machine, LOCAL_CORES, shape_of(BASE, LAYOUT.results / "models/base"))

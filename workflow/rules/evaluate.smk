@@ -171,6 +171,7 @@ rule score_answers:
         benchmark_of("eval/{model}/score_answers")
     params:
         grader=GRADER,
+        computed=METRICS,
         evidence=EXPERIMENT.evaluation.evidence,
         evidence_version=EVIDENCE,
         benchmarks=list(EVAL_SETS),

@@ -182,7 +182,6 @@ def summarise(
                 "accuracy_stderr": bootstrap_stderr(decided["correct"].to_numpy(dtype=float), resamples, seed),
                 **{f"distinct_{name}": value for name, value in _counted(distinct).items()},
                 "sample_accuracy": group["correct"].mean(),
-                "lenient_accuracy": decided["lenient_correct"].mean(),
                 "unparsed": is_unread(decided).mean(),
                 "valid_format": group["valid_format"].mean(),
                 "strict_format": group["strict_format"].mean(),
@@ -215,7 +214,13 @@ def _evidence_shares(scores: pd.DataFrame) -> dict[str, float | None]:
 def _counted(decided: pd.DataFrame) -> dict[str, Any]:
     right = int(decided["correct"].sum())
     low, high = wilson_interval(right, len(decided))
-    return {"n": len(decided), "accuracy": right / len(decided), "accuracy_low": low, "accuracy_high": high}
+    return {
+        "n": len(decided),
+        "accuracy": right / len(decided),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "lenient_accuracy": decided["lenient_correct"].mean(),
+    }
 
 
 def _letters(decided: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -38,7 +38,8 @@ def select_best(
         answer_format: format of the answers.
 
     Returns:
-        candidate (the folder's name), n, accuracy, unparsed (fractions, missing without answers), chosen (true once).
+        candidate (the folder's name), n, accuracy, lenient_accuracy, unparsed (fractions, missing without answers),
+        chosen (true once).
 
     Raises:
         UserError: a model has no answers, because its weights were deleted.
@@ -46,7 +47,7 @@ def select_best(
     table = pd.DataFrame({"candidate": [model.name for model in models]})
     if answers is None:
         (_,) = models
-        return table.assign(n=0, accuracy=None, unparsed=None, chosen=True)
+        return table.assign(n=0, accuracy=None, lenient_accuracy=None, unparsed=None, chosen=True)
     asked = questions.assign(benchmark="development")
     silent = [model.name for model in models if str(model) not in set(answers["model"])]
     if silent:
@@ -58,9 +59,9 @@ def select_best(
         )
     scores = score_answers(answers, asked, dict.fromkeys(answers["mode"], answer_format))
     decided = pd.concat(majority_vote(rows).assign(model=model) for model, rows in scores.groupby("model"))
-    groups = decided.assign(unparsed=is_unread(decided)).groupby("model")[["correct", "unparsed"]].mean()
-    groups = groups.loc[[str(model) for model in models]]
-    table = table.assign(
-        n=len(questions), accuracy=groups["correct"].to_numpy(), unparsed=groups["unparsed"].to_numpy()
-    )
+    facts = decided.assign(unparsed=is_unread(decided)).set_index("model")
+    shares = facts[["correct", "lenient_correct", "unparsed"]].astype(float).groupby("model").mean()
+    shares = shares.set_axis(["accuracy", "lenient_accuracy", "unparsed"], axis="columns")
+    shares = shares.loc[[str(model) for model in models]].reset_index(drop=True)
+    table = table.assign(n=len(questions)).join(shares)
     return table.assign(chosen=table.index == table["accuracy"].idxmax())

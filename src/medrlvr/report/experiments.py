@@ -49,7 +49,7 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
     Returns:
         experiment, benchmark, title, questions (start of their file's SHA-256), arm, mode, n, accuracy (mean over
         seeds), low and high (95 % interval: over seeds if there are three or more, over questions if there is one,
-        otherwise None), models (name and accuracy of each model).
+        otherwise None), any_letter (accuracy of any readable letter), models (name of each model and its accuracies).
     """
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}
@@ -75,7 +75,8 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
                 "accuracy": row["accuracy"],
                 "low": over["low"] if over else single[0],
                 "high": over["high"] if over else single[1],
-                "models": own[["model", "accuracy"]].to_dict("records"),
+                "any_letter": float(own["lenient_accuracy"].mean()),
+                "models": own[["model", "accuracy", "lenient_accuracy"]].to_dict("records"),
             }
         )
     return rows

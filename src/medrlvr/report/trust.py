@@ -71,9 +71,13 @@ def _shuffled(controls: Sequence[Mapping[str, Any]], models: Sequence[str]) -> I
     """Yield the change of RLVR's first seed when the options are shuffled, if that control exists."""
     for row in controls:
         if row["control"] == "shuffled" and row["model"] == models[0]:
-            text = f"{signed(row['difference'])} points ({signed(row['low'])} to {signed(row['high'])})"
-            yield Fact("Shuffled options", text, "controls")
+            readings = (_with_interval(row), f"any letter {_with_interval(row['any_letter'])}")
+            yield Fact("Shuffled options", "; ".join(readings), "controls")
             return
+
+
+def _with_interval(record: Mapping[str, float]) -> str:
+    return f"{signed(record['difference'])} ({signed(record['low'])} to {signed(record['high'])})"
 
 
 def _alarms(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -24,8 +24,9 @@ def compare_controls(
 ) -> list[dict[str, Any]]:
     """Return one record per control and model: its accuracy and the benchmark's, on the same questions.
 
-    `moved` counts the questions that are answered in both sets and whose answered option has another letter in the
-    control. `same_text` and `same_letter` are the fractions of these whose answer keeps the content, or the letter.
+    `any_letter` has the accuracies and their difference if any readable letter counts. `moved` counts the questions
+    that are answered in both sets and whose answered option has another letter in the control. `same_text` and
+    `same_letter` are the fractions of these whose answer keeps the content, or the letter.
     `none` is the share of the control's answers that are "None of the above".
 
     Args:
@@ -41,8 +42,6 @@ def compare_controls(
         shown = [list(options) for options in questions[name].set_index("question_id").loc[plain.questions, "options"]]
         for (model, mode), after in varied.tables.items():
             before, after = plain.tables[model, mode], after.loc[plain.questions]
-            gain = after["correct"].to_numpy(dtype=float) - before["correct"].to_numpy(dtype=float)
-            ((low, high),) = drawn.intervals(gain, [0.95])
             letters = [
                 LETTERS[options.index(text)] if options.count(text) == 1 else None
                 for text, options in zip(before["answered"], shown, strict=True)
@@ -56,12 +55,9 @@ def compare_controls(
                     "control": control,
                     "model": model,
                     "mode": mode,
-                    "n": len(gain),
-                    "accuracy": float(before["correct"].mean()),
-                    "control_accuracy": float(after["correct"].mean()),
-                    "difference": float(gain.mean()),
-                    "low": low,
-                    "high": high,
+                    "n": len(before),
+                    **_changed(before, after, "correct", drawn),
+                    "any_letter": _changed(before, after, "lenient_correct", drawn),
                     "moved": int(moved.sum()),
                     "same_text": float((after["letter"] == new)[moved].mean()) if moved.any() else None,
                     "none": float(after["answered"].map(_is_none).mean()),
@@ -69,6 +65,23 @@ def compare_controls(
                 }
             )
     return records
+
+
+def _changed(before: pd.DataFrame, after: pd.DataFrame, reading: Reading, drawn: Resamples) -> dict[str, float]:
+    """Return accuracy, control_accuracy and their difference with its interval (low, high), by one reading.
+
+    Args:
+        before, after: a model's predictions on the same questions, in the benchmark and in the control.
+    """
+    plain, varied = (table[reading].to_numpy(dtype=float) for table in (before, after))
+    ((low, high),) = drawn.intervals(varied - plain, [0.95])
+    return {
+        "accuracy": float(plain.mean()),
+        "control_accuracy": float(varied.mean()),
+        "difference": float((varied - plain).mean()),
+        "low": low,
+        "high": high,
+    }
 
 
 def _is_none(answered: str | None) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medrlvr.config.design import ComparisonDesign, System
 from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, Reading, interval_ends
@@ -36,14 +37,11 @@ def compare_systems(
         drawn_distinct = Resamples(groups[distinct].tolist(), resamples, seed)
         for first, second, role in design.pairs():
             record = _compare(answers, design, first, second, drawn)
-            gain = np.mean(answers.correct(first), axis=0) - np.mean(answers.correct(second), axis=0)
-            ((low, high),) = drawn_distinct.intervals(gain[distinct], [0.95])
-            of_distinct = {
-                "n": int(distinct.sum()),
-                "difference": float(gain[distinct].mean()),
-                "low": low,
-                "high": high,
-            }
+            once, once_any_letter = (
+                _once(answers, first, second, distinct, drawn_distinct, reading)
+                for reading in ("correct", "lenient_correct")
+            )
+            of_distinct = {"n": int(distinct.sum()), **once, "any_letter": once_any_letter}
             by_seed = record.pop("by_seed")
             records.append(
                 {"benchmark": benchmark, "role": role, **record, "distinct": of_distinct, "by_seed": by_seed}
@@ -52,6 +50,21 @@ def compare_systems(
     for record, p in zip(primary, holm([record["by_seed"][0]["mcnemar_p"] for record in primary]), strict=True):
         record["holm_p"] = p
     return records
+
+
+def _once(
+    answers: Predictions, first: System, second: System, distinct: NDArray[np.bool_], drawn: Resamples, reading: Reading
+) -> dict[str, float]:
+    """Return the difference of two systems with its interval, by one reading, with each question counted once.
+
+    Args:
+        distinct: shape (n,), whether a question repeats no earlier one.
+        drawn: resamples of the distinct questions.
+    """
+    ours, theirs = answers.correct(first, reading), answers.correct(second, reading)
+    gain = (np.mean(ours, axis=0) - np.mean(theirs, axis=0))[distinct]
+    ((low, high),) = drawn.intervals(gain, [0.95])
+    return {"difference": float(gain.mean()), "low": low, "high": high}
 
 
 def _compare(

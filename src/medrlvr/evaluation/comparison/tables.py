@@ -6,32 +6,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medrlvr.config.design import ComparisonDesign
-from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, interval_ends
+from medrlvr.config.design import ComparisonDesign, System
+from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, Reading, interval_ends
 from medrlvr.evaluation.statistics import seed_interval
 
 
 def summarise_arms(predictions: PredictionTables, design: ComparisonDesign) -> list[dict[str, Any]]:
-    """Return one record per benchmark and system: its accuracy over training seeds, with the t-interval."""
+    """Return one record per benchmark and system: its accuracy over training seeds, in both readings."""
     records = []
     for benchmark in design.benchmarks:
         answers = Predictions(predictions, benchmark, design)
         for system in design.systems():
-            means = [float(correct.mean()) for correct in answers.correct(system)]
-            interval = seed_interval(means, 0.0, 0.95) if design.runs[system.arm] else None
+            trained = design.runs[system.arm] is not None
             records.append(
                 {
                     "benchmark": benchmark,
                     **system._asdict(),
-                    "seeds": len(means) if design.runs[system.arm] else 0,
+                    "seeds": len(design.models[system.arm]) if trained else 0,
                     "n": len(answers.questions),
-                    "accuracy": float(np.mean(means)),
-                    "lowest": min(means),
-                    "highest": max(means),
-                    "over_seeds": interval_ends(interval),
+                    **_over_seeds(answers, system, "correct", trained),
+                    "any_letter": _over_seeds(answers, system, "lenient_correct", trained),
                 }
             )
     return records
+
+
+def _over_seeds(answers: Predictions, system: System, reading: Reading, trained: bool) -> dict[str, Any]:
+    """Return accuracy (mean), lowest, highest, and the t-interval over_seeds, by one reading of the answers."""
+    means = [float(correct.mean()) for correct in answers.correct(system, reading)]
+    interval = seed_interval(means, 0.0, 0.95) if trained else None
+    return {
+        "accuracy": float(np.mean(means)),
+        "lowest": min(means),
+        "highest": max(means),
+        "over_seeds": interval_ends(interval),
+    }
 
 
 def metrics_table(
