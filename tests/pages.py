@@ -131,7 +131,7 @@ def prepare(
         draw(folder, evaluated, shown, run)
     write_parquet(folder / "grades.parquet", checkpoint_grades(evaluated["scores"]))
     side_by_side = ["base", "sft/seed1", "rlvr/seed1", "rlvr_dev/seed1"]
-    for model in side_by_side:
+    for model in evaluated["scores"]:
         write_parquet(folder / f"scores-{model.replace('/', '-')}.parquet", evaluated["scores"][model])
     questions = {"train": train_questions(sampled["question_id"].nunique()), **evaluated["questions"]}
     for name in ("train", *EXPERIMENT.benchmarks):
@@ -147,7 +147,8 @@ def prepare(
         "runs": {"rlvr/seed1": run},
         "checkpoints": {"rlvr/seed1": folder / "grades.parquet"},
         "generations": metrics,
-        "scores": {model: folder / f"scores-{model.replace('/', '-')}.parquet" for model in side_by_side},
+        "scores": {model: folder / f"scores-{model.replace('/', '-')}.parquet" for model in evaluated["scores"]},
+        "shown": side_by_side,
         "questions": {name: folder / f"questions-{name}.parquet" for name in ("train", *EXPERIMENT.benchmarks)},
         "selections": {"rlvr/seed1": folder / "s.json", "sft/seed1": folder / "only.json"},
         "tables": tables | {"base_metrics": metrics["base"]},

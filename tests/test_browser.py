@@ -320,13 +320,24 @@ def test_counts_and_shares_of_tables_lead_to_exactly_their_responses(opened: Cal
     kinds = {tuple(parse_qs(href.partition("?")[2])): (href, text) for href, text in reversed(found)}
     kinds |= {href.rpartition("=")[2]: (href, text) for href, text in found if "second_outcome" in href}
     assert {"from", "stage", "checks", "second_outcome"} <= {name for kind in kinds for name in kind}
-    assert {"right", "not+right", "lenient+only"} <= {*kinds}
+    kinds |= {f"first {href.rpartition('=')[2]}": (href, text) for href, text in found if "second" not in href}
+    kinds |= {f"third {href.rpartition('=')[2]}": (href, text) for href, text in found if "third" in href}
+    assert {"right", "not+right", "lenient+only", "third right", "third not+right"} <= {*kinds}
+    assert {"first right", "first lenient+right", "first not+readable", "first reasoned", "first verified"} <= {*kinds}
     for href, text in kinds.values():
         page = opened(href)
         given = {name: value for name, (value,) in parse_qs(href.partition("?")[2]).items()}
         if "second" in given:
-            expected = f"Question 1 of {text}" if int(text) else "No question matches"
-            expect(page.locator("#test-count")).to_have_text(expected)
+            expected = f"Question 1 of {text}(;|$)" if int(text) else "No question matches"
+            expect(page.locator("#test-count")).to_have_text(re.compile(expected))
+            continue
+        if "first" in given:
+            # A share of 12 questions, or the name of a model: tests/test_responses.py has the counts of each outcome.
+            expected = "^(Question 1 of|No question matches$)"
+            if re.fullmatch(r"[\d.]+", text):
+                number = round(float(text) / 100 * 12)
+                expected = f"^Question 1 of {number}(;|$)" if number else "^No question matches$"
+            expect(page.locator("#test-count")).to_have_text(re.compile(expected))
             continue
         updates = SAMPLED[int(given.get("from", 1)) - 1 : int(given.get("to", len(SAMPLED)))]
         responses = sum(map(len, updates))
@@ -344,11 +355,12 @@ def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Pa
     item, count = page.locator("#test-item"), page.locator("#test-count")
     expect(count).to_have_text("Question 1 of 12")
     headings = [text.partition(":")[0] for text in item.locator(".column h4").all_inner_texts()]
-    assert headings == ["base, chain of thought", "base, direct", "sft/seed1, direct", "sft/seed1, chain of thought",
-                        "rlvr/seed1, chain of thought", "rlvr_dev/seed1, chain of thought"]  # fmt: skip
+    assert headings == ["base, chain of thought", "base, direct", "SFT, seed 1, direct",
+                        "SFT, seed 1, chain of thought", "RLVR, seed 1, chain of thought",
+                        "RLVR, best on development, seed 1, chain of thought"]  # fmt: skip
     page.get_by_role("button", name="Next").click()
     expect(item.locator("summary").first).to_have_text("Question medqa/1")
-    page.locator("[name=first]").select_option("rlvr/seed1, chain of thought")
+    page.locator("[name=first]").select_option("RLVR, seed 1, chain of thought")
     page.locator("[name=second]").select_option("base, chain of thought")
     expect(item.locator(".column h4").nth(4)).to_contain_text("right: ")
     assert "right: " not in item.locator(".column h4").nth(0).inner_text()
@@ -356,7 +368,7 @@ def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Pa
     page.locator("[name=first]").select_option("")
     page.locator("[name=second]").select_option("")
     page.locator("[name=test_question]").fill("vein 7?")
-    expect(count).to_have_text("Question 1 of 1")
+    expect(count).to_have_text("Question 1 of 1; the benchmark has 12")
     link = item.get_by_role("link", name="Link to this question").get_attribute("href")
     assert link == "#responses?benchmark=mmlu_pro_health&item=mmlu_pro_health%2F7"
     other = opened(link)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,8 +18,10 @@ from evaluated import TAGGED, evaluate
 from markupsafe import Markup
 from playwright.sync_api import Browser, Page, expect
 
+from medrlvr.config.design import comparison_design
 from medrlvr.report.charts import chart_values, describe_curves
 from medrlvr.report.explorer import pack
+from medrlvr.report.overview import model_label
 from medrlvr.report.page import LIBRARY
 from medrlvr.runtime.files import read_parquet
 
@@ -30,6 +33,7 @@ SAMPLED = pages.rollouts(
     ]
 )
 TITLES = {"medqa": "MedQA"}
+LABELS = partial(model_label, design=comparison_design(pages.EXPERIMENT))
 BANDS = {"bands": [{"stage": "format_failure", "first": 1, "last": 20, "shares": {}},
                    {"stage": "reintegrated_reasoning", "first": 21, "last": 50, "shares": {}}]}  # fmt: skip
 
@@ -49,7 +53,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def with_runs(values: Mapping[str, Any], runs: Mapping[str, pd.DataFrame]) -> str:
     """The report with charts of these runs."""
-    charts = chart_values([describe_curves(name, table, BANDS) for name, table in runs.items()], TITLES)
+    charts = chart_values([describe_curves(name, table, BANDS) for name, table in runs.items()], TITLES, LABELS)
     return pages.render({**values, "charts": charts, "chart_data": Markup(pack(charts))})
 
 
@@ -138,7 +142,7 @@ def said(shown: Any) -> tuple[str, int, str, str]:
 
 
 def parts(text: str) -> tuple[str, int, str, str]:
-    found = re.fullmatch(r"(\S+), (?:after )?update (\d+)\n(.*): (.*)", text)
+    found = re.fullmatch(r"(.+), (?:after )?update (\d+)\n(.*): (.*)", text)
     assert found is not None
     return found[1], int(found[2]), found[3], found[4]
 
@@ -158,12 +162,12 @@ def test_every_value_by_keyboard_is_that_of_the_table(
     opened: Callable[..., Page], values: dict[str, Any], tmp_path: Path
 ) -> None:
     page, rows = opened(), csv_of(values["dynamics"], tmp_path)
-    for described in chart_values([describe_curves("rlvr/seed1", values["dynamics"], BANDS)], TITLES)["panels"]:
+    for described in chart_values([describe_curves("rlvr/seed1", values["dynamics"], BANDS)], TITLES, LABELS)["panels"]:
         lines = [(series["label"], column) for series in described["series"] for column in series["columns"]]
         walked = panel(page, described["title"]).locator(".tip a").evaluate(WALK, len(lines))
         for (label, column), texts in zip(lines, walked, strict=True):
             known = rows[column].dropna()
-            expected = [("rlvr/seed1", update, written(value, described["kind"])) for update, value in known.items()]
+            expected = [("RLVR, seed 1", update, written(value, described["kind"])) for update, value in known.items()]
             assert [(run, update, value) for run, update, _, value in map(parts, texts)] == expected
             assert all(parts(text)[2].startswith(label) for text in texts)
 
@@ -295,16 +299,16 @@ def test_arms_seeds_and_lines_are_switched(opened: Callable[..., Page], values: 
     expect(lines).to_have_count(4 + 2)  # the runs, and the mean of each arm
     move_to(reward, 40)
     mean = float(table.set_index("update")["reward"][40])
-    assert reward.locator(".value").inner_text() == f"rlvr {mean + 0.125:.4g}\nother {mean + 0.625:.4g}"
+    assert reward.locator(".value").inner_text() == f"RLVR {mean + 0.125:.4g}\nother {mean + 0.625:.4g}"
     height = reward.bounding_box()["height"]
     page.locator("h3", has_text="Charts").click()
-    assert reward.locator(".value").inner_text() == "rlvr\nother" and reward.bounding_box()["height"] == height
+    assert reward.locator(".value").inner_text() == "RLVR\nother" and reward.bounding_box()["height"] == height
     page.get_by_role("toolbar", name="Arms").get_by_role("button", name="other").click()
     expect(lines).to_have_count(2 + 1)
     page.get_by_role("toolbar", name="Seeds").get_by_role("button", name="1").click()
     expect(lines).to_have_count(1)
     move_to(reward, 40)
-    assert said(reward) == ("rlvr/seed2", 40, "Mean reward", written(mean + 0.25, "number"))
+    assert said(reward) == ("RLVR, seed 2", 40, "Mean reward", written(mean + 0.25, "number"))
     seeds = page.get_by_role("toolbar", name="Seeds").get_by_role("button")
     seeds.first.focus()
     page.keyboard.press("ArrowRight")
@@ -390,7 +394,7 @@ def test_the_library_is_the_documented_one() -> None:
 
 def test_columns_that_no_run_has_are_left_out() -> None:
     table = few_columns().assign(kl=np.nan)
-    charts = chart_values([describe_curves("rlvr/seed3", table, BANDS)], TITLES)
+    charts = chart_values([describe_curves("rlvr/seed3", table, BANDS)], TITLES, LABELS)
     assert [row["title"] for row in charts["panels"]] == ["Accuracy", "Length of responses", "Stages", "Reward"]
     assert [one["columns"] for one in charts["panels"][0]["series"]] == [["correct"]]
     assert charts["runs"][0]["seed"] == 3 and charts["last"] == UPDATES

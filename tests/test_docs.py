@@ -23,7 +23,8 @@ from medrlvr.cli.snakemake import snakemake_arguments
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import read_overlays
 from medrlvr.data.registry import load_registry
-from medrlvr.evaluation.claims import LEAST_QUESTIONS, MARGIN, RARE, REASONED_CHARS
+from medrlvr.evaluation.claims import LEAST_QUESTIONS, MARGIN, RARE
+from medrlvr.grading.reasoning import REASONED_CHARS
 
 DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), Path("CHANGELOG.md"), Path("results/README.md")]
 DOCUMENTS += sorted(Path("docs").glob("*.md"))

@@ -149,21 +149,54 @@ def test_the_place_where_the_answer_is_named_is_found_in_the_text_as_it_is(words
 
 
 def test_models_are_packed_with_every_question() -> None:
+    """Facts of all models, texts only of those that are shown."""
     evaluated = evaluate(pages.EXPERIMENT)
     questions = {name: evaluated["questions"][name] for name in pages.EXPERIMENT.benchmarks}
-    scores = [
-        ("base", "direct", evaluated["scores"]["base"]),
-        ("sft/seed1", "direct", evaluated["scores"]["sft/seed1"]),
-    ]
-    text, cut = explorer.pack_tests(scores, questions)
-    value = unpack(text)
-    assert cut is None and value["models"][1] == {"model": "sft/seed1", "mode": "direct"}
     own = evaluated["scores"]["sft/seed1"]
+    answers = [
+        explorer.first_answers("sft/seed1", "direct", own, shown=True),
+        explorer.first_answers("base", "direct", evaluated["scores"]["base"], shown=False),
+    ]
+    text, cut = explorer.pack_tests(answers, questions, str.upper)
+    value = unpack(text)
+    assert cut is None
+    assert value["models"][1] == {"model": "base", "mode": "direct", "shown": False, "label": "BASE"}
     own = own[(own["benchmark"] == "medqa") & (own["mode"] == "direct")].set_index("question_id")
-    packed = value["benchmarks"]["medqa"]["answers"][1]
-    assert {name: answer["text"] for name, answer in packed.items()} == own["response"].to_dict()
-    assert {name for name, answer in packed.items() if answer["grade"] == "right"} == set(own.index[own["correct"]])
+    bench = value["benchmarks"]["medqa"]
+    packed, other = bench["answers"]
+    assert dict(zip(bench["ids"], (one["text"] for one in packed["texts"]), strict=True)) == own["response"].to_dict()
+    right = {
+        id_ for id_, kind in zip(bench["ids"], packed["kind"], strict=True) if packed["kinds"][kind]["grade"] == "right"
+    }
+    assert right == set(own.index[own["correct"]])
+    assert other["texts"] is None and len(other["kind"]) == len(bench["ids"])
     assert set(value["benchmarks"]["mmlu_pro_health"]["questions"]) == set(questions["mmlu_pro_health"]["question_id"])
+
+
+def test_a_question_without_an_answer_is_marked() -> None:
+    evaluated = evaluate(pages.EXPERIMENT)
+    asked = evaluated["questions"]["medqa"]
+    table = evaluated["scores"]["base"]
+    table = table[table["question_id"] != "medqa/3"]
+    answers = explorer.first_answers("base", "direct", table, shown=True)
+    text, _ = explorer.pack_tests([answers], {"medqa": asked}, str)
+    [packed] = unpack(text)["benchmarks"]["medqa"]["answers"]
+    assert [place for place, kind in enumerate(packed["kind"]) if kind == -1] == [3] and packed["texts"][3] is None
+
+
+def test_reasoning_that_was_checked_needs_a_valid_format() -> None:
+    """Steps that are present and true count only in a valid format; a benchmark without checks goes by length."""
+    table = evaluate(pages.EXPERIMENT)["scores"]["base"]
+    table = table[(table["mode"] == "chain_of_thought") & table["benchmark"].isin(pages.EXPERIMENT.benchmarks)]
+    by_length = explorer.first_answers("base", "chain_of_thought", table, shown=False).table
+    assert by_length["reasoned"].tolist() == (table["valid_format"] & (table["think_chars"] >= 40)).tolist()
+    steps = pd.Series(pd.NA, index=table.index, dtype="boolean").mask(table["benchmark"].eq("medqa"), True)
+    steps = steps.mask(table["question_id"].eq("medqa/2"), False).mask(table["question_id"].eq("medqa/4"), pd.NA)
+    checked = table.assign(reasons=steps, valid_format=~table["question_id"].eq("medqa/5"))
+    found = explorer.first_answers("base", "chain_of_thought", checked, shown=False).table.set_index("question_id")
+    medqa = found.loc[found["benchmark"].eq("medqa"), "reasoned"]
+    assert set(medqa.index[~medqa]) == {"medqa/2", "medqa/4", "medqa/5"}
+    assert found.loc[found["benchmark"].ne("medqa"), "reasoned"].any()
 
 
 def test_responses_that_do_not_fit_are_cut_and_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +206,8 @@ def test_responses_that_do_not_fit_are_cut_and_it_is_told(monkeypatch: pytest.Mo
     table = evaluated["scores"]["base"]
     table = table.assign(response=["".join(noise.choices("abcdefghij", k=2000)) for _ in range(len(table))])
     questions = {name: evaluated["questions"][name] for name in pages.EXPERIMENT.benchmarks}
-    text, cut = explorer.pack_tests([("base", "direct", table)], questions)
+    answers = explorer.first_answers("base", "direct", table, shown=True)
+    text, cut = explorer.pack_tests([answers], questions, str)
     assert len(text) <= 20_000 and cut is not None
-    answers = unpack(text)["benchmarks"]["medqa"]["answers"][0]
-    assert {len(answer["text"]) for answer in answers.values()} == {cut}
+    packed = unpack(text)["benchmarks"]["medqa"]["answers"][0]
+    assert {len(answer["text"]) for answer in packed["texts"]} == {cut}

@@ -17,7 +17,7 @@ from medrlvr.runtime.files import write_text
 RESPONSES = pages.rollouts([[TAGGED.format("A")], [TAGGED.format("B")]])
 MACHINE = pages.EXPERIMENT.machine.model_copy(update={"device": "cpu"})
 NOW = pages.EXPERIMENT.model_copy(update={"machine": MACHINE})
-FIELDS = {"models": "generations", "shown": "scores", "questions": "questions", "trained": "selections"}
+FIELDS = {"models": "scores", "shown": "shown", "questions": "questions", "trained": "selections"}
 """Parameter with names -> field of the inputs."""
 
 

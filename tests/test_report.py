@@ -72,7 +72,8 @@ def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> 
         assert claim in page
     # On 2 benchmarks and 4 controls, and in 5 strata of each benchmark: options, gold letter (2), src (2).
     assert page.count("always A</th>") == 2 + 4 + 2 * 5 and "training&#39;s most frequent letter, A" in page
-    text = plain("".join(section(page, name) for name in ("claims", "real", "evaluation")))
+    prose = re.sub(r'<code class="python">.*?</code>', "", page, flags=re.DOTALL)
+    text = plain("".join(section(prose, name) for name in ("claims", "real", "evaluation")))
     assert "MMLU-Pro health, five options" in text and "chain of thought" in text and "chain_of_thought" not in text
 
 
@@ -176,6 +177,16 @@ def test_trust_names_what_was_found(evaluated: dict[str, Any]) -> None:
     seeds = replace(design, models={**design.models, "rlvr": ["rlvr/seed1", "rlvr/seed2", "rlvr/seed3"]})
     facts = trust_facts(pd.DataFrame(rows).drop(columns="invented"), [], clean, runs[1:], seeds)
     assert [fact.text for fact in facts] == ["3", "none found", "1 in 1 run", "cannot be checked here"]
+
+
+def test_the_first_sentence_about_the_experiment_is_visible(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+    about = "A base of 1.6 million parameters. It is ours."
+    values = pages.values(tmp_path, evaluated, SAMPLED) | {"about": about}
+    shown = section(pages.render(values), "claims")
+    before, _, fold = shown.partition("<summary>About this experiment")
+    assert "A base of 1.6 million parameters. Experiment" in before and about in fold
+    one = section(pages.render(values | {"about": "All in one sentence"}), "claims")
+    assert "All in one sentence Experiment" in one and "About this experiment" not in one
 
 
 def test_every_fact_and_term_leads_somewhere(tmp_path: Path, evaluated: dict[str, Any]) -> None:
@@ -562,13 +573,12 @@ def test_the_curve_draws_every_series_and_the_seeds_as_a_band() -> None:
     strip, accuracy = figure.axes[1], figure.axes[3]
     assert [line.get_label() for line in accuracy.lines][:2] == ["training, sampled", "MedQA"]
     assert [line.get_linewidth() for line in accuracy.lines] == [1.4, 1.4, 0.6, 0.6], "any readable answer is thin"
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training, sampled", "MedQA"]
     assert len(accuracy.collections) == 4
     (band,) = strip.patches
     assert (band.get_x(), band.get_width()) == (-0.5, 2)
     assert strip.get_title(loc="left") == "Ours"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["Format failure", "Verbose formatter"]
+    assert legend == ["training, sampled", "MedQA", "Format failure", "Verbose formatter"]
 
 
 def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import numpy as np
 import pages
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from evaluated import TAGGED, evaluate
 from playwright.sync_api import Browser, Locator, Page, expect
 from test_browser import HOSTILE, RULES
 
+from medrlvr.evaluation.claims import reasoned, verified
 from medrlvr.grading.evidence import Evidence
 from medrlvr.report import explorer
 from medrlvr.runtime.files import read_parquet, write_parquet
@@ -71,7 +74,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     inputs = pages.PageInputs(**pages.prepare(folder, evaluated, sampled(), check=check_evidence))
     tables = {name: read_parquet(folder / f"{name}.parquet") for name in ("rollouts", "responses", "questions-train")}
     places = [f"rollouts/{RUN}/rollouts", f"dynamics/{RUN}/responses", "data/train"]
-    for table, place in zip(tables.values(), places, strict=True):
+    placed = dict(zip(places, tables.values(), strict=True))
+    placed |= {f"eval/{model}/scores": scores for model, scores in evaluated["scores"].items()}
+    placed |= {f"data/benchmarks/{name}": asked for name, asked in evaluated["questions"].items()}
+    for place, table in placed.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         write_parquet(folder / f"{place}.parquet", table)
     values = pages.page_values(inputs)
@@ -411,12 +417,14 @@ def test_the_filtered_responses_are_exported(whole: Callable[..., Page], reports
 
 def test_the_filtered_test_answers_are_exported(whole: Callable[..., Page]) -> None:
     page = whole("#responses?benchmark=medqa&test_question=medqa/3")
-    expect(page.locator("#test-count")).to_have_text("Question 1 of 1")
+    expect_questions(page, 1)
     with page.expect_download() as download:
         page.locator("#test-filters [name=export]").click()
     lines = [json.loads(line) for line in download.value.path().read_text(encoding="utf-8").splitlines()]
     models = [text.partition(":")[0] for text in page.locator("#test-item h4").all_inner_texts()]
-    assert [f"{line['model']}, {line['mode'].replace('_', ' ')}" for line in lines] == models
+    assert len(lines) == len(models) == 6
+    assert (lines[0]["model"], lines[0]["mode"], models[0]) == ("base", "chain_of_thought", "base, chain of thought")
+    assert (lines[-1]["model"], models[-1]) == ("rlvr_dev/seed1", "RLVR, best on development, seed 1, chain of thought")
     assert {line["question_id"] for line in lines} == {"medqa/3"}
 
 
@@ -451,24 +459,108 @@ OUTCOMES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "not right": lambda scores: ~scores["correct"],
     "wrong": lambda scores: scores["letter"].notna() & ~scores["correct"],
     "unreadable answer": lambda scores: scores["letter"].isna() & (scores["rule"] != "no_answer_block"),
+    "no valid format": lambda scores: scores["letter"].isna() & (scores["rule"] == "no_answer_block"),
+    "not readable": lambda scores: scores["letter"].isna(),
+    "neither reading": lambda scores: scores["letter"].isna() & ~scores["lenient_correct"],
+    "lenient only": lambda scores: scores["lenient_correct"] & ~scores["correct"],
+    "lenient wrong": lambda scores: scores["lenient_letter"].notna() & ~scores["lenient_correct"],
+    "reasoned": reasoned,
+    "verified": verified,
     "lenient right": lambda scores: scores["lenient_correct"],
     "lenient not right": lambda scores: ~scores["lenient_correct"],
     "lenient no readable answer": lambda scores: scores["lenient_letter"].isna(),
 }
 
 
-def test_test_questions_are_filtered_by_any_two_models(whole: Callable[..., Page], reports: Reports) -> None:
-    """Also with the base as the second model, and in both readings."""
+def test_test_questions_are_filtered_by_any_two_models(
+    whole: Callable[..., Page], reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with the base as the second model, and in both readings; the Python code selects the same."""
+    monkeypatch.chdir(reports.folder)
     page = whole("#responses?benchmark=medqa")
     base, own = (scores_of(reports, f"{model},chain_of_thought") for model in ("base", "rlvr/seed1"))
     sides = "first=rlvr/seed1,chain_of_thought&second=base,chain_of_thought"
     for outcome, other in itertools.product(OUTCOMES, repeat=2):
         page.evaluate(f"location.hash = '#responses?{sides}&first_outcome={outcome}&second_outcome={other}'")
-        number = int((OUTCOMES[outcome](own) & OUTCOMES[other](base)).sum())
-        text = f"Question 1 of {number}" if number else "No question matches"
-        expect(page.locator("#test-count")).to_have_text(text)
-        notice = re.compile("Without the filter|without any one" if not number else "^$")
+        ids = own.index[OUTCOMES[outcome](own) & OUTCOMES[other](base)]
+        expect_questions(page, len(ids))
+        notice = re.compile("Without the filter|without any one" if not len(ids) else "^$")
         expect(page.locator("#test-notice")).to_have_text(notice)
+        if outcome == other or "right" in (outcome, other):
+            assert selected_by_code(page)["question_id"].tolist() == ids.tolist(), (outcome, other)
+
+
+def expect_questions(page: Page, number: int, more: str = "") -> None:
+    """Expect the number of questions that match the filters, of 12."""
+    text = f"Question 1 of {number}{'; the benchmark has 12' if number < 12 else ''}{more}"
+    expect(page.locator("#test-count")).to_have_text(text if number else "No question matches")
+
+
+def selected_by_code(page: Page) -> pd.DataFrame:
+    """Run the Python code that the report recommends for the test answers."""
+    *lines, last = str(page.locator("#test-python pre").text_content()).splitlines()
+    names: dict[str, Any] = {"pd": pd}
+    exec("\n".join(lines), names)
+    return eval(last, names)
+
+
+def test_a_third_model_is_filtered_too(
+    whole: Callable[..., Page], reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fields are visible only if the address has it. Log-likelihood answers have facts, but no text."""
+    monkeypatch.chdir(reports.folder)
+    page = whole("#responses?benchmark=medqa")
+    expect(page.locator("#test-item article")).to_be_visible()
+    expect(field(page, "third")).to_be_hidden()
+    sides = {"first": "rlvr/seed1,chain_of_thought", "second": "base,chain_of_thought", "third": "base,loglikelihood"}
+    scores = {side: scores_of(reports, model) for side, model in sides.items()}
+    for outcome in ("right", "not right"):
+        wanted = {"first": "right", "second": "wrong", "third": outcome}
+        place = urlencode(sides | {f"{side}_outcome": value for side, value in wanted.items()})
+        page.evaluate(f"location.hash = '#responses?{place}'")
+        ids = scores["first"].index
+        ids = ids[np.logical_and.reduce([OUTCOMES[value](scores[side]) for side, value in wanted.items()])]
+        more = "; the report does not contain the texts of base, loglikelihood"
+        expect_questions(page, len(ids), more)
+        expect(field(page, "third")).to_have_value("base,loglikelihood")
+        assert selected_by_code(page)["question_id"].tolist() == ids.tolist()
+        expect(page.locator("#test-python pre")).to_be_visible()
+    expect(page.locator("#test-item .column", has_text="base, loglikelihood")).to_contain_text("not in the report")
+
+
+def test_the_code_of_a_row_selects_what_the_row_counts(
+    whole: Callable[..., Page], reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of counts that no address selects."""
+    monkeypatch.chdir(reports.folder)
+    page = whole()
+    page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true })")
+    shown = page.locator("code.python").all_text_contents()
+    codes = {code.partition(" = ")[0]: code for code in shown}
+    comparisons = json.loads((reports.folder / "comparisons.json").read_text(encoding="utf-8"))
+    for control in comparisons["controls"]:
+        names = {name: control[name] for name in ("benchmark", "model", "mode")} | {"control": control["set"]}
+        assert len(run_code(codes["benchmark, control, model, mode"], names)) == control["moved"]
+    records = json.loads((reports.folder / "metrics/rlvr-seed1.json").read_text(encoding="utf-8"))["records"]
+    names = {"benchmark": "medqa", "model": "rlvr/seed1", "mode": "chain_of_thought"}
+    [record] = [one for one in records if (one["benchmark"], one["mode"]) == ("medqa", "chain_of_thought")]
+    # The letters of the training questions on disk are not those for which the strata were computed.
+    for stratum in (one for one in record["strata"] if one["stratum"] != "gold_letter"):
+        part = {name: stratum[name] for name in ("stratum", "value")}
+        found = run_code(codes["benchmark, model, mode, stratum, value"], names | part)
+        assert len(found) == stratum["n"] and found["correct"].mean() == pytest.approx(stratum["accuracy"])
+    strict = run_code(codes["benchmark, model, mode, column"], names | {"column": "strict_format"})
+    assert len(strict) == round(record["strict_format"] * record["n"])
+    assert set(codes) >= {"rule, held_out", "one, other, kind", "run, candidate"}
+
+
+def run_code(code: str, names: dict[str, str]) -> pd.DataFrame:
+    """Run code of the report with other values in its first line, and return the value of its last line."""
+    assert set(code.splitlines()[0].partition(" = ")[0].split(", ")) == set(names)
+    *lines, last = code.splitlines()[1:]
+    known: dict[str, Any] = {"pd": pd, **names}
+    exec("\n".join(lines), known)
+    return eval(last, known)
 
 
 def scores_of(reports: Reports, model: str) -> pd.DataFrame:

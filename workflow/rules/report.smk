@@ -80,7 +80,7 @@ rule render_report:
         responses=expand(f"{RESULTS}/dynamics/{{run}}/responses.parquet", run=RLVR_RUNS),
         rollouts=expand(f"{RESULTS}/rollouts/{{run}}/rollouts.parquet", run=RLVR_RUNS),
         checkpoints=expand(f"{RESULTS}/checkpoint_eval/{{run}}/grades.parquet", run=RLVR_RUNS),
-        scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=SIDE_BY_SIDE),
+        scores=expand(f"{RESULTS}/eval/{{model}}/scores.parquet", model=MODELS),
         questions=[
             f"{RESULTS}/data/train.parquet",
             *expand(f"{RESULTS}/data/benchmarks/{{name}}.parquet", name=BENCHMARKS),

@@ -11,14 +11,13 @@ import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign, System
 from medrlvr.evaluation.statistics import Interval, hull, seed_interval, wilson_interval
+from medrlvr.grading.reasoning import is_reasoned
 from medrlvr.grading.self_verification import find_self_verification
 
 MARGIN = 0.05
 """Smaller differences count as no difference: five points, fixed beforehand."""
 LEAST_QUESTIONS = 100
 """Minimum number of questions; with fewer, every verdict is "undecided"."""
-REASONED_CHARS = 40
-"""Minimum characters of reasoning, about one clause, before the answer is first named."""
 RARE = 0.02
 """Self-verification in a smaller fraction of responses than this counts as none."""
 
@@ -206,15 +205,14 @@ def steps_checked(answers: pd.DataFrame) -> bool:
 
 
 def reasoned(answers: pd.DataFrame) -> pd.Series:
-    """Return which answers reason.
-
-    If the steps were checked, an answer reasons if it has a valid format and its steps are present and true. If not, it
-    has a valid format and at least REASONED_CHARS characters of reasoning before the answer is first named.
-    """
-    if steps_checked(answers):
-        return answers["valid_format"] & answers["reasons"].astype("boolean").fillna(False).astype(bool)
-    named = answers["answer_named_at"].astype(float).fillna(answers["think_chars"])
-    return answers["valid_format"] & (named >= REASONED_CHARS)
+    """Return which answers reason, by `is_reasoned`."""
+    checked = steps_checked(answers)
+    steps = answers["reasons"].astype("boolean").fillna(False) if checked else [None] * len(answers)
+    facts = zip(answers["valid_format"], steps, answers["answer_named_at"], answers["think_chars"], strict=True)
+    shares = [
+        is_reasoned(valid, reasons, None if pd.isna(named) else named, chars) for valid, reasons, named, chars in facts
+    ]
+    return pd.Series(shares, index=answers.index, dtype=bool)
 
 
 def verified(answers: pd.DataFrame) -> pd.Series:

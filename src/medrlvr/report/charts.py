@@ -4,7 +4,7 @@ templates/charts.js draws them with Observable Plot (vendor/README.md). A point 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,15 @@ DASHES = ("none", "7 3", "2 2", "8 3 2 3")
 
 INK = "var(--ink)"
 """Colour of text in the report, which is light in the dark theme."""
+
+TRAINER = {
+    "KL to the base": ("Per token, as the trainer reports it.", "KL to the base, per token"),
+    "Entropy": ("Nats per token.", "entropy, nats per token"),
+    "Value loss": ("Of the critic.", "value loss"),
+    "Explained variance": ("Of the returns, by the critic.", "explained variance"),
+    "Gradient norm": ("Before clipping.", "gradient norm"),
+}
+"""Charts of the trainer's own metrics: title -> note and panel of the figure "training"."""
 
 GREY = STAGE_COLOURS["format_failure"]
 
@@ -52,19 +61,22 @@ def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
 
 
-def chart_values(runs: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> dict[str, Any]:
+def chart_values(
+    runs: Sequence[Mapping[str, Any]], titles: Mapping[str, str], label: Callable[[str], str]
+) -> dict[str, Any]:
     """Return the runs, reduced to the columns that are shown, and the panels.
 
     Args:
         runs: as `describe_curves` returns them.
         titles: benchmark or control -> title; those on which no checkpoint was evaluated are left out.
+        label: returns the name for readers of an arm or a run.
 
     Returns:
-        runs; arms: name and dash; seeds; first and last: the updates whose responses exist; panels: title, note, kind
-        (percent, characters or number) and series, each with label, colour and columns. The second column of an
-        accuracy is its lenient reading. A series with the key `stage` counts responses of this stage. One with
-        `checkpoint` describes answers of checkpoints, not sampled responses. stages: stage -> name and colour.
-        unlabelled: stages of runs that are not the label of a response.
+        runs, with their label; arms: name, label and dash; seeds; first and last: the updates whose responses exist;
+        panels: title, note, kind (percent, characters or number) and series, each with label, colour and columns. The
+        second column of an accuracy is its lenient reading. A series with the key `stage` counts responses of this
+        stage. One with `checkpoint` describes answers of checkpoints, not sampled responses. stages: stage -> name and
+        colour. unlabelled: stages of runs that are not the label of a response.
     """
     known = set().union(*(run["values"] for run in runs))
     panels = [
@@ -78,9 +90,16 @@ def chart_values(runs: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -
     shown = {column for panel in panels for one in panel["series"] for column in one["columns"]}
     return {
         "runs": [
-            {**run, "values": {name: values for name, values in run["values"].items() if name in shown}} for run in runs
+            {
+                **run,
+                "label": label(run["name"]),
+                "values": {name: values for name, values in run["values"].items() if name in shown},
+            }
+            for run in runs
         ],
-        "arms": [{"name": arm, "dash": DASHES[index % len(DASHES)]} for index, arm in enumerate(arms)],
+        "arms": [
+            {"name": arm, "label": label(arm), "dash": DASHES[index % len(DASHES)]} for index, arm in enumerate(arms)
+        ],
         "seeds": sorted({run["seed"] for run in runs}),
         "first": 1,
         "last": max(run["updates"][-1] for run in runs),
@@ -155,18 +174,10 @@ def _panels(known: set[str], titles: Mapping[str, str]) -> list[dict[str, Any]]:
             "kind": "percent",
             "series": _coloured({"equal_rewards": "equal rewards"}),
         },
-        {
-            "title": "Entropy",
-            "note": "Nats per token of all sampled responses, as the trainer reports it.",
-            "kind": "number",
-            "series": _coloured({"entropy": "entropy"}),
-        },
-        {
-            "title": "KL to the base",
-            "note": "Per token, as the trainer reports it.",
-            "kind": "number",
-            "series": _coloured({"kl": "KL"}),
-        },
+        *(
+            {"title": title, "note": note, "kind": "number", "series": _coloured(PANELS["training"][panel])}
+            for title, (note, panel) in TRAINER.items()
+        ),
     ]
 
 

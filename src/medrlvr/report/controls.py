@@ -30,7 +30,7 @@ SENSITIVITY = {
 }
 """Measure -> column of the table and line of the chart."""
 REPEATED = {"pass_reasoned": "pass@k, steps true", "pass": "pass@k", "majority": "maj@k"}
-READINGS = {"correct": "required format", "lenient_correct": "any readable letter"}
+READINGS = {"correct": "required format", "lenient_correct": "any readable answer"}
 FORMATS = {"tags": "Paper's tags", "boxed": "\\boxed{}", "answer_line": "“Answer:”", "open": "No options"}
 
 DASHES = ("none", "7 3", "2 2", "8 3 2 3")
@@ -346,7 +346,7 @@ def _formats_sentence(
         for form, label in FORMATS.items()
     }
     parts = ", ".join(f"{label} {count}" for label, count in counts.items())
-    return f"Of {len(asked)} benchmarks, RLVR's interval is above the base's, by any readable letter, on: {parts}."
+    return f"Of {len(asked)} benchmarks, RLVR's interval is above the base's, by any readable answer, on: {parts}."
 
 
 def _memory_sentence(memory: Sequence[Mapping[str, Any]]) -> str:

@@ -49,7 +49,7 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
     Returns:
         experiment, benchmark, title, questions (start of their file's SHA-256), arm, mode, n, accuracy (mean over
         seeds), low and high (95 % interval: over seeds if there are three or more, over questions if there is one,
-        otherwise None), any_letter (accuracy of any readable letter), models (name of each model and its accuracies).
+        otherwise None), any_letter (accuracy of any readable answer), models (name of each model and its accuracies).
     """
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
     paths = {model: str(results / "eval" / model / "metrics.json") for model in experiment.models()}

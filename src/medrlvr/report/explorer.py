@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.reasoning import is_reasoned
 from medrlvr.grading.self_verification import find_self_verification
 
 LIMIT = 11_400_000
@@ -26,16 +27,43 @@ LIMIT = 11_400_000
 PACKED = 4
 """Highest expected compression ratio of model text, including base64. It limits how much text is tried first."""
 
-FACTS = {"evidence_invented": "invented", "reasons": "reasons", "self_verifications": "checks"}
-"""Column of the labelled responses -> name of the fact that the explorer shows: whether the column is above zero.
+FACTS = {
+    "evidence_invented": "invented",
+    "reasons": "reasons",
+    "self_verifications": "checks",
+    "reasoned": "reasoned",
+}
+"""Column of labelled responses or answers -> name of the fact in the explorer: whether the column is above zero.
 
-The first two exist if the reasoning was checked."""
+The first two exist if the reasoning was checked, the last one for answers to test questions."""
 
 GRADES = ("right", "wrong", "unreadable answer", "no valid format")
 """Grades in the required format."""
 
 LENIENT_GRADES = ("right", "wrong", "no readable answer")
 """Grades if any readable answer counts."""
+
+
+OUTCOMES = {
+    "right": "right, required format",
+    "not right": "not right, required format",
+    "wrong": "wrong, required format",
+    "unreadable answer": "unreadable answer",
+    "no valid format": "no valid format",
+    "not readable": "not readable, required format",
+    "lenient right": "right, any readable answer",
+    "lenient wrong": "wrong, any readable answer",
+    "lenient not right": "not right, any readable answer",
+    "lenient only": "right only by any readable answer",
+    "neither reading": "not readable, and not right by any readable answer",
+    "lenient no readable answer": "no readable answer",
+    "reasoned": "reasoning in a valid format",
+    "verified": "self-verification",
+}
+"""Filter of answers to test questions -> name. explorer_data.js has a test of each, also as Python code."""
+
+CHECKED_OUTCOMES = {"reasons": "steps present and true", "invented": "invented finding"}
+"""The same for answers whose reasoning was checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +85,22 @@ class Sample:
     each: int
     facts: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A model's first answers in one mode, to the questions of all benchmarks.
+
+    Attributes:
+        shown: whether the report contains their texts.
+        table: rows of `evaluation.score.score_answers` with grade, lenient, reasoned and self_verifications; without
+            response if not shown.
+    """
+
+    model: str
+    mode: str
+    shown: bool
+    table: pd.DataFrame
 
 
 def sample_rollouts(
@@ -280,30 +324,58 @@ def _unsqueezed(text: str, start: Any, place: Any) -> int | None:
     return next(islice(signs, before, None), None)
 
 
+def first_answers(model: str, mode: str, scores: pd.DataFrame, *, shown: bool) -> Answers:
+    """Return a model's first answer to every question in one mode, with its grades and facts.
+
+    Args:
+        scores: as `evaluation.score.score_answers` returns them, for one model.
+        shown: whether the report contains their texts.
+    """
+    own = scores[scores["mode"].eq(mode) & scores["sample"].eq(0)]
+    own = own.assign(
+        grade=grades(own),
+        lenient=lenient_grades(own),
+        reasoned=list(_reasoned(own)),
+        self_verifications=[len(find_self_verification(response)) for response in own["response"]],
+    )
+    return Answers(model, mode, shown, own if shown else own.drop(columns="response"))
+
+
+def _reasoned(scores: pd.DataFrame) -> Iterator[bool]:
+    """Yield whether each answer reasons. Whether the steps were checked is the same for all answers to a benchmark."""
+    known = scores["reasons"].notna() if "reasons" in scores else pd.Series(False, index=scores.index)
+    checked = known.groupby(scores["benchmark"]).transform("any")
+    for row, is_checked in zip(scores.to_dict("records"), checked, strict=True):
+        reasons = not pd.isna(row["reasons"]) and bool(row["reasons"]) if is_checked else None
+        named = None if pd.isna(row["answer_named_at"]) else row["answer_named_at"]
+        yield is_reasoned(row["valid_format"], reasons, named, row["think_chars"])
+
+
 def pack_tests(
-    scores: Sequence[tuple[str, str, pd.DataFrame]], questions: Mapping[str, pd.DataFrame]
+    answers: Sequence[Answers], questions: Mapping[str, pd.DataFrame], label: Callable[[str], str]
 ) -> tuple[str, int | None]:
     """Return every benchmark question with the models' answers, and the length at which responses are cut, if any.
 
+    The facts of all answers are included, also of those whose texts are not.
+
     Args:
-        scores: model, mode, and rows of `evaluation.score.score_answers`; only the first sample is shown.
+        answers: of every model and mode; at least one is shown.
         questions: benchmark -> question_id, stem, options, gold.
+        label: returns a model's name for readers.
     """
-    lengths = pd.concat([table["response"].str.len() for _, _, table in scores])
+    lengths = pd.concat([one.table["response"].str.len() for one in answers if one.shown])
     longest = int(lengths.max())
 
     def packed(cut: int) -> str:
         value: dict[str, Any] = {
-            "models": [{"model": model, "mode": mode} for model, mode, _ in scores],
+            "models": [
+                {"model": one.model, "mode": one.mode, "shown": one.shown, "label": label(one.model)} for one in answers
+            ],
             "benchmarks": {
                 name: {
+                    "ids": asked["question_id"].tolist(),
                     "questions": describe_questions(asked),
-                    "answers": [
-                        _answers(
-                            table[table["mode"].eq(mode) & table["benchmark"].eq(name) & table["sample"].eq(0)], cut
-                        )
-                        for _, mode, table in scores
-                    ],
+                    "answers": [_answers(one, name, asked["question_id"].tolist(), cut) for one in answers],
                 }
                 for name, asked in questions.items()
             },
@@ -330,6 +402,22 @@ def _of_set(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows.assign(grade=grades(rows), lenient=lenient_grades(rows))
 
 
-def _answers(table: pd.DataFrame, cut: int | None) -> dict[str, Any]:
-    rows = table.assign(grade=grades(table), lenient=lenient_grades(table)).to_dict("records")
-    return {row["question_id"]: _facts(row) | _text(row, cut) for row in rows}
+def _answers(answers: Answers, benchmark: str, ids: Sequence[str], cut: int | None) -> dict[str, Any]:
+    """Return the answers to one benchmark in a form that packs well.
+
+    Args:
+        ids: question ids of the benchmark.
+        cut: maximum characters of a text.
+
+    Returns:
+        kinds: the distinct facts; for each id, kind: the place of its facts in kinds, or -1 without an answer; and
+        texts, or None if the answers are not shown.
+    """
+    table = answers.table[answers.table["benchmark"].eq(benchmark)]
+    rows = {row["question_id"]: row for row in table.to_dict("records")}
+    codes, kinds = pd.factorize(pd.Series([json.dumps(_facts(rows[id_])) if id_ in rows else None for id_ in ids]))
+    return {
+        "kinds": [json.loads(kind) for kind in kinds],
+        "kind": codes.tolist(),
+        "texts": [_text(rows[id_], cut) if id_ in rows else None for id_ in ids] if answers.shown else None,
+    }

@@ -39,6 +39,7 @@ class Scored:
         low, high: 95 % interval of `accuracy`: with one seed over questions, with three or more over seeds, otherwise
             None.
         seeds: number of training seeds; the base has none.
+        models: the system's models, one for each seed.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Scored:
     low: float | None
     high: float | None
     seeds: int
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ def _scored(here: pd.DataFrame, arms: Sequence[Mapping[str, Any]], system: Syste
         low=low,
         high=high,
         seeds=summary["seeds"],
+        models=tuple(design.models[system.arm]),
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -55,6 +56,9 @@ def render_page(values: Mapping[str, Any], name: str = "page", folder: Path = TE
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["visible"] = visible
+    environment.filters["first_sentence"] = first_sentence
+    environment.filters["zip"] = zip
+    environment.filters["python"] = lambda values: ", ".join(map(json.dumps, values))
     environment.filters["slug"] = lambda text: re.sub(r"\W+", "-", text.lower())
     environment.filters["responses"] = lambda values: f"#responses?{urlencode(values)}"
     environment.filters["address"] = lambda parts: "/".join(quote(str(part), safe="") for part in parts)
@@ -78,6 +82,12 @@ def _script(folder: Path, files: Sequence[str]) -> str:
 def _source(script: str) -> str:
     """Return a script's entry in the Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """Divide a text into its first sentence and the rest; a dot inside a number ends no sentence."""
+    first, *rest = re.split(r"(?<=[.!?])\s+", text.strip(), maxsplit=1)
+    return first, "".join(rest)
 
 
 def visible(text: str) -> str:

@@ -53,7 +53,8 @@ class PageInputs:
         runs: <arm>/seed<n> of RLVR -> its files: rollouts, responses, dynamics (parquet) and stages (JSON).
         checkpoints: run -> grades.parquet of its checkpoints.
         generations: model -> metrics.json; only the key `generation` is read.
-        scores: model that is shown side by side -> scores.parquet.
+        scores: model -> scores.parquet.
+        shown: models whose answers the report contains, side by side.
         questions: benchmark or "train" -> parquet file with questions.
         selections: <arm>/seed<n> -> selection.json.
         tables: name in the template -> JSON file.
@@ -76,6 +77,7 @@ class PageInputs:
     checkpoints: Mapping[str, str | Path]
     generations: Mapping[str, str | Path]
     scores: Mapping[str, str | Path]
+    shown: Sequence[str]
     questions: Mapping[str, str | Path]
     selections: Mapping[str, str | Path]
     tables: Mapping[str, str | Path]
@@ -152,6 +154,9 @@ def _evaluation(inputs: PageInputs) -> dict[str, Any]:
             for row in inputs.metrics.to_dict("records")
             if isinstance(row.get("relative_error"), dict) and row["benchmark"] in benchmarks
         ],
+        "loglikelihood": design.loglikelihood,
+        "rlvr_models": design.models[design.rlvr] if design.rlvr else [],
+        "rlvr_mode": design.primary(design.rlvr).mode if design.rlvr else None,
         "first_models": [design.models[arm][0] for arm in ("base", design.sft, design.rlvr) if arm],
         "evidence": experiment["evaluation"]["evidence"],
         "papers_experiment": design.papers,
@@ -195,10 +200,10 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         others: other embedded texts, which leave less space for the responses.
     """
     design, benchmarks = inputs.design, inputs.experiment["benchmarks"]
-    shown = [
-        (model, mode, _read(path)) for model, path in inputs.scores.items() for mode in _shown_modes(model, design)
-    ]
-    tests, cut = explorer.pack_tests(shown, {name: _read(inputs.questions[name]) for name in benchmarks})
+    answers = _answers(inputs)
+    asked = {name: _read(inputs.questions[name]) for name in benchmarks}
+    label = partial(model_label, design=design)
+    tests, cut = explorer.pack_tests(answers, asked, label)
     checkpoints = explorer.pack_checkpoints({run: _read(path) for run, path in inputs.checkpoints.items()}, benchmarks)
     used = sum(map(len, (tests, checkpoints, *others.values())))
     share = (explorer.LIMIT - used) // len(inputs.runs)
@@ -214,20 +219,22 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         speed.append(describe_speed(name, read["dynamics"]))
         curves.append(describe_curves(name, read["dynamics"], read["stages"]))
         described.append(run)
-    charts = chart_values(curves, inputs.titles)
+    charts = chart_values(curves, inputs.titles, label)
+    checked = inputs.experiment["evaluation"]["evidence"]
     rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]
     return {
         "runs": described,
         "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
-        "shown_arm": design.rlvr,
         "stage_names": STAGE_NAMES,
         "labels": list(STAGE_NAMES)[:-1],
-        "side_by_side": [(model, mode) for model, mode, _ in shown],
+        "answers": [(one.model, one.mode) for one in answers],
+        "once": {(row["model"], row["mode"]) for row in inputs.metrics.to_dict("records") if row["samples"] == 1},
         "grades": explorer.GRADES,
         "lenient_grades": explorer.LENIENT_GRADES,
         "answer_columns": explorer.answer_columns(train),
+        "answer_outcomes": explorer.OUTCOMES | (explorer.CHECKED_OUTCOMES if checked else {}),
         "samples": samples,
-        "tests": {"models": list(inputs.scores), "cut": cut},
+        "tests": {"models": list(inputs.shown), "cut": cut},
         "payloads": {
             "tests": Markup(tests),
             "checkpoints": Markup(checkpoints),
@@ -239,6 +246,17 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         "chart_data": Markup(explorer.pack(charts)),
         "speed": speed,
     }
+
+
+def _answers(inputs: PageInputs) -> list[explorer.Answers]:
+    """Return every model's answers in every mode; those that the report shows come first."""
+    found = []
+    for model, path in inputs.scores.items():
+        table = _read(path)
+        shown = _shown_modes(model, inputs.design) if model in inputs.shown else []
+        modes = inputs.design.modes[model.split("/")[0]]
+        found += [explorer.first_answers(model, mode, table, shown=mode in shown) for mode in modes]
+    return sorted(found, key=lambda one: not one.shown)
 
 
 def _cost(inputs: PageInputs, generation: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def collect_inputs(files: Mapping[str, Any], params: Mapping[str, Any], results:
 
     Args:
         files: name of an input of the rule `render_report` -> its file or files.
-        params: parameters of this rule; models, runs, shown, questions, trained and probed are in the order of their
+        params: parameters of this rule; models, runs, questions, trained and probed are in the order of their
             files.
         results: the experiment's folder.
         now: the present configuration. The machine does not affect a result, so it is not a parameter of the rule.
@@ -51,7 +51,8 @@ def collect_inputs(files: Mapping[str, Any], params: Mapping[str, Any], results:
         runs=_named(params["runs"], _by_run(files, RUN_FILES)),
         checkpoints=_named(params["runs"], files["checkpoints"]),
         generations=by_model,
-        scores=_named(params["shown"], files["scores"]),
+        scores=_named(params["models"], files["scores"]),
+        shown=params["shown"],
         questions=_named(params["questions"], files["questions"]),
         selections=_named(params["trained"], files["selections"]),
         tables={name: files[name] for name in TABLES},

@@ -1,6 +1,7 @@
 """The accuracy figure, after the paper's Figure 3."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -10,14 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.report.figures.style import COLOURS, PAGE, STYLE, grid
+from medrlvr.report.figures.style import COLOURS, PAGE, STYLE, grid, in_order
 from medrlvr.report.metrics_table import accuracy_interval
-from medrlvr.report.overview import guessing
+from medrlvr.report.overview import arm_label, guessing, mode_words
 
 NORMAL_95 = 1.96
 """Half the width of a 95 % interval, in standard deviations. The paper gives only standard deviations."""
 
 OURS = "this experiment, required format"
+
+BAR_NAME = 7
+"""Maximum characters of a line under a bar, if its words are not longer."""
 
 DIFFERENT = 0.02
 """Smallest difference between the two readings at which the figure writes both values."""
@@ -39,16 +43,17 @@ def accuracy_table(
         design: the experiment's comparison design.
 
     Returns:
-        source (`OURS` or the paper's model), title, system, mode, seeds; fractions: accuracy, low and high (95 %
-        interval: over questions with one seed, over seeds with three or more, otherwise missing), low_seed, high_seed
-        and any_letter (accuracy by any readable answer, unknown for the paper).
+        source (`OURS` or the paper's model), title, system, label (its name for readers), mode, seeds; fractions:
+        accuracy, low and high (95 % interval: over questions with one seed, over seeds with three or more, otherwise
+        missing), low_seed, high_seed and any_letter (accuracy by any readable answer, unknown for the paper).
     """
     rows = []
     titles = dict(zip(metrics["benchmark"], metrics["title"], strict=True))
     for benchmark in design.distributions:
         guess = guessing(comparisons, benchmark)
         if guess is not None:
-            rows.append({"title": titles[benchmark], "system": "random", "mode": "", "accuracy": guess})
+            row = {"system": "random", "label": "random", "mode": "", "accuracy": guess}
+            rows.append({"title": titles[benchmark], **row})
         for row in comparisons["arms"]:
             if row["benchmark"] == benchmark and row["mode"] in _shown_modes(row["arm"], design):
                 rows.append({"title": titles[benchmark], **_our_bar(row, metrics, design)})
@@ -67,6 +72,7 @@ def _our_bar(row: Mapping[str, Any], metrics: pd.DataFrame, design: ComparisonDe
     low, high = accuracy_interval(own, row["over_seeds"])
     return {
         "system": row["arm"],
+        "label": arm_label(row["arm"], design),
         "mode": row["mode"],
         "seeds": len(own),
         "accuracy": row["accuracy"],
@@ -86,6 +92,7 @@ def _papers_bars(paper: pd.DataFrame, titles: Mapping[str, str], design: Compari
             "source": "the paper, Qwen2.5-3B",
             "title": paper["distribution"].map(benchmarks) if design.papers else "The paper: " + paper["benchmark"],
             "system": paper["system"],
+            "label": paper["system"].replace({"sft": "SFT", "rlvr": "RLVR"}),
             "mode": paper["mode"],
             "accuracy": accuracy,
             "low": accuracy - width,
@@ -106,14 +113,14 @@ def draw_accuracy(table: pd.DataFrame, width: float = PAGE) -> Figure:
         columns = min(len(titles), 3)
         rows = -(-len(titles) // columns)
         figure, axes = grid(rows, columns, width, (2.1 * rows + 0.4, 2.1 * rows * columns))
-        shown = [axis for line in axes for axis in line]
+        shown = in_order(axes, width)
         for axis, title in zip(shown, titles, strict=False):
             _panel(axis, table[table["title"] == title])
             axis.set_title(title, fontsize=8, loc="left")
         for axis in shown[len(titles) :]:
             axis.remove()
-        for line in axes if width == PAGE else [[axis] for axis in shown[: len(titles)]]:
-            line[0].set_ylabel("accuracy, %")
+        for axis in shown[: len(titles) : columns] if width == PAGE else shown[: len(titles)]:
+            axis.set_ylabel("accuracy, %")
         entries = {
             label: handle for axis in shown for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
@@ -142,7 +149,8 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
                 axis.plot([place] * 2, [row["low_seed"], row["high_seed"]], "_", color="#000000", markersize=5)
         if own["any_letter"].notna().any():
             axis.plot(at, own["any_letter"], "o", mfc="white", mec=COLOURS[1], ms=4, label="any readable answer")
-    axis.set_xticks(range(len(names)), [_bar_name(system, mode) for system, mode in names], fontsize=6.5)
+    labels = dict(zip(group["system"], group["label"], strict=True))
+    axis.set_xticks(range(len(names)), [_bar_name(labels[system], mode) for system, mode in names], fontsize=6.5)
     axis.set_ylim(0, 1.12)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     axis.grid(axis="x", visible=False)
@@ -154,6 +162,6 @@ def _value(axis: Axes, place: float, value: float, top: float) -> None:
     axis.annotate(f"{100 * value:.0f}", (place, end), (0, 3), textcoords="offset points", ha="center", fontsize=6.5)
 
 
-def _bar_name(system: str, mode: str) -> str:
-    short = {"chain_of_thought": "CoT"}.get(mode, mode.replace("_", "\n"))
-    return f"{system.replace('_', chr(10))}\n{short}"
+def _bar_name(label: str, mode: str) -> str:
+    short = {"chain_of_thought": "CoT"}.get(mode, mode_words(mode))
+    return fill(f"{label.replace('development', 'dev.')} {short}", BAR_NAME)

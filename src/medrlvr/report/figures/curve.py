@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
@@ -107,7 +108,7 @@ def draw_curve(table: pd.DataFrame, title: str, width: float = PAGE) -> Figure:
         width: `PAGE` or `COLUMN`.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = grid(3, 2, width, (4.6, 7.6), height_ratios=(0.32, 1, 1), sharex="col")
+        figure, axes = grid(3, 2, width, (4.9, 8.2), height_ratios=(0.32, 1, 1), sharex="col")
         for column, (source, name) in enumerate((("paper", PAPERS), ("ours", title))):
             side = table[table["source"] == source]
             strip, accuracy, length = axes[:, column]
@@ -127,12 +128,14 @@ def draw_curve(table: pd.DataFrame, title: str, width: float = PAGE) -> Figure:
             accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
             length.set_ylim(0, None)
             length.set_xlabel("update")
-            accuracy.legend(loc="lower right", fontsize=7)
+        # One line has free space for its legend. Ours would cover each other in a legend inside the panel.
+        axes[1][0].legend(loc="lower right", fontsize=7)
         for column in range(2 if width == COLUMN else 1):
             axes[1][column].set_ylabel("accuracy, %")
             axes[2][column].set_ylabel("length, characters")
         seen = set(table.loc[table["panel"] == "stage", "series"])
-        handles = [
+        handles: list[Artist] = [*axes[1][1].get_legend_handles_labels()[0]]
+        handles += [
             Patch(color=STAGE_COLOURS[stage], label=STAGE_NAMES[stage]) for stage in STAGE_NAMES if stage in seen
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3 if width == PAGE else 2)

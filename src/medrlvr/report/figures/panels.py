@@ -5,7 +5,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from medrlvr.report.figures.style import COLOURS, LINES, PAGE, STAGE_COLOURS, STAGE_NAMES, STYLE, draw_band, grid
+from medrlvr.report.figures.style import (
+    COLOURS,
+    LINES,
+    PAGE,
+    STAGE_COLOURS,
+    STAGE_NAMES,
+    STYLE,
+    draw_band,
+    grid,
+    in_order,
+)
 
 mpl.use("Agg")
 
@@ -84,7 +94,9 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
     with mpl.rc_context(STYLE):
         rows = -(-len(panels) // 2)
         drawn, axes = grid(rows, 2, width, (1.9 * rows, 3.2 * rows), sharex=True)
-        for axis, (label, lines) in zip(axes.flat, panels.items(), strict=False):
+        ordered = in_order(axes, width)
+        shown, unused = ordered[: len(panels)], ordered[len(panels) :]
+        for axis, (label, lines) in zip(shown, panels.items(), strict=True):
             for index, (column, name) in enumerate(lines.items()):
                 for number, arm in enumerate(arms):
                     one = table.loc[table["arm"] == arm, ["update", column]].rename(columns={column: "value"})
@@ -102,12 +114,11 @@ def draw_panels(table: pd.DataFrame, figure: str, width: float = PAGE) -> Figure
                 axis.legend(loc="best", fontsize=7)
         if figure == "ablations":
             drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(arms), 2))
-        shown = list(axes.flat)[: len(panels)]
         # The lowest panel of each column; with an odd number of panels, one of them is a row higher.
-        lowest = shown[-2:] if width == PAGE else [axis for axis in axes.T.flat if axis in shown][-1:]
+        lowest = shown[-2:] if width == PAGE else shown[-1:]
         for axis in lowest:
             axis.set_xlabel("update")
             axis.tick_params(labelbottom=True)
-        for axis in list(axes.flat)[len(panels) :]:
+        for axis in unused:
             axis.set_axis_off()
         return drawn

@@ -69,6 +69,11 @@ def grid(rows: int, columns: int, width: float, heights: tuple[float, float], **
     return figure, axes.reshape(columns, rows).T
 
 
+def in_order(axes: Any, width: float) -> list[Axes]:
+    """Return the panels of a `grid` in reading order: row by row, or from the top if they are below each other."""
+    return [axis for line in (axes if width == PAGE else axes.T) for axis in line]
+
+
 def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
     seeds = bands["seed"].fillna(0).astype(int)
     for row, (_, own) in enumerate(bands.groupby(seeds)):

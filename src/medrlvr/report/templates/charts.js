@@ -91,7 +91,7 @@
     return { width, marginLeft: left, marginRight: RIGHT, x: { domain: [start, data.last + 0.5], label: null, ticks: xs, tickFormat: String } };
   }
 
-  const runLabel = (run) => (data.arms.length > 1 ? run.name.replace("/seed", " ") : `seed ${run.seed}`);
+  const runLabel = (run) => (data.arms.length > 1 ? run.label.replace(", seed", "") : `seed ${run.seed}`);
   const style = { background: "none", color: "var(--ink)", fontSize: "12px", overflow: "visible" };
 
   function strip(scale, runs) {
@@ -102,7 +102,7 @@
       marks: [Plot.barX(bands, {
         x1: (band) => band.first - 0.5, x2: (band) => band.last + 0.5, y: (band) => runLabel(band.run), fill: (band) => data.stages[band.stage].colour,
         href: (band) => address(band.run.name, band.first, band.last),
-        title: (band) => `${band.run.name}: ${data.stages[band.stage].name}, updates ${band.first} to ${band.last}`,
+        title: (band) => `${band.run.label}: ${data.stages[band.stage].name}, updates ${band.first} to ${band.last}`,
       })],
     });
     // The fields From and To lead to the same responses, so that a key press for each band is not needed.
@@ -200,7 +200,7 @@
     const { series, run, reading } = at.line;
     const readings = ["required format", "any readable answer"];
     const label = series.columns.length > 1 ? `${series.label}, ${readings[reading]}` : series.label;
-    plot.said.textContent = `${run.name}, ${series.checkpoint ? "after " : ""}update ${at.update}\n${label}: ${shown(at.value, plot.panel.kind)}`;
+    plot.said.textContent = `${run.label}, ${series.checkpoint ? "after " : ""}update ${at.update}\n${label}: ${shown(at.value, plot.panel.kind)}`;
     plot.link.href = series.checkpoint ? `checkpoint_eval/${run.name}/answers.parquet` : address(run.name, at.update, at.update, series.stage);
     plot.link.textContent = series.checkpoint ? "Answers of the checkpoints (parquet)" : "Responses";
     plot.link.setAttribute("aria-label", `${plot.link.textContent}: ${plot.panel.title}`);
@@ -239,7 +239,7 @@
           return shown(known.includes(null) ? null : mean(known), plot.panel.kind);
         });
         // The names of arms stay, so that rows keep their height.
-        return (data.arms.length > 1 ? `${arm.name} ` : "") + (update === null ? "" : texts.join(" / "));
+        return (data.arms.length > 1 ? `${arm.label} ` : "") + (update === null ? "" : texts.join(" / "));
       });
       plot.panel.buttons[index].querySelector(".value").textContent = rows.join("\n");
     });

@@ -63,7 +63,6 @@ async function follow() {
   const isBack = Boolean(history.state?.own);
   const given = parameters(isBack);
   if (!given) return;
-  if (given.has("first") || given.has("second")) await fillModels();
   const unknown = fillForms(given);
   const isTest = given.has("benchmark") || given.has("item");
   await Promise.all([showRollouts(), showTests()]);
@@ -184,7 +183,7 @@ function watch() {
 function start() {
   // Lists scroll on their own, so that the content below does not move when they are filled.
   for (const id of ["rollout-list", "test-item"]) Object.assign($(id), { className: "list", tabIndex: 0 });
-  for (const node of [rollouts, tests, $("explorer-help"), $("rollout-python"), ...document.querySelectorAll("#responses .legend")]) node.hidden = false;
+  for (const node of [rollouts, tests, $("explorer-help"), $("rollout-python"), $("test-python"), ...document.querySelectorAll("#responses .legend")]) node.hidden = false;
   for (const form of [rollouts, tests]) {
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", later(guard((event) => onEdit(form, event))));

@@ -108,12 +108,12 @@ const FILTERS = [
   },
 ];
 
-function askedInPython(words, data) {
+function askedInPython(words, data, file = "data/train.parquet") {
   const whole = data.ids.find((id) => id.toLowerCase() === words.toLowerCase());
   if (whole !== undefined) return `(r["question_id"] == ${JSON.stringify(whole)})`;
   const text = 'q["question_id"] + " " + q["stem"] + " " + q["options"].str.join(" ")';
   const asked = `lambda q: (${text}).str.contains(${JSON.stringify(words)}, case=False, regex=False), "question_id"`;
-  return `r["question_id"].isin(pd.read_parquet("data/train.parquet").loc[${asked}])`;
+  return `r["question_id"].isin(pd.read_parquet("${file}").loc[${asked}])`;
 }
 
 const activeFilters = (state) => FILTERS.filter((one) => one.fields.some((field) => state[field]));
@@ -158,13 +158,58 @@ function lineOf(run, row) {
 
 const jsonLines = (lines) => lines.map((line) => JSON.stringify(line) + "\n").join("");
 
-// Is the answer to a test question of the kind that a filter names?
-function isOutcome(answer, outcome) {
-  if (outcome === "lenient only") return answer.lenient === "right" && answer.grade !== "right";
-  const isLenient = outcome.startsWith("lenient ");
-  const grade = isLenient ? answer.lenient : answer.grade;
-  const name = outcome.replace("lenient ", "");
-  return name === "not right" ? grade !== "right" : grade === name;
+// Outcome of a model's answer to a test question: a test of the answer, and the same test in pandas.
+const OUTCOMES = {
+  right: [(answer) => answer.grade === "right", 'r["correct"]'],
+  "not right": [(answer) => answer.grade !== "right", '~r["correct"]'],
+  wrong: [(answer) => answer.grade === "wrong", `${isRead("")} & ~r["correct"]`],
+  "unreadable answer": [(answer) => answer.grade === "unreadable answer", `${isUnread("")} & (r["rule"] != "no_answer_block")`],
+  "no valid format": [(answer) => answer.grade === "no valid format", `${isUnread("")} & (r["rule"] == "no_answer_block")`],
+  "not readable": [(answer) => answer.letter === null, isUnread("")],
+  "neither reading": [(answer) => answer.letter === null && answer.lenient !== "right", `${isUnread("")} & ~r["lenient_correct"]`],
+  "lenient right": [(answer) => answer.lenient === "right", 'r["lenient_correct"]'],
+  "lenient wrong": [(answer) => answer.lenient === "wrong", `${isRead("lenient_")} & ~r["lenient_correct"]`],
+  "lenient not right": [(answer) => answer.lenient !== "right", '~r["lenient_correct"]'],
+  "lenient only": [(answer) => answer.lenient === "right" && answer.grade !== "right", 'r["lenient_correct"] & ~r["correct"]'],
+  "lenient no readable answer": [(answer) => answer.lenient === "no readable answer", isUnread("lenient_")],
+  reasoned: [(answer) => answer.reasoned, "reasoned(r)"],
+  verified: [(answer) => answer.checks, "verified(r)"],
+  reasons: [(answer) => answer.reasons, 'r["reasons"].fillna(False)'],
+  invented: [(answer) => answer.invented, '(r["evidence_invented"].fillna(0) > 0)'],
+};
+const SIDES = ["first", "second", "third"];
+
+const isOutcome = (answer, outcome) => Boolean(OUTCOMES[outcome][0](answer));
+
+// The answers of each model to the questions of a benchmark, by question; those that are not embedded have no `text`.
+function answersOf({ ids, answers }) {
+  return answers.map(({ kinds, kind, texts }) => {
+    const rows = ids.map((id, place) => [id, kind[place] === -1 ? null : { ...kinds[kind[place]], ...texts?.[place] }]);
+    return new Map(rows.filter(([, answer]) => answer));
+  });
+}
+
+// Python code that selects the answers of the last chosen model, to the questions that match all filters.
+function testsInPython(benchmark, bench, state) {
+  const sides = SIDES.filter((side) => state[side]);
+  const words = state.test_question && `r: ${askedInPython(state.test_question, bench, `data/benchmarks/${benchmark}.parquet`)}`;
+  if (!sides.length) return `pd.read_parquet("data/benchmarks/${benchmark}.parquet")${words ? `.loc[lambda ${words}]` : ""}`;
+  const needed = ["reasoned", "verified"].filter((name) => sides.some((side) => state[`${side}_outcome`] === name));
+  const loaded = sides.map((side) => {
+    const [model, mode] = state[side].split(",");
+    return `${side} = answers(${JSON.stringify(model)}, ${JSON.stringify(mode)}).loc[lambda r: ${OUTCOMES[state[`${side}_outcome`]][1]}]`;
+  });
+  const last = sides.at(-1);
+  const common = sides.slice(0, -1).map((side) => `r["question_id"].isin(${side}["question_id"])`);
+  const conditions = [...common, ...(words ? [words.replace("r: ", "")] : [])];
+  return [
+    ...(needed.length ? [`from medrlvr.evaluation.claims import ${needed.join(", ")}`] : []),
+    "def answers(model, mode):",
+    '    a = pd.read_parquet(f"eval/{model}/scores.parquet")',
+    `    return a[(a["benchmark"] == ${JSON.stringify(benchmark)}) & (a["mode"] == mode) & (a["sample"] == 0)]`,
+    ...loaded,
+    last + (conditions.length ? `.loc[lambda r: ${conditions.join(" & ")}]` : ""),
+  ].join("\n");
 }
 
 // ---------------------------------------------------------------- difference in words

@@ -101,7 +101,7 @@ function looser(data, state, matching) {
 function rolloutArticle(data, state, row) {
   const place = placeOf(row);
   const isSelected = place === state.selected;
-  const title = `${data.name}, update ${row.update}, question ${row.id}, sample ${row.sample}`;
+  const title = `${runName(data.name)}, update ${row.update}, question ${row.id}, sample ${row.sample}`;
   const link = element("a", "", "Link");
   link.href = addressOf(rolloutPlace(data.name, row));
   link.setAttribute("aria-label", `Link to ${title}`);
@@ -119,6 +119,9 @@ function rolloutArticle(data, state, row) {
   return article;
 }
 
+// A run's name for readers.
+const runName = (run) => [...rollouts.elements.run.options].find((option) => option.value === run).text;
+
 const shapeOf = (row) => element("span", `shape ${row.stage}`);
 
 // The parameters of the address of one response: its update and question, so that its neighbours are listed too.
@@ -127,46 +130,54 @@ function rolloutPlace(run, row) {
 }
 
 // ------------------------------------------------------------------ test answers
-let asked = { data: null, bench: null, name: "", ids: [], place: 0 };
+let asked = { data: null, bench: null, name: "", ids: [], place: 0, state: {} };
 
-const modelName = (model) => `${model.model}, ${model.mode.replaceAll("_", " ")}`;
+const modelName = (model) => `${model.label}, ${model.mode.replaceAll("_", " ")}`;
 const modelKey = (model) => `${model.model},${model.mode}`;
 
-async function fillModels() {
-  const panels = packed.has("causal") ? unpack("causal") : { runs: [] };
-  const [data, ...others] = await Promise.all([unpack("tests"), unpack("checkpoints"), panels]);
-  for (const select of [tests.elements.first, tests.elements.second]) {
-    if (select.options.length === 1) select.append(...data.models.map((model) => new Option(modelName(model), modelKey(model))));
+let testData = null;
+
+async function loadTests() {
+  if (!testData) {
+    const causal = packed.has("causal") ? unpack("causal") : { runs: [] };
+    const [data, checkpoints, panels] = await Promise.all([unpack("tests"), unpack("checkpoints"), causal]);
+    testData = { ...data, checkpoints, panels, places: new Map(data.models.map((model, place) => [modelKey(model), place])) };
+    for (const bench of Object.values(data.benchmarks)) bench.byModel = answersOf(bench);
   }
-  return { ...data, checkpoints: others[0], panels: others[1] };
+  return testData;
 }
 
 const showTests = latest(async (isCurrent) => {
-  const data = await fillModels();
+  const data = await loadTests();
   if (!isCurrent()) return;
   const state = stateOf(tests);
   const bench = data.benchmarks[state.benchmark];
   if (!bench) return;
   const ids = matchingTests(data, bench, state);
   const { item } = state;
-  asked = { data, bench, name: state.benchmark, ids, place: Math.max(0, ids.indexOf(item)) };
+  asked = { data, bench, name: state.benchmark, ids, place: Math.max(0, ids.indexOf(item)), state };
+  // A third model comes from an address; without one, its fields are not shown.
+  for (const name of ["third", "third_outcome"]) tests.elements[name].closest("label").hidden = !state.third;
   const isMissing = item && !ids.includes(item);
   const text = bench.questions[item] ? `The filters exclude the question ${item}.` : `This benchmark has no question ${item}.`;
   notice("test-notice", ...(isMissing ? [text] : []), ...(ids.length ? [] : looserTests(data, bench, state)));
+  $("test-python").querySelector("pre code").replaceChildren(...visible(testsInPython(state.benchmark, bench, state)));
+  $("test-python").open ||= chosenModels(data, state).some((model) => !model.shown);
   await showTest();
 });
 
-const TEST_FILTERS = [["first", "first model"], ["second", "second model"], ["test_question", "question"]];
+const TEST_FILTERS = [["first", "first model"], ["second", "second model"], ["third", "third model"], ["test_question", "question"]];
+
+const chosenModels = (data, state) => SIDES.filter((side) => state[side]).map((side) => data.models[data.places.get(state[side])]);
 
 function matchingTests(data, bench, state, left = "") {
-  const places = new Map(data.models.map((model, place) => [modelKey(model), place]));
-  const conditions = ["first", "second"].filter((side) => state[side] && side !== left).map((side) => {
-    const answers = bench.answers[places.get(state[side])] || {};
-    return (id) => id in answers && isOutcome(answers[id], state[`${side}_outcome`]);
+  const conditions = SIDES.filter((side) => state[side] && side !== left).map((side) => {
+    const answers = bench.byModel[data.places.get(state[side])];
+    return (id) => answers.has(id) && isOutcome(answers.get(id), state[`${side}_outcome`]);
   });
   const words = state.test_question.toLowerCase();
-  if (words && left !== "test_question") conditions.push(isAsked(bench.questions, Object.keys(bench.questions), words));
-  return Object.keys(bench.questions).filter((id) => conditions.every((condition) => condition(id)));
+  if (words && left !== "test_question") conditions.push(isAsked(bench.questions, bench.ids, words));
+  return bench.ids.filter((id) => conditions.every((condition) => condition(id)));
 }
 
 function looserTests(data, bench, state) {
@@ -180,20 +191,34 @@ function looserTests(data, bench, state) {
   return [`No question matches all filters. Without the filter \u201c${title}\u201d, ${count.toLocaleString("en")} match. `, remove];
 }
 
+// Those whose texts the report contains, and those of the filters.
+function columnsOf({ data, state }) {
+  const chosen = chosenModels(data, state);
+  return data.models.filter((model) => model.shown || chosen.includes(model));
+}
+
+function countTests({ data, bench, ids, place, state }) {
+  if (!ids.length) return "No question matches";
+  const other = chosenModels(data, state).filter((model) => !model.shown).map(modelName);
+  const all = ids.length < bench.ids.length ? `; the benchmark has ${bench.ids.length.toLocaleString("en")}` : "";
+  const texts = other.length ? `; the report does not contain the texts of ${other.join(" and ")}` : "";
+  return `Question ${place + 1} of ${ids.length.toLocaleString("en")}${all}${texts}`;
+}
+
 async function showTest() {
   const { data, bench, name, ids, place } = asked;
   tests.elements.before.disabled = place <= 0;
   tests.elements.after.disabled = place >= ids.length - 1;
   const id = ids[place];
-  $("test-count").textContent = id === undefined ? "No question matches" : `Question ${place + 1} of ${ids.length}`;
+  $("test-count").textContent = countTests(asked);
   if (id === undefined) {
     $("test-item").replaceChildren();
     return;
   }
   const link = element("a", "", "Link to this question");
   link.href = addressOf({ benchmark: name, item: id });
-  const columns = element("div", "columns", ...data.models.map((model, index) => testColumn(bench, model, bench.answers[index][id], id)));
-  const strips = Object.entries(data.checkpoints).map(([run, byBenchmark]) => lazyDetails(`Film-strip: answers of the checkpoints of ${run}`, false, () =>
+  const columns = element("div", "columns", ...columnsOf(asked).map((model) => testColumn(bench, model, bench.byModel[data.models.indexOf(model)].get(id), id)));
+  const strips = Object.entries(data.checkpoints).map(([run, byBenchmark]) => lazyDetails(`Film-strip: answers of the checkpoints of ${runName(run)}`, false, () =>
     filmStrip(`Answers to ${id}`, rowsOf(byBenchmark[name]).filter((row) => row.id === id), () => null)));
   const article = element("article", "", questionOf(id, bench.questions[id], true), element("p", "soft", link, ...panelLink(data.panels, name, id)), columns, ...strips);
   article.tabIndex = -1;
@@ -214,9 +239,10 @@ function panelLink(panels, benchmark, question) {
 
 function testColumn(bench, model, response, id) {
   const title = `${modelName(model)}, question ${id}`;
+  const head = [element("strong", "", modelName(model)), ": ", response ? outcome(response, bench.questions[id].gold) : "no answer", " "];
+  if (!response || !isEmbedded(response)) return element("div", "column", element("h4", "", ...head), element("p", "soft", "The text is not in the report."));
   const mark = button("Compare", `Compare ${title}`, () => compare(response.text, title, mark));
-  return element("div", "column",
-    element("h4", "", element("strong", "", modelName(model)), ": ", outcome(response, bench.questions[id].gold), " ", mark), marked(response));
+  return element("div", "column", element("h4", "", ...head, mark), marked(response));
 }
 
 // ------------------------------------------------------------------ export
@@ -232,9 +258,9 @@ const exportRollouts = () => save(listed.data.name, listed.rows.map((row) => lin
 
 function exportTests() {
   const { data, bench, name, ids } = asked;
-  const lines = ids.flatMap((id) => data.models.map((model, index) => {
-    const { text, spans, strict, ...facts } = bench.answers[index][id];
-    return { benchmark: name, question_id: id, ...model, ...facts, strict_format: strict, response: text };
+  const lines = ids.flatMap((id) => columnsOf(asked).map((model) => {
+    const { text, spans, strict, ...facts } = bench.byModel[data.models.indexOf(model)].get(id);
+    return { benchmark: name, question_id: id, model: model.model, mode: model.mode, ...facts, strict_format: strict, response: text };
   }));
   save(name, lines);
 }
