@@ -325,7 +325,8 @@ def sensitivity_sentence(verdicts: Mapping[str, str], agreement: float = 1.0) ->
     values = {"used": 1.0, "agreement": agreement}
     records = [record | {"measure": measure, "value": value} for measure, value in values.items()]
     claims = [{"benchmark": name, "claim": CLAIM, "verdict": verdict} for name, verdict in verdicts.items()]
-    return describe_sensitivity({RUN: records}, claims, names, DESIGN)["sentence"]
+    found: str = describe_sensitivity({RUN: records}, claims, names, {RUN: []}, DESIGN)["sentence"]
+    return found
 
 
 def test_the_sentence_on_sensitivity_follows_the_verdicts() -> None:
@@ -334,7 +335,9 @@ def test_the_sentence_on_sensitivity_follows_the_verdicts() -> None:
         "think block is emptied, and when it is swapped."
     )
     mixed = sensitivity_sentence({"a": "contradicted", "b": "undecided", "c": "supported"})
-    assert "on “Title c”: more than half" in mixed and "not depend on it on “Title a”" in mixed
+    assert (
+        "on “Title c”: more than half" in mixed and "do not depend on the chain of thought on “Title a”: fewer" in mixed
+    )
     assert mixed.endswith("Undecided: “Title b”.")
     low = sensitivity_sentence({"a": "undecided"}, agreement=0.94)
     assert low == "Undecided: “Title a”. Not interpreted, because agreement is below 95 %: “Title a”."
@@ -375,7 +378,8 @@ def test_the_sentences_on_options_formats_and_memory(filled: dict[str, Any]) -> 
 
 def test_two_seeds_have_a_row_and_a_choice_each(made: Made) -> None:
     files = ControlFiles(sensitivity=dict.fromkeys(("rlvr/seed1", "rlvr/seed2"), made.controls.sensitivity[RUN]))
-    shown = control_values(files, {"shifts": []}, {"claims": []}, TITLES, DESIGN)["sensitivity"]
+    bands: dict[str, Any] = {run: [] for run in files.sensitivity}
+    shown = control_values(files, {"shifts": []}, {"claims": []}, TITLES, bands, DESIGN)["sensitivity"]
     assert [row["model"] for row in shown["rows"]] == ["RLVR, seed 1", "RLVR, seed 2"] * 2
     assert [name for name, _ in shown["chart"]["selects"][0]["options"]] == ["rlvr/seed1", "rlvr/seed2"]
 
@@ -508,14 +512,19 @@ def test_the_chart_of_samples_has_every_value_of_the_file(opened: Callable[..., 
 def test_the_chart_of_sensitivity_has_every_value_of_the_file(opened: Callable[..., Page], made: Made) -> None:
     box = ready(opened(), "sensitivity")
     found = {(one["benchmark"], one["update"], one["measure"]): one for one in made.records}
+    # The run has two updates; later checkpoints have the stage of the last.
+    last_stage = made.read(made.folder / "stages.json")["bands"][-1]["stage"]
+    expect(box.locator(".band").last).to_be_attached()
     for name, updates in ((FIRST, UPDATES), (SECOND, UPDATES[-1:])):
         box.locator("[name=benchmark]").select_option(name)
         walked = box.evaluate(WALK)
-        assert [int(update) for update, *_ in walked] == list(updates)
-        for update, rows, said in walked:
+        assert [int(text.partition(",")[0]) for text, *_ in walked] == list(updates)
+        for text, rows, said in walked:
+            update, _, stage = text.partition(", ")
+            assert stage == last_stage.replace("_", " ")
             expected = [[label, written(found[name, int(update), one])] for one, label in SENSITIVITY.items()]
             assert rows == expected
-            assert said == f"{update}: " + "; ".join(f"{label} {value}" for label, value in expected)
+            assert said == f"{text}: " + "; ".join(f"{label} {value}" for label, value in expected)
 
 
 @pytest.mark.slow
@@ -601,6 +610,12 @@ def test_questions_are_in_the_chosen_order(opened: Callable[..., Page], made: Ma
         choose(box, sort=order)
         shown = box.locator("[name=question] option").evaluate_all("nodes => nodes.map((node) => node.value)")
         keys = [key(at[question]) for question in shown]
+        first = at[shown[0]]
+        place = round(first["position"] * len(first["sentences"]))
+        lead = f"from sentence {place} of {len(first['sentences'])}" if place else "without any sentence"
+        assert box.locator("[name=question] option").first.text_content() == f"{shown[0]}: {first['final']}, {lead}"
+        choose(box, question=shown[0])
+        assert f"{first['final']} leads {lead};" in box.locator("#causal-facts").inner_text()
         assert keys == sorted(keys) and len(set(keys)) > 1
     choose(box, sort="question")
     shown = box.locator("[name=question] option").evaluate_all("nodes => nodes.map((node) => node.value)")

@@ -6,16 +6,27 @@ Each sentence is chosen by a rule of docs/report.md from numbers in the controls
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.report.figures.style import COLOURS
+from medrlvr.report.figures.style import COLOURS, STAGE_COLOURS, STAGE_NAMES
 from medrlvr.report.overview import arm_label, model_label
 
 CLAIM = "RLVR's answers depend on its chain of thought"
 """The claim of the verdict table that sensitivity decides."""
+MEANINGS = {
+    "supported": (
+        "RLVR's answers depend on the chain of thought on {}: more than half of them change when the think block is "
+        "emptied, and when it is swapped."
+    ),
+    "contradicted": (
+        "RLVR's answers do not depend on the chain of thought on {}: fewer than half of them change when the think "
+        "block is emptied, or when it is swapped."
+    ),
+    "undecided": "Undecided: {}.",
+}
+"""Verdict -> sentence about its benchmarks."""
 LEAST_AGREEMENT = 0.95
 """Below it, the measures of sensitivity are not interpreted."""
 
@@ -58,9 +69,13 @@ class ControlFiles:
 
 
 def control_values(
-    files: ControlFiles, comparisons: Mapping[str, Any], verdict: Mapping[str, Any], titles: Mapping[str, str],
+    files: ControlFiles,
+    comparisons: Mapping[str, Any],
+    verdict: Mapping[str, Any],
+    titles: Mapping[str, str],
+    bands: Mapping[str, Sequence[Mapping[str, Any]]],
     design: ComparisonDesign,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return the values of each control, or None if it did not run.
 
     Args:
@@ -68,13 +83,14 @@ def control_values(
         comparisons: comparisons.json.
         verdict: claims.json.
         titles: benchmark -> title.
+        bands: run -> bands of its stages.json: stage, first and last update.
         design: the experiment's comparison design, with an RLVR arm.
     """
     records = {run: _records(paths["record"], "records") for run, paths in files.sensitivity.items()}
     samples = _read(files.samples) if files.samples else None
     formats = _read(files.formats) if files.formats else None
     return {
-        "sensitivity": describe_sensitivity(records, verdict["claims"], titles, design) if records else None,
+        "sensitivity": describe_sensitivity(records, verdict["claims"], titles, bands, design) if records else None,
         "samples": describe_samples(samples, titles, design) if samples else None,
         "shifts": describe_shifts(comparisons["shifts"], titles, design) if comparisons["shifts"] else None,
         "formats": describe_formats(formats, titles, design) if formats else None,
@@ -86,6 +102,7 @@ def describe_sensitivity(
     records: Mapping[str, Sequence[Mapping[str, Any]]],
     claims: Sequence[Mapping[str, Any]],
     titles: Mapping[str, str],
+    bands: Mapping[str, Sequence[Mapping[str, Any]]],
     design: ComparisonDesign,
 ) -> dict[str, Any]:
     """Return sentence, rows (of each run's last checkpoint), chart, and runs.
@@ -94,6 +111,7 @@ def describe_sensitivity(
         records: run -> records of its sensitivity.json.
         claims: rows of the verdict table.
         titles: benchmark -> title.
+        bands: run -> stage, first and last update.
         design: the comparison design.
     """
     last = {run: max(record["update"] for record in own) for run, own in records.items()}
@@ -103,11 +121,12 @@ def describe_sensitivity(
         for run, own in records.items()
         if (found := _by_measure(own, name, last[run]))
     ]
+    stages = {run: _bands(bands[run]) for run in records}
     return {
         "sentence": _sensitivity_sentence(rows, claims, titles),
         "rows": rows,
         "columns": list(SENSITIVITY.values()),
-        "chart": _sensitivity_chart(records, titles, design),
+        "chart": _sensitivity_chart(records, titles, design) | {"bands": stages},
         "runs": list(records),
     }
 
@@ -135,26 +154,17 @@ def _sensitivity_sentence(
 ) -> str:
     """Return what the claim's verdicts mean, and a reservation where the forced letter is often not the written one."""
     verdicts = {row["benchmark"]: row["verdict"] for row in claims if row["claim"] == CLAIM}
-    of = partial(_where, everywhere=len(verdicts))
-    supported, contradicted, undecided = (
-        [titles[name] for name, own in verdicts.items() if own == verdict]
-        for verdict in ("supported", "contradicted", "undecided")
-    )
     parts = [
-        f"RLVR's answers depend on the chain of thought on {of(supported)}: more than half of them change when the "
-        "think block is emptied, and when it is swapped."
-        if supported
-        else "",
-        f"They do not depend on it on {of(contradicted)}: fewer than half change in one of these two."
-        if contradicted
-        else "",
-        f"Undecided: {of(undecided)}." if undecided else "",
-        "" if verdicts else "RLVR's last checkpoint has too few think blocks that can be changed.",
+        meaning.format(_where(here, everywhere=len(verdicts)))
+        for verdict, meaning in MEANINGS.items()
+        if (here := [titles[name] for name, own in verdicts.items() if own == verdict])
     ]
+    if not parts:
+        parts.append("RLVR's last checkpoint has too few think blocks that can be changed.")
     low = {row["title"] for row in rows if row["cells"][-1] and row["cells"][-1]["value"] < LEAST_AGREEMENT}
     if low:
         parts.append(f"Not interpreted, because agreement is below 95 %: {_where(sorted(low), everywhere=0)}.")
-    return " ".join(filter(None, parts))
+    return " ".join(parts)
 
 
 def _sensitivity_chart(
@@ -166,18 +176,38 @@ def _sensitivity_chart(
         for row in own:
             points.setdefault((run, row["benchmark"], row["measure"]), []).append(_point("update", row))
     lines = [
-        {"where": {"run": run, "benchmark": name}, "label": label, **_style(index),
-         "points": sorted(points[run, name, measure])}
+        {
+            "where": {"run": run, "benchmark": name},
+            "label": label,
+            **_style(index),
+            "points": sorted(points[run, name, measure]),
+        }
         for run in records
         for name in titles
         for index, (measure, label) in enumerate(SENSITIVITY.items())
         if (run, name, measure) in points
-    ]  # fmt: skip
+    ]
     selects = {
         "run": ("Model", {run: model_label(run, design) for run in records}),
         "benchmark": ("Benchmark", titles),
     }
     return _chart("Update", lines, selects, logarithmic=False)
+
+
+def _bands(bands: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return name, colour, and the first and last checkpoint whose responses are in the band.
+
+    A band contains the responses of an update, which the model of the previous update sampled.
+    """
+    return [
+        {
+            "name": STAGE_NAMES[band["stage"]],
+            "colour": STAGE_COLOURS[band["stage"]],
+            "first": band["first"] - 1,
+            "last": band["last"] - 1,
+        }
+        for band in bands
+    ]
 
 
 # ---------------------------------------------------------------- pass@k and maj@k
@@ -240,13 +270,18 @@ def _differences(
     """Return one row per benchmark, measure and k, with the difference in both readings."""
     found = {(row["benchmark"], row["measure"], row["k"], row["reading"]): row for row in differences}
     return [
-        {"benchmark": name, "title": title, "measure": label, "k": k,
-         **{reading: found[name, measure, k, reading] for reading in READINGS}}
+        {
+            "benchmark": name,
+            "title": title,
+            "measure": label,
+            "k": k,
+            **{reading: found[name, measure, k, reading] for reading in READINGS},
+        }
         for name, title in titles.items()
         for measure, label in REPEATED.items()
         for k in ks
         if (name, measure, k, "correct") in found
-    ]  # fmt: skip
+    ]
 
 
 def _samples_chart(
@@ -261,8 +296,12 @@ def _samples_chart(
         # The interval of guessing only shows that questions differ in their number of options.
         points.setdefault(key, []).append(_point("k", row)[: 2 if row["measure"] == "guessing" else None])
     lines = [
-        {"where": {"benchmark": name, "measure": measure, "reading": reading}, "label": label, **style,
-         "points": sorted(points[name, source, reading, arm])}
+        {
+            "where": {"benchmark": name, "measure": measure, "reading": reading},
+            "label": label,
+            **style,
+            "points": sorted(points[name, source, reading, arm]),
+        }
         for name in titles
         for measure in shown
         for reading in READINGS
@@ -271,7 +310,7 @@ def _samples_chart(
             ("guessing", arms[0], "guessing", {"colour": SOFT, "dash": "2 3"}),
         ]
         if (name, source, reading, arm) in points and not (measure == "majority" and source == "guessing")
-    ]  # fmt: skip
+    ]
     selects = {
         "benchmark": ("Benchmark", titles),
         "measure": ("Measure", shown),
@@ -315,12 +354,16 @@ def describe_formats(record: Mapping[str, Any], titles: Mapping[str, str], desig
     cells = {(row["benchmark"], _model(row["model"]), row["format"]): row for row in record["matrix"]}
     models = list(dict.fromkeys(model for _, model, _ in cells))
     matrix = [
-        {"benchmark": name, "title": title, "model": model_label(model, design),
-         "cells": [cells[name, model, form] for form in FORMATS]}
+        {
+            "benchmark": name,
+            "title": title,
+            "model": model_label(model, design),
+            "cells": [cells[name, model, form] for form in FORMATS],
+        }
         for name, title in titles.items()
         for model in models
         if (name, model, "tags") in cells
-    ]  # fmt: skip
+    ]
     memory = [
         {**row, "title": titles[row["benchmark"]], "model": model_label(row["model"], design)}
         for row in record["memory"]
@@ -346,7 +389,8 @@ def _formats_sentence(
         for form, label in FORMATS.items()
     }
     parts = ", ".join(f"{label} {count}" for label, count in counts.items())
-    return f"Of {len(asked)} benchmarks, RLVR's interval is above the base's, by any readable answer, on: {parts}."
+    benchmarks = f"{len(asked)} benchmark{'s' if len(asked) != 1 else ''}"
+    return f"Of {benchmarks}, RLVR's interval is above the base's, by any readable answer, on: {parts}."
 
 
 def _memory_sentence(memory: Sequence[Mapping[str, Any]]) -> str:
@@ -384,9 +428,12 @@ def _point(place: str, row: Mapping[str, Any]) -> list[float]:
 
 
 def _chart(
-    axis: str, lines: Sequence[Mapping[str, Any]], selects: Mapping[str, tuple[str, Mapping[str, str]]], *,
+    axis: str,
+    lines: Sequence[Mapping[str, Any]],
+    selects: Mapping[str, tuple[str, Mapping[str, str]]],
+    *,
     logarithmic: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return a chart for templates/controls.js: it draws the lines that agree with every select.
 
     A select has only the values that some line has.
@@ -396,11 +443,18 @@ def _chart(
         "logarithmic": logarithmic,
         "lines": lines,
         "selects": [
-            {"name": name, "title": title, "options": [(value, label) for value, label in options.items()
-                                                       if any(line["where"][name] == value for line in lines)]}
+            {
+                "name": name,
+                "title": title,
+                "options": [
+                    (value, label)
+                    for value, label in options.items()
+                    if any(line["where"][name] == value for line in lines)
+                ],
+            }
             for name, (title, options) in selects.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def _records(path: str | Path, name: str) -> list[dict[str, Any]]:

@@ -169,7 +169,8 @@ def _controls(inputs: PageInputs, loaded: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the controls, the causal panels, or None without any, and their embedded texts."""
     files, design = inputs.controls, inputs.design
     titles = {name: inputs.titles[name] for name in inputs.experiment["benchmarks"]}
-    values = control_values(files, loaded["comparisons"], loaded["verdict"], titles, design)
+    bands = {run: _read_json(inputs.runs[run]["stages"])["bands"] for run in files.sensitivity}
+    values = control_values(files, loaded["comparisons"], loaded["verdict"], titles, bands, design)
     charts = {name: one["chart"] for name, one in values.items() if one and "chart" in one}
     panels = _panels(inputs) if files.sensitivity else None
     payloads = {"controls": explorer.pack(charts)} if charts else {}

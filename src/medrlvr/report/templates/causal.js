@@ -18,7 +18,12 @@ function fillSelect(select, options, wanted = select.value) {
 }
 
 const unique = (values) => [...new Set(values)];
-const sentencesBefore = (entry) => Math.round(entry.position * entry.sentences.length);
+
+// From which sentence on the final letter leads.
+function leadText({ position, sentences }) {
+  const place = Math.round(position * sentences.length);
+  return place ? `from sentence ${place} of ${sentences.length}` : "without any sentence";
+}
 
 function causalChoice() {
   const { run, update, benchmark, question } = causal.querySelector("form").elements;
@@ -38,7 +43,7 @@ function fillCausal(given = new URLSearchParams()) {
   const names = unique(systems.filter((one) => one.update === Number(update.value)).map((one) => one.benchmark));
   fillSelect(benchmark, names.map((name) => [name, causalData.names.benchmarks[name]]), wanted(benchmark));
   const entries = [...causalChoice().entries].sort(CAUSAL_ORDERS[sort.value]);
-  fillSelect(question, entries.map((one) => [one.question, `${one.question}: ${one.final}, from sentence ${sentencesBefore(one)} of ${one.sentences.length}`]), wanted(question));
+  fillSelect(question, entries.map((one) => [one.question, `${one.question}: ${one.final}, ${leadText(one)}`]), wanted(question));
 }
 
 const causalAddress = ({ data, system }, question) => CAUSAL_START + new URLSearchParams({ run: data.name, update: system.update, benchmark: system.benchmark, question });
@@ -80,7 +85,7 @@ function causalFacts(entry, gold) {
   const right = entry.final === gold ? "right" : `wrong, ${gold} is right`;
   const facts = [
     `Final letter ${entry.final} (${right}); written: ${entry.written}.`,
-    `${entry.final} leads from sentence ${sentencesBefore(entry)} of ${entry.sentences.length}; area ${shareOf(entry.area)}.`,
+    `${entry.final} leads ${leadText(entry)}; area ${shareOf(entry.area)}.`,
     of(true) && `Kept: ${of(true)}.`, of(false) && `Changed: ${of(false)}.`,
   ];
   return facts.filter(Boolean).join(" ");

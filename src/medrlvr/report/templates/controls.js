@@ -7,7 +7,14 @@ function chosenLines(chart, form) {
     .filter((line) => Object.entries(line.where).every(([name, value]) => form.elements[name].value === value))
     .map((line) => ({ ...line, points: line.points.map(([place, value, low, high]) => ({ place, value, low, high })) }));
   const places = [...new Set(lines.flatMap((line) => line.points.map((point) => point.place)))].sort((one, other) => one - other);
-  return { ...chart, lines, places };
+  const bands = chart.bands?.[form.elements.run.value] ?? [];
+  return { ...chart, lines, places, bands, saidOf: (place) => `${place}${stageAt(bands, place)}` };
+}
+
+// The last checkpoint sampled no response of the training; it has the stage of the last update.
+function stageAt(bands, place) {
+  const band = bands.find(({ first, last }) => first <= place && place <= last) ?? bands.at(-1);
+  return band ? `, ${band.name.toLowerCase()}` : "";
 }
 
 async function startControls() {

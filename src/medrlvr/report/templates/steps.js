@@ -2,6 +2,7 @@
 // the list next to it has the values there.
 const STEP_HEIGHT = 232;
 const STEP_MARGIN = { top: 10, bottom: 24, left: 48 };
+const BAND_HEIGHT = 12;
 const LABEL_HEIGHT = 14;
 
 const shareOf = (value) => `${tenths.format(100 * value)} %`;
@@ -37,25 +38,36 @@ function stepMarks({ points, colour, dash, strong }) {
   ];
 }
 
+// The stages of a run, above the lines.
+function drawBands(layer, bands, [first, last], x) {
+  const limited = (place) => x.apply(Math.min(last, Math.max(first, place)));
+  for (const band of bands) {
+    const [left, right] = [limited(band.first - 0.5), limited(band.last + 0.5)];
+    layer.append("rect").attr("class", "band").attr("x", left).attr("width", right - left).attr("height", BAND_HEIGHT).attr("fill", band.colour);
+  }
+}
+
 // lines: label, colour, dash, strong, and points (place, value and, where known, low and high).
-function drawSteps(width, { places, logarithmic, lines }) {
+function drawSteps(width, { places, logarithmic, lines, bands = [] }) {
+  const top = STEP_MARGIN.top + (bands.length ? BAND_HEIGHT : 0);
   const right = Math.min(width / 3, 16 + 7 * Math.max(...lines.map((line) => line.label.length)));
   const every = Math.ceil((44 * places.length) / (width - STEP_MARGIN.left - right));
   const ends = places.length > 1 ? [places[0], places.at(-1)] : [places[0] - 0.5, places[0] + 0.5];
   const svg = Plot.plot({
-    width, height: STEP_HEIGHT, marginTop: STEP_MARGIN.top, marginBottom: STEP_MARGIN.bottom, marginLeft: STEP_MARGIN.left, marginRight: right,
+    width, height: STEP_HEIGHT, marginTop: top, marginBottom: STEP_MARGIN.bottom, marginLeft: STEP_MARGIN.left, marginRight: right,
     style: { background: "none", color: "var(--ink)", fontSize: "12px", overflow: "visible" },
     x: { type: logarithmic ? "log" : "linear", base: 2, domain: ends, label: null, ticks: places.filter((_, index) => (places.length - 1 - index) % every === 0), tickFormat: String },
     y: { domain: [0, 1], label: null, grid: true, ticks: 5, tickFormat: (value) => `${Math.round(100 * value)} %` },
     marks: lines.flatMap(stepMarks),
   });
   const [x, y] = [svg.scale("x"), svg.scale("y")];
-  const heights = spread(lines.map((line) => y.apply(line.points.at(-1).value)), STEP_MARGIN.top, STEP_HEIGHT - STEP_MARGIN.bottom);
+  const heights = spread(lines.map((line) => y.apply(line.points.at(-1).value)), top, STEP_HEIGHT - STEP_MARGIN.bottom);
   const layer = Plot.select(svg);
   lines.forEach((line, index) => {
     layer.append("text").attr("class", line.strong ? "strong" : "").attr("x", width - right + 10).attr("y", heights[index]).attr("dy", ".32em").attr("text-anchor", "start").attr("fill", "currentColor").text(line.label);
   });
-  const rule = layer.append("line").attr("class", "rule").attr("y1", STEP_MARGIN.top).attr("y2", STEP_HEIGHT - STEP_MARGIN.bottom);
+  drawBands(layer, bands, ends, x);
+  const rule = layer.append("line").attr("class", "rule").attr("y1", 0).attr("y2", STEP_HEIGHT - STEP_MARGIN.bottom);
   svg.setAttribute("aria-hidden", "true");
   return { svg, rule, lefts: places.map((place) => x.apply(place)) };
 }
@@ -70,7 +82,8 @@ function keyOf({ colour, dash, strong }) {
   return svg;
 }
 
-// Return a function that shows a chart in a box: { axis, places, logarithmic, lines }. onPlace gets the index of a place.
+// Return a function that shows a chart in a box: places, logarithmic, lines, bands and saidOf, the text of a place.
+// onPlace gets the index of a place.
 function stepChart(box, onPlace = () => {}) {
   const [drawn, range, said, list] = [".drawn", "input[type=range]", "output", ".values"].map((name) => box.querySelector(name));
   let [chart, plot, width] = [null, null, 0];
@@ -79,7 +92,7 @@ function stepChart(box, onPlace = () => {}) {
     range.value = index;
     const place = chart.places[index];
     const values = chart.lines.map((line) => valueText(line.points.find((point) => point.place === place)));
-    said.textContent = chart.saidOf ? chart.saidOf(place) : String(place);
+    said.textContent = chart.saidOf(place);
     [...list.children].forEach((item, at) => { item.querySelector(".value").textContent = values[at]; });
     range.setAttribute("aria-valuetext", `${said.textContent}: ${chart.lines.map((line, at) => `${line.label} ${values[at]}`).join("; ")}`);
     plot?.rule.attr("x1", plot.lefts[index]).attr("x2", plot.lefts[index]);
