@@ -659,6 +659,15 @@ def test_an_embedded_figure_has_no_digits_that_nobody_sees(tmp_path: Path) -> No
     assert inline_svg(figure) == f"<svg>{short}<text>0.125 M 3</text></svg>"
 
 
+def test_an_embedded_figure_names_two_fonts_and_only_ids_in_use(tmp_path: Path) -> None:
+    figure = tmp_path / "one.svg"
+    fonts = "font-family: 'DejaVu Sans', 'Bitstream Vera Sans', 'Arial', sans-serif"
+    figure.write_text(f'<svg><g id="a"><path id="p"/><use href="#p"/></g><text style="{fonts}; x: 1">t</text></svg>')
+    kept = "font-family:'DejaVu Sans', sans-serif"
+    text = f'<text style="{kept};x:1">t</text>'
+    assert inline_svg(figure) == f'<svg><g><path id="one-p"/><use href="#one-p"/></g>{text}</svg>'
+
+
 def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.html.jinja").write_text("{{ nowhere }}")
     for name in (*STYLES, *chain.from_iterable(SCRIPTS)):
