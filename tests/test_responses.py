@@ -617,7 +617,7 @@ def test_the_page_without_responses_is_small(reports: Reports) -> None:
 
 def test_a_film_strip_of_a_test_question_has_the_checkpoints(whole: Callable[..., Page], reports: Reports) -> None:
     page = whole("#responses?benchmark=medqa&item=medqa/3")
-    page.locator("#test-item summary", has_text="checkpoints of rlvr/seed1").click()
+    page.locator("#test-item summary", has_text="checkpoints of RLVR, seed 1").click()
     rows = read_parquet(reports.folder / "grades.parquet").query("set == 'medqa' and question_id == 'medqa/3'")
     assert rows["update"].tolist() == [0, 2]
     expect(page.locator("#test-item .strip tbody th")).to_have_text(["base", "2"])
