@@ -48,6 +48,7 @@ words = st.text(alphabet=VARIANTS + "aAiIkKsS_1-. ", min_size=2, max_size=6)
 @given(words, st.lists(words, max_size=8), st.sampled_from(["", " ", "\n", "a", "_"]))
 @example("aa", ["aaa", "aa"], " ")
 @example("kelvin", ["\u212aelvin"], " ")
+@example("--", ["a---"], " ")
 def test_an_options_text_is_found_where_it_is_as_whole_words(option: str, parts: list[str], between: str) -> None:
     think = _squeezed(between.join([*parts, option.swapcase(), *parts]))
     folded = fold_case(option).split()
