@@ -249,8 +249,8 @@ def test_the_table_of_a_mirror_folder_has_every_file_and_the_experiments_that_ne
         if source.mirror_file is not None:
             names.setdefault(source.mirror_file, []).append(name)
     assert [(path, listed.split(", ")) for path, listed, _ in table] == [*names.items()]
-    smollm2 = read_overlays(["config/smollm2.yaml"])
-    for shown, experiment in (("the paper's experiment", Experiment()), ("`config/smollm2.yaml`", smollm2)):
+    overlays = {f"`{path}`": read_overlays([path]) for path in ("config/smollm2.yaml", "config/medcalc.yaml")}
+    for shown, experiment in {"the paper's experiment": Experiment(), **overlays}.items():
         used = {benchmark.data for benchmark in experiment.benchmarks.values()}
         used |= {experiment.data.train, experiment.data.development}
         assert {path for path, _, users in table if shown in users} == {

@@ -55,6 +55,17 @@ def test_fetch_from_a_mirror(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / "dev.jsonl").read_bytes() == CONTENT
 
 
+def test_without_a_registered_hash_a_run_stops_and_says_it(tmp_path: Path) -> None:
+    row = source(hash=None, status="unpinned")
+    (tmp_path / "mirror" / "medqa").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"must contain {row.mirror_file}\\.\n"):
+        fetch(row, tmp_path / "dev.jsonl", tmp_path / "mirror")
+    (tmp_path / "mirror" / row.mirror_file).write_bytes(CONTENT)
+    with pytest.raises(UserError, match=f"no hash of this file yet.* sha256:{hashlib.sha256(CONTENT).hexdigest()}"):
+        fetch(row, tmp_path / "dev.jsonl", tmp_path / "mirror")
+    assert not (tmp_path / "dev.jsonl").exists()
+
+
 def test_a_wrong_file_never_gets_the_final_name(tmp_path: Path) -> None:
     row = source()
     (tmp_path / "mirror" / "medqa").mkdir(parents=True)

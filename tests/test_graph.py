@@ -49,6 +49,12 @@ def test_the_papers_experiment_is_planned_without_data(clone: Path) -> None:
     assert planned == RULES | more
 
 
+def test_the_papers_recipe_on_calculations_is_planned_without_data(clone: Path) -> None:
+    planned = jobs(snakemake("--dry-run", "--profile", "slurm", "--configfile", "config/medcalc.yaml", cwd=clone))
+    other = {"fetch_dataset": 3, "normalise_questions": 3, "train_sft": 3, "generate_development": 2}
+    assert planned == {rule: count for rule, count in RULES.items() if rule != "make_control"} | other
+
+
 def test_all_ablations_together_have_a_folder_and_jobs_for_each_arm_and_seed(clone: Path) -> None:
     names = ("seeds", "rewards", "format_only", "kl", "samples", "estimators", "sensitivities")
     overlays = [f"config/ablations/{name}.yaml" for name in names]

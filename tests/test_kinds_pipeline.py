@@ -22,7 +22,7 @@ from medrlvr.data.keys import correct_answer, key_of, key_to_json, kind_of
 from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.data.prompts import Renderer, load_template
 from medrlvr.data.questions import KINDS_SCHEMA, QUESTION_SCHEMA, question_schema, read_questions, write_table
-from medrlvr.data.registry import Source
+from medrlvr.data.registry import Source, load_registry
 from medrlvr.dynamics.grades import grades_of, has_letters, is_unread
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.updates import tabulate
@@ -89,6 +89,24 @@ def test_several_columns_make_one_stem_and_a_filter_may_name_several_values(tmp_
     ]
     table, _ = questions_of(tmp_path, row, *rows)
     assert table["stem"].tolist() == ["He weighs 70 kg.\ninteger?"]
+
+
+def test_medcalc_bench_is_numbers_with_limits_and_its_training_file_is_divided(tmp_path: Path) -> None:
+    sources = load_registry("config/datasets.tsv")
+    written = {
+        **{"Patient Note": "A woman.", "Question": "How much?", "Calculator Name": "a", "Category": "b"},
+        **{"Note Type": "c", "Ground Truth Answer": "-20", "Lower Limit": "-19", "Upper Limit": "-21"},
+    }
+    rows = [{**written, "Row Number": str(i), "Output Type": "date" if i == 3 else "decimal"} for i in range(1, 21)]
+    (tmp_path / "raw.csv").write_text(pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
+    found = {
+        split: read_questions(tmp_path / "raw.csv", sources[f"medcalc_bench/{split}"], none_of_the_above=False)[0]
+        for split in ("train", "dev", "test")
+    }
+    assert {split: len(table) for split, table in found.items()} == {"train": 17, "dev": 2, "test": 19}
+    first = found["test"].to_dict("records")[0]
+    assert first["stem"] == "A woman.\nHow much?"
+    assert key_of(first) == NumberKey(-20, accepted=(-21, -19)), "the limits of a negative number are reversed"
 
 
 def mixed(tmp_path: Path) -> pd.DataFrame:
@@ -236,6 +254,12 @@ def test_prompts_and_rows_of_letters_are_those_of_the_papers_renderer() -> None:
     assert RENDERER.prompt(LETTER, "direct") == paper.prompt(LETTER, "direct")
     assert (RENDERER.sft_row(LETTER), RENDERER.rlvr_row(LETTER)) == (paper.sft_row(LETTER), paper.rlvr_row(LETTER))
     assert {mode: RENDERER.version(LETTER, mode) for mode in RENDERER.modes} == paper.modes
+
+
+def test_a_layout_of_numbers_need_not_name_the_unit() -> None:
+    given = {"letter": "prompts/question.txt", "number": "prompts/question_number_without_unit.txt"}
+    prompt = KindRenderer(given, direct="prompts/direct.txt").prompt(NUMBER, "direct")
+    assert "How {much}?\nAnswer with just one number, without a unit.\n" in prompt
 
 
 def test_a_version_names_the_layout_of_the_kind() -> None:

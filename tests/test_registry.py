@@ -24,7 +24,7 @@ def test_registry_has_the_published_sizes() -> None:
     sources = load_registry(REGISTRY)
     published = {"medqa/train": 10178, "medqa/dev": 1272, "medqa/test": 1273, "mmlu_pro_health/test": 818}
     assert {name: sources[name].rows for name in published} == published
-    assert sources["mmlu_pro_health/test"].filter == ("category", "health")
+    assert sources["mmlu_pro_health/test"].filter == {"category": ("health",)}
     assert sources["medqa_4_options/train_partial"].raw_file == "medqa_4_options/train_partial.parquet"
     assert sources["miniature_pairs/test"].generated
 
@@ -42,6 +42,7 @@ def test_registry_has_the_published_sizes() -> None:
         ("faults", "5804", "a fault must have the form line:reason"),
         ("faults", "5:a;5:b", "one line has two faults"),
         ("status", "verified-", "column status"),
+        ("status", "unpinned", "the status unpinned is for rows without a hash"),
         ("options", "a,,b", "column options"),
         ("licence", "", "column licence"),
         ("member", "train.xlsx", "train.xlsx: the format is not supported; use one of .jsonl, .json, .csv, .parquet"),

@@ -46,7 +46,8 @@ class Prompts(Settings):
     question: str = "prompts/question.txt"
     """Paper, Table 1: layout of stem and options."""
     question_number: str = "prompts/question_number.txt"
-    """Ours: layout of a question whose answer is a number. `{unit}` is empty or, for example, " in mg"."""
+    """Ours: layout of a question whose answer is a number. `{unit}`, which may be absent, is empty or, for example,
+    " in mg"."""
     question_text: str = "prompts/question_text.txt"
     """Ours: layout of a question whose answer is a short text."""
     chain_of_thought: str = "prompts/med_rlvr.txt"

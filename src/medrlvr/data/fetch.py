@@ -36,7 +36,8 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
         The Hub commit of the file; None if it comes from the mirror.
 
     Raises:
-        UserError: the file is missing, or its content is not the registered one. `destination` is not changed.
+        UserError: the file is missing, its content is not the registered one, or no hash is registered, in which case
+            the message contains it. `destination` is not changed.
     """
     destination = Path(destination)
     if mirror is not None:
@@ -45,7 +46,8 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
     if source.home == "local":
         raise UserError(
             f"{source.name} is not on the Hugging Face Hub. Put the file at <folder>/{source.mirror_file} "
-            f"({source.hash}) and set data.mirror in the configuration, or the variable MEDRLVR_MIRROR, to that folder."
+            f"({source.hash or 'its hash is not known yet'}) and set data.mirror in the configuration, or the variable"
+            " MEDRLVR_MIRROR, to that folder."
         )
     downloaded = _downloaded(source, notify)
     try:
@@ -68,8 +70,8 @@ def _mirrored(source: Source, mirror: Path) -> Path:
         unset = "" if source.home == "local" else f", or unset both to download {source.file} from {source.home}"
         raise UserError(
             f"{source.name}: the file {path} does not exist.\nThe mirror folder {mirror} must contain "
-            f"{source.mirror_file} with {source.hash}.\nSet data.mirror in the configuration, or the variable "
-            f"MEDRLVR_MIRROR, to the folder that contains it{unset}."
+            f"{source.mirror_file}{f' with {source.hash}' if source.hash else ''}.\nSet data.mirror in the"
+            f" configuration, or the variable MEDRLVR_MIRROR, to the folder that contains it{unset}."
         )
     return path
 
@@ -95,7 +97,7 @@ def _downloaded(source: Source, notify: Notify, force_download: bool = False) ->
 
 
 def _place(path: Path, source: Source, destination: Path) -> None:
-    kind, expected = str(source.hash).split(":")
+    kind, _, expected = (source.hash or "sha256:").partition(":")
 
     def copy(temporary: Path) -> None:
         if source.member and path.suffix == ".zip":
@@ -103,6 +105,13 @@ def _place(path: Path, source: Source, destination: Path) -> None:
         else:
             shutil.copyfile(path, temporary)
         found = content_hash(temporary, kind)
+        if not expected:
+            raise UserError(
+                f"{source.name}: config/datasets.tsv has no hash of this file yet, so nothing shows that {path} is the"
+                f" file that was meant. It has {temporary.stat().st_size:,} bytes and sha256:{found}. Compare these"
+                f" with another copy from {source.home}. Then enter the hash in the column hash of {source.name}, and"
+                " the status unverified."
+            )
         if found != expected:
             raise WrongContentError(
                 f"{source.name}: {path} is not the registered file.\n"

@@ -1,12 +1,12 @@
 """Prompts of questions of every kind: the templates of the modes are the same, and each kind has its own layout.
 
 A letter's prompt is that of `prompts.Renderer`. The layout of a number contains `{stem}` and `{unit}`, which is empty
-or " in mg"; the layout of a text contains `{stem}`.
+or " in mg", or only `{stem}`; the layout of a text contains `{stem}`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from medrlvr.config.evaluation import Prompts
 from medrlvr.data.keys import correct_answer, key_of, key_to_json, kind_of
 from medrlvr.data.prompts import Renderer, load_template
 from medrlvr.grading.kinds import Kind, LetterKey, NumberKey
-
-_FIELDS: dict[Kind, Sequence[str]] = {"number": ("stem", "unit"), "text": ("stem",)}
+from medrlvr.runtime.text import read_text
 
 
 def layouts(prompts: Prompts) -> dict[Kind, str]:
@@ -34,7 +33,7 @@ class KindRenderer:
         self._letters = Renderer(layouts["letter"], **templates)
         self._modes = {name: load_template(file, ["input"]) for name, file in templates.items()}
         others: dict[Kind, str | Path] = {kind: file for kind, file in layouts.items() if kind != "letter"}
-        self._layouts: dict[Kind, str] = {kind: load_template(file, _FIELDS[kind]) for kind, file in others.items()}
+        self._layouts = {kind: _layout(kind, file) for kind, file in others.items()}
         self._versions = {kind: f"{file} {_digest(file)}" for kind, file in others.items()}
 
     @property
@@ -73,6 +72,12 @@ class KindRenderer:
             "input": self.prompt(question, "chain_of_thought"),
             "label": json.dumps(facts, sort_keys=True, ensure_ascii=False),
         }
+
+
+def _layout(kind: Kind, file: str | Path) -> str:
+    """Load the layout of a number or text. A layout of numbers need not name the unit."""
+    has_unit = kind == "number" and Path(file).is_file() and "{unit}" in read_text(file)
+    return load_template(file, ["stem", "unit"] if has_unit else ["stem"])
 
 
 def _digest(file: str | Path) -> str:

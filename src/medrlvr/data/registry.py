@@ -6,7 +6,8 @@ Columns:
     home: a dataset repository on the Hugging Face Hub; `local` for a file that is only in a mirror folder; `miniature`
         for the project's own world, whose files rule make_miniature writes.
     revision, status: commit of the home. While the status is `unverified`, the hash has not been checked against this
-        commit, and only the hash pins the file.
+        commit, and only the hash pins the file. While it is `unpinned`, the hash is not known: a run that needs the
+        file stops after the download and prints the hash.
     file, member: path in the home and, if that is a zip archive, the path inside it.
     mirror_file: path in a local mirror folder.
     hash: `sha256:` of the content, or `git:` with its git blob id if only that is known.
@@ -23,7 +24,8 @@ Columns:
         Fields of a number are unit, absolute, relative, lowest and highest; plural is one of a text
         (docs/grading_kinds.md). Empty cells of the file count as absent.
     check: `column:form`, a second record of the letter, index or text of the correct option.
-    filter: `column=value`, or `column=value|value`; other rows are ignored.
+    filter: `column=pattern`, or several such conditions separated by semicolons; rows that do not meet all of them are
+        ignored. `|` separates patterns of which one must match; `*`, `?` and `[...]` are as in file names.
     faults: known faults that no check can detect, `line:reason`, separated by semicolons. Training omits these rows.
     meta: columns to keep unchanged, separated by commas.
     licence, citation: those of the data, not of this project.
@@ -34,6 +36,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -121,10 +124,11 @@ def _key(cell: object) -> object:
 
 def _filter(cell: object) -> object:
     if not isinstance(cell, str):
-        return cell
-    if "=" not in cell:
-        raise ValueError("a filter must have the form column=value")
-    return tuple(cell.split("=", 1))
+        return cell or {}
+    if not all(re.fullmatch(r"[^=]+=.+", condition) for condition in cell.split(";")):
+        raise ValueError("a filter must have the form column=value; separate several by semicolons")
+    conditions = dict(condition.split("=", 1) for condition in cell.split(";"))
+    return {column: tuple(patterns.split("|")) for column, patterns in conditions.items()}
 
 
 def _faults(cell: object) -> object:
@@ -156,7 +160,7 @@ class Source(BaseModel):
     role: Literal["train", "development", "test"]
     home: Annotated[str, Field(pattern=r"^(local|miniature|[\w.-]+/[\w.-]+)$")]
     revision: str | None
-    status: Literal["verified", "unverified", "generated"]
+    status: Literal["verified", "unverified", "unpinned", "generated"]
     file: RelativePath
     member: RelativePath | None
     mirror_file: RelativePath | None
@@ -167,7 +171,7 @@ class Source(BaseModel):
     answer: Annotated[tuple[AnswerColumn, ...], BeforeValidator(_answer_columns)]
     key: Annotated[dict[KeyField, KeyCell], BeforeValidator(_key)]
     check: Annotated[CheckColumn | None, BeforeValidator(_answer_column)]
-    filter: Annotated[tuple[str, str] | None, BeforeValidator(_filter)]
+    filter: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_filter)]
     faults: Annotated[dict[int, str], BeforeValidator(_faults)]
     meta: Annotated[tuple[str, ...], BeforeValidator(_several)]
     licence: Annotated[str, Field(min_length=1)]
@@ -195,7 +199,10 @@ class Source(BaseModel):
 
     def includes(self, row: Mapping[str, Any]) -> bool:
         """Return whether the filter keeps a row of the file."""
-        return self.filter is None or str(row[self.filter[0]]) in self.filter[1].split("|")
+        return all(
+            any(fnmatchcase(str(row[column]), pattern) for pattern in patterns)
+            for column, patterns in self.filter.items()
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -203,7 +210,7 @@ class Source(BaseModel):
         named = [*self.stem, *self.options, *(answer.column for answer in self.answer), *self.meta]
         named += [cell.column for cell in self.key.values() if cell.column is not None]
         named += [self.check.column] if self.check else []
-        named += [self.filter[0]] if self.filter else []
+        named += [*self.filter]
         return list(dict.fromkeys(named))
 
     @model_validator(mode="after")
@@ -240,7 +247,8 @@ class Source(BaseModel):
     @model_validator(mode="after")
     def _is_pinned(self) -> "Source":
         if not self.generated:
-            required = ["hash", "rows", "mirror_file"] + ([] if self.home == "local" else ["revision"])
+            required = ["mirror_file"] if self.status == "unpinned" else ["hash", "rows", "mirror_file"]
+            required += [] if self.home == "local" else ["revision"]
             empty = [column for column in required if getattr(self, column) is None]
             if self.status == "verified" and not re.fullmatch(r"[0-9a-f]{40}", self.revision or ""):
                 raise ValueError(
@@ -248,6 +256,8 @@ class Source(BaseModel):
                 )
             if empty:
                 raise ValueError(f"{', '.join(empty)}: must not be empty, because the file comes from {self.home}")
+            if self.status == "unpinned" and self.hash:
+                raise ValueError("the status unpinned is for rows without a hash; enter unverified")
         return self
 
 

@@ -28,14 +28,15 @@ def parse_key(
 
 def _number_key(value: float, found: Mapping[KeyField, object]) -> NumberKey:
     numbers = {
-        field: _number(cell, field)
+        str(field): _number(cell, field)
         for field, cell in found.items()
         if field != "unit" and field != "plural" and cell is not None
     }
-    limits = numbers.pop("lowest", None), numbers.pop("highest", None)
-    if (limits[0] is None) != (limits[1] is None):
+    limits = [numbers.pop(field) for field in ("lowest", "highest") if field in numbers]
+    if len(limits) == 1:
         raise ValueError("the accepted range has only one limit; it needs both lowest and highest")
-    accepted = None if limits[0] is None or limits[1] is None else (limits[0], limits[1])
+    # Some data sets compute the limits as shares of the value, so that they are reversed for a negative one.
+    accepted = (min(limits), max(limits)) if limits else None
     unit = found.get("unit")
     return NumberKey(value, "" if unit is None else str(unit), **numbers, accepted=accepted)
 
