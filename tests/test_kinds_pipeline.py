@@ -37,6 +37,7 @@ from medrlvr.grading.reward_config import reward_to_json
 from medrlvr.grading.shortcuts import find_shortcuts
 from medrlvr.pipeline.kinds import check_kinds
 from medrlvr.report.explorer import pack_tests
+from medrlvr.report.model_card import model_card
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_parquet
 from medrlvr.training.reward_hook import reward_func
@@ -601,6 +602,34 @@ def test_a_key_is_shown_in_words(key: NumberKey | TextKey, shown: dict[str, str]
     (packed, _) = pack_tests([("base", "direct", scored("5")[1].assign(mode="direct"))], {"a": pd.DataFrame([row])})
     question = json.loads(gzip.decompress(base64.b64decode(packed)))["benchmarks"]["a"]["questions"]["a"]
     assert {name: question[name] for name in ("gold", "key")} == shown
+
+
+@pytest.mark.parametrize(
+    ("kinds", "signal", "letter"),
+    [
+        (("letter",), "with the option letter as the only signal", True),
+        (("number",), "with the correct number as", False),
+    ],
+)
+def test_the_card_of_a_model_names_its_signal(kinds: tuple[str, ...], signal: str, letter: bool) -> None:
+    card = model_card(
+        "rlvr/seed1",
+        **{
+            "base": {"name": "b", "origin": "b"},
+            "base_licence": "c",
+            "data": "d",
+            "data_licence": "e",
+            "citation": "f",
+        },
+        settings={"trainer": "rlvr", "advantage_estimator": "gae"},
+        candidate={"candidate": "update8", "n": 0, "accuracy": None},
+        reason="the last",
+        kinds=kinds,
+    )
+    assert signal in card
+    for words in ("answers to multiple-choice questions", "- multiple-choice", "only on the letter of an\nanswer"):
+        assert (words in card) is letter
+    assert "{" not in card
 
 
 def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def card_facts(wildcards):
         "data": source.name,
         "data_licence": source.licence,
         "citation": source.citation,
+        # Absent for letters only, so that their parameters are those of earlier versions.
+        **({} if source.kinds == ("letter",) else {"kinds": list(source.kinds)}),
     }
 
 

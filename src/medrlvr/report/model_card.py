@@ -1,16 +1,16 @@
 """The card (README.md) of a trained model: how it was trained, and what it must not be used for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 _RLVR = (
-    "Reinforcement learning from verifiable rewards, with the option letter as the only signal (arXiv 2502.19655,\n"
+    "Reinforcement learning from verifiable rewards, with the {answer} as the only signal (arXiv 2502.19655,\n"
     "section 2), with PPO's clipped loss and "
 )
 _TRAINERS = {
-    "sft": "Supervised fine-tuning on question and option letter (arXiv 2502.19655, section 3.3).",
+    "sft": "Supervised fine-tuning on question and {answer} (arXiv 2502.19655, section 3.3).",
     "gae": f"{_RLVR}a learned critic, as in the paper.",
     "reinforce++": f"{_RLVR}REINFORCE++ (arXiv 2501.03262) instead of a critic.",
     "grpo": f"{_RLVR}GRPO's advantages (arXiv 2402.03300) instead of a critic.",
@@ -39,9 +39,9 @@ _CARD = """\
 
 ## Use
 
-Use it to study how training changes answers to multiple-choice questions. It was trained only on the letter of an
-answer: its reasons may be wrong or missing even if the letter is right. It was not tested for safety, for bias, or on
-tasks other than multiple-choice questions, and must not be used in patient care.
+Use it to study how training changes answers to {questions}. It was trained only on the {part}
+answer: its reasons may be wrong or missing even if the {right} is right. It was not tested for safety, for bias, or on
+tasks other than {questions}, and must not be used in patient care.
 """
 
 
@@ -56,6 +56,7 @@ def model_card(
     settings: Mapping[str, Any],
     candidate: Mapping[str, Any],
     reason: str,
+    kinds: Sequence[str] = ("letter",),
 ) -> str:
     """Return the card's text.
 
@@ -69,13 +70,16 @@ def model_card(
         settings: settings of the run, as in training.yaml; `trainer` is sft, or rlvr with an `advantage_estimator`.
         candidate: a row of `evaluation.selection.select_best`: candidate, n, accuracy.
         reason: why this candidate was selected.
+        kinds: kinds of the training answers: letter, number or text.
     """
+    has_letters = list(kinds) == ["letter"]
+    answer = " or ".join("option letter" if kind == "letter" else f"correct {kind}" for kind in kinds)
     front = {
         "base_model": base["name"],
         "license": "other",
         "license_name": base_licence,
         "library_name": "transformers",
-        "tags": ["medical", "multiple-choice", settings["trainer"], "research-only"],
+        "tags": ["medical", *(["multiple-choice"] if has_letters else []), settings["trainer"], "research-only"],
     }
     known = (
         f" ({100 * candidate['accuracy']:.1f} % of {candidate['n']} development questions)" if candidate["n"] else ""
@@ -83,7 +87,10 @@ def model_card(
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
         model=model,
-        trainer=_TRAINERS[settings.get("advantage_estimator", settings["trainer"])],
+        trainer=_TRAINERS[settings.get("advantage_estimator", settings["trainer"])].format(answer=answer),
+        questions="multiple-choice questions" if has_letters else "questions of the same kind",
+        part="letter of an" if has_letters else "correct",
+        right="letter" if has_letters else "answer",
         candidate=candidate["candidate"],
         reason=reason,
         accuracy=known,
