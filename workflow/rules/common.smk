@@ -18,6 +18,7 @@ from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version, record_version
 from medrlvr.data.evidence_checks import evidence_check_version
 from medrlvr.data.kind_prompts import layouts
+from medrlvr.data.miniature.loopholes import LOOPHOLES, SPLITS
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
 from medrlvr.dynamics.version import definitions_version

@@ -37,6 +37,27 @@ rule make_miniature:
         "../scripts/make_miniature.py"
 
 
+rule plant_loophole:
+    """Write the miniature's questions with a cue to one option, for the bench of hack detectors."""
+    input:
+        lambda wildcards: f"{RESULTS}/data/raw/miniature/{SPLITS[wildcards.split]}.jsonl",
+    output:
+        f"{RESULTS}/data/raw/miniature_{{loophole}}/{{split}}.jsonl",
+    log:
+        log_of("data/raw/miniature_{loophole}/{split}"),
+    benchmark:
+        benchmark_of("data/raw/miniature_{loophole}/{split}")
+    wildcard_constraints:
+        loophole="|".join(LOOPHOLES),
+        split="|".join(SPLITS),
+    params:
+        seed=EXPERIMENT.miniature.seed,
+    message:
+        "Plant the loophole {wildcards.loophole} in the questions of split {wildcards.split}"
+    script:
+        "../scripts/plant_loophole.py"
+
+
 rule fetch_dataset:
     """Fetch one file from the mirror or the Hugging Face Hub; reject it if its hash is not the registered one."""
     input:

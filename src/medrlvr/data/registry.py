@@ -4,7 +4,7 @@ Columns:
     dataset, split: the configuration uses them as dataset/split.
     role: train (unusable rows are rejected), development or test (every row is kept and scored).
     home: a dataset repository on the Hugging Face Hub; `local` for a file that is only in a mirror folder; `miniature`
-        for the project's own world, whose files rule make_miniature writes.
+        for the project's own world, whose files the rules make_miniature and plant_loophole write.
     revision, status: commit of the home. While the status is `unverified`, the hash has not been checked against this
         commit, and only the hash pins the file. While it is `unpinned`, the hash is not known: a run that needs the
         file stops after the download and prints the hash.

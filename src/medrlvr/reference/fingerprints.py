@@ -10,7 +10,7 @@ from pathlib import Path
 from medrlvr.config.arms import Arm, RlvrArm, without_neutral
 from medrlvr.config.experiment import Experiment
 from medrlvr.data import prompts
-from medrlvr.data.miniature import corpus, world
+from medrlvr.data.miniature import corpus, loopholes, world
 from medrlvr.data.miniature.version import FACTS, evidence_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.models.folder import weights_digest
@@ -44,7 +44,8 @@ code, and tests/test_rollouts.py checks the hook's rewards without a replaced la
 def world_version(experiment: Experiment) -> str:
     """Return the fingerprint of the world: its table and code, the numbers and seed of its questions, and its prompts.
 
-    The prompts are the texts of the templates and the code that fills them.
+    The prompts are the texts of the templates and the code that fills them. If the training questions have a planted
+    cue, the set's name and the code that plants it are added.
     """
     drawn = experiment.miniature.model_dump(mode="json", exclude={"pretraining_steps", "direct_answers"})
     facts = hashlib.sha256(FACTS.read_bytes()).hexdigest()
@@ -52,7 +53,9 @@ def world_version(experiment: Experiment) -> str:
     given = experiment.prompts
     texts = [read_text(path) for path in (given.question, given.direct, given.chain_of_thought)]
     other = {read_text(experiment.template(mode)) for mode in experiment.modes} - {*texts}
-    return _short(code, facts, json.dumps(drawn, sort_keys=True), *texts, *sorted(other))
+    trained = experiment.data.train
+    cue = [trained, fingerprint(inspect.getsource(loopholes))] if trained in loopholes.planted_sets() else []
+    return _short(code, facts, json.dumps(drawn, sort_keys=True), *texts, *sorted(other), *cue)
 
 
 def training_version(experiment: Experiment) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medrlvr.config.experiment import Experiment
+from medrlvr.data.miniature.loopholes import planted_sets
 from medrlvr.data.registry import Source
 from medrlvr.models.shape import Shape, known_shape
 from medrlvr.pipeline.plan.jobs import Job
@@ -50,6 +51,7 @@ def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results:
         "miniature_form/test": miniature.form_test,
         "miniature_pairs/test": miniature.pairs_test,
     }
+    generated |= {name: generated[source] for name, source in planted_sets().items()}
 
     def count(name: str, rows: int | None) -> int | None:
         whole = generated.get(name, sources[name].rows)
