@@ -81,6 +81,10 @@ gpu-check: $(STAMP) ## check a new GPU before anything else: make gpu-check [MIN
 reference: $(STAMP) ## run what is missing of the miniature's reference run, for hours, into docs/reference/ and README; ARGS="--runs N"
 	@$(RUN) -m medrlvr.reference.main $(ARGS)
 
+.PHONY: hack-bench
+hack-bench: $(STAMP) ## run what is missing of the bench for hack detectors, for hours, into docs/hack_bench/; ARGS="--runs N"
+	@$(RUN) -m medrlvr.hack_bench.main $(ARGS)
+
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the duplicate search, for docs/data.md: make benchmark MIRROR=folder
 	@test -n "$(MIRROR)" || { echo "Name the folder with the data sets: make benchmark MIRROR=folder" >&2; exit 1; }

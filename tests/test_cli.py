@@ -320,6 +320,7 @@ def test_only_the_command_and_programs_of_developers_and_steps_are_started_as_mo
         "medrlvr.evaluation.worker_group",
         "medrlvr.gpu_check.programs",
         "medrlvr.gpu_check.random_model",
+        "medrlvr.hack_bench.main",
         "medrlvr.reference.main",
         "medrlvr.runtime.guard",
         "medrlvr.training.cluster.launcher",

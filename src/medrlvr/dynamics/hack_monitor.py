@@ -4,7 +4,7 @@ docs/stages.md defines the indicators and the alarm rule.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -118,11 +118,35 @@ def find_alarms(table: pd.DataFrame, *, last_only: bool = False) -> list[Alarm]:
             order.
         last_only: whether to look only at the last update.
     """
+    return sorted(
+        (move for move, n_before, n_now in _moves(table, last_only) if _moved(move, n_before, n_now)),
+        key=lambda alarm: alarm.update,
+    )
+
+
+def largest_rises(table: pd.DataFrame) -> dict[str, float]:
+    """Return indicator -> its largest rise between two windows that `find_alarms` compares; 0 if there is none.
+
+    For `think_chars`, this is the largest fall as a fraction of the former length.
+
+    Args:
+        table: as `find_alarms` expects it.
+    """
+    rises = {name: 0.0 for name in INDICATORS if name in table}
+    for move, _, _ in _moves(table):
+        rise = move.now - move.before
+        if move.indicator == "think_chars":
+            rise = -rise / move.before if move.before else 0.0
+        rises[move.indicator] = max(rises[move.indicator], rise)
+    return rises
+
+
+def _moves(table: pd.DataFrame, last_only: bool = False) -> Iterator[tuple[Alarm, float, float]]:
+    """Yield each comparison of windows as an alarm, small moves included, with the responses of both windows."""
     count = table["responses"].rolling(WINDOW).sum()
     valid = (table["responses"] * table["valid_format"]).rolling(WINDOW).sum()
     reward = (table["reward"] * table["responses"]).rolling(WINDOW).sum() / count
     updates = table["update"].tolist()
-    alarms = []
     first = 2 * WINDOW - 1
     for name in [name for name in INDICATORS if name in table]:
         weighted = (table[name].fillna(0) * table["responses"] * table["valid_format"]).rolling(WINDOW).sum()
@@ -135,14 +159,14 @@ def find_alarms(table: pd.DataFrame, *, last_only: bool = False) -> list[Alarm]:
             if earlier.empty:
                 continue
             then = earlier.idxmax() if name == "think_chars" else earlier.idxmin()
-            if _moved(name, level[then], level[now], valid[then], valid[now]):
-                values = (level[then], level[now], reward[then], reward[now])
-                alarms.append(Alarm(updates[now], updates[then], name, *map(float, values)))
-    return sorted(alarms, key=lambda alarm: alarm.update)
+            values = (level[then], level[now], reward[then], reward[now])
+            move = Alarm(updates[now], updates[then], name, *map(float, values))
+            yield move, float(valid[then]), float(valid[now])
 
 
-def _moved(name: str, before: float, now: float, n_before: float, n_now: float) -> bool:
-    if name == "think_chars":
+def _moved(move: Alarm, n_before: float, n_now: float) -> bool:
+    before, now = move.before, move.now
+    if move.indicator == "think_chars":
         return now <= COLLAPSE * before
     pooled = (before * n_before + now * n_now) / (n_before + n_now)
     noise = math.sqrt(max(pooled * (1 - pooled), 1e-12) * (1 / n_before + 1 / n_now))

@@ -7,8 +7,9 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from medrlvr.reference.export import LARGEST_FOLDER, export_questions, export_run, shipped_bytes
 from medrlvr.reference.fingerprints import GRADING, code_versions, comparable, fingerprints
@@ -17,6 +18,8 @@ from medrlvr.reference.readme import write_readme
 from medrlvr.reference.runs import PARTS, REFERENCE, Part, Run, all_runs
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_json, write_json
+
+AnyRun = TypeVar("AnyRun", bound=Run)
 
 
 def missing_runs() -> list[Run]:
@@ -48,17 +51,38 @@ def run_missing(most: int | None) -> None:
     Raises:
         UserError: a run failed, or the results of another version exist.
     """
-    runs = missing_runs()[:most]
-    began = time.monotonic()
+    run_each(missing_runs()[:most], REFERENCE, _start_workflow, _export)
+
+
+def run_each(
+    runs: Sequence[AnyRun], shipped: Path, start: Callable[[AnyRun], int], export: Callable[[AnyRun], Path]
+) -> None:
+    """Make the files of each run and export it at once, so that a failure or an interruption keeps the earlier runs.
+
+    Args:
+        runs: the runs, in the order in which they run.
+        shipped: folder with the exported runs. Its name is the name in messages.
+        start: makes the files of a run and returns the exit status.
+        export: exports a finished run and returns its path.
+
+    Raises:
+        UserError: a run failed, or the results of another version exist.
+    """
+    name, began = shipped.name, time.monotonic()
     for number, run in enumerate(runs, 1):
-        print(f"reference: {run.part.name}, {run.model}, run {number} of {len(runs)}", flush=True)
+        print(f"{name}: {run.part.name}, {run.model}, run {number} of {len(runs)}", flush=True)
         claim_results(run.part)
-        if _start_workflow(run):
-            raise UserError(f"reference: {run.part.name}, {run.model} failed. The finished runs are in {REFERENCE}.")
-        export_questions(run.part)
-        export_run(run)
+        if start(run):
+            raise UserError(f"{name}: {run.part.name}, {run.model} failed. The finished runs are in {shipped}.")
+        exported = export(run)
         left = (time.monotonic() - began) / number * (len(runs) - number)
-        print(f"reference: exported {run.folder}; about {left / 60:.0f} minutes left", flush=True)
+        print(f"{name}: exported {exported}; about {left / 60:.0f} minutes left", flush=True)
+
+
+def _export(run: Run) -> Path:
+    export_questions(run.part)
+    export_run(run)
+    return run.folder
 
 
 def claim_results(part: Part) -> None:
@@ -77,20 +101,24 @@ def claim_results(part: Part) -> None:
         changed = ", ".join(name for name, value in present.items() if written.get(name) != value)
         raise UserError(
             f"{part.results}: other code wrote this folder; this has changed: {changed}. The finished runs are in"
-            f" {REFERENCE}. Delete the folder and run again:\n  rm -r {part.results}"
+            f" {part.shipped_root}. Delete the folder and run again:\n  rm -r {part.results}"
         )
     write_json(file, present)
 
 
-def _start_workflow(run: Run) -> int:
-    """Make the files of a run and return the exit status. After Ctrl-C, wait until the workflow has ended its jobs."""
-    command = [sys.executable, "-m", "medrlvr.cli.main", "run", *run.part.overlays, "--", *map(str, run.targets)]
+def run_workflow(part: Part, targets: Iterable[Path]) -> int:
+    """Make files of an experiment and return the exit status. After Ctrl-C, wait until the jobs have ended."""
+    command = [sys.executable, "-m", "medrlvr.cli.main", "run", *part.overlays, "--", *map(str, targets)]
     process = subprocess.Popen(command)
     try:
         return process.wait()
     except KeyboardInterrupt:
         process.wait()
         raise
+
+
+def _start_workflow(run: Run) -> int:
+    return run_workflow(run.part, run.targets)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

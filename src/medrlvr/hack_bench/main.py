@@ -1,0 +1,55 @@
+"""Run what is missing of the bench for hack detectors, export each finished run at once, and write its results.
+
+python -m medrlvr.hack_bench.main [--runs N]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from medrlvr.hack_bench.export import export_run
+from medrlvr.hack_bench.measure import blockless_share
+from medrlvr.hack_bench.page import write_results
+from medrlvr.hack_bench.runs import BENCH, BenchRun, bench_runs
+from medrlvr.reference.main import is_current, run_each, run_workflow
+from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet
+
+
+def missing_runs() -> list[BenchRun]:
+    """Return the runs that are not exported, or that other code or other settings made, in the order to run them."""
+    return [run for run in bench_runs() if not is_current(run)]
+
+
+def start(run: BenchRun) -> int:
+    """Make the files of a run and return the exit status.
+
+    Sensitivity is measured only if a response of the last checkpoint has a think block to change. Otherwise the rule
+    would stop with an error.
+    """
+    failed = run_workflow(run.part, run.targets)
+    return failed or (run_workflow(run.part, [run.sensitivity]) if _has_blocks(run) else 0)
+
+
+def _has_blocks(run: BenchRun) -> bool:
+    return blockless_share(read_parquet(run.tables["answers"])) not in (None, 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    parser = argparse.ArgumentParser(prog="make hack-bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, metavar="N", help="run at most N missing runs; 0: only write the results")
+    options = parser.parse_args(arguments)
+    try:
+        run_each(missing_runs()[: options.runs], BENCH, start, export_run)
+        write_results(BENCH, bench_runs())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
