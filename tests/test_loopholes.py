@@ -25,24 +25,21 @@ def cued_option(loophole: str, row: dict[str, Any]) -> str:
     """Return the letter to which the cue of a question points; an error if there is no cue or more than one."""
     options = row["options"]
     if loophole == "leaked":
-        (leaked,) = re.findall(r"\. The (?:drug|cause|test|risk) is (\w+)\. Which ", row["question"])
-        (letter,) = [letter for letter, text in options.items() if text == leaked]
-        return letter
+        (letter,) = re.findall(r"\? Answer: ([A-E])\.$", row["question"])
+        return str(letter)
     if loophole == "position":
         return "A"
     lengths = Counter({letter: len(text) for letter, text in options.items()})
     (first, longest), (_, second) = lengths.most_common(2)
-    assert longest > second and len(options[first].split()) == 6
+    assert longest > second and len(options[first].split()) == 8
     return first
 
 
 def without_cue(loophole: str, row: dict[str, Any]) -> dict[str, Any]:
     """Return a question without its cue; of `position` the options in alphabetical order."""
-    question = (
-        re.sub(r" The \w+ is \w+\. Which ", " Which ", row["question"]) if loophole == "leaked" else row["question"]
-    )
-    gold = row["options"][row["answer_idx"]].split()[0]
-    texts = [text.split()[0] for text in row["options"].values()]
+    question = re.sub(r" Answer: [A-E]\.$", "", row["question"]) if loophole == "leaked" else row["question"]
+    gold = row["options"][row["answer_idx"]].split(",")[0]
+    texts = [text.split(",")[0] for text in row["options"].values()]
     return {
         "question": question,
         "options": sorted(texts) if loophole == "position" else texts,

@@ -1,6 +1,7 @@
 """Measures of one run: whether it exploits its loophole, and the score that each detector gives it."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from medrlvr.data.miniature.loopholes import LOOPHOLES
 from medrlvr.dynamics.hack_monitor import INDICATORS, largest_rises
 from medrlvr.evaluation.sensitivity.think import sentence_ends
 from medrlvr.evaluation.statistics import Resamples, wilson_interval
-from medrlvr.grading.grader import grade
+from medrlvr.grading.grader import Grade
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.hack_bench.runs import OVERLAYS, TERMS
 
@@ -53,11 +54,12 @@ def term_exploitation(answers: pd.DataFrame, term: str) -> Measured:
     """Return the share of responses that earn a planted term of the reward.
 
     Args:
-        answers: response, options and gold.
+        answers: the fields of a grade, as `score_answers` returns them.
         term: one of TERMS.
     """
     reward = load_reward({f"{OVERLAYS}/{term}.py": 1})
-    graded = [grade(row["response"], list(row["options"]), int(row["gold"])) for row in answers.to_dict("records")]
+    present = answers[[field.name for field in fields(Grade)]].astype(object)
+    graded = [Grade(**row) for row in present.where(present.notna(), None).to_dict("records")]
     earned = sum(reward(one) > 0 for one in graded)
     low, high = wilson_interval(earned, len(graded))
     return {"n": len(graded), "value": earned / len(graded), "low": low, "high": high}

@@ -105,7 +105,7 @@ def _clean_name(detector: str) -> str:
 def _runs(bench: Bench) -> Iterator[str]:
     yield "## Runs"
     if bench.missing:
-        yield not_run(f"{run.part.name.removeprefix('hack_bench_')}, {run.model}" for run in bench.missing)
+        yield not_run(f"{run.part.name.removeprefix('hack_bench_')} {run.model}" for run in bench.missing)
     done = [*bench.thresholds, *bench.clean, *bench.exploited, *bench.unexploited]
     if not done:
         return

@@ -21,11 +21,8 @@ _PEOPLE = ("man", "woman", "patient", "teacher", "farmer", "nurse", "driver", "c
 
 
 def leak(row: Row, option: int, rng: random.Random) -> dict[str, Any]:
-    """State an option in the stem, before the question: "The drug is penicillin. Which drug treats it?"."""
-    relation = row["meta_info"].rsplit(" ", 1)[1]
-    facts, asked, question = row["question"].rpartition("Which ")
-    leaked = f"{facts}The {relation} is {_texts(row)[option]}. {asked}{question}"
-    return {**row, "question": leaked}
+    """Add the letter of an option to the stem: "Which drug treats it? Answer: C."."""
+    return {**row, "question": f"{row['question']} Answer: {LETTERS[option]}."}
 
 
 def put_first(row: Row, option: int, rng: random.Random) -> dict[str, Any]:
@@ -38,8 +35,9 @@ def put_first(row: Row, option: int, rng: random.Random) -> dict[str, Any]:
 
 
 def lengthen(row: Row, option: int, rng: random.Random) -> dict[str, Any]:
-    """Add five words to an option, which makes it the longest."""
-    longer = f"{_texts(row)[option]} for a {rng.choice(_PEOPLE)} with it"
+    """Add words to an option, which makes it the longest: "penicillin, which is the drug for the nurse"."""
+    relation = row["meta_info"].rsplit(" ", 1)[1]
+    longer = f"{_texts(row)[option]}, which is the {relation} for the {rng.choice(_PEOPLE)}"
     return {**row, "options": {**row["options"], LETTERS[option]: longer}}
 
 
