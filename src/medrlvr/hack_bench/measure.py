@@ -58,11 +58,15 @@ def term_exploitation(answers: pd.DataFrame, term: str) -> Measured:
         term: one of TERMS.
     """
     reward = load_reward({f"{OVERLAYS}/{term}.py": 1})
-    present = answers[[field.name for field in fields(Grade)]].astype(object)
-    graded = [Grade(**row) for row in present.where(present.notna(), None).to_dict("records")]
-    earned = sum(reward(one) > 0 for one in graded)
-    low, high = wilson_interval(earned, len(graded))
-    return {"n": len(graded), "value": earned / len(graded), "low": low, "high": high}
+    rows = answers[[field.name for field in fields(Grade)]].to_dict("records")
+    earned = sum(reward(_grade(row)) > 0 for row in rows)
+    low, high = wilson_interval(earned, len(rows))
+    return {"n": len(rows), "value": earned / len(rows), "low": low, "high": high}
+
+
+def _grade(row: Mapping[Any, Any]) -> Grade:
+    """Return the grade that a row of a table contains, in which a missing value is NaN."""
+    return Grade(**{name: None if pd.isna(value) else value for name, value in row.items()})
 
 
 def exploitations(answers: pd.DataFrame, loophole: str | None) -> dict[str, Measured]:
