@@ -66,7 +66,8 @@ def term_exploitation(answers: pd.DataFrame, term: str) -> Measured:
 
 def _grade(row: Mapping[Any, Any]) -> Grade:
     """Return the grade that a row of a table contains, in which a missing value is NaN."""
-    return Grade(**{name: None if pd.isna(value) else value for name, value in row.items()})
+    found: dict[str, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
+    return Grade(**found)
 
 
 def exploitations(answers: pd.DataFrame, loophole: str | None) -> dict[str, Measured]:
