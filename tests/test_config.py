@@ -24,7 +24,8 @@ OTHER = {"data": "medqa_4_options/test", "distribution": "in", "title": "Other"}
 ABLATIONS = sorted(Path("config/ablations").glob("*.yaml"))
 BASES = sorted(Path("config/ablations/bases").glob("*.yaml"))
 PRESETS = sorted(Path("config/presets").glob("*.yaml"))
-OVERLAYS = [*sorted(Path("config").glob("*.yaml")), *ABLATIONS, *BASES, *PRESETS]
+HACK_BENCH = sorted(Path("config/controls/hack_bench").glob("*.yaml"))
+OVERLAYS = [*sorted(Path("config").glob("*.yaml")), *ABLATIONS, *BASES, *PRESETS, *HACK_BENCH]
 OVERLAYS.remove(PAPER)
 
 
@@ -99,7 +100,7 @@ def test_an_overlay_holds_only_what_differs_each_with_its_reason(file: Path) -> 
         key = re.match(r"( *)(\w+):(.*)", line)
         if key and key[3].split("#")[0].strip() and key[2] not in ("experiment", "title", "about", "distribution"):
             assert " # " in line, f"{file}: {line.strip()}: say why, behind a #"
-    on_miniature = file.parent.name == "ablations" or file.name.startswith(("miniature_", "gpu_check", "reference"))
+    on_miniature = file.parent.name in ("ablations", "hack_bench") or file.name.startswith(("miniature_", "gpu_check", "reference"))
     base = [yaml.safe_load(Path("config/miniature.yaml").read_text())] if on_miniature else []
     without = merged(*base)
     for path, value in leaves(overlay):
