@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medrlvr.report.controls import CLAIM
 from medrlvr.report.overview import Difference, Finding, mode_words, signed
 
-DEPENDENCE = "RLVR's answers depend on its chain of thought"
-"""The claim of the sensitivity control."""
 TOTALS = ("gain", "gain_any", "least")
 """Rows of the waterfall that are not steps."""
 
@@ -28,7 +27,7 @@ def gain_values(
     waterfall, *others = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
     lead = next(iter(findings))
     steps = [row for row in waterfall["steps"] if row["benchmark"] == lead]
-    claims = [row["verdict"] for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (DEPENDENCE, lead)]
+    claims = [row["verdict"] for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (CLAIM, lead)]
     found = [
         row["finding"]
         for one in others
