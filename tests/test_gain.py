@@ -9,7 +9,7 @@ from evaluated import TAGGED, evaluate
 from pages import EXPERIMENT, FIGURES
 
 from medrlvr.evaluation.sensitivity.claim import CLAIM
-from medrlvr.report.gain import DEPENDENCE, explain_gain, gain_values
+from medrlvr.report.gain import explain_gain, gain_values
 from medrlvr.report.overview import Finding, Scored
 from medrlvr.runtime.files import write_json
 
@@ -106,7 +106,6 @@ def test_without_a_positive_step_only_what_remains_is_named() -> None:
 
 
 def test_the_files_of_the_first_benchmark_count(tmp_path: Path) -> None:
-    assert DEPENDENCE == CLAIM
     other = [row | {"benchmark": "mmlu_pro_health"} for row in rows(least=BELOW)]
     waterfall, samples = tmp_path / "waterfall.json", tmp_path / "samples.json"
     write_json(waterfall, {"steps": [*other, *rows()], "arms": []})

@@ -17,6 +17,7 @@ from pages import CANDIDATES, EXPERIMENT
 
 from medrlvr.config.design import comparison_design
 from medrlvr.grading.evidence import Evidence
+from medrlvr.grading.text_evidence import TextEvidence
 from medrlvr.report.cost import phase_costs, read_jobs
 from medrlvr.report.figures.accuracy import OURS, accuracy_table, draw_accuracy
 from medrlvr.report.figures.curve import curve_table, draw_curve
@@ -243,6 +244,21 @@ def test_shares_of_checked_reasoning_are_shown_and_not_those_of_direct_answers(t
     checked = section(page, "real").partition("<caption>Reasoning that was checked</caption>")[2]
     rows = [row for row in rows_of(checked) if row[0].startswith("RLVR, seed 1")]
     assert {tuple(row[:3]) for row in rows} == {("RLVR, seed 1, chain of thought", "12.3", "45.6")}
+
+
+def test_evidence_in_free_text_has_invented_findings_and_no_steps(tmp_path: Path) -> None:
+    evaluated = evaluate(EXPERIMENT)
+    for records in evaluated["metrics"].values():
+        for record in records:
+            record |= {"invented": 0.123 if record["mode"] == "chain_of_thought" else None, "reasons": None}
+    filled = pages.prepare(tmp_path, evaluated, SAMPLED, check=lambda *_: TextEvidence(2, ((0, 1),)))
+    filled["experiment"]["evaluation"]["evidence"] = "text"
+    page = pages.render(pages.page_values(pages.PageInputs(**filled)))
+    real = section(page, "real")
+    assert UNCHECKED not in page and "Steps true" not in real and "each share is a lower limit" in real
+    checked = real.partition("<caption>Reasoning that was checked</caption>")[2]
+    rows = [row for row in rows_of(checked) if row[0].startswith("RLVR, seed 1")]
+    assert {tuple(row[:2]) for row in rows} == {("RLVR, seed 1, chain of thought", "12.3")}
 
 
 def test_several_seeds_have_an_interval_over_seeds(evaluated: dict[str, Any]) -> None:

@@ -62,8 +62,9 @@ OUTCOMES = {
 }
 """Filter of answers to test questions -> name. explorer_data.js has a test of each, also as Python code."""
 
-CHECKED_OUTCOMES = {"reasons": "steps present and true", "invented": "invented finding"}
-"""The same for answers whose reasoning was checked."""
+INVENTED = {"invented": "invented finding"}
+STEPS = {"reasons": "steps present and true"}
+"""The same for answers whose reasoning was checked; free text has no check of the steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ def _evaluation(inputs: PageInputs) -> dict[str, Any]:
         "rlvr_models": design.models[design.rlvr] if design.rlvr else [],
         "rlvr_mode": design.primary(design.rlvr).mode if design.rlvr else None,
         "first_models": [design.models[arm][0] for arm in ("base", design.sft, design.rlvr) if arm],
-        "evidence": experiment["evaluation"]["evidence"],
+        "evidence": experiment["evaluation"]["evidence"] if inputs.metrics["invented"].notna().any() else None,
         "papers_experiment": design.papers,
         "last_taken": list(inputs.runs),
         "selections": {run: _read_json(path) for run, path in inputs.selections.items()},
@@ -222,6 +222,7 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         described.append(run)
     charts = chart_values(curves, inputs.titles, label)
     checked = inputs.experiment["evaluation"]["evidence"]
+    steps = explorer.STEPS if checked not in (None, "text") else {}
     rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]
     return {
         "runs": described,
@@ -233,7 +234,7 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         "grades": explorer.GRADES,
         "lenient_grades": explorer.LENIENT_GRADES,
         "answer_columns": explorer.answer_columns(train),
-        "answer_outcomes": explorer.OUTCOMES | (explorer.CHECKED_OUTCOMES if checked else {}),
+        "answer_outcomes": explorer.OUTCOMES | steps | (explorer.INVENTED if checked else {}),
         "samples": samples,
         "tests": {"models": list(inputs.shown), "cut": cut},
         "payloads": {

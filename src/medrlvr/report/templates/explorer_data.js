@@ -21,7 +21,7 @@ async function unpackRun(name) {
   const byQuestion = new Map(facts.ids.map((id) => [id, []]));
   for (const row of rows) byQuestion.get(row.id).push(row);
   const last = rows.reduce((most, row) => Math.max(most, row.update), 1);
-  const isChecked = facts.kinds.some((kind) => "reasons" in kind);
+  const isChecked = facts.kinds.some((kind) => "invented" in kind);
   return { name, rows, byQuestion, questions, last, isChecked, ids: facts.ids, shown: rows.filter(isEmbedded) };
 }
 
