@@ -146,7 +146,7 @@ ADDRESSES = {
     "grade=unreadable+answer": "letter.isna() and rule != 'no_answer_block'",
     "grade=no+valid+format&lenient=wrong": "letter.isna() and lenient_letter == 'C' and not lenient_correct",
     "lenient=right": "lenient_correct",
-    "lenient=no+readable+letter": "lenient_letter.isna()",
+    "lenient=no+readable+answer": "lenient_letter.isna()",
     "evidence=reasons": "reasons",
     "evidence=invented&from=50": "evidence_invented > 0 and update >= 50",
     "question=q/7": "question_id == 'q/7'",
