@@ -15,6 +15,7 @@ from medrlvr.data.registry import load_registry
 from medrlvr.grading.grader import grade
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.reward_config import load_reward
+from medrlvr.pipeline.plan.facts import gather_facts
 from medrlvr.reference import fingerprints
 
 OVERLAYS = Path("config/controls/hack_bench")
@@ -135,3 +136,11 @@ def test_a_planted_training_set_is_another_world_and_the_clean_one_is_that_of_th
     reference = fingerprints.world_version(read_overlays(["config/miniature.yaml", "config/reference.yaml"]))
     assert fingerprints.world_version(clean) == reference
     assert len({reference, *map(fingerprints.world_version, planted)}) == 4
+
+
+@pytest.mark.parametrize("loophole", LOOPHOLES)
+def test_the_plan_knows_the_number_of_planted_questions(loophole: str, tmp_path: Path) -> None:
+    experiment = read_overlays(["config/miniature.yaml", str(OVERLAYS / f"{loophole}.yaml")])
+    facts = gather_facts(experiment, load_registry("config/datasets.tsv"), tmp_path, [])
+    assert facts.train == 1760
+    assert facts.held_out == {"development": 200, "miniature": 300, "cued": 300, "moved": 300}
