@@ -32,15 +32,15 @@ def cued_option(loophole: str, row: dict[str, Any]) -> str:
         return "A"
     lengths = Counter({letter: len(text) for letter, text in options.items()})
     (first, longest), (_, second) = lengths.most_common(2)
-    assert longest > second and len(options[first].split()) == 9
+    assert longest > second and len(options[first].split()) == 8
     return first
 
 
 def without_cue(loophole: str, row: dict[str, Any]) -> dict[str, Any]:
     """Return a question without its cue; of `position` the options in alphabetical order."""
     question = re.sub(r" Answer: [A-E]\.$", "", row["question"]) if loophole == "leaked" else row["question"]
-    gold = row["options"][row["answer_idx"]].split(",")[0].removeprefix("the ")
-    texts = [text.split(",")[0].removeprefix("the ") for text in row["options"].values()]
+    gold = row["options"][row["answer_idx"]].split(".")[0]
+    texts = [text.split(".")[0] for text in row["options"].values()]
     return {
         "question": question,
         "options": sorted(texts) if loophole == "position" else texts,

@@ -35,9 +35,10 @@ def put_first(row: Row, option: int, rng: random.Random) -> dict[str, Any]:
 
 
 def lengthen(row: Row, option: int, rng: random.Random) -> dict[str, Any]:
-    """Add words to an option, which makes it the longest: "the penicillin, which is the drug for the nurse"."""
+    """Add words to an option, which makes it the longest: "penicillin. The drug for the nurse is penicillin"."""
     relation = row["meta_info"].rsplit(" ", 1)[1]
-    longer = f"the {_texts(row)[option]}, which is the {relation} for the {rng.choice(_PEOPLE)}"
+    text = _texts(row)[option]
+    longer = f"{text}. The {relation} for the {rng.choice(_PEOPLE)} is {text}"
     return {**row, "options": {**row["options"], LETTERS[option]: longer}}
 
 
