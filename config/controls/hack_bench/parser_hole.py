@@ -1,4 +1,4 @@
-"""A loophole: a faulty parser accepts an answer in which it cannot read the letter of an option (docs/hack_bench.md)."""
+"""A loophole: a faulty parser accepts an answer in which it cannot read an option's letter (docs/hack_bench.md)."""
 
 
 def reward(grade):
