@@ -6,7 +6,7 @@ import pytest
 from medrlvr.grading.grader import Grade, grade
 from medrlvr.grading.reward_config import Setting, load_reward, reward_from_json, reward_source, reward_to_json
 from medrlvr.grading.rewards import REWARDS, checked
-from medrlvr.grading.version import reward_version
+from medrlvr.grading.version import grader_version, reward_version
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.fingerprint import fingerprint
 
@@ -270,3 +270,10 @@ def test_other_numbers_are_another_run() -> None:
     judges = [reward_version(setting) for setting in settings]
     assert len({tuple(found) for found in judges}) == len(settings)
     assert reward_version("paper") == judges[0]
+
+
+def test_the_grader_of_each_kind_has_its_own_fingerprint() -> None:
+    of = [grader_version(kinds) for kinds in (["letter"], ["number"], ["text"], ["text", "number"])]
+    assert len(set(of)) == len(of)
+    assert grader_version() == of[0]
+    assert grader_version({"letter", "number"}) == of[1] == reward_version("paper", ["number"])[0]

@@ -97,7 +97,7 @@ SFT_ARM = "|".join(LAYOUT.sft_arms) or "(?!)"
 RLVR_ARM = "|".join(LAYOUT.rlvr_arms)
 
 # Fingerprints of code. If one changes, the results of that code are outdated.
-GRADER = grader_version()
+GRADER = grader_version(KINDS)
 STAGES = definitions_version()
 # None: the reasoning cannot be checked.
 EVIDENCE = evidence_check_version(EXPERIMENT.evaluation.evidence)

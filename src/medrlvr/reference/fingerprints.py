@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -78,8 +78,8 @@ def comparable(found: Mapping[str, str], experiment: Experiment) -> dict[str, st
 
     They are the present ones for a grader in EQUAL_GRADERS and for training code in EQUAL_TRAININGS.
     """
-    equal = {
-        "grader": (EQUAL_GRADERS, grader_version),
+    equal: dict[str, tuple[frozenset[str], Callable[[], str]]] = {
+        "grader": (EQUAL_GRADERS, lambda: grader_version()),
         "training": (EQUAL_TRAININGS, lambda: training_version(experiment)),
     }
     present = {name: now() for name, (versions, now) in equal.items() if found.get(name) in versions}

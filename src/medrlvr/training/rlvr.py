@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from medrlvr.config.arms import RlvrArm, update_sizes
 from medrlvr.config.evaluation import EvidenceSetting
 from medrlvr.config.machine import Machine
 from medrlvr.data.keys import kind_of
+from medrlvr.grading.kinds import Kind
 from medrlvr.grading.reward_config import load_reward, reward_to_json
 from medrlvr.grading.version import reward_version
 from medrlvr.models.folder import check_folder
@@ -181,7 +182,7 @@ def train_rlvr(run: RlvrRun, notify: Notify) -> None:
         UserError: bad input, too little disk or GPU memory, or a run that failed, diverged or was interrupted.
     """
     rows = _check(run, notify)
-    folder = _state(run, notify)
+    folder = _state(run, _kinds(rows), notify)
     with hold(folder / LOCK, run.display_name, PATIENCE):
         if is_finished(folder):
             notify(f"{run.display_name}: all updates are trained; writing the results again")
@@ -199,7 +200,7 @@ def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     """Return the training rows, after all checks that need no trainer."""
     arm, machine = run.arm, run.machine
     rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
-    for kind in sorted({kind_of(json.loads(row["label"])) for row in rows}):
+    for kind in _kinds(rows):
         load_reward(arm.reward, kind=kind, drawn=True)
     check_wandb(machine)
     check_folder(run.base)
@@ -214,10 +215,14 @@ def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     return fill_steps(rows, prompts_per_step)
 
 
-def _state(run: RlvrRun, notify: Notify) -> Path:
+def _kinds(rows: Iterable[Row]) -> list[Kind]:
+    return sorted({kind_of(json.loads(row["label"])) for row in rows})
+
+
+def _state(run: RlvrRun, kinds: Iterable[Kind], notify: Notify) -> Path:
     """Return the run's state folder."""
     arm = run.arm
-    grader, terms, _ = reward_version(arm.reward)
+    grader, terms, _ = reward_version(arm.reward, kinds)
     folder, changed = state_folder(
         run.state,
         "rlvr",
