@@ -245,7 +245,7 @@ def test_in_print_nothing_is_cut(opened: Callable[..., Page], folded: bool) -> N
 def test_the_meaning_of_a_term_opens(opened: Callable[..., Page], scripts: bool) -> None:
     page = opened(java_script_enabled=scripts)
     term = page.get_by_role("button", name="any readable answer").first
-    meaning = page.locator("#term-any-readable-letter")
+    meaning = page.locator("#term-any-readable-answer")
     expect(meaning).to_be_hidden()
     term.press("Enter")
     expect(meaning).to_be_visible()

@@ -353,7 +353,7 @@ def test_the_sentence_on_samples_follows_the_findings(made: Made) -> None:
     first, second = TITLES.values()
     assert describe_samples(record, TITLES, DESIGN)["sentence"] == (
         "At k = 8, counting only samples whose steps are true. Required format: the base solves more on every "
-        f"benchmark. Any readable letter: the base solves more on “{first}”; open on “{second}”."
+        f"benchmark. Any readable answer: the base solves more on “{first}”; open on “{second}”."
     )
     # Where the reasoning was not checked, only guessing is compared.
     for one in record["rlvr_minus_base"]:
@@ -369,7 +369,7 @@ def test_the_sentence_on_samples_follows_the_findings(made: Made) -> None:
 def test_the_sentences_on_options_formats_and_memory(filled: dict[str, Any]) -> None:
     assert filled["gain_controls"]["shifts"]["sentence"] == (
         "RLVR is right in every order more often than independent orders would give on every benchmark (required "
-        "format), and on no benchmark (any readable letter)."
+        "format), and on no benchmark (any readable answer)."
     )
     found = filled["gain_controls"]["formats"]
     assert found["sentence"].endswith("on: Paper's tags 2, \\boxed{} 0, “Answer:” 0, No options 0.")

@@ -307,9 +307,9 @@ def test_the_version_changes_with_the_table_and_the_code(tmp_path, monkeypatch) 
     assert evidence_version() != before
 
 
-def test_the_miniature_is_checked_and_nothing_else() -> None:
+def test_the_miniature_is_checked_against_its_world_and_free_text_by_a_rule() -> None:
     assert read_overlays(["config/miniature.yaml"]).evaluation.evidence == "miniature"
-    assert Experiment().evaluation.evidence is None
+    assert Experiment().evaluation.evidence == "text"
 
 
 def test_every_question_of_the_miniature_is_known() -> None:

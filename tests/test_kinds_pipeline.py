@@ -36,7 +36,7 @@ from medrlvr.grading.kinds import Key, KindGrade, LetterKey, NumberKey, TextKey,
 from medrlvr.grading.reward_config import reward_to_json
 from medrlvr.grading.shortcuts import find_shortcuts
 from medrlvr.pipeline.kinds import check_kinds
-from medrlvr.report.explorer import pack_tests
+from medrlvr.report.explorer import describe_questions
 from medrlvr.report.model_card import model_card
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_parquet
@@ -599,8 +599,7 @@ def test_the_explorer_shows_key_unit_and_value(numbers_page: dict[str, Any]) -> 
 def test_a_key_is_shown_in_words(key: NumberKey | TextKey, shown: dict[str, str]) -> None:
     kind = "number" if isinstance(key, NumberKey) else "text"
     row = {"question_id": "a", "stem": "?", "options": [], "gold": None, "kind": kind, "key": key_to_json(key)}
-    (packed, _) = pack_tests([("base", "direct", scored("5")[1].assign(mode="direct"))], {"a": pd.DataFrame([row])})
-    question = json.loads(gzip.decompress(base64.b64decode(packed)))["benchmarks"]["a"]["questions"]["a"]
+    question = describe_questions(pd.DataFrame([row]))["a"]
     assert {name: question[name] for name in ("gold", "key")} == shown
 
 

@@ -159,7 +159,7 @@ def test_the_sentence_about_the_gain_follows_from_the_intervals(
 def test_trust_names_what_was_found(evaluated: dict[str, Any]) -> None:
     design = comparison_design(EXPERIMENT)
     own = {"model": "rlvr/seed1", "mode": "chain_of_thought", "accuracy": 0.5}
-    rows = [{**own, "invented": share} for share in (0, 0.25)]
+    rows = [{**own, "invented": share, "reasons": 0.5} for share in (0, 0.25)]
     rules = [{"removes": True, "questions": 3}, {"removes": False, "questions": 1500}]
     card = {"contamination": {"rules": rules}, "removed": {"questions": 3}}
     runs = [{"stages": {"alarms": [{}, {}]}}, {"stages": {"alarms": [{}]}}]
@@ -170,7 +170,7 @@ def test_trust_names_what_was_found(evaluated: dict[str, Any]) -> None:
     assert {fact.section: fact.text for fact in facts} == {
         "verdicts": "1; intervals cover only questions",
         "contamination": "3 questions removed, 1,500 that share text kept",
-        "controls": "-5.0 (-10.0 to +1.0); any letter -2.0 (-6.0 to +2.0)",
+        "controls": "-5.0 (-10.0 to +1.0); any readable answer -2.0 (-6.0 to +2.0)",
         "alarms": "3 in 2 runs",
         "invented": "at most 25.0 % of responses",
     }
@@ -178,6 +178,8 @@ def test_trust_names_what_was_found(evaluated: dict[str, Any]) -> None:
     seeds = replace(design, models={**design.models, "rlvr": ["rlvr/seed1", "rlvr/seed2", "rlvr/seed3"]})
     facts = trust_facts(pd.DataFrame(rows).drop(columns="invented"), [], clean, runs[1:], seeds)
     assert [fact.text for fact in facts] == ["3", "none found", "1 in 1 run", "cannot be checked here"]
+    facts = trust_facts(pd.DataFrame(rows).assign(reasons=None), [], clean, runs, design)
+    assert facts[-1].text == "at most 25.0 % of responses found; a lower limit"
 
 
 def test_the_first_sentence_about_the_experiment_is_visible(tmp_path: Path, evaluated: dict[str, Any]) -> None:
@@ -474,7 +476,7 @@ def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str,
     readings = [control["control_accuracy"], control["any_letter"]["control_accuracy"]]
     assert shown["Control"] == " / ".join(f"{100 * value:.1f}" for value in readings)
     assert shown["Required format"] == f"{100 * control['difference']:+.1f}"
-    assert shown["Any readable letter"] == f"{100 * control['any_letter']['difference']:+.1f}"
+    assert shown["Any readable answer"] == f"{100 * control['any_letter']['difference']:+.1f}"
     shown = row("Kept options and letters", "base, chain of thought")
     assert shown["Answers with another letter"] == str(control["moved"])
 
@@ -486,7 +488,7 @@ def test_every_accuracy_and_gain_has_both_readings(tmp_path: Path, evaluated: di
     candidates = [{**one, "lenient_accuracy": 0.75} for one in CANDIDATES]
     page = page_of(tmp_path, several, candidates)
     tables = re.findall(r"<caption>(.*?)</caption><thead>(.*?)</thead>", page, re.DOTALL)
-    readings = {caption for caption, head in tables if "Required format" in head and "Any readable letter" in head}
+    readings = {caption for caption, head in tables if "Required format" in head and "Any readable answer" in head}
     for caption in (
         "Accuracy of base, SFT and RLVR",
         "Accuracy of every model and mode",

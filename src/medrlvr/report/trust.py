@@ -71,8 +71,9 @@ def _shuffled(controls: Sequence[Mapping[str, Any]], models: Sequence[str]) -> I
     """Yield the change of RLVR's first seed when the options are shuffled, if that control exists."""
     for row in controls:
         if row["control"] == "shuffled" and row["model"] == models[0]:
-            readings = (_with_interval(row), f"any letter {_with_interval(row['any_letter'])}")
-            yield Fact("Shuffled options", "; ".join(readings), "controls")
+            required, any_answer = _with_interval(row), _with_interval(row["any_letter"])
+            both = required if any_answer == required else f"{required}; any readable answer {any_answer}"
+            yield Fact("Shuffled options", both, "controls")
             return
 
 
@@ -90,4 +91,7 @@ def _invented(metrics: pd.DataFrame, design: ComparisonDesign) -> str:
     assert design.rlvr is not None
     own = metrics[metrics["model"].isin(design.models[design.rlvr]) & metrics["mode"].eq(design.modes[design.rlvr][0])]
     shares = own["invented"].dropna() if "invented" in own else own["accuracy"].iloc[:0]
-    return f"at most {100 * shares.max():.1f} % of responses" if len(shares) else "cannot be checked here"
+    if shares.empty:
+        return "cannot be checked here"
+    steps_checked = own["reasons"].notna().any()
+    return f"at most {100 * shares.max():.1f} % of responses" + ("" if steps_checked else " found; a lower limit")

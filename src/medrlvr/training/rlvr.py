@@ -199,15 +199,15 @@ def train_rlvr(run: RlvrRun, notify: Notify) -> None:
 def _check(run: RlvrRun, notify: Notify) -> list[Row]:
     """Return the training rows, after all checks that need no trainer."""
     arm, machine = run.arm, run.machine
-    rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
-    for kind in _kinds(rows):
-        load_reward(arm.reward, kind=kind, drawn=True)
     check_wandb(machine)
     check_folder(run.base)
     if machine.device == "gpu":
         notify(f"{run.display_name}: {check_training(run.display_name, run.base, arm, machine)}")
         notify(f"{run.display_name}: {check_attention(machine)}")
         check_job(run.display_name, machine.gpus_per_node, machine.gpu_gib, compiles=True, notify=notify)
+    rows = read_training_rows(run.prompts, ("input", "label"))[: arm.rows]
+    for kind in _kinds(rows):
+        load_reward(arm.reward, kind=kind, drawn=True)
     check_lengths(run.base, [row["input"] for row in rows], arm.prompt_max_tokens, "prompt_max_tokens", run.prompts)
     decoded = as_decoded(run.base, [row["input"] for row in rows], run.prompts)
     rows = [row | {"input": text} for row, text in zip(rows, decoded, strict=True)]
