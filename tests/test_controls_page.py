@@ -364,6 +364,9 @@ def test_the_sentence_on_samples_follows_the_findings(made: Made) -> None:
     sentence = describe_samples(record, TITLES, DESIGN)["sentence"]
     assert sentence.startswith("RLVR's pass@8. Required format: guessing does not explain it on " + f"“{first}”; ")
     assert f"guessing explains it on “{second}”" in sentence
+    record["curves"] = [one for one in record["curves"] if one["measure"] != "guessing"]
+    sentence = describe_samples(record, TITLES, DESIGN)["sentence"]
+    assert sentence == "Without options, there is no rate of guessing to compare RLVR's pass@8 with."
 
 
 def test_the_sentences_on_options_formats_and_memory(filled: dict[str, Any]) -> None:

@@ -413,6 +413,9 @@ DOSES = {f"doses/{split}": source(split=split) for split in ("train", "dev", "te
         ("controls__shifts", 1, "controls.shifts: it moves the options"),
         ("controls__sensitivity", True, "controls.sensitivity: it reads the probabilities"),
         ("controls__formats", True, "controls.formats: it asks for letters"),
+        ("controls__waterfall", True, "controls.waterfall: it compares preferences"),
+        ("arms__rlvr__labels", "wrong", "arms.rlvr.labels: wrong replaces the right letter"),
+        ("arms__sft__targets", "own_responses", "arms.sft.targets: own_responses needs questions with options"),
         ("data__none_of_the_above", ["doses"], "data.none_of_the_above: doses has no options"),
     ],
 )
@@ -455,7 +458,8 @@ def test_scores_of_numbers_have_value_and_error(tmp_path: Path) -> None:
 def test_equal_numbers_and_texts_vote_together() -> None:
     _, scores = scored("25", "12.5 mg", "0.0125 g")
     (row,) = majority_vote(scores).to_dict("records")
-    assert (row["answer"], row["value"], row["correct"], row["lenient_answer"]) == ("12.5 mg", 12.5, True, "25")
+    assert (row["answer"], row["value"], row["correct"], row["lenient_answer"]) == ("12.5 mg", 12.5, True, "12.5 mg")
+    assert row["lenient_correct"], "the reading that counts more answers is never stricter"
     _, scores = scored("gold", "the Iron", "iron", question=TEXT)
     (row,) = majority_vote(scores).to_dict("records")
     assert (row["answer"], row["correct"]) == ("the Iron", True)
@@ -482,6 +486,14 @@ def test_repeated_samples_of_numbers_have_no_guessing() -> None:
     assert values["pass", "correct", 1] == 0.5
     assert values["majority", "correct", 6] == 1.0, "three right answers, two equal wrong ones"
     assert "guessing" not in values.index.get_level_values("measure")
+    mixed = pd.concat([scores.assign(options=4), scores.assign(question_id="doses/test/9")])
+    assert "guessing" not in set(question_values(mixed, seed=1)["measure"]), "only some questions have options"
+
+
+def test_letters_are_compared_with_policies_although_training_has_none() -> None:
+    asked = pd.DataFrame({"question_id": ["a"], "options": [["x", "y"]], "gold": [1], "benchmark": "b", "meta": "{}"})
+    policies = trivial_baselines(asked, [], strata(asked, trained=set()))
+    assert [row["policy"] for row in policies] == ["uniform random", "longest option", "always A", "always B"]
 
 
 def test_the_best_candidate_is_selected_by_its_numbers() -> None:
@@ -629,6 +641,29 @@ def test_the_card_of_a_model_names_its_signal(kinds: tuple[str, ...], signal: st
     for words in ("answers to multiple-choice questions", "- multiple-choice", "only on the letter of an\nanswer"):
         assert (words in card) is letter
     assert "{" not in card
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"trainer": "sft", "targets": "own_responses"}, "own right responses (rejection sampling), a control."),
+        ({"trainer": "sft", "targets": "own_responses"}, "trained only on responses with the right\nletter: its"),
+        ({"trainer": "rlvr", "reward": "random"}, "a random draw takes the place of the right answer"),
+        ({"trainer": "rlvr", "reward": {"format_only": 1}}, "only the format was rewarded"),
+        ({"trainer": "rlvr", "labels": "wrong"}, "counted another letter as right"),
+    ],
+)
+def test_the_card_of_a_control_names_what_was_rewarded(settings: dict[str, Any], words: str) -> None:
+    names = ("base_licence", "data", "data_licence", "citation")
+    card = model_card(
+        "rlvr/seed1",
+        **{"base": {"name": "b", "origin": "b"}, **dict.fromkeys(names, "x")},
+        settings={"advantage_estimator": "gae", **settings} if settings["trainer"] == "rlvr" else settings,
+        candidate={"candidate": "update8", "n": 0, "accuracy": None},
+        reason="the last",
+        kinds=("letter",),
+    )
+    assert words in card
 
 
 def test_duplicates_without_options_compare_stems_and_answers(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Evidence in free text: numbers, quotations and findings that a reasoning states and the question does not have."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from growth import growth
@@ -70,7 +72,7 @@ def test_general_negated_conditional_calculated_and_given_statements_are_not_rep
 
 
 @pytest.mark.parametrize("table", [FINDINGS, TESTS], ids=lambda path: path.stem)
-def test_the_words_of_each_row_match_its_own_name(table: text_evidence.Path) -> None:
+def test_the_words_of_each_row_match_its_own_name(table: Path) -> None:
     for line in table.read_text(encoding="utf-8").splitlines()[1:]:
         name, words = line.split("\t")
         plain = name.lower().replace(r"\w+", "phy").replace("?", "")
@@ -92,6 +94,20 @@ def test_the_question_itself_is_never_reported_as_numbers_or_findings(text: str)
 def test_time_grows_with_the_length_of_the_text() -> None:
     texts = ['The patient has a pulse of 131, and "a b" ' * n for n in (40, 640)]
     assert growth(lambda text: check_text(QUESTION, text), *texts) < 32
+
+
+def test_an_age_counts_once_and_every_table_is_in_the_fingerprint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert reported("The patient is a 46-year-old man.") == ["46-year-old"]
+    versions = {text_evidence.text_evidence_version()}
+    for name in ("FINDINGS", "TESTS"):
+        table = getattr(text_evidence, name)
+        other = tmp_path / table.name
+        other.write_text(table.read_text(encoding="utf-8") + "other\tother\n", encoding="utf-8")
+        monkeypatch.setattr(text_evidence, name, other)
+        versions.add(text_evidence.text_evidence_version())
+    assert len(versions) == 3
 
 
 def test_options_belong_to_the_question_and_text_after_the_block_does_not_count() -> None:

@@ -123,9 +123,13 @@ def _control_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...]
     yield from _waterfall_conflicts(experiment)
 
 
+def _has_term(reward: str | Mapping[str, Any], term: str) -> bool:
+    return reward == term if isinstance(reward, str) else term in reward
+
+
 _ROLE_NEEDS: Mapping[Role, tuple[str, str, Callable[[Any], bool]]] = {
     "format_only": ("rlvr", "reward: format_only", lambda arm: arm.reward == "format_only"),
-    "random": ("rlvr", "reward: random", lambda arm: "random" in arm.reward),
+    "random": ("rlvr", "reward: random", lambda arm: _has_term(arm.reward, "random")),
     "majority": ("rlvr", "labels: majority", lambda arm: arm.labels == "majority"),
     "wrong_label": ("rlvr", "labels: wrong", lambda arm: arm.labels == "wrong"),
     "rft": ("sft", "targets: own_responses", lambda arm: arm.targets == "own_responses"),

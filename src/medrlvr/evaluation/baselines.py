@@ -14,7 +14,8 @@ def trivial_baselines(questions: pd.DataFrame, trained: Sequence[int], divided: 
 
     The policies are a uniformly random option, always one letter (for each letter), the longest option (the first of
     equally long ones) and the most frequent gold letter of the training questions. A letter that a question does not
-    have is wrong. A benchmark in which not all questions have options has no such policy.
+    have is wrong. A benchmark in which not all questions have options has no such policy, and training without letters
+    has no most frequent one.
 
     Args:
         questions: question_id, options, gold.
@@ -25,11 +26,11 @@ def trivial_baselines(questions: pd.DataFrame, trained: Sequence[int], divided: 
         return []
     counts, gold = questions["options"].map(len), questions["gold"]
     longest = questions["options"].map(lambda options: max(range(len(options)), key=lambda index: len(options[index])))
-    majority = int(pd.Series(trained).mode().iloc[0])
+    most = pd.Series(trained, dtype=int).mode()[:1]
     policies: dict[str, pd.Series] = {
         "uniform random": 1 / counts,
         "longest option": longest == gold,
-        f"training's most frequent letter, {LETTERS[majority]}": gold == majority,
+        **{f"training's most frequent letter, {LETTERS[index]}": gold == index for index in most},
         **{f"always {LETTERS[index]}": gold == index for index in range(int(counts.max()))},
     }
     rows = []

@@ -90,11 +90,13 @@ def question_values(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
         scores: as `score_answers` returns them. Without a checked reasoning, there is no `pass_reasoned`.
         seed: seed of the orders of samples.
     """
-    return pd.DataFrame(row for _, rows in scores.groupby("question_id", sort=False) for row in _of(rows, seed))
+    guessed = bool(scores["options"].gt(0).all())
+    groups = scores.groupby("question_id", sort=False)
+    return pd.DataFrame(row for _, rows in groups for row in _of(rows, seed, guessed=guessed))
 
 
-def _of(rows: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield the values of one question."""
+def _of(rows: pd.DataFrame, seed: int, *, guessed: bool) -> Iterator[dict[str, Any]]:
+    """Yield the values of one question, with those of guessing if all questions have options."""
     question, n, gold, options = (rows["question_id"].iloc[0], len(rows), *rows[["gold", "options"]].iloc[0])
     ks = powers_of_two(n)
     reasons = rows["reasons"] if "reasons" in rows and rows["reasons"].notna().all() else None
@@ -108,7 +110,7 @@ def _of(rows: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
         shares = majority_at_k(answers, best, ks, np.random.default_rng(seed))
         for k, share in zip(ks, shares, strict=True):
             yield _value(question, "majority", reading, k, share)
-        for k in ks if options else ():
+        for k in ks if guessed else ():
             yield _value(question, "guessing", reading, k, guessing_at_k(int(options), k))
 
 

@@ -135,10 +135,15 @@ def votes(scores: pd.DataFrame) -> pd.Series:
 
 
 def lenient_votes(scores: pd.DataFrame) -> pd.Series:
-    """Return the same for lenient answers, with numbers compared as written."""
+    """Return the same for lenient answers.
+
+    A number that no sample gives in the required format is compared as written.
+    """
     if "lenient_answer" not in scores:
         return scores["lenient_letter"]
-    return scores["lenient_letter"].fillna(_plain(scores["lenient_answer"]))
+    written, values = _plain(scores["lenient_answer"]), scores["value"].map(repr, na_action="ignore")
+    known = dict(zip(_plain(scores["answer"])[values.notna()], values.dropna(), strict=True))
+    return scores["lenient_letter"].fillna(written.map(lambda text: known.get(text, text), na_action="ignore"))
 
 
 def _plain(texts: pd.Series) -> pd.Series:

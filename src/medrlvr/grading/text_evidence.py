@@ -111,9 +111,9 @@ class TextEvidence:
 
 
 def text_evidence_version() -> str:
-    """Return the fingerprint of the rule and its findings. It does not change with comments."""
-    code, findings = inspect.getsource(sys.modules[__name__]), FINDINGS.read_text(encoding="utf-8")
-    return fingerprint(code, repr(findings))
+    """Return the fingerprint of the rule and its tables. It does not change with comments."""
+    tables = [table.read_text(encoding="utf-8") for table in (FINDINGS, TESTS)]
+    return fingerprint(inspect.getsource(sys.modules[__name__]), repr(tables))
 
 
 def check_response(stem: str, options: Sequence[str], response: str, grade: Grade) -> TextEvidence:
@@ -224,9 +224,12 @@ def _quotations(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
 
 def _numbers(clause: str, given: _Given) -> Iterator[tuple[int, int, bool]]:
     """Yield numbers after the words that are about the patient, and measured values."""
+    ages = {match.start() for match in _YEARS_OLD.finditer(clause)}
     if about := _ABOUT_PATIENT.search(clause) or _MEASURED.search(clause):
         for match in _NUMBER.finditer(clause, about.end()):
-            if any(value != round(value) or value > _SMALL for value in _readings(match[0])):
+            if match.start() not in ages and any(
+                value != round(value) or value > _SMALL for value in _readings(match[0])
+            ):
                 yield match.start(), match.end(), given.has_number(match[0])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from medrlvr.config.arms import RlvrArm
+from medrlvr.config.arms import RlvrArm, SftArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.data.registry import Source
 from medrlvr.grading.kinds import Kind
@@ -23,8 +23,21 @@ def check_kinds(experiment: Experiment, sources: Mapping[str, Source]) -> None:
         if isinstance(arm, RlvrArm):
             for kind in sources[experiment.data.train].kinds:
                 load_reward(arm.reward, f"arms.{name}.reward", kind, drawn=True)
-    for key, why in _needing_options(experiment, sources):
+    for key, why in [*_needing_letters(experiment, sources), *_needing_options(experiment, sources)]:
         raise UserError(f"{key}: {why}")
+
+
+def _needing_letters(experiment: Experiment, sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
+    """Yield each setting of an arm that needs letters as the answers of the training questions, and the reason."""
+    kinds = _others(sources[experiment.data.train])
+    if not kinds:
+        return
+    these = f"the training answers of {experiment.data.train} are of the kind {' and '.join(kinds)}"
+    for name, arm in experiment.arms.items():
+        if isinstance(arm, RlvrArm) and arm.labels != "gold":
+            yield f"arms.{name}.labels", f"{arm.labels} replaces the right letter, but {these}. Use gold."
+        if isinstance(arm, SftArm) and arm.targets != "letter":
+            yield f"arms.{name}.targets", f"{arm.targets} needs questions with options, but {these}. Use letter."
 
 
 def _needing_options(experiment: Experiment, sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
@@ -55,6 +68,7 @@ def _needing_options(experiment: Experiment, sources: Mapping[str, Source]) -> I
         ("shifts", "moves the options"),
         ("sensitivity", "reads the probabilities of the options' letters"),
         ("formats", "asks for letters in other formats"),
+        ("waterfall", "compares preferences for options"),
     ):
         if getattr(controls, control):
             yield f"controls.{control}", f"it {needs}, but {these}. Remove this setting."

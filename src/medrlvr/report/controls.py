@@ -248,14 +248,19 @@ def _findings(judged: Sequence[Mapping[str, Any]], titles: Mapping[str, str], mo
 def _guessing(
     curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], most: int, design: ComparisonDesign
 ) -> str:
-    """Return whether guessing explains RLVR's pass@k at the largest k, where the reasoning was not checked."""
+    """Return whether guessing explains RLVR's pass@k at the largest k, where the reasoning was not checked.
+
+    Only questions with options have a rate of guessing.
+    """
+    if not any(row["measure"] == "guessing" for row in curves):
+        return f"Without options, there is no rate of guessing to compare RLVR's pass@{most} with."
     parts = []
     for reading, label in READINGS.items():
         here = [row for row in curves if (row["arm"], row["reading"], row["k"]) == (design.rlvr, reading, most)]
         least = {row["benchmark"]: row["low"] for row in here if row["measure"] == "pass"}
         chance = {row["benchmark"]: row["value"] for row in here if row["measure"] == "guessing"}
-        above = [titles[name] for name in least if least[name] > chance[name]]
-        others = [titles[name] for name in least if least[name] <= chance[name]]
+        above = [titles[name] for name in chance if least[name] > chance[name]]
+        others = [titles[name] for name in chance if least[name] <= chance[name]]
         found = [
             *([f"guessing does not explain it on {_where(above, everywhere=len(least))}"] if above else []),
             *([f"guessing explains it on {_where(others, everywhere=len(least))}"] if others else []),

@@ -11,6 +11,7 @@ _RLVR = (
 )
 _TRAINERS = {
     "sft": "Supervised fine-tuning on question and {answer} (arXiv 2502.19655, section 3.3).",
+    "own_responses": "Supervised fine-tuning on the base's own right responses (rejection sampling), a control.",
     "gae": f"{_RLVR}a learned critic, as in the paper.",
     "reinforce++": f"{_RLVR}REINFORCE++ (arXiv 2501.03262) instead of a critic.",
     "grpo": f"{_RLVR}GRPO's advantages (arXiv 2402.03300) instead of a critic.",
@@ -26,7 +27,7 @@ _CARD = """\
 
 **Research only: not medical advice, and no part of a medical device.**
 
-{trainer}
+{trainer}{control}
 
 - Checkpoint: {candidate}, {reason}{accuracy}. No benchmark question was used for the selection.
 - Base model: {base}; licence: {base_licence}, which also binds this model.
@@ -39,8 +40,8 @@ _CARD = """\
 
 ## Use
 
-Use it to study how training changes answers to {questions}. It was trained only on the {part}
-answer: its reasons may be wrong or missing even if the {right} is right. It was not tested for safety, for bias, or on
+Use it to study how training changes answers to {questions}. It was trained only on {signal}: \
+its reasons may be wrong or missing even if the {right} is right. It was not tested for safety, for bias, or on
 tasks other than {questions}, and must not be used in patient care.
 """
 
@@ -87,9 +88,10 @@ def model_card(
     return _CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
         model=model,
-        trainer=_TRAINERS[settings.get("advantage_estimator", settings["trainer"])].format(answer=answer),
+        trainer=_TRAINERS[_trainer(settings)].format(answer=answer),
         questions="multiple-choice questions" if has_letters else "questions of the same kind",
-        part="letter of an" if has_letters else "correct",
+        control=_control(settings),
+        signal=_signal(settings, has_letters),
         right="letter" if has_letters else "answer",
         candidate=candidate["candidate"],
         reason=reason,
@@ -101,3 +103,29 @@ def model_card(
         citation=citation,
         settings=yaml.safe_dump(dict(settings), sort_keys=False),
     )
+
+
+def _trainer(settings: Mapping[str, Any]) -> str:
+    """Return the key of `_TRAINERS`."""
+    if settings.get("targets") == "own_responses":
+        return "own_responses"
+    return str(settings.get("advantage_estimator", settings["trainer"]))
+
+
+def _control(settings: Mapping[str, Any]) -> str:
+    """Return a sentence on a control whose reward does not know the right answer, or nothing."""
+    reward = settings.get("reward", {})
+    terms = {reward} if isinstance(reward, str) else {*reward}
+    if "random" in terms:
+        return " This model is a control: a random draw takes the place of the right answer in its reward."
+    if "format_only" in terms and len(terms) == 1:
+        return " This model is a control: only the format was rewarded, not the answer."
+    if settings.get("labels", "gold") != "gold":
+        return " This model is a control: its reward counted another letter as right than the correct one."
+    return ""
+
+
+def _signal(settings: Mapping[str, Any], has_letters: bool) -> str:
+    if settings.get("targets") == "own_responses":
+        return "responses with the right\nletter"
+    return "the letter of an\nanswer" if has_letters else "the correct\nanswer"

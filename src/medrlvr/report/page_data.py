@@ -234,6 +234,7 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         "grades": explorer.GRADES,
         "lenient_grades": explorer.LENIENT_GRADES,
         "answer_columns": explorer.answer_columns(train),
+        "test_answer_columns": explorer.answer_columns(pd.concat(asked.values())),
         "answer_outcomes": explorer.OUTCOMES | steps | (explorer.INVENTED if checked else {}),
         "samples": samples,
         "tests": {"models": list(inputs.shown), "cut": cut},

@@ -52,10 +52,10 @@ function hasWords(row, words) {
 }
 
 // In pandas: whether a response has a letter, or a number or text, that could be read.
-const answerColumns = () => document.getElementById("responses").dataset.answers.split(" ");
-const isUnread = (reading) => answerColumns().map((name) => `r["${reading}${name}"].isna()`).join(" & ");
-const isRead = (reading) => {
-  const columns = answerColumns().map((name) => `r["${reading}${name}"].notna()`);
+const answerColumns = (of) => document.getElementById("responses").dataset[of].split(" ");
+const isUnread = (reading, of = "answers") => answerColumns(of).map((name) => `r["${reading}${name}"].isna()`).join(" & ");
+const isRead = (reading, of = "answers") => {
+  const columns = answerColumns(of).map((name) => `r["${reading}${name}"].notna()`);
   return columns.length > 1 ? `(${columns.join(" | ")})` : columns[0];
 };
 
@@ -162,16 +162,16 @@ const jsonLines = (lines) => lines.map((line) => JSON.stringify(line) + "\n").jo
 const OUTCOMES = {
   right: [(answer) => answer.grade === "right", 'r["correct"]'],
   "not right": [(answer) => answer.grade !== "right", '~r["correct"]'],
-  wrong: [(answer) => answer.grade === "wrong", `${isRead("")} & ~r["correct"]`],
-  "unreadable answer": [(answer) => answer.grade === "unreadable answer", `${isUnread("")} & (r["rule"] != "no_answer_block")`],
-  "no valid format": [(answer) => answer.grade === "no valid format", `${isUnread("")} & (r["rule"] == "no_answer_block")`],
-  "not readable": [(answer) => answer.letter === null, isUnread("")],
-  "neither reading": [(answer) => answer.letter === null && answer.lenient !== "right", `${isUnread("")} & ~r["lenient_correct"]`],
+  wrong: [(answer) => answer.grade === "wrong", `${isRead("", "testAnswers")} & ~r["correct"]`],
+  "unreadable answer": [(answer) => answer.grade === "unreadable answer", `${isUnread("", "testAnswers")} & (r["rule"] != "no_answer_block")`],
+  "no valid format": [(answer) => answer.grade === "no valid format", `${isUnread("", "testAnswers")} & (r["rule"] == "no_answer_block")`],
+  "not readable": [(answer) => answer.letter === null, isUnread("", "testAnswers")],
+  "neither reading": [(answer) => answer.letter === null && answer.lenient !== "right", `${isUnread("", "testAnswers")} & ~r["lenient_correct"]`],
   "lenient right": [(answer) => answer.lenient === "right", 'r["lenient_correct"]'],
-  "lenient wrong": [(answer) => answer.lenient === "wrong", `${isRead("lenient_")} & ~r["lenient_correct"]`],
+  "lenient wrong": [(answer) => answer.lenient === "wrong", `${isRead("lenient_", "testAnswers")} & ~r["lenient_correct"]`],
   "lenient not right": [(answer) => answer.lenient !== "right", '~r["lenient_correct"]'],
   "lenient only": [(answer) => answer.lenient === "right" && answer.grade !== "right", 'r["lenient_correct"] & ~r["correct"]'],
-  "lenient no readable answer": [(answer) => answer.lenient === "no readable answer", isUnread("lenient_")],
+  "lenient no readable answer": [(answer) => answer.lenient === "no readable answer", isUnread("lenient_", "testAnswers")],
   reasoned: [(answer) => answer.reasoned, "reasoned(r)"],
   verified: [(answer) => answer.checks, "verified(r)"],
   reasons: [(answer) => answer.reasons, 'r["reasons"].fillna(False)'],
