@@ -307,7 +307,7 @@ def test_the_base_is_sampled_on_the_questions_that_the_arms_use() -> None:
             "must name an arm with trainer: sft and targets: own_responses",
         ),
         (
-            "{waterfall: true, waterfall_arms: {majority: nobody}}",
+            "{waterfall: true, waterfall_arms: {majority: absent}}",
             "must name an arm with trainer: rlvr and labels: majo",
         ),
         ("{waterfall: true, waterfall_arms: {coin: rlvr}}", "controls.waterfall_arms"),

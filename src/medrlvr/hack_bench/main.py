@@ -3,7 +3,6 @@
 python -m medrlvr.hack_bench.main [--runs N]
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -11,8 +10,7 @@ from medrlvr.hack_bench.export import export_run
 from medrlvr.hack_bench.measure import blockless_share
 from medrlvr.hack_bench.page import write_results
 from medrlvr.hack_bench.runs import BENCH, BenchRun, bench_runs
-from medrlvr.reference.main import is_current, run_each, run_workflow
-from medrlvr.runtime.errors import UserError
+from medrlvr.reference.main import is_current, run_each, run_program, run_workflow
 from medrlvr.runtime.files import read_parquet
 
 
@@ -35,20 +33,19 @@ def _has_blocks(run: BenchRun) -> bool:
     return blockless_share(read_parquet(run.tables["answers"])) not in (None, 1)
 
 
+def make_bench(most: int | None) -> None:
+    """Run at most `most` missing runs, and write the results.
+
+    Raises:
+        UserError: a run failed.
+    """
+    run_each(missing_runs()[:most], BENCH, start, export_run)
+    write_results(BENCH, bench_runs())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    parser = argparse.ArgumentParser(prog="make hack-bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, metavar="N", help="run at most N missing runs; 0: only write the results")
-    options = parser.parse_args(arguments)
-    try:
-        run_each(missing_runs()[: options.runs], BENCH, start, export_run)
-        write_results(BENCH, bench_runs())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_program("make hack-bench", __doc__.partition("\n")[0], make_bench, arguments)
 
 
 if __name__ == "__main__":

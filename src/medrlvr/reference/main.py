@@ -121,24 +121,37 @@ def _start_workflow(run: Run) -> int:
     return run_workflow(run.part, run.targets)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status."""
-    parser = argparse.ArgumentParser(prog="make reference", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, metavar="N", help="run at most N missing runs; 0: only write index.md")
-    options = parser.parse_args(arguments)
+def run_program(program: str, about: str, work: Callable[[int | None], None], arguments: Sequence[str] | None) -> int:
+    """Read `--runs`, do the work with its value, and return the exit status; an error becomes one message."""
+    parser = argparse.ArgumentParser(prog=program, description=about)
+    parser.add_argument("--runs", type=int, metavar="N", help="run at most N missing runs; 0: only write the results")
     try:
-        run_missing(options.runs)
-        write_page(REFERENCE)
-        write_readme(Path("README.md"), PARTS[0])
-        size = shipped_bytes(REFERENCE)
-        if size > LARGEST_FOLDER:
-            raise UserError(f"{REFERENCE} has {size:,} bytes, more than the {LARGEST_FOLDER:,} that are shipped.")
+        work(parser.parse_args(arguments).runs)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def make_reference(most: int | None) -> None:
+    """Run at most `most` missing runs, and write index.md and README's block.
+
+    Raises:
+        UserError: a run failed, or the exported runs are larger than what is shipped.
+    """
+    run_missing(most)
+    write_page(REFERENCE)
+    write_readme(Path("README.md"), PARTS[0])
+    size = shipped_bytes(REFERENCE)
+    if size > LARGEST_FOLDER:
+        raise UserError(f"{REFERENCE} has {size:,} bytes, more than the {LARGEST_FOLDER:,} that are shipped.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return run_program("make reference", __doc__.partition("\n")[0], make_reference, arguments)
 
 
 if __name__ == "__main__":
