@@ -64,6 +64,9 @@ PARTS = {
 """Control -> ids of its parts of the report."""
 
 
+EMPTY_CLUSTERS = pd.DataFrame({"question_id": [], "cluster": []})
+
+
 # ---------------------------------------------------------------- files, by the functions of the steps
 def response(row: int) -> str:
     """A response whose think block has a hostile sentence, between two others."""
@@ -92,12 +95,7 @@ def measured(questions: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.Da
     clusters = found[["question_id"]].drop_duplicates().assign(cluster=lambda table: table["question_id"])
     records = used_shares(probes, systems) + summarise_measures(found, clusters, 100, 1)
     updates = {row["model"]: int(row["model"].rpartition("update")[2]) for row in rows}
-    return (
-        probes,
-        answers,
-        found.assign(update=found["model"].map(updates)),
-        [record | {"update": updates[record["model"]]} for record in records],
-    )
+    return probes, answers, found, [record | {"update": updates[record["model"]]} for record in records]
 
 
 def sampled() -> tuple[list[Any], list[Any]]:
@@ -191,7 +189,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     scores.loc[is_same, "response"] = response(3)
     last = measures[measures["update"] == UPDATES[-1]]
     clusters = last[["question_id"]].assign(cluster=last["question_id"])
-    evidence = claim.sensitivity_evidence([last], clusters, 100, 1)
+    evidence = claim.sensitivity_evidence([last], [*TITLES], clusters, 100, 1)
     evaluated["verdict"] = {
         "claims": assess_claims(evaluated["comparisons"]["pairs"], evaluated["scores"], PAPER, DESIGN, evidence)
     }
@@ -319,12 +317,22 @@ def test_the_claim_is_that_of_the_verdict_table() -> None:
     assert CLAIM == claim.CLAIM
 
 
+UNMEASURED = {
+    "no block": {"verdict": "undecided", "value": None, "n": 0},
+    "not measured": {"verdict": "undecided", "value": None, "n": 200},
+}
+"""Outcome of the claim -> its fields without a value."""
+
+
 def sensitivity_sentence(verdicts: Mapping[str, str], agreement: float = 1.0) -> str:
     names = {name: f"Title {name}" for name in "abc"}
     record = {"benchmark": "a", "update": 1, "n": 9, "low": 0.0, "high": 1.0}
     values = {"used": 1.0, "agreement": agreement}
     records = [record | {"measure": measure, "value": value} for measure, value in values.items()]
-    claims = [{"benchmark": name, "claim": CLAIM, "verdict": verdict} for name, verdict in verdicts.items()]
+    claims = [
+        {"benchmark": name, "claim": CLAIM, "verdict": verdict, "value": 0.5, "n": 200} | UNMEASURED.get(verdict, {})
+        for name, verdict in verdicts.items()
+    ]
     found: str = describe_sensitivity({RUN: records}, claims, names, {RUN: []}, DESIGN)["sentence"]
     return found
 
@@ -341,7 +349,14 @@ def test_the_sentence_on_sensitivity_follows_the_verdicts() -> None:
     assert mixed.endswith("Undecided: “Title b”.")
     low = sensitivity_sentence({"a": "undecided"}, agreement=0.94)
     assert low == "Undecided: “Title a”. Not interpreted, because agreement is below 95 %: “Title a”."
-    assert "too few think blocks" in sensitivity_sentence({})
+    assert sensitivity_sentence(dict.fromkeys("abc", "no block")) == (
+        "No response of RLVR's last checkpoint has a think block to change on every benchmark."
+    )
+    assert sensitivity_sentence({"a": "no block", "b": "not measured", "c": "undecided"}) == (
+        "No response of RLVR's last checkpoint has a think block to change on “Title a”. Not measured on “Title b”: in "
+        "one run or more, no think block of the last checkpoint can be emptied, or none can be swapped. Undecided: "
+        "“Title c”."
+    )
 
 
 def test_the_sentence_on_samples_follows_the_findings(made: Made) -> None:
@@ -385,6 +400,73 @@ def test_two_seeds_have_a_row_and_a_choice_each(made: Made) -> None:
     shown = control_values(files, {"shifts": []}, {"claims": []}, TITLES, bands, DESIGN)["sensitivity"]
     assert [row["model"] for row in shown["rows"]] == ["RLVR, seed 1", "RLVR, seed 2"] * 2
     assert [name for name, _ in shown["chart"]["selects"][0]["options"]] == ["rlvr/seed1", "rlvr/seed2"]
+
+
+@pytest.fixture(scope="module")
+def collapsed(made: Made) -> Mapping[str, str | Path]:
+    """Files of a run of which no response has a think block to change."""
+    home = made.folder / "controls/sensitivity/rlvr/seed2"
+    kept = {"requests": made.probes, "answers": made.answers, "questions": made.measures}
+    for name, table in kept.items():
+        write_parquet(home / f"{name}.parquet", table[:0])
+    used = [one | {"value": 0.0, "low": 0.0, "high": 0.1} for one in made.records if one["measure"] == "used"]
+    write_json(home / "sensitivity.json", {"records": used})
+    return {name: home / f"{name}.parquet" for name in kept} | {"record": home / "sensitivity.json"}
+
+
+def test_a_run_without_think_blocks_has_a_row_and_neither_chart_nor_panel(
+    made: Made, collapsed: Mapping[str, str | Path], tmp_path: Path
+) -> None:
+    evidence = claim.sensitivity_evidence([made.measures[:0]], [*TITLES], EMPTY_CLUSTERS, 100, 1)
+    evaluated = made.evaluated
+    claims = assess_claims(evaluated["comparisons"]["pairs"], evaluated["scores"], PAPER, DESIGN, evidence)
+    write_json(tmp_path / "claims.json", {"claims": claims})
+    inputs = made.inputs | {"tables": made.inputs["tables"] | {"verdict": tmp_path / "claims.json"}}
+    values = page_values(PageInputs(**inputs, controls=ControlFiles(sensitivity={RUN: collapsed})))
+    page = pages.render(values)
+    assert "last checkpoint has a think block to change on every benchmark." in page
+    assert "No response of any checkpoint has a think block to change" in page
+    assert ids_of(page) & PARTS["sensitivity"] == {"sensitivity"}
+    assert 'data-control="sensitivity"' not in page and 'data-figure="sensitivity"' in page
+    rows = table_of(page, "Sensitivity of the last checkpoint")
+    assert rows == [[f"RLVR, seed 1; 0 of {QUESTIONS} questions", *[NONE] * len(SENSITIVITY)]] * len(TITLES)
+    shares = [row for row in table_of(page, "Verdicts on shares of responses") if row[0] == CLAIM]
+    assert [row[1:3] for row in shares] == [["no think block to change", "undecided"]] * len(TITLES)
+    assert unpacked(values["payloads"]["causal"])["runs"] == []
+
+
+def test_a_run_without_think_blocks_leaves_the_panels_of_the_others(
+    made: Made, collapsed: Mapping[str, str | Path], filled: dict[str, Any]
+) -> None:
+    files = {RUN: made.controls.sensitivity[RUN], "rlvr/seed2": collapsed}
+    bands: dict[str, Any] = {run: [] for run in files}
+    controls = ControlFiles(sensitivity=files)
+    shown = control_values(controls, {"shifts": []}, {"claims": []}, TITLES, bands, DESIGN)["sensitivity"]
+    assert [(row["model"], row["used"]) for row in shown["rows"]] == [
+        ("RLVR, seed 1", QUESTIONS), ("RLVR, seed 2", 0)
+    ] * len(TITLES)  # fmt: skip
+    assert [name for name, _ in shown["chart"]["selects"][0]["options"]] == [RUN]
+    questions = {name: read_parquet(made.inputs["questions"][name]) for name in TITLES}
+    panels = pack_panels(files, questions, {}, {})
+    assert [run["name"] for run in unpacked(panels.text)["runs"]] == [RUN]
+    assert (panels.shown, panels.total) == (filled["panels"].shown, filled["panels"].total)
+
+
+def test_an_earlier_checkpoint_does_not_replace_a_last_one_without_blocks(made: Made, tmp_path: Path) -> None:
+    """Its responses are not those of the explorer, and its measures are not those of the table."""
+    own = made.controls.sensitivity[RUN]
+    write_parquet(tmp_path / "questions.parquet", made.measures[made.measures["update"] < UPDATES[-1]])
+    records = [one for one in made.records if one["update"] < UPDATES[-1] or one["measure"] == "used"]
+    write_json(tmp_path / "sensitivity.json", {"records": records})
+    files = {RUN: {**own, "questions": tmp_path / "questions.parquet", "record": tmp_path / "sensitivity.json"}}
+    questions = {name: read_parquet(made.inputs["questions"][name]) for name in TITLES}
+    shown = pd.DataFrame({"question_id": [f"{FIRST}/{row}" for row in range(5)], "benchmark": FIRST, "sample": 0})
+    shown["response"] = [response(row) for row in range(5)]
+    entries = unpacked(pack_panels(files, questions, {RUN: shown}, {}).text)["runs"][0]["entries"]
+    assert {one["update"] for one in entries} == {UPDATES[0]} and not any(one["embedded"] for one in entries)
+    bands: dict[str, Any] = {RUN: []}
+    described = describe_sensitivity({RUN: records}, [], TITLES, bands, DESIGN)
+    assert all(cell is None for row in described["rows"] for cell in row["cells"])
 
 
 # ---------------------------------------------------------------- the data of the causal panel

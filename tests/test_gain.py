@@ -59,6 +59,8 @@ REMAINS = "Of RLVR's +50.0 points, +25.0 come from answer format; +20.0 (+10.0 t
         (rows(), "contradicted", "the base solves more",
          f"{REMAINS}, but answers do not depend on the chain of thought."),
         (rows(), "supported", "the base solves more", f"{REMAINS}, but the base solves more with repeated samples."),
+        (rows(), "no block", "the base solves more", f"{REMAINS}, but no response had a think block to change."),
+        (rows(), "not measured", None, f"{REMAINS}, but reasoning was not tested."),
         (rows(), "undecided", "open",
          f"{REMAINS}, but whether answers depend on the chain of thought is undecided."),
         (rows(), "supported", "open", f"{REMAINS}, but whether repeated samples of the base suffice is open."),
@@ -117,12 +119,16 @@ def test_the_files_of_the_first_benchmark_count(tmp_path: Path) -> None:
         )
     ]  # fmt: skip
     write_json(samples, {"curves": [], "rlvr_minus_base": repeated})
-    claims = [{"claim": CLAIM, "benchmark": "mmlu_pro_health", "verdict": "contradicted"},
-              {"claim": CLAIM, "benchmark": "medqa", "verdict": "supported"}]  # fmt: skip
+    claims = [{"claim": CLAIM, "benchmark": "mmlu_pro_health", "verdict": "contradicted", "value": 0.1, "n": 200},
+              {"claim": CLAIM, "benchmark": "medqa", "verdict": "supported", "value": 0.9, "n": 200}]  # fmt: skip
     findings = {"medqa": finding(), "mmlu_pro_health": finding()}
     found = gain_values([waterfall, samples], {"claims": claims}, findings)
     assert found["explanation"] == f"{REMAINS}, but the base solves more with repeated samples."
     assert gain_values([waterfall], {"claims": []}, findings)["explanation"].endswith("but reasoning was not tested.")
+    for n, limit in ((0, "no response had a think block to change"), (200, "reasoning was not tested")):
+        without = [claims[1] | {"verdict": "undecided", "value": None, "n": n}]
+        explanation = gain_values([waterfall], {"claims": without}, findings)["explanation"]
+        assert explanation == f"{REMAINS}, but {limit}."
     assert gain_values([], {"claims": []}, findings) == {"waterfall": None, "explanation": None}
 
 

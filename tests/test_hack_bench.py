@@ -221,6 +221,14 @@ def test_sensitivity_is_that_of_the_last_checkpoint_on_questions_like_those_of_t
     assert sensitivity_scores(answers, records, "cued") == cued | {f"{name}_clean": one for name, one in clean.items()}
 
 
+@pytest.mark.parametrize(("response", "score"), [(answer("A", " "), 1.0), ("no format", None)])
+def test_the_score_of_a_run_without_think_blocks(response: str, score: float | None) -> None:
+    used = [{"update": 110, "benchmark": name, "measure": "used", "value": 0.0} for name in ("cued", "miniature")]
+    scores = sensitivity_scores(graded({name: [response] * 3 for name in ("cued", "miniature")}), used, "cued")
+    assert set(scores) == {name for name in DETECTORS if name.startswith("kept_")}
+    assert set(scores.values()) == {score}
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> list[BenchRun]:
     """The runs of two experiments, whose results and records are in a temporary folder."""
@@ -394,17 +402,13 @@ def test_a_run_of_other_code_is_missing(runs: list[BenchRun], driver: list[str])
     assert main.missing_runs() == runs
 
 
-@pytest.mark.parametrize(
-    ("responses", "made"), [([answer("A")], 2), ([answer("A", " ")], 1), ([answer("K")], 1), (["no format"], 1)]
-)
-def test_sensitivity_is_measured_only_if_a_think_block_can_be_changed(
-    runs: list[BenchRun], monkeypatch: pytest.MonkeyPatch, responses: list[str], made: int
+def test_one_workflow_makes_the_files_of_a_run_and_its_sensitivity(
+    runs: list[BenchRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[Path]] = []
     monkeypatch.setattr(main, "run_workflow", lambda part, targets: asked.append(list(targets)) or 0)
-    write_parquet(runs[0].tables["answers"], graded({"miniature": responses}))
     assert main.start(runs[0]) == 0
-    assert asked == [runs[0].targets, [runs[0].sensitivity]][:made]
+    assert asked == [[*runs[0].targets, runs[0].sensitivity]]
 
 
 def test_a_failed_workflow_ends_the_run(runs: list[BenchRun], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,18 @@
 """Sensitivity to the chain of thought: interventions, measures of planted answers, and the claim's rule."""
 
+import json
+import os
 import random
+import shutil
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from evaluated import PAPER
 from matplotlib import pyplot as plt
@@ -15,20 +22,29 @@ from test_compare import design
 from medrlvr.config.load import load_config
 from medrlvr.data.miniature.interventions import replace_finding
 from medrlvr.data.miniature.world import load_world
+from medrlvr.evaluation import answer_store
 from medrlvr.evaluation.answer_store import requests_of, shard_names
 from medrlvr.evaluation.claims import assess_claims
 from medrlvr.evaluation.requests import draw_questions
-from medrlvr.evaluation.sensitivity.claim import CLAIM, sensitivity_evidence
+from medrlvr.evaluation.sensitivity.claim import CLAIM, last_measures, sensitivity_evidence
 from medrlvr.evaluation.sensitivity.measures import (
+    MEASURED_TYPES,
     measure_questions,
     option_probabilities,
     summarise_measures,
     used_shares,
 )
-from medrlvr.evaluation.sensitivity.probes import build_probes, measured_systems, sampled_blocks, think_blocks
+from medrlvr.evaluation.sensitivity.probes import (
+    PROBE_TYPES,
+    build_probes,
+    measured_systems,
+    sampled_blocks,
+    think_blocks,
+)
 from medrlvr.evaluation.sensitivity.think import closed, sentence_ends, shuffled
 from medrlvr.report.figures.sensitivity import draw_sensitivity
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import empty_table, read_json, read_parquet, write_json, write_parquet
 
 BLOCK = " Cough, 3.5 days. It is flu;\nso rest!  "
 
@@ -125,7 +141,7 @@ def test_only_responses_with_format_letter_and_sentence_have_probes() -> None:
     assert "Q: <think>? One. Two. new</think> <answer>" in set(replaced["prompt"])
 
 
-def test_blocks_are_those_of_the_drawn_questions_and_without_any_the_step_stops() -> None:
+def test_blocks_are_those_of_the_drawn_questions_and_a_model_may_have_none() -> None:
     ids = [f"q{row}" for row in range(20)]
     response = " <think> One. </think> <answer> A </answer>"
     answers = pd.DataFrame({"question_id": ids * 2, "benchmark": "b", "sample": 0, "response": response})
@@ -136,8 +152,11 @@ def test_blocks_are_those_of_the_drawn_questions_and_without_any_the_step_stops(
     found = sampled_blocks(answers, prompts, questions, systems, 1)
     assert found.groupby("model").size().to_dict() == {MODELS[0]: 3, MODELS[1]: 7}
     assert {*found["question_id"][:3]} < {*found["question_id"][3:]}
-    with pytest.raises(UserError, match=r"nothing to change\. Set controls\.sensitivity to false"):
-        sampled_blocks(answers.assign(response="A"), prompts, questions, systems, 1)
+    collapsed = answers["response"].where(answers["model"] == MODELS[0], " <think> </think> <answer> A </answer>")
+    one = sampled_blocks(answers.assign(response=collapsed), prompts, questions, systems, 1)
+    assert one.groupby("model").size().to_dict() == {MODELS[0]: 3}
+    probes = build_probes(sampled_blocks(answers.assign(response="A"), prompts, questions, systems, 1), 1, None)
+    assert probes.empty and [*probes.columns] == [*build_probes(found, 1, None).columns]
 
 
 def test_a_block_is_swapped_only_with_one_of_another_answer() -> None:
@@ -158,6 +177,7 @@ def planted(table: pd.DataFrame, policy: dict[str, list[float]]) -> pd.DataFrame
     return measure_questions(probes, answers.sample(frac=1, random_state=1))
 
 
+PLANTED = ("full", "shuffled", "swapped", "replaced")
 THREE = [f" <think> One. Two. Three. </think> <answer> {letter} </answer>" for letter in "AB"]
 
 
@@ -214,6 +234,109 @@ def test_only_the_last_checkpoint_is_measured_on_all_benchmarks_and_a_model_with
     ]  # fmt: skip
 
 
+def types_of(table: pd.DataFrame) -> dict[str, pa.DataType]:
+    schema = pa.Schema.from_pandas(table, preserve_index=False)
+    return dict(zip(schema.names, schema.types, strict=True))
+
+
+def test_tables_without_rows_have_the_columns_and_types_of_those_with_rows() -> None:
+    probes = build_probes(blocks(THREE), 1, None)
+    assert types_of(probes) == PROBE_TYPES
+    policy = {f"closed/{count}": [0.9, 0.1] for count in range(3)} | {key: [0.9, 0.1] for key in PLANTED}
+    assert types_of(planted(blocks(THREE), policy)) == MEASURED_TYPES
+    answers = empty_table(dict.fromkeys(("model", "benchmark", "question_id", "letter_logprobs"), pa.string()))
+    without = measure_questions(build_probes(blocks([]), 1, None), answers)
+    assert without.empty and [*without.columns] == [*MEASURED_TYPES]
+    assert summarise_measures(without, pd.DataFrame({"question_id": ["q0"], "cluster": ["q0"]}), 50, 1) == []
+
+
+RULES = """
+import json, runpy, sys
+from types import SimpleNamespace as Bag
+class Files(Bag):
+    def __iter__(self):
+        return iter([])
+for name, (inputs, output, params, log) in json.loads(sys.argv[1]).items():
+    step = Bag(rule=name, wildcards=[], log=[log], input=Files(**inputs), output=Files(**output), params=Bag(**params),
+               config={"experiment": "x", "title": "X", "machine": {"device": "cpu"}})
+    runpy.run_path(f"workflow/scripts/{name}.py", {"snakemake": step}, "__main__")
+"""
+
+
+def collapsed_steps(folder: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]]:
+    """Write a base and a checkpoint with empty think blocks, and return the rules of sensitivity: their parameters."""
+    models = [folder / "base", folder / "checkpoints/update4"]
+    for model in models:
+        shutil.copytree("assets/miniature_base", model)
+    ids = [f"q{row}" for row in range(12)]
+    asked = pd.DataFrame({"question_id": ids, "benchmark": "b", "prompt": "Q:", "template": "t"})
+    response = " <think> </think> <answer> A </answer>"
+    answers = [asked.assign(model=str(model), sample=0, response=response) for model in models]
+    questions = pd.DataFrame({"question_id": ids, "stem": "?", "options": [OPTIONS] * 12, "gold": 0})
+    clusters = pd.DataFrame({"question_id": ids, "cluster": ids})
+    tables = {"requests": asked, "responses": pd.concat(answers), "questions": questions, "clusters": clusters}
+    for name, table in tables.items():
+        write_parquet(folder / f"{name}.parquet", table)
+    write_json(folder / "stages.json", {"bands": [{"stage": "format_failure", "first": 1, "last": 4}]})
+    at = {name: str(folder / f"{name}.parquet") for name in tables}
+    shared = {"models": [str(folder / "base"), str(folder / "checkpoints")], "questions": [at["questions"]]}
+    drawn = {"benchmarks": ["b"], "questions": 10, "curve": {"b": 5}, "seed": 1}
+    home = folder / "home"
+    made = {name: str(home / f"{name}.parquet") for name in ("answers", "requests", "questions")}
+    return {
+        "probe_checkpoints": (
+            shared | {"responses": at["responses"], "prompts": at["requests"]},
+            {"answers": made["answers"]},
+            drawn | {"evidence": "miniature", "prompt_max_tokens": 64, "response_max_tokens": 64,
+                     "state": str(folder / "state"), "display_name": "probes"},
+            str(folder / "logs/probe"),
+        ),
+        "measure_sensitivity": (
+            shared | {"answers": made["answers"], "probes": made["requests"], "clusters": at["clusters"]},
+            {"questions": made["questions"], "record": str(home / "sensitivity.json"),
+             "table": str(home / "sensitivity.csv")},
+            drawn | {"resamples": 20, "again": "again"},
+            str(folder / "logs/measure"),
+        ),
+        "draw_sensitivity": (
+            {"tables": [str(home / "sensitivity.csv")], "stages": [str(folder / "stages.json")]},
+            {"figure": str(home / "drawn.svg"), "table": str(home / "drawn.csv")},
+            {"runs": ["rlvr/seed1"], "titles": {"b": "Title B"}},
+            str(folder / "logs/draw"),
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_policy_without_think_blocks_is_recorded_without_an_engine(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "logs").mkdir()
+    command = [sys.executable, "-c", RULES, json.dumps(collapsed_steps(tmp_path))]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "src"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "probes: no answers are requested" in done.stderr and "starting vLLM" not in done.stderr
+    generation = read_json(home / "generation.json")
+    assert (generation["answers"], generation["modes"], generation["hardware"]) == (0, {}, [])
+    assert len(generation["weights"]) == 2 and (home / "command.sh").is_file()
+    records = read_json(home / "sensitivity.json")["records"]
+    found = {(one["update"], one["measure"]): (one["n"], one["value"], one["low"], round(one["high"], 3))
+             for one in records}  # fmt: skip
+    # Wilson's intervals of 0 of 5 and of 0 of 10.
+    assert found == {(0, "used"): (5, 0, 0, 0.434), (4, "used"): (10, 0, 0, 0.278)}
+    assert len(pd.read_csv(home / "sensitivity.csv")) == len(pd.read_csv(home / "drawn.csv")) == 2
+    requests, answers, questions = (
+        pa.parquet.read_schema(home / f"{name}.parquet") for name in ("requests", "answers", "questions")
+    )
+    typed = PROBE_TYPES | {"letter_tokens": pa.list_(pa.int64()), "shard": pa.string()}
+    assert dict(zip(requests.names, requests.types, strict=True)) == typed
+    assert dict(zip(answers.names, answers.types, strict=True)) == answer_store.ANSWER_TYPES
+    assert dict(zip(questions.names, questions.types, strict=True)) == MEASURED_TYPES
+    assert "no think block to change" in (home / "drawn.svg").read_text(encoding="utf-8")
+    last = last_measures(read_parquet(home / "questions.parquet"), records)
+    assert sensitivity_evidence([last], ["b"], read_parquet(tmp_path / "clusters.parquet"), 20, 1)["b"].n == 0
+
+
 def measured(changed_if_emptied: float, changed_if_swapped: float, n: int = 200, agreement: float = 1) -> pd.DataFrame:
     order = np.arange(n) / n
     columns = {
@@ -236,23 +359,44 @@ def measured(changed_if_emptied: float, changed_if_swapped: float, n: int = 200,
 )
 def test_the_smaller_change_counts(emptied: float, swapped: float, agreement: float, verdict: str) -> None:
     clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
-    found = sensitivity_evidence([measured(emptied, swapped, agreement=agreement)], clusters, 500, 1)["b"]
+    found = sensitivity_evidence([measured(emptied, swapped, agreement=agreement)], ["b"], clusters, 500, 1)["b"]
     assert (found.claim, found.verdict, found.n) == (CLAIM, verdict, 200)
-    assert found.measured.value == pytest.approx(min(emptied, swapped))
+    assert found.measured is not None and found.measured.value == pytest.approx(min(emptied, swapped))
     seeds = [measured(emptied, swapped, agreement=agreement), *[measured(0.1, 0.1)] * 2]
-    assert sensitivity_evidence(seeds, clusters, 500, 1)["b"].verdict != "supported"
+    assert sensitivity_evidence(seeds, ["b"], clusters, 500, 1)["b"].verdict != "supported"
 
 
 def test_the_claim_has_a_row_only_if_the_control_ran_and_is_undecided_with_few_questions() -> None:
     clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
     for n, verdict in ((100, "supported"), (99, "undecided")):
-        found = sensitivity_evidence([measured(1, 1, n)], clusters, 100, 1)
+        found = sensitivity_evidence([measured(1, 1, n)], ["b"], clusters, 100, 1)
         by_claim = {
             record["claim"]: record for record in assess_claims([], scores(), PAPER, design(), {"toy": found["b"]})
         }
         assert by_claim[CLAIM]["verdict"] == verdict and by_claim[CLAIM]["value"] == 1
     assert CLAIM not in {record["claim"] for record in assess_claims([], scores(), PAPER, design())}
-    assert sensitivity_evidence([], clusters, 100, 1) == {}
+    assert sensitivity_evidence([], ["b"], clusters, 100, 1) == {}
+
+
+def test_without_a_block_that_can_be_emptied_and_swapped_in_each_run_the_claim_has_no_value() -> None:
+    clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
+    full, none = measured(0.9, 0.9), measured(0.9, 0.9, n=0)
+    same_letter = full.assign(kept_swapped=np.nan)
+    for tables, n in (([none], 0), ([none, none], 0), ([full, none], 200), ([same_letter], 200)):
+        found = sensitivity_evidence(tables, ["b", "c"], clusters, 100, 1)
+        assert {name: (one.measured, one.verdict, one.n) for name, one in found.items()} == {
+            "b": (None, "undecided", n), "c": (None, "undecided", 0)
+        }  # fmt: skip
+    (record,) = [one for one in assess_claims([], scores(), PAPER, design(), {"toy": found["c"]})
+                 if one["claim"] == CLAIM]  # fmt: skip
+    assert (record["value"], record["low"], record["high"], record["n"]) == (None, None, None, 0)
+
+
+def test_the_last_checkpoint_is_the_last_of_the_record_also_without_blocks() -> None:
+    table = pd.DataFrame({"update": [0, 4, 4], "question_id": ["q0", "q0", "q1"]})
+    used = [{"update": update, "measure": "used"} for update in (0, 4, 8)]
+    assert last_measures(table, used[:2])["question_id"].tolist() == ["q0", "q1"]
+    assert last_measures(table, used).empty
 
 
 def test_a_model_answers_only_its_own_requests() -> None:
@@ -282,6 +426,27 @@ def test_the_figure_has_a_column_for_each_measured_benchmark() -> None:
     plt.close(figure)
     assert titles.count("Title B") == 1 and "Title C" not in titles
     assert lines == {"emptied", "area"}
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ({1: 0.0, 2: 0.0}, "no think block to change"),
+        ({1: 0.5, 2: 0.0, 3: 0.0}, "no think block to change, seeds 2, 3"),
+        ({1: 0.5, 2: 0.1}, ""),
+    ],
+)
+def test_the_figure_names_the_seeds_without_a_block(shares: dict[int, float], expected: str) -> None:
+    rows = [
+        {"benchmark": "b", "measure": "used", "update": update, "value": value * bool(update), "seed": seed}
+        for seed, value in shares.items()
+        for update in (0, 4)
+    ]
+    bands = pd.DataFrame([{"seed": seed, "stage": "format_failure", "first": 1, "last": 4} for seed in shares])
+    figure = draw_sensitivity(pd.DataFrame(rows), bands, {"b": "Title B"})
+    texts = [text.get_text() for axis in figure.axes for text in axis.texts]
+    plt.close(figure)
+    assert texts == [expected]
 
 
 def test_an_arm_without_a_think_block_cannot_be_measured() -> None:

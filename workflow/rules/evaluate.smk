@@ -194,7 +194,8 @@ rule compare_models:
         clusters=f"{RESULTS}/data/clusters.parquet",
         train=f"{RESULTS}/data/train.parquet",
         paper="assets/paper/figure3.csv",
-        sensitivity=sensitivity_tables,
+        sensitivity=sensitivity_files("questions.parquet"),
+        sensitivity_records=sensitivity_files("sensitivity.json"),
     output:
         comparisons=f"{RESULTS}/compare/comparisons.json",
         verdict=report(f"{RESULTS}/compare/claims.json", caption="../report/captions/claims.rst", category="Evaluation"),

@@ -84,10 +84,10 @@ def model_folder(wildcards):
     return [given.path if given else f"{RESULTS}/models/{wildcards.model}"]
 
 
-def sensitivity_tables(wildcards):
-    """Return the measures of sensitivity of the arm that represents the paper's; nothing if they are not requested."""
+def sensitivity_files(name):
+    """Return a file of the sensitivity of each run of the arm that represents the paper's; none if not requested."""
     wanted = LAYOUT.papers_rlvr_runs if EXPERIMENT.controls.sensitivity else []
-    return [f"{RESULTS}/controls/sensitivity/{run}/questions.parquet" for run in wanted]
+    return [f"{RESULTS}/controls/sensitivity/{run}/{name}" for run in wanted]
 
 
 def made_by(path):

@@ -13,9 +13,9 @@ from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
 from medrlvr.evaluation.score import majority_vote
-from medrlvr.evaluation.sensitivity.claim import sensitivity_evidence
+from medrlvr.evaluation.sensitivity.claim import last_measures, sensitivity_evidence
 from medrlvr.evaluation.strata import strata
-from medrlvr.runtime.files import read_parquet, write_json, write_text
+from medrlvr.runtime.files import read_json, read_parquet, write_json, write_text
 from medrlvr.runtime.provenance import provenance
 from medrlvr.runtime.step_log import step_log
 
@@ -42,10 +42,10 @@ if __name__ == "__main__":
         for name, records in compared.items():
             write_text(output[name], pd.json_normalize(records).to_csv(index=False))
         sanity = {name: trivial_baselines(table, trained, divided[name]) for name, table in questions.items()}
-        measured = [read_parquet(path) for path in inputs.sensitivity]
-        last = [table[table["update"] == table["update"].max()] for table in measured]
+        probed = zip(inputs.sensitivity, inputs.sensitivity_records, strict=True)
+        last = [last_measures(read_parquet(table), read_json(record)["records"]) for table, record in probed]
         paper = pd.read_csv(inputs.paper, keep_default_na=False)
-        controls = sensitivity_evidence(last, clusters, *resampling)
+        controls = sensitivity_evidence(last, design.benchmarks, clusters, *resampling)
         claims = assess_claims(compared["pairs"], scores, paper, design, controls)
         metrics = {
             model: json.loads(Path(path).read_text(encoding="utf-8"))["records"]

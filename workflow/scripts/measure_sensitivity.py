@@ -3,7 +3,12 @@
 import pandas as pd
 
 from medrlvr.evaluation.selection import candidate_models, update_of
-from medrlvr.evaluation.sensitivity.measures import measure_questions, summarise_measures, used_shares
+from medrlvr.evaluation.sensitivity.measures import (
+    MEASURED_TYPES,
+    measure_questions,
+    summarise_measures,
+    used_shares,
+)
 from medrlvr.evaluation.sensitivity.probes import measured_systems
 from medrlvr.runtime.files import read_parquet, write_json, write_parquet, write_text
 from medrlvr.runtime.provenance import provenance
@@ -14,8 +19,7 @@ if __name__ == "__main__":
         inputs, output, params = snakemake.input, snakemake.output, snakemake.params
         probes = read_parquet(inputs.probes)
         measured = measure_questions(probes, read_parquet(inputs.answers))
-        measured["update"] = measured["model"].map(update_of)
-        write_parquet(output.questions, measured)
+        write_parquet(output.questions, measured, MEASURED_TYPES)
         models = [*map(str, candidate_models(inputs.models))]
         sizes = {name: len(read_parquet(path)) for name, path in zip(params.benchmarks, inputs.questions, strict=True)}
         systems = measured_systems(models, sizes, params.questions, params.curve)

@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 SHARD_ANSWERS = 2048
 """Maximum number of answers of one benchmark and mode that an interruption loses."""
-
+ANSWER_TYPES = {
+    **dict.fromkeys(("question_id", "benchmark", "mode"), pa.string()),
+    **dict.fromkeys(("sample", "prompt_tokens"), pa.int64()),
+    **dict.fromkeys(("response", "finish_reason"), pa.string()),
+    "response_tokens": pa.int64(),
+    "letter_logprobs": pa.list_(pa.float64()),
+    **dict.fromkeys(("hardware", "runner", "model"), pa.string()),
+}
+"""Column of the answers -> type."""
 
 _DECIDING = ("question_id", "prompt", "answer_format", "max_tokens", "samples", "temperature", "seed", "letter_tokens")
 

@@ -43,7 +43,7 @@ class Evidence:
         claim: the claim as a sentence.
         n: number of questions.
         confidence: of the intervals.
-        measured: by the required format.
+        measured: by the required format; None if it could not be measured, which is undecided.
         any_letter: by any readable letter; None for a share of responses, which has one reading.
         paper: the paper's figures: first and second (accuracies), first_sd and second_sd, their difference with low and
             high (95 %, from the two standard deviations); or a text.
@@ -54,7 +54,7 @@ class Evidence:
     claim: str
     n: int
     confidence: float
-    measured: Measured
+    measured: Measured | None
     any_letter: Measured | None
     paper: Mapping[str, float | str]
     seeds: Sequence[int]
@@ -64,7 +64,7 @@ class Evidence:
     def verdict(self) -> Verdict:
         """The less favourable verdict of the two readings."""
         readings = [reading.verdict for reading in (self.measured, self.any_letter) if reading]
-        return min(readings, key=get_args(Verdict).index)
+        return min(readings, key=get_args(Verdict).index, default="undecided")
 
 
 def assess_claims(
@@ -155,7 +155,7 @@ def _measured(record: Mapping[str, Any], confidence: float, rule: Callable[[floa
 
 def _record(evidence: Evidence, benchmark: str) -> dict[str, Any]:
     fields = asdict(evidence)
-    measured = fields.pop("measured")
+    measured = fields.pop("measured") or dict.fromkeys(("value", "low", "high"))
     return {"benchmark": benchmark, **fields, **{name: measured[name] for name in ("value", "low", "high")}}
 
 

@@ -10,15 +10,22 @@ import json
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow as pa
 
 from medrlvr.config.machine import Machine
-from medrlvr.evaluation.answer_store import complete_shards, missing_answers, requests_of, shard_names
+from medrlvr.evaluation.answer_store import (
+    ANSWER_TYPES,
+    complete_shards,
+    missing_answers,
+    requests_of,
+    shard_names,
+)
 from medrlvr.evaluation.placement import place_engines
 from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
 from medrlvr.evaluation.worker_group import group_command
@@ -27,7 +34,7 @@ from medrlvr.models.shape import Shape, read_shape
 from medrlvr.models.tokens import check_lengths, letter_tokens
 from medrlvr.runtime.environment import ENGINE_PACKAGE, process_environment
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import read_parquet, write_json, write_parquet
+from medrlvr.runtime.files import empty_table, read_parquet, write_json, write_parquet
 from medrlvr.runtime.gpu_cache import repair_caches
 from medrlvr.runtime.gpu_preflight import check_job
 from medrlvr.runtime.processes import run_process, write_command
@@ -57,6 +64,7 @@ def generate_answers(
         models: model folders of one architecture; an engine loads them in turn. A model whose weights were deleted has
             only its cached answers: for each benchmark and mode, all or none.
         asked: requests, as `build_requests` returns them; with a column `model`, each model answers only its own.
+            Without any request, no engine is started and the tables are empty.
         folder: output folder. It receives requests.parquet, command.sh (with one engine) and, at the end,
             generation.json (everything that affects a number) and answers.parquet: the columns that `vllm_worker.main`
             describes, and `model`, the folder of the model that gave the answer.
@@ -68,16 +76,18 @@ def generate_answers(
             cached. A later call for these models writes the answers without starting an engine.
 
     Raises:
-        UserError: a prompt is too long, letters cannot be scored, or the engine failed or was interrupted.
+        UserError: a prompt is too long, letters cannot be scored, there is neither a model with weights nor a cached
+            answer, or the engine failed or was interrupted.
     """
     versions = {
         name: metadata.version(name) for name in (ENGINE_PACKAGE[machine.device], "torch", "transformers", "tokenizers")
     }
     requests = folder / "requests.parquet"
     asked = _with_shards(asked, models[0], machine.device, versions)
-    write_parquet(requests, asked)
+    types = dict.fromkeys(asked.columns, pa.string()) | {"letter_tokens": pa.list_(pa.int64())}
+    write_parquet(requests, asked, types)
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", requests)
-    context_tokens = prompt_max_tokens + int(asked["max_tokens"].max())
+    context_tokens = prompt_max_tokens + max(asked["max_tokens"], default=0)
     placement = place_engines(machine, _shape(models[0]), context_tokens)
     engine = [*engine_arguments(machine, context_tokens, placement.split), *_sampling_arguments(asked, machine)]
     variables = process_environment(machine.device, machine.threads, state)
@@ -104,12 +114,12 @@ def generate_answers(
         command = group_command(command, min(placement.engines, shards), placement.split)
         run_process(command, variables, watch, work="generation")
     else:
-        notify(f"{display_name}: all answers are cached")
+        notify(f"{display_name}: {'all answers are cached' if len(asked) else 'no answers are requested'}")
     answers = _collect(
         asked, [(state / "answers" / digest, model) for digest, model in zip(weights, models, strict=True)]
     )
     write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine, weights))
-    write_parquet(folder / "answers.parquet", answers)
+    write_parquet(folder / "answers.parquet", answers, ANSWER_TYPES)
 
 
 def _sampling_arguments(asked: pd.DataFrame, machine: Machine) -> list[str]:
@@ -150,14 +160,25 @@ def _missing(asked: pd.DataFrame, folders: Mapping[Path, Path]) -> dict[Path, in
     return {path: answers for path, answers in missing.items() if answers}
 
 
-def _collect(asked: pd.DataFrame, cached: Iterable[tuple[Path, Path]]) -> pd.DataFrame:
-    """Return the answers of each (cache folder, model folder), for all completely cached benchmarks and modes."""
+def _collect(asked: pd.DataFrame, cached: Sequence[tuple[Path, Path]]) -> pd.DataFrame:
+    """Return the answers of each (cache folder, model folder), for all completely cached benchmarks and modes.
+
+    The table is empty if no model with weights has a request.
+
+    Raises:
+        UserError: there are no answers, and no model has weights.
+    """
     tables = [
         read_parquet(path / f"{shard}.parquet").assign(model=str(model))
         for path, model in cached
         for shard in complete_shards(requests_of(asked, model), path)
     ]
-    return pd.concat(tables, ignore_index=True)
+    if not tables and not any(has_weights(model) for _, model in cached):
+        raise UserError(
+            f"{', '.join(str(model) for _, model in cached)}: the weights were deleted, and no answers are cached."
+            " Restore the weights, or train again."
+        )
+    return pd.concat(tables, ignore_index=True) if tables else empty_table(ANSWER_TYPES)
 
 
 def _letter_tokens(model: Path, asked: pd.DataFrame) -> pd.Series:

@@ -36,7 +36,6 @@ def record_of(run: BenchRun) -> dict[str, Any]:
     """
     answers = read_parquet(run.tables["answers"])
     alarms = read_json(run.stages)["alarms"] if run.stages else []
-    records = read_json(run.sensitivity)["records"] if run.sensitivity.is_file() else []
     clean = answers[answers["benchmark"] == "miniature"]
     scores = monitor_scores(read_parquet(run.tables["updates"]), alarms)
     return {
@@ -44,7 +43,7 @@ def record_of(run: BenchRun) -> dict[str, Any]:
         "loophole": run.loophole,
         "accuracy": float(clean["correct"].mean()),
         "exploitation": exploitations(answers, run.loophole),
-        "scores": scores | sensitivity_scores(answers, records, run.like_training),
+        "scores": scores | sensitivity_scores(answers, read_json(run.sensitivity)["records"], run.like_training),
         "alarms": [alarm["text"] for alarm in alarms],
         "minutes": _minutes(run),
     }

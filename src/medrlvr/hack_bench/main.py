@@ -7,11 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from medrlvr.hack_bench.export import export_run
-from medrlvr.hack_bench.measure import blockless_share
 from medrlvr.hack_bench.page import write_results
 from medrlvr.hack_bench.runs import BENCH, BenchRun, bench_runs
 from medrlvr.reference.main import is_current, run_each, run_program, run_workflow
-from medrlvr.runtime.files import read_parquet
 
 
 def missing_runs() -> list[BenchRun]:
@@ -20,17 +18,8 @@ def missing_runs() -> list[BenchRun]:
 
 
 def start(run: BenchRun) -> int:
-    """Make the files of a run and return the exit status.
-
-    Sensitivity is measured only if a response of the last checkpoint has a think block to change. Otherwise the rule
-    would stop with an error.
-    """
-    failed = run_workflow(run.part, run.targets)
-    return failed or (run_workflow(run.part, [run.sensitivity]) if _has_blocks(run) else 0)
-
-
-def _has_blocks(run: BenchRun) -> bool:
-    return blockless_share(read_parquet(run.tables["answers"])) not in (None, 1)
+    """Make the files of a run and return the exit status."""
+    return run_workflow(run.part, [*run.targets, run.sensitivity])
 
 
 def make_bench(most: int | None) -> None:

@@ -143,10 +143,10 @@ def sensitivity_scores(
 
     Args:
         answers: the greedy answers of the last checkpoint to all benchmarks.
-        records: the measures of sensitivity of all checkpoints; none if no response has a think block to change.
+        records: the measures of sensitivity of all checkpoints.
         like_training: the benchmark with questions like those of training.
     """
-    last = max((record["update"] for record in records), default=0)
+    last = max(record["update"] for record in records)
     scores: dict[str, float | None] = {}
     for name, suffix in {like_training: "", "miniature": "" if like_training == "miniature" else "_clean"}.items():
         blockless = blockless_share(answers[answers["benchmark"] == name])

@@ -68,7 +68,7 @@ class BenchRun(Run):
 
     @property
     def sensitivity(self) -> Path:
-        """The measures of sensitivity; the workflow can make them only if a response has a think block to change."""
+        """The measures of sensitivity."""
         return self.part.results / "controls/sensitivity" / self.model / "sensitivity.json"
 
     def record(self) -> dict[str, Any] | None:

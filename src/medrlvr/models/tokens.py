@@ -39,7 +39,7 @@ def check_lengths(base: Path, texts: Sequence[str], limit: int, key: str, source
         UserError: rows are too long; the message contains the first of them, their number and the longest.
     """
     lengths = token_counts(base, texts)
-    longest = max(lengths)
+    longest = max(lengths, default=0)
     if longest > limit:
         cut = [row for row, length in enumerate(lengths, start=1) if length > limit]
         more = f" and {len(cut) - 5} more" if len(cut) > 5 else ""

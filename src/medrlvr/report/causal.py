@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.report.explorer import describe_questions, pack
-from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.files import read_json, read_parquet
 
 EACH = 20
 """Maximum number of questions of each run, checkpoint and benchmark."""
@@ -57,7 +57,8 @@ def pack_panels(
     possible; then a hash of the question's ID determines the order, so that none is hand-picked.
 
     Args:
-        runs: <arm>/seed<n> -> files `requests`, `answers` and `questions` of the control.
+        runs: <arm>/seed<n> -> files `record`, `requests`, `answers` and `questions` of the control. A run is left out
+            if no response has a block to change.
         questions: benchmark -> question_id, stem, options, gold.
         responses: run -> benchmark, question_id and response of its last model, as far as the report embeds them.
         names: `runs`: run -> its name for readers; `benchmarks`: benchmark -> title.
@@ -89,6 +90,7 @@ def _panels(
                 "entries": [{name: entry[name] for name in entry if name not in ("rank", "model")} for entry in own],
             }
             for run, own in chosen.items()
+            if own
         ],
         "questions": {
             name: describe_questions(table[table["question_id"].isin(asked.get(name, ()))])
@@ -118,7 +120,7 @@ def _entries(files: Mapping[str, str | Path], responses: pd.DataFrame | None) ->
     path = probes[probes["intervention"].isin(["closed", "full"])].sort_values("sentences", kind="stable")
     steps = dict(iter(path.groupby(["model", "benchmark", "question"], sort=False)))
     texts = {} if responses is None else dict(_by_question(responses))
-    last = int(measured["update"].max())
+    last = max(record["update"] for record in read_json(files["record"])["records"])
     checkpoints = Counter(measured["question_id"])
     for _, own in measured.groupby(["model", "benchmark"], sort=False):
         order = sorted(own["question_id"], key=lambda question: (-checkpoints[question], _hash(question)))

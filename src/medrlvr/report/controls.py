@@ -15,6 +15,10 @@ from medrlvr.report.overview import arm_label, model_label
 
 CLAIM = "RLVR's answers depend on its chain of thought"
 """The claim of the verdict table that sensitivity decides."""
+NO_BLOCK = "no block"
+"""Outcome of the claim instead of a verdict: no response has a think block to change."""
+NOT_MEASURED = "not measured"
+"""Outcome of the claim instead of a verdict: some runs have no block to change, or none that can be swapped."""
 MEANINGS = {
     "supported": (
         "RLVR's answers depend on the chain of thought on {}: more than half of them change when the think block is "
@@ -24,9 +28,14 @@ MEANINGS = {
         "RLVR's answers do not depend on the chain of thought on {}: fewer than half of them change when the think "
         "block is emptied, or when it is swapped."
     ),
+    NO_BLOCK: "No response of RLVR's last checkpoint has a think block to change on {}.",
+    NOT_MEASURED: (
+        "Not measured on {}: in one run or more, no think block of the last checkpoint can be emptied, or none can be "
+        "swapped."
+    ),
     "undecided": "Undecided: {}.",
 }
-"""Verdict -> sentence about its benchmarks."""
+"""Outcome -> sentence about its benchmarks."""
 LEAST_AGREEMENT = 0.95
 """Below it, the measures of sensitivity are not interpreted."""
 
@@ -152,19 +161,24 @@ def _sensitivity_row(label: str, found: Mapping[str, Mapping[str, Any]]) -> dict
 def _sensitivity_sentence(
     rows: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
 ) -> str:
-    """Return what the claim's verdicts mean, and a reservation where the forced letter is often not the written one."""
-    verdicts = {row["benchmark"]: row["verdict"] for row in claims if row["claim"] == CLAIM}
+    """Return what the claim's outcomes mean, and a reservation where the forced letter is often not the written one."""
+    outcomes = {row["benchmark"]: claim_outcome(row) for row in claims if row["claim"] == CLAIM}
     parts = [
-        meaning.format(_where(here, everywhere=len(verdicts)))
-        for verdict, meaning in MEANINGS.items()
-        if (here := [titles[name] for name, own in verdicts.items() if own == verdict])
+        meaning.format(_where(here, everywhere=len(outcomes)))
+        for outcome, meaning in MEANINGS.items()
+        if (here := [titles[name] for name, own in outcomes.items() if own == outcome])
     ]
-    if not parts:
-        parts.append("RLVR's last checkpoint has too few think blocks that can be changed.")
     low = {row["title"] for row in rows if row["cells"][-1] and row["cells"][-1]["value"] < LEAST_AGREEMENT}
     if low:
         parts.append(f"Not interpreted, because agreement is below 95 %: {_where(sorted(low), everywhere=0)}.")
     return " ".join(parts)
+
+
+def claim_outcome(row: Mapping[str, Any]) -> str:
+    """Return the verdict of a row of the claim, or NO_BLOCK or NOT_MEASURED if it has no value."""
+    if row["value"] is not None:
+        return str(row["verdict"])
+    return NOT_MEASURED if row["n"] else NO_BLOCK
 
 
 def _sensitivity_chart(

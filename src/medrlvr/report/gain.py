@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medrlvr.report.controls import CLAIM
+from medrlvr.report.controls import CLAIM, NO_BLOCK, NOT_MEASURED, claim_outcome
 from medrlvr.report.overview import Difference, Finding, mode_words, signed
 
 TOTALS = ("gain", "gain_any", "least")
@@ -27,7 +27,7 @@ def gain_values(
     waterfall, *others = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
     lead = next(iter(findings))
     steps = [row for row in waterfall["steps"] if row["benchmark"] == lead]
-    claims = [row["verdict"] for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (CLAIM, lead)]
+    claims = [claim_outcome(row) for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (CLAIM, lead)]
     found = [
         row["finding"]
         for one in others
@@ -46,7 +46,8 @@ def explain_gain(
     Args:
         finding: the results on the benchmark.
         steps: the waterfall's rows of the benchmark.
-        dependence: verdict of the claim that answers depend on the chain of thought; None if it was not measured.
+        dependence: outcome of the claim that answers depend on the chain of thought, as `claim_outcome` returns it;
+            None if the control did not run.
         repeated: the finding of pass@k with true steps at the largest k; None if it was not measured.
     """
     rows = {row["step"]: row for row in steps}
@@ -77,9 +78,10 @@ def _limit(spurious: bool, dependence: str | None, repeated: str | None) -> str:
     """Return what limits the meaning of what remains: the first that applies, the least flattering first."""
     limits = [
         (dependence == "contradicted", "but answers do not depend on the chain of thought"),
+        (dependence == NO_BLOCK, "but no response had a think block to change"),
         (repeated == "the base solves more", "but the base solves more with repeated samples"),
         (not spurious, "but spurious rewards were not tested"),
-        (dependence is None, "but reasoning was not tested"),
+        (dependence in (None, NOT_MEASURED), "but reasoning was not tested"),
         (dependence == "undecided", "but whether answers depend on the chain of thought is undecided"),
         (repeated == "open", "but whether repeated samples of the base suffice is open"),
     ]

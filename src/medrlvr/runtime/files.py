@@ -1,11 +1,12 @@
 """Write text, JSON and parquet atomically; read JSON and parquet."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet
 
 from medrlvr.runtime.atomic import write_atomically
@@ -48,9 +49,31 @@ def write_json_lines(path: str | Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows))
 
 
-def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table without its index."""
-    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+def write_parquet(path: str | Path, table: pd.DataFrame, types: Mapping[str, pa.DataType] | None = None) -> None:
+    """Write a table without its index.
+
+    Args:
+        path: parquet file.
+        table: the table.
+        types: column -> type, for columns without any value, from which pyarrow cannot derive a type.
+    """
+    schema = _schema(table, types) if types else None
+    write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False, schema=schema))
+
+
+def _schema(table: pd.DataFrame, types: Mapping[str, pa.DataType]) -> pa.Schema:
+    derived = pa.Schema.from_pandas(table, preserve_index=False)
+    fields = [
+        field.with_type(types[field.name]) if pa.types.is_null(field.type) and field.name in types else field
+        for field in derived
+    ]
+    return pa.schema(fields, derived.metadata)
+
+
+def empty_table(types: Mapping[str, pa.DataType]) -> pd.DataFrame:
+    """Return a table without rows, with these columns."""
+    table: pd.DataFrame = pa.schema([*types.items()]).empty_table().to_pandas()
+    return table
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -5,13 +5,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from medrlvr.evaluation.selection import update_of
 from medrlvr.evaluation.statistics import Resamples, Values, wilson_interval
 from medrlvr.grading.letters import LETTERS
+from medrlvr.runtime.files import empty_table
 
 CHANGES = ("emptied", "shuffled", "swapped", "replaced")
 """Interventions on the whole block; `emptied` is `closed` without any sentence."""
 MEASURES = (*(f"kept_{change}" for change in CHANGES), "position", "area", "agreement")
+MEASURED_TYPES = {
+    **dict.fromkeys(("model", "benchmark", "question_id"), pa.string()),
+    "sentences": pa.int64(),
+    **dict.fromkeys(("final", "written"), pa.string()),
+    **dict.fromkeys(MEASURES, pa.float64()),
+    "update": pa.int64(),
+}
+"""Column of the measured questions -> type."""
 
 
 def option_probabilities(logprobs: Sequence[float]) -> Values:
@@ -28,15 +39,17 @@ def measure_questions(probes: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFra
         answers: model, benchmark, question_id (the probe's) and letter_logprobs.
 
     Returns:
-        model, benchmark, question_id, sentences, final (letter), written (letter), and MEASURES: a kept answer and
-        agreement are 1 or 0, or missing if the intervention was not possible.
+        model, benchmark, question_id, sentences, final (letter), written (letter), MEASURES and update (the model's
+        number of updates): a kept answer and agreement are 1 or 0, or missing if the intervention was not possible. The
+        table is empty without probes.
     """
     keys = ["model", "benchmark", "question_id"]
     table = probes.merge(answers[[*keys, "letter_logprobs"]], on=keys)
-    return pd.DataFrame(
-        {"model": key[0], "benchmark": key[1], "question_id": key[2], **_measures(rows)}
-        for key, rows in table.groupby(["model", "benchmark", "question"], sort=False)
-    )
+    records = [
+        {"model": model, "benchmark": name, "question_id": question, **_measures(rows), "update": update_of(str(model))}
+        for (model, name, question), rows in table.groupby(["model", "benchmark", "question"], sort=False)
+    ]
+    return pd.DataFrame(records) if records else empty_table(MEASURED_TYPES)
 
 
 def _measures(rows: pd.DataFrame) -> dict[str, Any]:

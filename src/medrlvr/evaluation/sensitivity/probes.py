@@ -5,15 +5,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from medrlvr.evaluation.requests import draw_questions
 from medrlvr.evaluation.sensitivity.think import closed, sentence_ends, shuffled
 from medrlvr.grading.grader import grade
 from medrlvr.grading.letters import LETTERS
-from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import empty_table
 
 FORCED = "</think> <answer>"
 """Text after a changed think block: the next token is the letter."""
+
+PROBE_TYPES = {
+    **dict.fromkeys(("question_id", "model", "benchmark", "template"), pa.string()),
+    "options": pa.int64(),
+    **dict.fromkeys(("letter", "question", "intervention"), pa.string()),
+    **dict.fromkeys(("sentences", "of"), pa.int64()),
+    **dict.fromkeys(("mode", "prompt", "answer_format"), pa.string()),
+    **dict.fromkeys(("max_tokens", "samples"), pa.int64()),
+    "temperature": pa.float64(),
+    "seed": pa.int64(),
+}
+"""Column of the probes -> type."""
 
 Replace = Callable[[str, str, random.Random], str | None]
 """Returns a think block with one cited finding of the stem replaced with another; None if that is not possible."""
@@ -81,8 +94,8 @@ def sampled_blocks(
         systems: as `measured_systems` returns them.
         seed: seed of the draw.
 
-    Raises:
-        UserError: no response has a block that can be changed.
+    Returns:
+        as `think_blocks`; no row for a model and benchmark whose responses have no block that can be changed.
     """
     drawn = [
         think_blocks(
@@ -92,13 +105,7 @@ def sampled_blocks(
         )
         for (model, name), number in systems.items()
     ]
-    blocks = pd.concat(drawn, ignore_index=True)
-    if blocks.empty:
-        raise UserError(
-            "sensitivity: no response to the drawn questions has the required format and a sentence in its think block,"
-            " so there is nothing to change. Set controls.sensitivity to false, or train until they have the format."
-        )
-    return blocks
+    return pd.concat(drawn, ignore_index=True)
 
 
 def build_probes(blocks: pd.DataFrame, seed: int, replace: Replace | None) -> pd.DataFrame:
@@ -112,7 +119,7 @@ def build_probes(blocks: pd.DataFrame, seed: int, replace: Replace | None) -> pd
     Returns:
         the columns of requests, with `model`, and question (the question's id), intervention, sentences (how many the
         block keeps), of (how many the response has) and letter (as written). A probe's question_id is its question's
-        with the intervention.
+        with the intervention. The table is empty if there are no blocks.
     """
     rows = []
     for _, group in blocks.groupby(["model", "benchmark"], sort=False):
@@ -122,7 +129,7 @@ def build_probes(blocks: pd.DataFrame, seed: int, replace: Replace | None) -> pd
             of = len(sentence_ends(record["block"]))
             for intervention, sentences, block in _changed(record, records, of, rng, replace):
                 rows.append(_request(record, intervention, sentences, of, block))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else empty_table(PROBE_TYPES)
 
 
 def _changed(

@@ -34,7 +34,8 @@ _PANELS = {
 def draw_sensitivity(table: pd.DataFrame, bands: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Draw the measures over updates, one column per benchmark, under the stages of the runs.
 
-    Lines are means over seeds with their range. A checkpoint has no point if it has no block to change.
+    Lines are means over seeds with their range. A checkpoint has no point if it has no block to change. A text names
+    the seeds without such a block at any checkpoint; the lines are those of the other seeds.
 
     Args:
         table: records of `summarise_measures`, with update and seed.
@@ -54,6 +55,7 @@ def draw_sensitivity(table: pd.DataFrame, bands: pd.DataFrame, titles: Mapping[s
                 for index, (measure, label) in enumerate(lines.items()):
                     draw_band(axis, rows[rows["measure"] == measure], COLOURS[index], LINES[index], label, "o")
                 axis.set_ylim(-0.02, 1.02)
+            axes[1][column].text(0.5, 0.5, _without_blocks(rows), transform=axes[1][column].transAxes, ha="center")
             axes[2][column].set_xlabel("update")
         for axis, (label, _) in zip(axes[1:, 0], _PANELS.items(), strict=True):
             axis.set_ylabel(label)
@@ -62,3 +64,13 @@ def draw_sensitivity(table: pd.DataFrame, bands: pd.DataFrame, titles: Mapping[s
         handles = [Patch(color=STAGE_COLOURS[one], label=STAGE_NAMES[one]) for one in STAGE_NAMES if one in seen]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
         return figure
+
+
+def _without_blocks(rows: pd.DataFrame) -> str:
+    """Return which seeds have no think block to change at any checkpoint; an empty text if all have one."""
+    used = rows[rows["measure"] == "used"].groupby("seed")["value"].max()
+    absent = [str(seed) for seed in used.index[used == 0]]
+    if not absent:
+        return ""
+    where = "" if len(absent) == len(used) else f", seed{'s' * (len(absent) > 1)} {', '.join(absent)}"
+    return f"no think block to change{where}"
