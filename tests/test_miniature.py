@@ -11,7 +11,7 @@ import pytest
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
-from medrlvr.data.miniature.base_model import pretrain
+from medrlvr.data.miniature.base_model import pretrain_base
 from medrlvr.data.miniature.corpus import RIGHT, DirectAnswers, Document, phases, typical
 from medrlvr.data.miniature.world import (
     QUESTION_SETS,
@@ -269,7 +269,7 @@ def test_the_shipped_base_is_small_bfloat16_and_qwen2() -> None:
 @pytest.mark.extended
 def test_a_short_pretraining_learns_and_leaves_a_whole_folder(tmp_path: Path, renderer: Renderer) -> None:
     lines: list[str] = []
-    losses = pretrain(
+    losses = pretrain_base(
         tmp_path / "base", renderer, direct_answers="few", steps=30, seed=1, threads=2, notify=lines.append
     )
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medrlvr.config.arms import Arm, RlvrArm, without_neutral
 from medrlvr.config.experiment import Experiment
-from medrlvr.data import prompts
+from medrlvr.data import documents, prompts
 from medrlvr.data.miniature import corpus, loopholes, world
 from medrlvr.data.miniature.version import FACTS, evidence_version
 from medrlvr.grading.version import grader_version, terms_version
@@ -22,7 +22,7 @@ PACKAGES = ("torch", "transformers", "openrlhf", "deepspeed")
 _TRAINING = Path(__file__).parents[1] / "training"
 _NO_EFFECT = ("memory", "cluster", "disk.py", "ports.py", "walltime.py", "phase_watch.py", "publish.py")
 """Files and folders of `training` that do not change a model trained on a CPU: checks, progress, moving of files."""
-_BASE_MODEL = Path(world.__file__).with_name("base_model.py")
+_PRETRAINING = (Path(world.__file__).with_name("base_model.py"), Path(prompts.__file__).with_name("pretraining.py"))
 
 GRADING = ("grader", "evidence")
 """Fingerprints of the code that grades stored answers. After a change, the answers are graded again."""
@@ -68,8 +68,9 @@ def training_version(experiment: Experiment) -> str:
 
 def pretraining_version(experiment: Experiment) -> str:
     """Return the fingerprint of what determines a base that the workflow pre-trains."""
-    # The module is read and not imported, because it imports torch.
-    code = fingerprint(inspect.getsource(corpus), _BASE_MODEL.read_text(encoding="utf-8"))
+    # These modules are read and not imported, because they import torch.
+    read = (file.read_text(encoding="utf-8") for file in _PRETRAINING)
+    code = fingerprint(inspect.getsource(corpus), inspect.getsource(documents), *read)
     return _short(code, experiment.miniature.model_dump_json(include={"seed", "pretraining_steps", "direct_answers"}))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
+from medrlvr.data.documents import Document, Outcome, mixture
 from medrlvr.data.miniature.world import (
     LARGE_COUNTS,
     QUESTION_SETS,
@@ -34,28 +35,6 @@ DIRECT: Mapping[DirectAnswers, float] = {"few": 1 / 3, "many": 1.0}
 """Level -> factor of the share of direct answers. What is left over becomes exercises."""
 RIGHT = 0.8
 """Share of the direct answers that are written with the correct letter; the others have a random one."""
-
-
-Outcome = Literal["right", "wrong", "random"]
-"""right: all steps and the letter are right; wrong: the steps are, and the letter follows from them; random: the letter
-was drawn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One text of the corpus.
-
-    Attributes:
-        prompt: text without loss; empty for plain text.
-        text: text to learn; the trainer adds the end-of-text token.
-        kind: name of its kind.
-        outcome: whether what it says is right.
-    """
-
-    prompt: str
-    text: str
-    kind: str
-    outcome: Outcome = "right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +88,7 @@ def phases(renderer: Renderer, direct_answers: DirectAnswers, seed: int) -> list
     answering += [(0.13 * factor, in_words), (0.35 * factor, direct), (0.60 - 0.48 * factor, lookup)]
     whole = [(0.06, recall), (0.08, fact), (0.06, diagnosis), (0.04, open_question), (0.50, worked)]
     whole += [(0.03 * factor, in_words), (0.15 * factor, direct), (0.26 - 0.18 * factor, lookup)]
-    return [(share, _mixture(kinds, rng)) for share, kinds in ((0.10, binding), (0.45, answering), (0.45, whole))]
-
-
-def _mixture(kinds: list[tuple[float, Callable[[], Document]]], rng: random.Random) -> Iterator[Document]:
-    weights = [weight for weight, _ in kinds]
-    while True:
-        yield rng.choices(kinds, weights)[0][1]()
+    return [(share, mixture(kinds, rng)) for share, kinds in ((0.10, binding), (0.45, answering), (0.45, whole))]
 
 
 def _fact(world: World, rng: random.Random) -> Document:
