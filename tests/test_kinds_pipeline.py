@@ -315,6 +315,15 @@ def number(response: str, value: float = 140) -> KindGrade:
         ("70 mg plus 70 mg is 140 mg.", False),
         ("280 mg divided by 2 is 140 mg.", False),
         ("70 kg times 2 mg/kg.", False),
+        ("Now weight 70 times dose 2 is 140. So 140.", False),
+        ("dose 200 minus old dose 60 is 140.", False),
+        ("sodium 150 minus the usual serum sodium 10 is 140.", True),
+        ("Half of 280 is 140.", False),
+        ("half of the dose 280 is 140, twice 70 is 140", False),
+        ("Double checked: 140.", True),
+        ("1 - Dose 140 mg.", True),
+        ("2/ Dose 140 mg.", True),
+        ("He takes 2 times a day the dose 140.", True),
     ],
 )
 def test_a_number_is_early_if_no_step_precedes_it(thought: str, early: bool) -> None:
@@ -322,7 +331,7 @@ def test_a_number_is_early_if_no_step_precedes_it(thought: str, early: bool) -> 
     assert find_shortcuts(f"<think>{thought}</think><answer>140 mg</answer>", found).early_answer is early
 
 
-@pytest.mark.parametrize("part", ["7 kgkgkg", "7 ", "7 x", "7 times "])
+@pytest.mark.parametrize("part", ["7 kgkgkg", "7 ", "7 x", "7 times ", "7 plus of the ", "half of the "])
 def test_steps_are_found_in_linear_time(part: str) -> None:
     texts = [f"<think>{part * count}140</think><answer>140</answer>" for count in (1_000, 16_000)]
     graded = {text: grade_answer(text, NumberKey(140)) for text in texts}
@@ -583,6 +592,14 @@ def test_the_report_shows_numbers(numbers_page: dict[str, Any]) -> None:
     assert {claim["claim"] for claim in claims} >= {"RLVR is as good as SFT in distribution"}
     error = next(row["error"] for row in numbers_page["errors"] if row["model"] == "base")
     assert error["n"] == 9 and error["median"] == 0.0
+
+
+@pytest.mark.parametrize("check", ["calculations", "text"])
+def test_the_report_shows_checked_reasoning_without_options(numbers_page: dict[str, Any], check: str) -> None:
+    rows = [{**row, "invented": 0.25, "reasons": 0.5} for row in numbers_page["metrics"]]
+    page = pages.render(numbers_page | {"metrics": rows, "evidence": check})
+    assert "Reasoning that was checked" in page
+    assert ("Steps true, %" in page) == (check == "calculations")
 
 
 def test_the_explorer_shows_key_unit_and_value(numbers_page: dict[str, Any]) -> None:

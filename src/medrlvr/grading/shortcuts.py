@@ -27,10 +27,13 @@ _ABBREVIATIONS = {"dr", "mr", "mrs", "ms", "st", "vs", "approx"}
 _ITEM = re.compile(r"(?:^|\n|(?<=[.;!?]) )[-\u2022\d. ]{0,4}[(*]{0,3}(?:Option |Choice )?([A-K])[*)]{0,3}[.:)]")
 
 
-# After the first number, a unit of one word may follow.
+# After the first number, a unit of one word may follow. Before the second number, two words may name it ("plus old
+# sodium 140"), but not after a dash or a slash, which may come after the number of a list's item.
 _STEP = re.compile(
     r"=|\d(?: ?[^\W\d]\S{0,20}| ?%)? ?"
-    r"(?:[-+*/x\u00d7\u00f7\u00b7\u2212\u2013]|times|plus|minus|(?:divided|multiplied) by) ?\d"
+    r"(?:(?:[-+*/x\u00d7\u00f7\u00b7\u2212\u2013]|times|plus|minus|(?:divided|multiplied) by) ?"
+    r"|(?:[+*\u00d7\u00f7\u00b7]|times|plus|minus|(?:divided|multiplied) by) ?(?:[^\W\d][\w-]{0,20} ){1,2})\d"
+    r"|\b(?:[Hh]alf of|[Tt]wice|[Dd]ouble) (?:[^\W\d][\w-]{0,20} ){0,2}\d"
 )
 
 _CALLED_RIGHT = re.compile(r"(?<!not )(?<!not the )\b(?:correct|right|best|answer)\b")
@@ -43,7 +46,7 @@ class Shortcuts:
     Attributes:
         early_answer: the think block names the option or text answered before its first sentence ends or within its
             first tenth, and not as an item in a list of the options. For a number: it names the number answered before
-            the first step, which is an equals sign, or an operator between two numbers.
+            the first step, which is an equals sign, an operator between two numbers, or "half of" a number.
         empty_think: the think block has fewer than four words.
         pre_think: twelve or more words come before `<think>`.
     """
