@@ -85,6 +85,10 @@ reference: $(STAMP) ## run what is missing of the miniature's reference run, for
 hack-bench: $(STAMP) ## run what is missing of the bench for hack detectors, for hours, into docs/hack_bench/; ARGS="--runs N"
 	@$(RUN) -m medrlvr.hack_bench.main $(ARGS)
 
+.PHONY: calculations
+calculations: $(STAMP) ## run the miniature of calculations with five seeds, for its results in docs/calculations.md
+	@$(RUN) benchmarks/calculations.py $(ARGS)
+
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the duplicate search, for docs/data.md: make benchmark MIRROR=folder
 	@test -n "$(MIRROR)" || { echo "Name the folder with the data sets: make benchmark MIRROR=folder" >&2; exit 1; }

@@ -9,7 +9,7 @@ import yaml
 
 from medrlvr.config import files
 from medrlvr.config.arms import RlvrArm, SftArm, training_settings, update_sizes
-from medrlvr.config.data import BaseModelSource, Benchmark, Data, Miniature
+from medrlvr.config.data import BaseModelSource, Benchmark, Calculations, Data, Miniature
 from medrlvr.config.design import comparison_design, matches_paper
 from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.experiment import Experiment
@@ -80,7 +80,7 @@ def test_every_setting_says_what_it_is_and_whose_choice() -> None:
     for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation, Mode, ExternalModel):
         for name, field in kind.model_fields.items():
             assert re.match(r"(Paper|Ours)[.:,;]", field.description or ""), f"{kind.__name__}.{name}"
-    for kind in (Machine, Miniature):
+    for kind in (Machine, Miniature, Calculations):
         assert all(field.description for field in kind.model_fields.values())
 
 
@@ -101,8 +101,9 @@ def test_an_overlay_holds_only_what_differs_each_with_its_reason(file: Path) -> 
         if key and key[3].split("#")[0].strip() and key[2] not in ("experiment", "title", "about", "distribution"):
             assert " # " in line, f"{file}: {line.strip()}: say why, behind a #"
     on_miniature = file.parent.name in ("ablations", "hack_bench")
-    on_miniature |= file.name.startswith(("miniature_", "gpu_check", "reference"))
-    base = [yaml.safe_load(Path("config/miniature.yaml").read_text())] if on_miniature else []
+    on_miniature |= file.name.startswith(("miniature_", "gpu_check", "reference", "calculations"))
+    below = ["miniature"] * on_miniature + ["calculations"] * (file.stem == "calculations_five")
+    base = [yaml.safe_load(Path(f"config/{name}.yaml").read_text()) for name in below]
     without = merged(*base)
     for path, value in leaves(overlay):
         assert at(without, path) != value, f"{file}: {'.'.join(path)} has this value without it"

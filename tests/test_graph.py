@@ -115,6 +115,20 @@ def test_the_base_can_be_rebuilt(clone: Path) -> None:
     assert "fetch_model" not in planned
 
 
+def test_calculations_are_planned_without_the_other_world(clone: Path) -> None:
+    overlays = (*MINIATURE, "config/calculations.yaml")
+    planned = jobs(snakemake("--dry-run", *overlays, cwd=clone))
+    assert (planned["make_calculations"], planned["fetch_model"], planned["train_rlvr"]) == (1, 1, 1)
+    assert not {"make_miniature", "make_control", "plant_loophole"} & set(planned)
+    rebuilt = jobs(snakemake("--dry-run", *overlays, "--config", "base={source: rebuilt}", cwd=clone))
+    assert rebuilt["pretrain_calculations"] == 1
+    assert not {"fetch_model", "pretrain_base"} & set(rebuilt)
+    claims = jobs(snakemake("--dry-run", *overlays, "--", "results/calculations/compare/claims.json", cwd=clone))
+    assert claims["tabulate_dynamics"] == 1, "the claim about early answers needs the dynamics"
+    letters = jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/compare/claims.json", cwd=clone))
+    assert "tabulate_dynamics" not in letters
+
+
 def test_one_file_can_be_asked_for(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/prompts/sft.jsonl", cwd=clone))
     assert "render_training_prompts" in planned
@@ -195,7 +209,9 @@ FITTING = "machine={train_micro_batch: 2, vllm_memory_utilization: 0.4}"
 def test_every_overlay_is_planned_for_the_cluster(clone: Path, overlay: Path) -> None:
     """On top of what its first lines name, where that is not config.yaml."""
     files, settings = [str(overlay)], []
-    if overlay.name.startswith(("miniature_", "reference")) or overlay.parent.name == "hack_bench":
+    if overlay.name == "calculations_five.yaml":
+        files.insert(0, "config/calculations.yaml")
+    if overlay.name.startswith(("miniature_", "reference", "calculations")) or overlay.parent.name == "hack_bench":
         files.insert(0, "config/miniature.yaml")
     if overlay.name == "qwen2.5_7b.yaml":
         files.insert(0, "config/presets/a100_80gb_x8.yaml")

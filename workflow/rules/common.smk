@@ -16,6 +16,7 @@ from medrlvr.config.experiment import DEV_SUFFIX
 from medrlvr.config.layout import Layout
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version, record_version
+from medrlvr.data.calculations.world import QUESTION_SETS as CALCULATION_SETS
 from medrlvr.data.evidence_checks import evidence_check_version
 from medrlvr.data.kind_prompts import layouts
 from medrlvr.data.miniature.loopholes import LOOPHOLES, SPLITS

@@ -1,6 +1,6 @@
 """Data (paper, section 3.1).
 
-REQUIRED INPUTS: config/datasets.tsv; a mirror folder or the Hugging Face Hub, except for the miniature's synthetic data
+REQUIRED INPUTS: config/datasets.tsv; a mirror folder or the Hugging Face Hub, except for our synthetic data
 OUTPUTS:
     raw                  = data/raw/{dataset}/{split}.*: verified by hash before any step reads it
     questions            = data/questions/{dataset}/{split}.parquet, with {split}.rejected.parquet next to it
@@ -35,6 +35,27 @@ rule make_miniature:
         "Generate the questions of the synthetic world"
     script:
         "../scripts/make_miniature.py"
+
+
+rule make_calculations:
+    """Generate the questions of the synthetic world of calculations; nothing is downloaded."""
+    output:
+        train=f"{RESULTS}/data/raw/calculations/train.jsonl",
+        dev=f"{RESULTS}/data/raw/calculations/dev.jsonl",
+        test=f"{RESULTS}/data/raw/calculations/test.jsonl",
+        formulas_test=f"{RESULTS}/data/raw/calculations_formulas/test.jsonl",
+        ranges_test=f"{RESULTS}/data/raw/calculations_ranges/test.jsonl",
+    log:
+        log_of("data/make_calculations"),
+    benchmark:
+        benchmark_of("data/make_calculations")
+    params:
+        sizes={name: getattr(EXPERIMENT.calculations, name) for name in CALCULATION_SETS},
+        seed=EXPERIMENT.calculations.seed,
+    message:
+        "Generate the questions of the world of calculations"
+    script:
+        "../scripts/make_calculations.py"
 
 
 rule plant_loophole:

@@ -196,6 +196,7 @@ rule compare_models:
         paper="assets/paper/figure3.csv",
         sensitivity=sensitivity_files("questions.parquet"),
         sensitivity_records=sensitivity_files("sensitivity.json"),
+        dynamics=dynamics_without_options,
     output:
         comparisons=f"{RESULTS}/compare/comparisons.json",
         verdict=report(f"{RESULTS}/compare/claims.json", caption="../report/captions/claims.rst", category="Evaluation"),

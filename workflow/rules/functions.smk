@@ -90,6 +90,12 @@ def sensitivity_files(name):
     return [f"{RESULTS}/controls/sensitivity/{run}/{name}" for run in wanted]
 
 
+def dynamics_without_options(wildcards):
+    """Return the dynamics of each run of the arm that represents the paper's; none if training questions have options."""
+    wanted = [] if "letter" in SOURCES[EXPERIMENT.data.train].kinds else LAYOUT.papers_rlvr_runs
+    return [f"{RESULTS}/dynamics/{run}.parquet" for run in wanted]
+
+
 def made_by(path):
     """Return a file with the rule that makes it and that rule's log, as Snakemake determines them."""
     maker = next(one for one in workflow.rules if one.is_producer(path))

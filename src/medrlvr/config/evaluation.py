@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medrlvr.config.base import Modes, Positive, Settings
 
-EvidenceSetting = Literal["miniature", "text"]
+EvidenceSetting = Literal["miniature", "calculations", "text"]
 """The checks of reasoning; docs/stages.md describes them."""
 
 
@@ -67,8 +67,9 @@ class Evaluation(Settings):
     """Ours: seed for resamples, sampled answers and the benchmarks' controls."""
     evidence: EvidenceSetting | None = "text"
     """Ours. miniature: the findings and facts that a response states are checked against the miniature's world, for
-    its own questions. text: a rule reports numbers, quotations and findings that the reasoning states and the question
-    does not have (docs/stages.md). null: the reasoning is not checked."""
+    its own questions. calculations: the same for the steps and values of that world. text: a rule reports numbers,
+    quotations and findings that the reasoning states and the question does not have (docs/stages.md). null: the
+    reasoning is not checked."""
     keep_checkpoints: bool = False
     """Ours. If false, the weights of intermediate RLVR checkpoints are deleted after evaluation; the last and the
     selected checkpoint are kept. Deleted checkpoints cannot be selected later or evaluated on benchmarks added

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from medrlvr.config.arms import Arm, RlvrArm, SftArm
 from medrlvr.config.base import Settings
 from medrlvr.config.controls import MAJORITY_SAMPLES, Controls
-from medrlvr.config.data import BaseModelSource, Benchmark, Contamination, Control, Data, Miniature
+from medrlvr.config.data import BaseModelSource, Benchmark, Calculations, Contamination, Control, Data, Miniature
 from medrlvr.config.evaluation import Evaluation, ExternalModel, Mode, Prompts
 from medrlvr.config.machine import Machine
 
@@ -67,6 +67,7 @@ class Experiment(Settings):
     controls: Controls = Controls()
     machine: Machine = Machine()
     miniature: Miniature = Miniature()
+    calculations: Calculations = Calculations()
 
     @field_validator(*GROUPS, mode="before")
     @classmethod

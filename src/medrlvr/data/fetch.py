@@ -28,7 +28,7 @@ def fetch(source: Source, destination: str | Path, mirror: str | Path | None, no
     """Put the file of one registry row at `destination`.
 
     Args:
-        source: a row whose home is not `miniature`.
+        source: a row whose file the pipeline does not generate.
         mirror: a folder used instead of the Hugging Face Hub, or None.
         notify: prints one progress line for the user.
 

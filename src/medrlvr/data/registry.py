@@ -4,7 +4,8 @@ Columns:
     dataset, split: the configuration uses them as dataset/split.
     role: train (unusable rows are rejected), development or test (every row is kept and scored).
     home: a dataset repository on the Hugging Face Hub; `local` for a file that is only in a mirror folder; `miniature`
-        for the project's own world, whose files the rules make_miniature and plant_loophole write.
+        or `calculations` for the project's own worlds, whose files the rules make_miniature, plant_loophole and
+        make_calculations write.
     revision, status: commit of the home. While the status is `unverified`, the hash has not been checked against this
         commit, and only the hash pins the file. While it is `unpinned`, the hash is not known: a run that needs the
         file stops after the download and prints the hash.
@@ -158,7 +159,7 @@ class Source(BaseModel):
     dataset: Name
     split: Name
     role: Literal["train", "development", "test"]
-    home: Annotated[str, Field(pattern=r"^(local|miniature|[\w.-]+/[\w.-]+)$")]
+    home: Annotated[str, Field(pattern=r"^(local|miniature|calculations|[\w.-]+/[\w.-]+)$")]
     revision: str | None
     status: Literal["verified", "unverified", "unpinned", "generated"]
     file: RelativePath
@@ -185,7 +186,7 @@ class Source(BaseModel):
     @property
     def generated(self) -> bool:
         """Whether the pipeline generates the file."""
-        return self.home == "miniature"
+        return self.home in ("miniature", "calculations")
 
     @property
     def raw_file(self) -> str:

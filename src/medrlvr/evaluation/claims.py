@@ -49,6 +49,7 @@ class Evidence:
             high (95 %, from the two standard deviations); or a text.
         seeds: number of training seeds of each trained arm.
         checked: whether the steps of the reasoning were checked; None for a claim that is not about them.
+        outcome: the fact of a response that the claim counts, as the report's filters name it; None for other claims.
     """
 
     claim: str
@@ -59,6 +60,7 @@ class Evidence:
     paper: Mapping[str, float | str]
     seeds: Sequence[int]
     checked: bool | None = None
+    outcome: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -72,7 +74,7 @@ def assess_claims(
     scores: Mapping[str, pd.DataFrame],
     paper: pd.DataFrame,
     design: ComparisonDesign,
-    controls: Mapping[str, Evidence] | None = None,
+    controls: Mapping[str, Sequence[Evidence]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one record per claim and benchmark, as docs/metrics.md describes it.
 
@@ -83,7 +85,7 @@ def assess_claims(
         scores: model -> answers with their grades.
         paper: assets/paper/figure3.csv, in percent.
         design: the compared systems; without an RLVR arm, no claim is assessed.
-        controls: benchmark -> evidence for the claim of a control, if it ran.
+        controls: benchmark -> evidence for claims of this project: those of the controls that ran, and early answers.
     """
     if design.rlvr is None:
         return []
@@ -92,7 +94,7 @@ def assess_claims(
         here = [record for record in comparisons if record["benchmark"] == benchmark]
         figures = paper[paper["distribution"] == design.distributions[benchmark]].set_index(["system", "mode"])
         answers = _answers(scores, design, benchmark)
-        added = [controls[benchmark]] if controls and benchmark in controls else []
+        added = controls.get(benchmark, ()) if controls else ()
         for evidence in (*_gains(here, figures, design, benchmark), *_shares(answers), *added):
             enough = design.claims and evidence.n >= LEAST_QUESTIONS
             verdict = evidence.verdict if enough else "undecided"
@@ -136,16 +138,16 @@ def _gains(
 
 def _shares(answers: Sequence[pd.DataFrame]) -> Iterator[Evidence]:
     """Yield the claims about shares of RLVR's answers, of which there is one table per seed."""
-    n = answers[0]["question_id"].nunique()
     checked = all(steps_checked(table) for table in answers)
-    for claim, share, rule, text, steps in (
-        ("RLVR reasons, without having been shown how", reasoned, partial(above, bound=0.5), "shown by examples", True),
-        ("RLVR does not verify itself", verified, partial(below, bound=RARE), "none observed", False),
+    for claim, share, rule, text, outcome, about_steps in (
+        ("RLVR reasons, without having been shown how", reasoned, _MOST, "shown by examples", "reasoned", checked),
+        ("RLVR does not verify itself", verified, _ALMOST_NONE, "none observed", "verified", None),
     ):
+        n = answers[0]["question_id"].nunique()
         shares = [float(share(table).groupby(table["question_id"]).mean().mean()) for table in answers]
         low, high = _share_interval(shares, n)
         measured = Measured(float(np.mean(shares)), low, high, rule(low, high))
-        yield Evidence(claim, n, 0.95, measured, None, {"text": text}, [len(shares)], checked if steps else None)
+        yield Evidence(claim, n, 0.95, measured, None, {"text": text}, [len(shares)], about_steps, outcome)
 
 
 def _measured(record: Mapping[str, Any], confidence: float, rule: Callable[[float, float], Verdict]) -> Measured:
@@ -197,6 +199,10 @@ def below(low: float, high: float, bound: float) -> Verdict:
     if high < bound:
         return "supported"
     return "contradicted" if low > bound else "undecided"
+
+
+_MOST = partial(above, bound=0.5)
+_ALMOST_NONE = partial(below, bound=RARE)
 
 
 def steps_checked(answers: pd.DataFrame) -> bool:

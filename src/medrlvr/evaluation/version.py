@@ -2,7 +2,7 @@
 
 import inspect
 
-from medrlvr.evaluation import baselines, claims, score, statistics, strata, waterfall
+from medrlvr.evaluation import baselines, claims, early_answers, score, statistics, strata, waterfall
 from medrlvr.evaluation.comparison import controls, decomposition, pairs, predictions, tables
 from medrlvr.evaluation.sensitivity import claim, measures
 from medrlvr.grading import reasoning
@@ -15,7 +15,7 @@ def comparison_version() -> str:
     It changes if the code changes, but not if a comment or docstring changes.
     """
     compared = (controls, decomposition, pairs, predictions, tables, waterfall)
-    modules = (baselines, claims, reasoning, statistics, *compared, claim, measures)
+    modules = (baselines, claims, reasoning, statistics, *compared, claim, early_answers, measures)
     return fingerprint(*map(inspect.getsource, modules))
 
 

@@ -16,7 +16,7 @@ from medrlvr.runtime.files import write_text
 DROPPED = "weights_deleted.txt"
 """File that replaces deleted weights and contains their hash."""
 PRETRAINING = "pretraining.json"
-"""File that describes the text which the miniature's base model has read."""
+"""File that describes the text which a base model of ours has read."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -104,6 +104,6 @@ def has_weights(folder: Path) -> bool:
 
 
 def pretraining_record(folder: str | Path) -> Any:
-    """Return what the miniature's base has read, from its folder (docs/miniature.md), or None for another model."""
+    """Return what a base of ours has read, from its folder (docs/miniature.md), or None for another model."""
     file = Path(folder) / PRETRAINING
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

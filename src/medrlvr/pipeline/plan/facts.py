@@ -51,6 +51,14 @@ def gather_facts(experiment: Experiment, sources: Mapping[str, Source], results:
         "miniature_form/test": miniature.form_test,
         "miniature_pairs/test": miniature.pairs_test,
     }
+    calculations = experiment.calculations
+    generated |= {
+        "calculations/train": calculations.train,
+        "calculations/dev": calculations.dev,
+        "calculations/test": calculations.test,
+        "calculations_formulas/test": calculations.formulas_test,
+        "calculations_ranges/test": calculations.ranges_test,
+    }
     generated |= {name: generated[source] for name, source in planted_sets().items()}
 
     def count(name: str, rows: int | None) -> int | None:

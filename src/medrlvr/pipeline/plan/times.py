@@ -29,7 +29,7 @@ SHORT_RESPONSE_TOKENS = 270
 """Tokens of a response at the lower end of a range. ASSUMED. The paper's Figure 2 shows 1,082 characters on average."""
 
 
-_DECIDING = ("base", "data", "benchmarks", "modes", "machine", "miniature")
+_DECIDING = ("base", "data", "benchmarks", "modes", "machine", "miniature", "calculations")
 """Times of two experiments are comparable if these settings are equal. Arms are compared one by one."""
 
 _WITHOUT_RATES = {"training_tflops": None, "generation_tflops": None}

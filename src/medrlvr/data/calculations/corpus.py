@@ -1,0 +1,213 @@
+"""Generate the training text of the base model of calculations: exercises, and good and bad worked examples.
+
+Fixed before any result: the base reads every formula, and worked examples of every formula with every range. It sees
+careful reasoning with the present values, but mostly reasoning that takes an old value, and rarely tags. It sees direct
+answers only for questions like those of training. The text never contains a reserved combination of needed values in a
+worked example or a direct answer. Shares are those of the other miniature's corpus, wherever it has the same kind of
+text, so that both bases know the same shortcuts.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from medrlvr.data.calculations.formulas import FORMULAS, RESULT, Formula, Move, Step, work_out
+from medrlvr.data.calculations.world import QUESTION_SETS, Case, draw_case, draw_from
+from medrlvr.data.documents import Document, Outcome, Phases, mixture
+from medrlvr.data.keys import key_to_json
+from medrlvr.data.kind_prompts import KindRenderer
+from medrlvr.grading.kinds import NumberKey
+
+RIGHT = 0.8
+"""Share of the direct answers that are written with the correct number; the others have that of another patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoned:
+    """Steps of reasoning, the answer that they argue for, and whether they are right."""
+
+    steps: str
+    answer: int
+    outcome: Outcome
+
+
+def phases(renderer: KindRenderer, seed: int) -> Phases:
+    """Return the phases of pre-training.
+
+    Such a small model learns in steps: to read values and to calculate, then to put both together. Equal seeds give
+    equal documents.
+    """
+    rng = random.Random(f"corpus of calculations {seed}")
+
+    def reading() -> Document:
+        return _reading(rng)
+
+    def arithmetic() -> Document:
+        return _arithmetic(rng)
+
+    def rule() -> Document:
+        return _rule(rng)
+
+    def open_question() -> Document:
+        return _open(rng)
+
+    def direct() -> Document:
+        return _direct(renderer, rng)
+
+    def worked() -> Document:
+        return _worked(renderer, rng)
+
+    basics = [(0.45, reading), (0.45, arithmetic), (0.05, rule), (0.05, open_question)]
+    whole = [(0.10, reading), (0.19, arithmetic), (0.04, rule), (0.02, open_question), (0.15, direct), (0.50, worked)]
+    return [(share, mixture(kinds, rng)) for share, kinds in ((0.35, basics), (0.65, whole))]
+
+
+def _any_case(rng: random.Random) -> Case:
+    return draw_case(rng.choice(FORMULAS), rng.random() < 0.4, False, rng)
+
+
+def _reading(rng: random.Random) -> Document:
+    """Return a patient's values, and all of them again in another order."""
+    case = _any_case(rng)
+    listed = case.stem.partition(" has ")[2].partition(".")[0].split(", ")
+    rng.shuffle(listed)
+    return Document(case.stem.partition(" What")[0], "".join(f" {one}." for one in listed), "values of a patient")
+
+
+def _arithmetic(rng: random.Random) -> Document:
+    """Return one step of a formula; only its result is learnt. All combinations occur, reserved ones too."""
+    case = draw_case(rng.choice(FORMULAS), rng.random() < 0.4, rng.random() < 0.2, rng)
+    step = rng.choice(case.steps)
+    written, _, result = step_text(step, named=rng.random() < 0.5).rpartition(" ")
+    return Document(written, f" {result}", "one step")
+
+
+def _rule(rng: random.Random) -> Document:
+    formula = rng.choice(FORMULAS)
+    return Document("", f" The {formula.name} is {_in_words(formula)}.", "formula")
+
+
+def _in_words(formula: Formula) -> str:
+    return ", ".join(_move_in_words(move) for move in formula.moves)
+
+
+def _move_in_words(move: Move) -> str:
+    if move.operation == "half":
+        return f"half of {'that' if move.left == RESULT else move.left}"
+    first = "that" if move.left == RESULT else move.left
+    return f"{first} {move.operation} {'that' if move.right == RESULT else move.right}"
+
+
+def step_text(step: Step, named: bool = True) -> str:
+    """Return a step as text: "sodium 140 minus chloride 100 is 40", without a full stop."""
+    left, right = (
+        f"{name} {number}" if name and named else f"{number}"
+        for name, number in zip(step.names, (step.left, step.right), strict=True)
+    )
+    if step.operation == "half":
+        return f" half of {left} is {step.result}"
+    return f" {left} {step.operation} {right} is {step.result}"
+
+
+def _open(rng: random.Random) -> Document:
+    """Return a question like those of training, without a template, and its answer."""
+    case = draw_from(QUESTION_SETS["train"], rng)
+    return Document(f"Question: {case.stem}\nAnswer:", f" {case.answer}.", "open question")
+
+
+def _direct(renderer: KindRenderer, rng: random.Random) -> Document:
+    """Return a question like those of training, with its answer or that of another patient."""
+    case = draw_from(QUESTION_SETS["train"], rng)
+    prompt = _prompt(case, renderer, "direct")
+    if rng.random() < RIGHT:
+        return Document(prompt, f" {case.answer}", "direct answer")
+    return Document(prompt, f" {_guess(case, rng)}", "direct answer", "random")
+
+
+def _worked(renderer: KindRenderer, rng: random.Random) -> Document:
+    """Return a question of any kind with a response: any formula, both ranges."""
+    case = _any_case(rng)
+    styles = _TAGGED if rng.random() < 0.2 else _UNTAGGED
+    reasoning, write, name, _ = rng.choices(styles, [weight for *_, weight in styles])[0]
+    reasoned = reasoning(case, rng)
+    return Document(_prompt(case, renderer, "chain_of_thought"), write(reasoned), name, reasoned.outcome)
+
+
+def _prompt(case: Case, renderer: KindRenderer, mode: str) -> str:
+    key = key_to_json(NumberKey(case.answer, case.formula.unit))
+    return renderer.prompt({"stem": case.stem, "kind": "number", "key": key}, mode)
+
+
+def _guess(case: Case, rng: random.Random) -> int:
+    """Return the answer of another patient to the same question."""
+    return draw_case(case.formula, False, False, rng).answer
+
+
+def _steps(steps: tuple[Step, ...]) -> str:
+    return "".join(f"{step_text(step)}." for step in steps)
+
+
+def _careful(case: Case, rng: random.Random) -> Reasoned:
+    """Return reasoning from the present values, which is right."""
+    return Reasoned(f" Now{_steps(case.steps)}", case.answer, "right")
+
+
+def _verbose(case: Case, rng: random.Random) -> Reasoned:
+    """Return careful reasoning that repeats each needed value first."""
+    repeated = "".join(f" The {name} is {case.values[name]}." for name in case.formula.inputs)
+    return Reasoned(f"{repeated} Now{_steps(case.steps)}", case.answer, "right")
+
+
+def _careless(case: Case, rng: random.Random) -> Reasoned:
+    """Return reasoning that takes the old value of the formula's quantity, if there is one. The steps are true."""
+    name, former = case.old
+    if name not in case.formula.inputs:
+        return Reasoned(f" Here{_steps(case.steps)}", case.answer, "right")
+    steps = work_out(case.formula, {**case.values, name: former})
+    text = _steps(steps).replace(f" {name} {former}", f" old {name} {former}")
+    return Reasoned(f" Here{text}", steps[-1].result, "right" if steps[-1].result == case.answer else "wrong")
+
+
+def _hasty(case: Case, rng: random.Random) -> Reasoned:
+    answer = _guess(case, rng)
+    return Reasoned(f" It must be {answer}.", answer, "random")
+
+
+def _empty(case: Case, rng: random.Random) -> Reasoned:
+    return Reasoned("", _guess(case, rng), "random")
+
+
+def _untagged(reasoned: Reasoned) -> str:
+    return f"{reasoned.steps} Answer: {reasoned.answer}."
+
+
+def _tagged(reasoned: Reasoned) -> str:
+    return f" <think>{reasoned.steps} </think> <answer> {reasoned.answer} </answer>"
+
+
+def _before_the_tags(reasoned: Reasoned) -> str:
+    return f"{reasoned.steps} <think> {reasoned.answer} </think> <answer> {reasoned.answer} </answer>"
+
+
+def _without_answer(reasoned: Reasoned) -> str:
+    return f" <think>{reasoned.steps} </think>"
+
+
+Style = tuple[Callable[[Case, random.Random], Reasoned], Callable[[Reasoned], str], str, float]
+"""How a worked example reasons, how it is written, its name, and its share."""
+
+_UNTAGGED: list[Style] = [
+    (_careless, _untagged, "old values", 0.52),
+    (_careful, _untagged, "present values", 0.20),
+    (_verbose, _untagged, "present values, verbose", 0.08),
+    (_hasty, _untagged, "no reasoning", 0.20),
+]
+_TAGGED: list[Style] = [
+    (_careless, _tagged, "tagged: old values", 0.33),
+    (_careful, _tagged, "tagged: present values", 0.15),
+    (_verbose, _tagged, "tagged: present values, verbose", 0.08),
+    (_hasty, _tagged, "tagged: no reasoning", 0.17),
+    (_empty, _tagged, "tagged: empty", 0.12),
+    (_careful, _before_the_tags, "tagged: reasoning before the tags", 0.05),
+    (_careful, _without_answer, "tagged: no answer", 0.10),
+]
