@@ -200,6 +200,7 @@ style: $(STAMP)
 	@.venv/bin/ruff check --quiet
 	@.venv/bin/ruff format --check --quiet
 	@.venv/bin/mypy
+	@.venv/bin/mypy workflow/scripts --disable-error-code name-defined # Snakemake defines the name `snakemake`
 	@.venv/bin/snakefmt --check Snakefile workflow/rules
 	@$(RUN) tests/lint.py
 	@$(RUN) tests/words.py

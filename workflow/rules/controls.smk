@@ -266,9 +266,9 @@ rule measure_formats:
 rule sample_training:
     """Sample the base on the training questions, for the rows of the waterfall's arms."""
     input:
+        **LAYOUTS,
         models=f"{RESULTS}/models/base",
         train=f"{RESULTS}/data/train.parquet",
-        question=EXPERIMENT.prompts.question,
         template=EXPERIMENT.prompts.chain_of_thought,
     output:
         answers=f"{RESULTS}/controls/rows/{{rows}}/answers.parquet",

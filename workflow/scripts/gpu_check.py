@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from medrlvr.config.arms import RlvrArm
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
 from medrlvr.gpu_check.check import MINUTES, CheckInputs, check_gpu, read_minutes
@@ -13,6 +14,8 @@ from medrlvr.runtime.step_log import step_log
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
         experiment = load_config(snakemake.config)
+        papers = Experiment().arms["rlvr"]
+        assert isinstance(papers, RlvrArm)
         folder, (mode, *_) = Path(snakemake.params.state), experiment.arms["rlvr"].modes
         training = TrainingInputs(
             run=training_run(
@@ -27,7 +30,7 @@ if __name__ == "__main__":
             CheckInputs(
                 machine=experiment.machine,
                 training=training,
-                arm=Experiment().arms["rlvr"],
+                arm=papers,
                 presets=read_presets(snakemake.input.presets),
                 minutes=read_minutes(os.environ.get(MINUTES)),
                 folder=folder,

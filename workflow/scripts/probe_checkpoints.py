@@ -1,5 +1,6 @@
 """Read the options' probabilities after changed think blocks."""
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ if __name__ == "__main__":
         tables = zip(params.benchmarks, inputs.questions, strict=True)
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
         prompts = read_parquet(inputs.prompts, columns=["benchmark", "question_id", "prompt", "template"])
-        models, sizes = candidate_models(inputs.models), questions.groupby("benchmark", sort=False).size().to_dict()
+        models, sizes = candidate_models(inputs.models), Counter(questions["benchmark"])
         systems = measured_systems([*map(str, models)], sizes, params.questions, params.curve)
         blocks = sampled_blocks(read_parquet(inputs.responses), prompts, questions, systems, params.seed)
         generate_answers(

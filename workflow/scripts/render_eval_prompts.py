@@ -1,18 +1,14 @@
 """Render the prompts of every benchmark and control, and of the development questions."""
 
-from typing import get_args
-
-from medrlvr.data.kind_prompts import KindRenderer
+from medrlvr.data.kind_prompts import KindRenderer, layouts_among
 from medrlvr.evaluation.requests import render_requests
-from medrlvr.grading.kinds import Kind
 from medrlvr.runtime.files import read_parquet, write_parquet
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
     with step_log(snakemake):
         inputs, params = snakemake.input, snakemake.params
-        layouts = {kind: inputs[kind] for kind in get_args(Kind) if inputs.get(kind)}
-        renderer = KindRenderer(layouts, **dict(zip(params.modes, inputs.modes, strict=True)))
+        renderer = KindRenderer(layouts_among(inputs), **dict(zip(params.modes, inputs.modes, strict=True)))
         benchmarks = {name: read_parquet(path) for name, path in zip(params.benchmarks, inputs.benchmarks, strict=True)}
         write_parquet(snakemake.output.benchmarks, render_requests(renderer, benchmarks))
         write_parquet(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medrlvr.config.evaluation import Mode
 from medrlvr.config.load import load_config
-from medrlvr.data.prompts import Renderer
+from medrlvr.data.kind_prompts import KindRenderer, layouts_among
 from medrlvr.evaluation.generate import generate_answers
 from medrlvr.evaluation.requests import build_requests, render_requests
 from medrlvr.runtime.files import read_parquet
@@ -13,7 +13,7 @@ from medrlvr.runtime.step_log import step_log
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
         inputs, params = snakemake.input, snakemake.params
-        renderer = Renderer(inputs.question, chain_of_thought=inputs.template)
+        renderer = KindRenderer(layouts_among(inputs), chain_of_thought=inputs.template)
         prompts = render_requests(renderer, {"train": read_parquet(inputs.train).head(params.number)})
         settings = {"chain_of_thought": Mode(**params.mode)}
         generate_answers(

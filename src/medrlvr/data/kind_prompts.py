@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from medrlvr.config.evaluation import Prompts
 from medrlvr.data.keys import correct_answer, key_of, key_to_json, kind_of
@@ -20,6 +20,11 @@ from medrlvr.runtime.text import read_text
 def layouts(prompts: Prompts) -> dict[Kind, str]:
     """Return the file that lays out the questions of each kind."""
     return {"letter": prompts.question, "number": prompts.question_number, "text": prompts.question_text}
+
+
+def layouts_among(files: Mapping[str, Any]) -> dict[Kind, str]:
+    """Return the layouts among the named input files of a rule, which names each by its kind."""
+    return {kind: files[kind] for kind in get_args(Kind) if files.get(kind)}
 
 
 class KindRenderer:

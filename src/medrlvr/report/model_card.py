@@ -55,7 +55,7 @@ def model_card(
     data_licence: str,
     citation: str,
     settings: Mapping[str, Any],
-    candidate: Mapping[str, Any],
+    candidate: Mapping[Any, Any],
     reason: str,
     kinds: Sequence[str] = ("letter",),
 ) -> str:
