@@ -1,10 +1,11 @@
 """Evaluate one model on one question and show the grade: `medrlvr ask results/miniature/models/rlvr/seed1`.
 
-The question is one of the experiment's, given by its id, or your own: a JSON file with stem, options (a list) and
-answer (the letter). Engine, prompt and grader are those of the evaluation. The engine runs on the kind of machine that
-the results' config.yaml specifies.
+The question is one of the experiment's, given by its id, or your own: a JSON file with stem and either options (a list)
+and answer (the letter), or value and unit, or accepted (a list of texts). Engine, prompt and grader are those of the
+evaluation. The engine runs on the kind of machine that the results' config.yaml specifies.
 """
 
+import json
 import math
 import sys
 from contextlib import redirect_stdout
@@ -14,16 +15,16 @@ from typing import Annotated, Any
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import load_config
 from medrlvr.config.results_version import check_version
-from medrlvr.data.keys import correct_answer, key_of
+from medrlvr.data.keys import correct_answer, key_of, key_to_json
 from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.evaluation.generate import generate_answers
 from medrlvr.evaluation.requests import build_requests, render_requests
-from medrlvr.grading.kinds import KindGrade, LetterKey, grade_answer
+from medrlvr.grading.kinds import KindGrade, LetterKey, NumberKey, TextKey, grade_answer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
@@ -36,8 +37,29 @@ class OwnQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     stem: Annotated[str, Field(min_length=1)]
+
+
+class OwnLetter(OwnQuestion):
+    """A question with options."""
+
     options: Annotated[list[str], Field(min_length=2, max_length=len(LETTERS))]
     answer: Annotated[str, Field(pattern=f"^[{LETTERS}]$")]
+
+
+class OwnNumber(OwnQuestion):
+    """A question for a number; the fields are those of `NumberKey`."""
+
+    value: float
+    unit: str = ""
+    absolute: float = 0.0
+    relative: float = 0.0
+
+
+class OwnText(OwnQuestion):
+    """A question for a short text; the fields are those of `TextKey`."""
+
+    accepted: tuple[str, ...]
+    plural: bool = False
 
 
 def find_experiment(model: Path) -> tuple[Path, Experiment]:
@@ -60,7 +82,7 @@ def find_experiment(model: Path) -> tuple[Path, Experiment]:
 
 
 def find_question(name: str | None, results: Path, experiment: Experiment) -> dict[str, Any]:
-    """Return question_id, stem, options and gold of a question, by default the first one of the first benchmark.
+    """Return question_id, stem and key of a question, by default the first one of the first benchmark.
 
     Args:
         name: question id, or path of a JSON file; None: the default.
@@ -82,10 +104,21 @@ def find_question(name: str | None, results: Path, experiment: Experiment) -> di
 
 
 def _own_question(file: Path) -> dict[str, Any]:
+    """Return a user's question as a row of a question table; its kind is that of its fields."""
     try:
-        question = OwnQuestion.model_validate_json(read_text(file))
-    except (OSError, ValidationError) as error:
-        raise UserError(f"{file} must contain stem, options (a list) and answer (the letter): {error}") from None
+        fields = json.loads(read_text(file))
+        kind = OwnNumber if "value" in fields else OwnText if "accepted" in fields else OwnLetter
+        question = kind.model_validate(fields)
+        if not isinstance(question, OwnLetter):
+            facts = question.model_dump(exclude={"stem"})
+            key = NumberKey(**facts) if isinstance(question, OwnNumber) else TextKey(**facts)
+            name = "number" if isinstance(key, NumberKey) else "text"
+            return {"question_id": str(file), "stem": question.stem, "kind": name, "key": key_to_json(key)}
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file} must contain stem and either options (a list) and answer (the letter), or value and unit (a number"
+            f" and its unit), or accepted (a list of texts): {error}"
+        ) from None
     if question.answer not in LETTERS[: len(question.options)]:
         raise UserError(
             f"{file}: answer is {question.answer}, but there are {len(question.options)} options. It must be a letter"
