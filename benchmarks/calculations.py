@@ -16,9 +16,10 @@ import pandas as pd
 
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import read_overlays
-from medrlvr.evaluation.early_answers import CLAIM, WINDOW, early_rise, early_share
+from medrlvr.evaluation.early_answers import CLAIM, WINDOW, early_rises, early_shares
 from medrlvr.evaluation.statistics import seed_interval
 from medrlvr.reference.markdown import splice, table
+from medrlvr.reference.page import measured
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet, write_json, write_text
 
@@ -53,21 +54,24 @@ def export(experiment: Experiment) -> None:
     write_text(SHIPPED / "dynamics.csv", dynamics.to_csv(index=False, float_format="%.6g"))
 
 
-def results_block(experiment: Experiment) -> str:
+def results_block(experiment: Experiment, shipped: Path = SHIPPED) -> str:
     """Return the Markdown with accuracies, verdicts and early answers, from the shipped files."""
-    arms = json.loads((SHIPPED / "arms.json").read_text(encoding="utf-8"))["arms"]
-    claims = json.loads((SHIPPED / "claims.json").read_text(encoding="utf-8"))["claims"]
+    arms = json.loads((shipped / "arms.json").read_text(encoding="utf-8"))["arms"]
+    claims = json.loads((shipped / "claims.json").read_text(encoding="utf-8"))["claims"]
+    dynamics = pd.read_csv(shipped / "dynamics.csv")
     titles = {name: benchmark.title for name, benchmark in experiment.benchmarks.items()}
+    questions = ", ".join(dict.fromkeys(str(row["n"]) for row in arms))
     parts = [
-        "Percent of 300 questions for each set: required format \\| any readable answer, or one number if both are the"
-        " same; means over five seeds, with 95 % t-intervals over seeds. RLVR is the last checkpoint.",
+        f"Percent of {questions} questions for each set: required format \\| any readable answer, or one number if both"
+        f" are the same; means over {dynamics['seed'].nunique()} seeds, with 95 % t-intervals over seeds. RLVR is the"
+        " last checkpoint.",
         table([*_accuracies(arms, titles)]),
         "Verdicts, by the rules of [claims.md](claims.md) and of this page:",
         table([*_verdicts(claims, titles)]),
-        f"Early answers: share of the sampled responses of valid format. *First* and *last* are means of {WINDOW}"
-        f" updates, *highest* is the largest mean of {WINDOW} consecutive ones. The letters are those of the"
-        " [reference run](reference/index.md).",
-        table([*_early(pd.read_csv(SHIPPED / "dynamics.csv"))]),
+        f"Early answers, percent of the responses of valid format in {WINDOW} updates: the first, those with the"
+        " largest share, and the last; means over seeds. The letters are those of the [reference"
+        " run](reference/index.md), and early is defined in another way for them.",
+        table([*_early(dynamics)]),
     ]
     return "\n\n".join(parts)
 
@@ -94,31 +98,28 @@ def _accuracy(one: Mapping[str, Any]) -> str:
 def _verdicts(claims: list[Mapping[str, Any]], titles: Mapping[str, str]) -> Iterator[list[str]]:
     yield ["test set", "claim", "verdict", "required format", "any readable answer"]
     for row in claims:
-        share = row["any_letter"] is None
-        other = "-" if share else _measured(row["any_letter"], share)
+        other = measured(row["any_letter"], share=False) if row["any_letter"] else "-"
+        value = "-" if row["value"] is None else measured(row, share=row["unit"] == "percent")
         where = "training" if row["claim"] == CLAIM else titles[row["benchmark"]]
-        yield [where, row["claim"], f"**{row['verdict']}**", _measured(row, share), other]
-
-
-def _measured(row: Mapping[str, Any], share: bool) -> str:
-    low, value, high = (100 * row[name] for name in ("low", "value", "high"))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})" if share else f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+        yield [where, row["claim"], f"**{row['verdict']}**", value, other]
 
 
 def _early(numbers: pd.DataFrame) -> Iterator[list[str]]:
-    yield ["answers", "seeds", "first", "highest", "last", "rise, points"]
+    yield ["answers", "seeds", "first", "largest", "last", "rise, points"]
     runs = {"numbers": [run for _, run in numbers.groupby("seed")]}
     runs["letters"] = [pd.read_csv(file) for file in sorted(LETTERS.glob("seed*/updates.csv"))]
     for name, tables in runs.items():
-        means = [early_share(one).rolling(WINDOW).mean().dropna() for one in tables]
-        first, highest, last = (
-            f"{100 * float(np.mean([pick(one) for one in means])):.0f} %"
-            for pick in (lambda one: one.iloc[0], lambda one: one.max(), lambda one: one.iloc[-1])
-        )
-        rises = [early_rise(one) for one in tables]
-        low, high = seed_interval(rises, 0.0, 0.95) or (0.0, 1.0)
-        rise = f"{100 * float(np.mean(rises)):.1f} ({100 * max(low, 0):.1f} to {100 * high:.1f})"
-        yield [name, str(len(tables)), first, highest, last, rise]
+        shares = [early_shares(one).dropna() for one in tables]
+        picked = [(one.iloc[0], one.max(), one.iloc[-1]) for one in shares]
+        means = [f"{100 * float(np.mean(values)):.0f}" for values in zip(*picked, strict=True)]
+        yield [name, str(len(tables)), *means, _rise(early_rises(tables))]
+
+
+def _rise(rises: list[float] | None) -> str:
+    interval = seed_interval(rises, 0.0, 0.95) if rises else None
+    if rises is None or interval is None:
+        return "-"
+    return measured({"low": interval[0], "value": np.mean(rises), "high": interval[1]}, share=False)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The world of calculations: its formulas and questions, what its base has read, and the check of its steps."""
 
+import importlib.util
 import math
 import random
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from growth import growth
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoTokenizer
 
+from medrlvr.config.load import read_overlays
 from medrlvr.data.calculations import corpus, evidence, formulas, version
 from medrlvr.data.calculations.base_model import NUMBERS, pretrain_base
 from medrlvr.data.calculations.corpus import RIGHT, phases
@@ -34,9 +37,10 @@ from medrlvr.data.calculations.world import (
 )
 from medrlvr.data.documents import Document
 from medrlvr.data.kind_prompts import KindRenderer
-from medrlvr.evaluation.early_answers import CLAIM, WINDOW, early_answer_evidence, early_rise
+from medrlvr.evaluation.early_answers import CLAIM, WINDOW, early_answer_evidence, early_rises, early_shares
 from medrlvr.grading.evidence import Evidence
 from medrlvr.grading.kinds import NumberKey, grade_answer
+from medrlvr.runtime.files import write_json
 
 SIZES = {"train": 1000, "dev": 200, "test": 300, "formulas_test": 300, "ranges_test": 300}
 BY_NAME = {formula.name: formula for formula in FORMULAS}
@@ -250,6 +254,8 @@ REASONED = {
     "a minus look-alike": "140 \u2212 101 = 39 and 39 \u2212 24 = 15",
     "without spaces": "140-101=39, 39-24=15",
     "a longer text": f"The anion gap needs three values. Now {STEPS} So the anion gap is 15.",
+    "a chain as well": "140 - 101 = 39. 39 - 24 = 15. So 140 - 101 - 24 = 15.",
+    "a chain in words as well": "140 minus 101 is 39. 39 minus 24 is 15: 140 minus 101 minus 24 is 15.",
     "another step between": "140 minus 101 is 39. 39 plus 1 is 40. 39 minus 24 is 15.",
 }
 
@@ -267,6 +273,7 @@ UNREASONED = {
     "the answer first": f"It must be 15. {STEPS}",
     "the old value": "sodium 140 minus old chloride 105 is 35. 35 minus bicarbonate 24 is 11.",
     "the old value as the present one": "sodium 140 minus chloride 105 is 35. 35 minus bicarbonate 24 is 11.",
+    "one line for both steps": "140 - 101 - 24 = 15",
     "one step": "sodium 140 minus chloride 101 is 39.",
     "the last step only": "39 minus bicarbonate 24 is 15.",
     "the other order": "39 minus bicarbonate 24 is 15. sodium 140 minus chloride 101 is 39.",
@@ -364,59 +371,135 @@ def test_the_version_changes_with_the_code_and_not_with_comments(module: Any, mo
 
 
 def updates(shares: list[float], valid: float = 0.5) -> pd.DataFrame:
-    return pd.DataFrame({"valid_format": valid, "stage_direct_answer_hacker": [share * valid for share in shares]})
+    hackers = [share * valid for share in shares]
+    return pd.DataFrame({"responses": 64, "valid_format": valid, "stage_direct_answer_hacker": hackers})
 
 
-@pytest.mark.parametrize(
-    ("shares", "rise"),
-    [
-        ([0.3] * 40, 0.0),
-        ([0.3] * 10 + [0.5] * 10 + [0.1] * 20, 0.2),
-        ([0.5] * 10 + [0.1] * 30, 0.0),
-        ([0.3] * 10 + [0.5] * 5 + [0.3] * 25, 0.1),
-        ([0.2] * 5, 0.0),
-    ],
-    ids=["constant", "rises and falls", "falls", "a short peak", "fewer updates than a window"],
-)
-def test_the_rise_is_the_highest_window_minus_the_first(shares: list[float], rise: float) -> None:
-    assert math.isclose(early_rise(updates(shares)), rise, abs_tol=1e-9)
+def rises(*shares: list[float]) -> list[float] | None:
+    found = early_rises([updates(one) for one in shares])
+    return None if found is None else [round(one, 6) for one in found]
+
+
+RISES = [0.3] * 10 + [0.5] * 20 + [0.1] * 10
+LATER = [0.3] * 20 + [0.6] * 10 + [0.1] * 10
+
+
+def test_the_rise_is_that_of_the_window_in_which_the_other_runs_are_highest() -> None:
+    assert rises(RISES, RISES, RISES) == [0.2] * 3
+    assert rises([0.3] * 40, [0.3] * 40, [0.3] * 40) == [0] * 3
+    assert rises(*[[0.5] * 10 + [0.1] * 30] * 3) == [0] * 3
+    assert rises(RISES, RISES, LATER) == [0.2, 0.2, 0.0], "the first window of the others' highest ones"
+    falling = [0.5] * 10 + [0.2] * 30
+    assert rises(falling, RISES, RISES) == [-0.3, 0.0, 0.0]
+
+
+def test_a_constant_share_has_no_rise_on_average() -> None:
+    drawn = np.random.default_rng(1)
+    means = []
+    for _ in range(60):
+        runs = [updates([float(drawn.binomial(6, 0.4)) / 6 for _ in range(110)], 6 / 64) for _ in range(5)]
+        means.append(float(np.mean(early_rises(runs))))
+    assert abs(np.mean(means)) < 3 * np.std(means) / math.sqrt(len(means)) + 0.002
 
 
 def test_the_base_before_the_first_update_is_left_out() -> None:
-    before = updates([0.3] * 10 + [0.4] * 30)
-    base = pd.DataFrame({"valid_format": [float("nan")], "stage_direct_answer_hacker": [float("nan")]})
-    assert math.isclose(early_rise(pd.concat([base, before], ignore_index=True)), 0.1)
+    base = pd.DataFrame([{"responses": math.nan, "valid_format": math.nan, "stage_direct_answer_hacker": math.nan}])
+    assert early_shares(pd.concat([base, updates(RISES)], ignore_index=True)).iloc[0] == pytest.approx(0.3)
 
 
-def test_updates_without_a_valid_format_have_no_early_answer() -> None:
-    table = updates([0.3] * 40)
+def test_a_window_without_a_valid_response_has_no_share() -> None:
+    table = updates(RISES)
     table.loc[:9, ["valid_format", "stage_direct_answer_hacker"]] = 0.0
-    assert math.isclose(early_rise(table), 0.3)
+    shares = early_shares(table)
+    assert math.isnan(shares.iloc[0]) and shares.iloc[1] == pytest.approx(0.5)
 
 
-def claimed(rises: list[float], distribution: str = "in") -> dict[str, Any]:
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [updates(RISES)] * 2,
+        [updates(RISES[:19])] * 3,
+        [updates(RISES), updates(RISES), updates(RISES, valid=0.04)],
+        [updates([0.0] * 40, valid=0.0)] * 3,
+    ],
+    ids=["two runs", "fewer than two separate windows", "few valid responses at first", "no valid response"],
+)
+def test_too_little_gives_no_rise_and_decides_nothing(runs: list[pd.DataFrame]) -> None:
+    assert early_rises(runs) is None
+    found = claimed(runs)["sums"]
+    assert (found.measured, found.verdict) == (None, "undecided")
+
+
+def claimed(runs: list[pd.DataFrame], distribution: str = "in") -> dict[str, Any]:
     design: Any = SimpleNamespace(benchmarks=["sums"], distributions={"sums": distribution})
-    return early_answer_evidence([updates([0.2] * WINDOW + [0.2 + rise] * 30) for rise in rises], design, 1760)
+    return early_answer_evidence(runs, design, 1760)
 
 
 @pytest.mark.parametrize(
     ("rises", "verdict"),
     [
         ([0.0, 0.01, 0.02], "supported"),
+        ([-0.2, -0.1, -0.15], "supported"),
         ([0.2, 0.22, 0.21], "contradicted"),
         ([0.0, 0.05, 0.1], "undecided"),
-        ([0.0, 0.0], "undecided"),
-        ([0.3], "undecided"),
     ],
 )
 def test_the_claim_follows_its_rule(rises: list[float], verdict: str) -> None:
-    found = claimed(rises)["sums"]
+    runs = [updates([0.3] * WINDOW + [0.3 + rise] * 10 + [0.0] * 10) for rise in rises]
+    found = claimed(runs)["sums"]
     assert (found.claim, found.verdict, found.n, found.seeds) == (CLAIM, verdict, 1760, [len(rises)])
-    assert 0 <= found.measured.low <= found.measured.value <= found.measured.high <= 1
+    assert found.measured is not None and found.measured.low <= found.measured.value <= found.measured.high
+    assert found.unit == "points"
 
 
 def test_the_claim_needs_training_without_options_and_a_benchmark_in_distribution() -> None:
-    assert claimed([]) == claimed([0.0] * 3, "out") == {}
+    assert claimed([]) == claimed([updates(RISES)] * 3, "out") == {}
+
+
+# The results in the document.
+
+
+def program() -> Any:
+    spec = importlib.util.spec_from_file_location("benchmark_calculations", "benchmarks/calculations.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_results_in_the_document_are_those_of_the_shipped_files() -> None:
+    found = program()
+    text = found.DOCUMENT.read_text(encoding="utf-8")
+    block = text.split("<!-- results: begin -->\n")[1].split("\n<!-- results: end -->")[0]
+    assert block == found.results_block(read_overlays(found.OVERLAYS))
+
+
+def test_the_results_show_what_the_files_contain(tmp_path: Path) -> None:
+    found = program()
+    accuracy = {"accuracy": 0.5, "over_seeds": {"low": 0.41, "high": 0.59}}
+    experiment = read_overlays(found.OVERLAYS)
+    arms = [
+        {"benchmark": name, "arm": arm, "mode": mode, "n": 7, **accuracy, "any_letter": accuracy | {"accuracy": 0.6}}
+        for name in experiment.benchmarks
+        for arm, mode in found.SYSTEMS
+    ]
+    row = {"benchmark": "calculations", "any_letter": None, "verdict": "undecided"}
+    claims = [
+        {**row, "claim": CLAIM, "unit": "points", "value": 0.01, "low": -0.02, "high": 0.04},
+        {**row, "claim": "RLVR does not verify itself", "unit": "percent", "value": 0.01, "low": 0.0, "high": 0.04},
+        {**row, "claim": "never", "unit": "points", "value": None, "low": None, "high": None},
+    ]
+    write_json(tmp_path / "arms.json", {"arms": arms})
+    write_json(tmp_path / "claims.json", {"claims": claims})
+    runs = [updates(RISES).assign(seed=seed) for seed in (1, 2, 3)]
+    pd.concat(runs).to_csv(tmp_path / "dynamics.csv", index=False)
+    block = found.results_block(experiment, tmp_path)
+    assert "Percent of 7 questions" in block and "means over 3 seeds" in block
+    assert "| RLVR, chain of thought | 50.0 (41.0 to 59.0) \\| 60.0 (41.0 to 59.0) |" in block
+    assert f"| training | {CLAIM} | **undecided** | +1.0 (-2.0 to +4.0) | - |" in block
+    assert "| RLVR does not verify itself | **undecided** | 1.0 % (0.0 to 4.0) | - |" in block
+    assert "| never | **undecided** | - | - |" in block
+    assert "| numbers | 3 | 30 | 50 | 10 | +20.0 (+20.0 to +20.0) |" in block
 
 
 # The base model.

@@ -189,7 +189,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     scores.loc[is_same, "response"] = response(3)
     last = measures[measures["update"] == UPDATES[-1]]
     clusters = last[["question_id"]].assign(cluster=last["question_id"])
-    evidence = claim.sensitivity_evidence([last], [*TITLES], clusters, 100, 1)
+    found = claim.sensitivity_evidence([last], [*TITLES], clusters, 100, 1)
+    evidence = {name: [one] for name, one in found.items()}
     evaluated["verdict"] = {
         "claims": assess_claims(evaluated["comparisons"]["pairs"], evaluated["scores"], PAPER, DESIGN, evidence)
     }
@@ -417,7 +418,8 @@ def collapsed(made: Made) -> Mapping[str, str | Path]:
 def test_a_run_without_think_blocks_has_a_row_and_neither_chart_nor_panel(
     made: Made, collapsed: Mapping[str, str | Path], tmp_path: Path
 ) -> None:
-    evidence = claim.sensitivity_evidence([made.measures[:0]], [*TITLES], EMPTY_CLUSTERS, 100, 1)
+    found = claim.sensitivity_evidence([made.measures[:0]], [*TITLES], EMPTY_CLUSTERS, 100, 1)
+    evidence = {name: [one] for name, one in found.items()}
     evaluated = made.evaluated
     claims = assess_claims(evaluated["comparisons"]["pairs"], evaluated["scores"], PAPER, DESIGN, evidence)
     write_json(tmp_path / "claims.json", {"claims": claims})

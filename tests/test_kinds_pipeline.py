@@ -26,6 +26,7 @@ from medrlvr.data.registry import Source, load_registry
 from medrlvr.dynamics.grades import grades_of, has_letters, is_unread
 from medrlvr.dynamics.responses import label_responses
 from medrlvr.dynamics.updates import tabulate
+from medrlvr.evaluation.ask import find_question
 from medrlvr.evaluation.baselines import trivial_baselines
 from medrlvr.evaluation.repeated import question_values
 from medrlvr.evaluation.requests import render_requests
@@ -324,6 +325,10 @@ def number(response: str, value: float = 140) -> KindGrade:
         ("1 - Dose 140 mg.", True),
         ("2/ Dose 140 mg.", True),
         ("He takes 2 times a day the dose 140.", True),
+        ("He takes it twice daily for 5 days: 140 mg.", True),
+        ("Double vision since 3 days, so 140 mg.", True),
+        ("2 times daily 15 mg, and then 140 mg.", True),
+        ("2 plus pitting edema 4 cm, so 140 mg.", True),
     ],
 )
 def test_a_number_is_early_if_no_step_precedes_it(thought: str, early: bool) -> None:
@@ -433,6 +438,51 @@ def test_what_needs_options_is_refused_before_the_first_job(path: str, value: An
     check_kinds(experiment(arms__rlvr__reward="graded"), DOSES)
     with pytest.raises(UserError, match=f"^{message}"):
         check_kinds(experiment(**{path: value}), DOSES)
+
+
+def test_a_rebuilt_base_needs_questions_of_its_world() -> None:
+    with pytest.raises(UserError, match=r"^base\.source: rebuilt .* doses/train does not come from one"):
+        check_kinds(experiment(base__source="rebuilt"), DOSES)
+    here = {name: row.model_copy(update={"home": "calculations"}) for name, row in DOSES.items()}
+    check_kinds(experiment(base__source="rebuilt"), here)
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"value": 12.5, "unit": "mg", "relative": 0.05}, NumberKey(12.5, "mg", relative=0.05)),
+        ({"value": 3}, NumberKey(3)),
+        ({"accepted": ["iron", "Fe"], "plural": True}, TextKey(("iron", "Fe"), plural=True)),
+        ({"options": ["iron", "gold"], "answer": "B"}, LetterKey(("iron", "gold"), 1)),
+    ],
+)
+def test_an_own_question_has_the_kind_of_its_fields(tmp_path: Path, fields: dict[str, Any], key: Key) -> None:
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps({"stem": "How much?", **fields}), encoding="utf-8")
+    question = find_question(str(file), tmp_path, experiment())
+    assert key_of(question) == key
+    assert "How much?" in RENDERER.prompt(question, "direct")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"stem": "?", "value": "many"}', "value"),
+        ('{"stem": "?", "value": 3, "unit": "parsec"}', "parsec"),
+        ('{"stem": "?", "value": 3, "options": ["a", "b"]}', "options"),
+        ('{"stem": "?", "accepted": []}', "accepted"),
+        ('{"stem": "?"}', "options"),
+        ('{"stem": ', "Expecting value"),
+        ("[1]", "stem"),
+        ("3", "stem"),
+    ],
+)
+def test_an_own_question_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "own.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"own\.json must contain stem and either options") as refused:
+        find_question(str(file), tmp_path, experiment())
+    assert message in str(refused.value)
 
 
 ANSWERS = ["12.5 mg", "0.0125 g", "13 mg", "25", "about 12.5 mg", "?"]

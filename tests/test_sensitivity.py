@@ -371,7 +371,7 @@ def test_the_claim_has_a_row_only_if_the_control_ran_and_is_undecided_with_few_q
     for n, verdict in ((100, "supported"), (99, "undecided")):
         found = sensitivity_evidence([measured(1, 1, n)], ["b"], clusters, 100, 1)
         by_claim = {
-            record["claim"]: record for record in assess_claims([], scores(), PAPER, design(), {"toy": found["b"]})
+            record["claim"]: record for record in assess_claims([], scores(), PAPER, design(), {"toy": [found["b"]]})
         }
         assert by_claim[CLAIM]["verdict"] == verdict and by_claim[CLAIM]["value"] == 1
     assert CLAIM not in {record["claim"] for record in assess_claims([], scores(), PAPER, design())}
@@ -387,7 +387,7 @@ def test_without_a_block_that_can_be_emptied_and_swapped_in_each_run_the_claim_h
         assert {name: (one.measured, one.verdict, one.n) for name, one in found.items()} == {
             "b": (None, "undecided", n), "c": (None, "undecided", 0)
         }  # fmt: skip
-    (record,) = [one for one in assess_claims([], scores(), PAPER, design(), {"toy": found["c"]})
+    (record,) = [one for one in assess_claims([], scores(), PAPER, design(), {"toy": [found["c"]]})
                  if one["claim"] == CLAIM]  # fmt: skip
     assert (record["value"], record["low"], record["high"], record["n"]) == (None, None, None, 0)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["right", "wrong", "random"]
-"""right: all steps and the answer are right; wrong: the steps are true, and a wrong answer follows from them; random:
-the answer was drawn."""
+"""right: all steps and the answer are right; wrong: the answer follows from the steps and is wrong; random: the answer
+was drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ from medrlvr.grading.kinds import Kind
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.text import read_text
 
+WORLDS = ("miniature", "calculations")
+"""Homes of the data sets that the pipeline generates; each world has a base model."""
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
 OptionForm = Literal["letter", "index", "index_from_1", "text"]
 AnswerForm = Literal[OptionForm, "number", "accepted"]
@@ -186,7 +188,7 @@ class Source(BaseModel):
     @property
     def generated(self) -> bool:
         """Whether the pipeline generates the file."""
-        return self.home in ("miniature", "calculations")
+        return self.home in WORLDS
 
     @property
     def raw_file(self) -> str:

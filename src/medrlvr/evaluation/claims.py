@@ -50,6 +50,7 @@ class Evidence:
         seeds: number of training seeds of each trained arm.
         checked: whether the steps of the reasoning were checked; None for a claim that is not about them.
         outcome: the fact of a response that the claim counts, as the report's filters name it; None for other claims.
+        unit: of the values: percent of responses, or points of a difference.
     """
 
     claim: str
@@ -61,6 +62,7 @@ class Evidence:
     seeds: Sequence[int]
     checked: bool | None = None
     outcome: str | None = None
+    unit: Literal["percent", "points"] = "percent"
 
     @property
     def verdict(self) -> Verdict:
@@ -133,7 +135,7 @@ def _gains(
             )
             confidence, rule = 0.95, partial(better, expected=expected)
         measured, any_letter = (_measured(part, confidence, rule) for part in (record, record["any_letter"]))
-        yield Evidence(claim, int(record["n"]), confidence, measured, any_letter, theirs, seeds)
+        yield Evidence(claim, int(record["n"]), confidence, measured, any_letter, theirs, seeds, unit="points")
 
 
 def _shares(answers: Sequence[pd.DataFrame]) -> Iterator[Evidence]:

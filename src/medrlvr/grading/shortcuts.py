@@ -27,13 +27,16 @@ _ABBREVIATIONS = {"dr", "mr", "mrs", "ms", "st", "vs", "approx"}
 _ITEM = re.compile(r"(?:^|\n|(?<=[.;!?]) )[-\u2022\d. ]{0,4}[(*]{0,3}(?:Option |Choice )?([A-K])[*)]{0,3}[.:)]")
 
 
-# After the first number, a unit of one word may follow. Before the second number, two words may name it ("plus old
-# sodium 140"), but not after a dash or a slash, which may come after the number of a list's item.
+_OPERATOR = r"(?:[-+*/x\u00d7\u00f7\u00b7\u2212\u2013]|times|plus|minus|(?:divided|multiplied) by)"
+_UNIT = r"(?: ?[^\W\d]\S{0,20}| ?%)?"
+_NAME = r"(?:[^\W\d][\w-]{0,20} )"
+# An operator between two numbers, of which the first may have a unit. If words name the second number ("minus old
+# sodium 140"), or there is only one ("half of 120"), the result must follow, as in "is 60": "twice daily for 5" is no
+# step.
 _STEP = re.compile(
-    r"=|\d(?: ?[^\W\d]\S{0,20}| ?%)? ?"
-    r"(?:(?:[-+*/x\u00d7\u00f7\u00b7\u2212\u2013]|times|plus|minus|(?:divided|multiplied) by) ?"
-    r"|(?:[+*\u00d7\u00f7\u00b7]|times|plus|minus|(?:divided|multiplied) by) ?(?:[^\W\d][\w-]{0,20} ){1,2})\d"
-    r"|\b(?:[Hh]alf of|[Tt]wice|[Dd]ouble) (?:[^\W\d][\w-]{0,20} ){0,2}\d"
+    rf"=|\d{_UNIT} ?{_OPERATOR} ?\d"
+    rf"|(?:\d{_UNIT} ?{_OPERATOR} ?{_NAME}{{1,2}}|\b(?:[Hh]alf of|[Tt]wice|[Dd]ouble) {_NAME}{{0,2}})"
+    rf"\d{{1,6}}{_UNIT} (?:is|equals)\b"
 )
 
 _CALLED_RIGHT = re.compile(r"(?<!not )(?<!not the )\b(?:correct|right|best|answer)\b")
@@ -46,7 +49,7 @@ class Shortcuts:
     Attributes:
         early_answer: the think block names the option or text answered before its first sentence ends or within its
             first tenth, and not as an item in a list of the options. For a number: it names the number answered before
-            the first step, which is an equals sign, an operator between two numbers, or "half of" a number.
+            the first step, which is an equals sign, an operator between two numbers, or half or twice a number.
         empty_think: the think block has fewer than four words.
         pre_think: twelve or more words come before `<think>`.
     """

@@ -104,6 +104,6 @@ def has_weights(folder: Path) -> bool:
 
 
 def pretraining_record(folder: str | Path) -> Any:
-    """Return what a base of ours has read, from its folder (docs/miniature.md), or None for another model."""
+    """Return what a base of ours has read, from its folder, or None for another model."""
     file = Path(folder) / PRETRAINING
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -1,10 +1,10 @@
-"""Check that the settings of an experiment fit the kinds of its questions: letters, numbers and texts."""
+"""Check that the settings of an experiment fit its questions: letters, numbers and texts; a base of a world."""
 
 from collections.abc import Iterator, Mapping
 
 from medrlvr.config.arms import RlvrArm, SftArm
 from medrlvr.config.experiment import Experiment
-from medrlvr.data.registry import Source
+from medrlvr.data.registry import WORLDS, Source
 from medrlvr.grading.kinds import Kind
 from medrlvr.grading.reward_config import load_reward
 from medrlvr.runtime.errors import UserError
@@ -17,8 +17,15 @@ def check_kinds(experiment: Experiment, sources: Mapping[str, Source]) -> None:
         sources: the registry of data sets; it contains all those of the experiment.
 
     Raises:
-        UserError: a reward, a mode or a control needs options, but the answers of its questions are numbers or texts.
+        UserError: a reward, a mode or a control needs options, but the answers of its questions are numbers or texts;
+            or the base is that of a world from which the training questions do not come.
     """
+    home = sources[experiment.data.train].home
+    if experiment.base.source == "rebuilt" and home not in WORLDS:
+        raise UserError(
+            f"base.source: rebuilt trains the base model of a synthetic world ({' or '.join(WORLDS)}), but"
+            f" {experiment.data.train} does not come from one. Choose another source or data.train."
+        )
     for name, arm in experiment.arms.items():
         if isinstance(arm, RlvrArm):
             for kind in sources[experiment.data.train].kinds:

@@ -96,13 +96,14 @@ def _verdict_section(found: Pool, design: ComparisonDesign, claims: Iterable[Map
     titles = found.part.experiment.benchmarks
     for claim in claims:
         share = claim["any_letter"] is None
-        cells = [_measured(claim, share), "-" if share else _measured(claim["any_letter"], share)]
+        cells = [measured(claim, share), "-" if share else measured(claim["any_letter"], share)]
         confidence = f"{100 * claim['confidence']:.0f} %"
         rows.append([titles[claim["benchmark"]].title, claim["claim"], f"**{claim['verdict']}**", *cells, confidence])
     yield table(rows)
 
 
-def _measured(record: Mapping[str, Any], share: bool) -> str:
+def measured(record: Mapping[str, Any], share: bool) -> str:
+    """Return value and interval of a claim's record as text: percent for a share, points for a difference."""
     low, value, high = (100 * record[name] for name in ("low", "value", "high"))
     return f"{value:.1f} % ({low:.1f} to {high:.1f})" if share else f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 

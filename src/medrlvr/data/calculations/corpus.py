@@ -1,10 +1,9 @@
 """Generate the training text of the base model of calculations: exercises, and good and bad worked examples.
 
-Fixed before any result: the base reads every formula, and worked examples of every formula with every range. It sees
-careful reasoning with the present values, but mostly reasoning that takes an old value, and rarely tags. It sees direct
-answers only for questions like those of training. The text never contains a reserved combination of needed values in a
-worked example or a direct answer. Shares are those of the other miniature's corpus, wherever it has the same kind of
-text, so that both bases know the same shortcuts.
+Fixed before any result: the base reads every formula, and worked examples of every formula with both ranges. Most of
+them would take an old value, if the formula needs it, and few have tags. It sees direct answers only for questions like
+those of training. No question of a worked example or a direct answer has a reserved combination of present values. The
+shares among the worked examples are those of the other miniature's corpus.
 """
 
 import random
@@ -92,10 +91,8 @@ def _in_words(formula: Formula) -> str:
 
 
 def _move_in_words(move: Move) -> str:
-    if move.operation == "half":
-        return f"half of {'that' if move.left == RESULT else move.left}"
-    first = "that" if move.left == RESULT else move.left
-    return f"{first} {move.operation} {'that' if move.right == RESULT else move.right}"
+    left, right = ("that" if part == RESULT else part for part in (move.left, move.right))
+    return f"half of {left}" if move.operation == "half" else f"{left} {move.operation} {right}"
 
 
 def step_text(step: Step, named: bool = True) -> str:

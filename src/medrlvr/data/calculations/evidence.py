@@ -18,15 +18,20 @@ from medrlvr.grading.patterns import TAGS
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _NUMBER = r"(?<![\d.,])\d{1,6}(?![\d]|[.,]\d)"
-_NAME = f"({'|'.join(sorted(QUANTITIES))})"
-_VERB = r"(?: is| was| of|:| =)?"
-_SIGNS: Mapping[str, Operation] = {"+": "plus", "-": "minus", "\u2212": "minus", "*": "times", "\u00d7": "times"}
-_OPERATION = r"(plus|minus|times|multiplied by|[-+*\u2212\u00d7]|x)"
-_OPERAND = rf"(?:(?:old )?(?:{'|'.join(sorted(QUANTITIES))}) )?({_NUMBER})"
+_NAMES = "|".join(sorted(QUANTITIES))
+_OPERATIONS: Mapping[str, Operation] = {
+    **dict.fromkeys(("plus", "+"), "plus"),
+    **dict.fromkeys(("minus", "-", "\u2212"), "minus"),
+    **dict.fromkeys(("times", "multiplied by", "*", "\u00d7", "x"), "times"),
+}
+_OPERATION = rf"({'|'.join(map(re.escape, _OPERATIONS))})"
+_OPERAND = rf"(?:(?:old )?(?:{_NAMES}) )?({_NUMBER})"
+# A number after an operator is not the first of a step: "140 - 101 - 24 = 15" is not "101 - 24 = 15".
+_FIRST = r"(?<![-+*\u2212\u00d7x/])(?<![-+*\u2212\u00d7x/] )(?<!minus )(?<!plus )(?<!times )"
 
-_CITED = re.compile(rf"\b(old )?{_NAME}{_VERB} ({_NUMBER})")
+_CITED = re.compile(rf"\b(old )?({_NAMES})(?: is| was| of|:| =)? ({_NUMBER})")
 _STEP = re.compile(
-    rf"(?:\bhalf of {_OPERAND}|\b{_OPERAND} ?(?:{_OPERATION} ?{_OPERAND}|(?:/|divided by) ?2))"
+    rf"(?:\bhalf of {_OPERAND}|{_FIRST}\b{_OPERAND} ?(?:{_OPERATION} ?{_OPERAND}|(?:/|divided by) ?2))"
     rf" ?(?:is|=|equals) ?({_NUMBER})"
 )
 _QUESTION = re.compile(r"\bhas ([^?]*)\. what is the ([a-z ]+)\?")
@@ -108,12 +113,7 @@ def _steps(text: str) -> Iterator[_Stated]:
         if sign is None:
             yield _Stated(found.start(), "half", int(halved or left), None, int(result))
         else:
-            operation = _SIGNS.get(sign) or ("times" if sign in ("multiplied by", "x") else _named(sign))
-            yield _Stated(found.start(), operation, int(left), int(right), int(result))
-
-
-def _named(word: str) -> Operation:
-    return "plus" if word == "plus" else "minus" if word == "minus" else "times"
+            yield _Stated(found.start(), _OPERATIONS[sign], int(left), int(right), int(result))
 
 
 def _is_derivation(text: str, stated: Sequence[_Stated], formula: Formula, values: Mapping[str, int]) -> bool:

@@ -4,8 +4,8 @@ Rules of the world:
 
 1. A question lists the values that its formula needs, and others, in random order, and one *old* value of a listed
    quantity. In OLD_NEEDED of the questions, this is a quantity that the formula needs. The old value never counts.
-2. A fifth of the combinations of needed values is reserved: they occur only in development and test questions, and in
-   no worked example and no direct answer of pre-training.
+2. A fifth of the combinations of needed values of each formula is reserved: a question with one of them occurs only in
+   development and test sets, and in no worked example and no direct answer of pre-training.
 3. Training asks for the formulas that are not held out, with usual values.
 """
 
