@@ -47,8 +47,7 @@ if __name__ == "__main__":
         last = [last_measures(read_parquet(table), read_json(record)["records"]) for table, record in probed]
         paper = pd.read_csv(inputs.paper, keep_default_na=False)
         sensitivity = sensitivity_evidence(last, design.benchmarks, clusters, *resampling)
-        runs = [read_parquet(path) for path in inputs.dynamics]
-        early = early_answer_evidence(runs, design, len(read_parquet(inputs.train)))
+        early = early_answer_evidence([*map(read_parquet, inputs.dynamics)], design, len(read_parquet(inputs.train)))
         controls = {name: [one[name] for one in (sensitivity, early) if name in one] for name in design.benchmarks}
         claims = assess_claims(compared["pairs"], scores, paper, design, controls)
         metrics = {
