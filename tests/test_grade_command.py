@@ -2,11 +2,13 @@
 
 import io
 import json
+import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +16,13 @@ from pathlib import Path
 import pytest
 
 import medrlvr
-from medrlvr.cli.grade_chunks import LINES
+from medrlvr.cli.grade_chunks import LINES, Chunk, Task, grade_chunks
 from medrlvr.cli.grade_progress import SECONDS, GradingProgress, count_lines
 from medrlvr.cli.grade_summary import summarise
-from medrlvr.cli.json_lines import grade_lines
+from medrlvr.cli.json_lines import Keys, grade_lines
 from medrlvr.cli.main import main
 from medrlvr.grading.grader import Grade
+from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
 
 RESPONSES = [
@@ -124,6 +127,24 @@ def test_several_processes_give_the_same_rows_in_the_same_order(
     assert alone.out.count("\n") == 4 * LINES
     assert main(["grade", "in.jsonl", "--reward", "paper", "--processes", "2"]) == 0
     assert capsys.readouterr() == alone
+
+
+@pytest.mark.parametrize("end", ["all chunks", "close", "malformed"])
+def test_no_thread_and_no_process_outlives_the_grading(end: str) -> None:
+    """A thread that ends during the interpreter's exit can print a traceback."""
+    before = set(threading.enumerate())
+    good = lines(rows()).encode().splitlines(keepends=True)
+    third = [b"{}\n"] if end == "malformed" else good
+    graded = grade_chunks(Task("f", Keys(), "tagged", None, False), [Chunk(1, part) for part in (good, good, third)], 2)
+    if end == "all chunks":
+        assert sum(part.lines for part in graded) == 3 * len(good)
+    elif end == "close":
+        next(graded)
+        graded.close()
+    else:
+        with pytest.raises(UserError, match=r"^f, line 1: the key "):
+            list(graded)
+    assert (set(threading.enumerate()), multiprocessing.active_children()) == (before, [])
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

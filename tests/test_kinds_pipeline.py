@@ -526,7 +526,9 @@ def test_equal_numbers_and_texts_vote_together() -> None:
 
 def test_a_record_of_numbers_has_errors_and_no_letters() -> None:
     tables = [scored(answer, question={**NUMBER, "question_id": f"a/test/{i}"}) for i, answer in enumerate(ANSWERS)]
-    questions, scores = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    questions, scores = (
+        pd.DataFrame([row for part in parts for row in part.to_dict("records")]) for parts in zip(*tables, strict=True)
+    )
     clusters = questions[["question_id"]].assign(repeats=questions["question_id"])
     divided = strata(questions, trained=set())
     (record,) = summarise(scores, clusters, divided, 200, seed=1)

@@ -113,7 +113,8 @@ def grade_chunks(task: Task, chunks: Iterable[Chunk], processes: int) -> Iterato
                 " the command again with fewer --processes."
             ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # It waits for the pool's thread: a thread that closes its pipes at the interpreter's exit prints an error.
+            pool.shutdown(cancel_futures=True)
 
 
 def _own_signals() -> None:
