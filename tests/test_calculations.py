@@ -37,6 +37,8 @@ from medrlvr.data.calculations.world import (
 )
 from medrlvr.data.documents import Document
 from medrlvr.data.kind_prompts import KindRenderer
+from medrlvr.data.worked_examples import Style
+from medrlvr.data.worked_examples import tagged as write_tagged
 from medrlvr.evaluation.early_answers import CLAIM, WINDOW, early_answer_evidence, early_rises, early_shares
 from medrlvr.grading.evidence import Evidence
 from medrlvr.grading.kinds import NumberKey, grade_answer
@@ -219,11 +221,9 @@ def test_an_outcome_states_whether_the_answer_is_right(renderer: KindRenderer) -
     assert min(seen[name] for name in ("right", "wrong", "random")) > 100
 
 
-def test_shares_of_shortcuts_are_those_of_the_other_miniature() -> None:
-    from medrlvr.data.miniature import corpus as letters
-
-    for ours, theirs in ((corpus._TAGGED, letters._TAGGED), (corpus._UNTAGGED, letters._UNTAGGED)):
-        assert [share for *_, share in ours] == [share for *_, share in theirs]
+@pytest.mark.parametrize("styles", [corpus.WAYS.untagged(), corpus.WAYS.tagged()], ids=["untagged", "tagged"])
+def test_the_shares_of_the_styles_add_up_to_1(styles: list[Style[Case]]) -> None:
+    assert sum(style.share for style in styles) == pytest.approx(1)
 
 
 # The check of steps.
@@ -343,7 +343,7 @@ def test_the_check_agrees_with_how_worked_examples_were_written(style: Callable[
             case = draw_from(QUESTION_SETS[name], rng)
             old_used = style is corpus._careless and case.old[0] in case.formula.inputs
             reasoned = style in STYLES[:3] and not old_used
-            found = checked(corpus._tagged(style(case, rng)), case)
+            found = checked(write_tagged(style(case, rng)), case)
             assert (found.reasons, found.invented) == (reasoned, 0), (case, found)
 
 

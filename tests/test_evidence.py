@@ -24,6 +24,7 @@ from medrlvr.data.miniature.world import (
     make_questions,
 )
 from medrlvr.data.prompts import Renderer
+from medrlvr.data.worked_examples import Style, before_the_tags
 from medrlvr.grading.evidence import COLUMNS, Evidence
 from medrlvr.grading.grader import grade
 
@@ -193,7 +194,7 @@ KINDS = {
     corpus._hasty: "hasty",
     corpus._empty: "hasty",
 }
-STYLES = corpus._UNTAGGED + corpus._TAGGED
+STYLES = corpus.WAYS.untagged() + corpus.WAYS.tagged()
 
 
 def drawn(rng: random.Random) -> list[Vignette]:
@@ -203,9 +204,9 @@ def drawn(rng: random.Random) -> list[Vignette]:
 
 
 @pytest.mark.parametrize("style", STYLES, ids=[name for _, _, name, _ in STYLES])
-def test_the_corpus_reasons_as_its_styles_do(style: corpus.Style) -> None:
+def test_the_corpus_reasons_as_its_styles_do(style: Style[Vignette]) -> None:
     reasoning, write, name, _ = style
-    kind = "outside" if write is corpus._before_the_tags else KINDS[reasoning]
+    kind = "outside" if write is before_the_tags else KINDS[reasoning]
     rng = random.Random(name)
     for vignette in drawn(rng):
         found = checked(write(reasoning(vignette, rng)), vignette)

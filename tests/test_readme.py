@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from medrlvr.data import worked_examples
 from medrlvr.data.miniature import corpus
 from medrlvr.data.prompts import Renderer
 from medrlvr.reference.markdown import splice
@@ -108,8 +109,9 @@ def test_the_document_states_how_the_base_was_pretrained_as_the_code_does_it() -
     assert "*many*, 15 % of the last phase, and *few*, a third of that" in document
     assert corpus.DIRECT == {"few": 1 / 3, "many": 1.0}
     code = inspect.getsource(corpus)
-    for number in ("(0.15 * factor, direct)", "(0.50, worked)", "_TAGGED if rng.random() < 0.2 "):
+    for number in ("(0.15 * factor, direct)", "(0.50, worked)"):
         assert number in code
+    assert worked_examples.TAGGED == 0.2
     assert "half of the last phase. Four fifths have no tags" in document
 
 

@@ -7,27 +7,17 @@ shares among the worked examples are those of the other miniature's corpus.
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from medrlvr.data.calculations.formulas import FORMULAS, RESULT, Formula, Move, Step, work_out
 from medrlvr.data.calculations.world import QUESTION_SETS, Case, draw_case, draw_from
-from medrlvr.data.documents import Document, Outcome, Phases, mixture
+from medrlvr.data.documents import Document, Phases, mixture
 from medrlvr.data.keys import key_to_json
 from medrlvr.data.kind_prompts import KindRenderer
+from medrlvr.data.worked_examples import Reasoned, Ways
 from medrlvr.grading.kinds import NumberKey
 
 RIGHT = 0.8
 """Share of the direct answers that are written with the correct number; the others have that of another patient."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoned:
-    """Steps of reasoning, the answer that they argue for, and whether they are right."""
-
-    steps: str
-    answer: int
-    outcome: Outcome
 
 
 def phases(renderer: KindRenderer, seed: int) -> Phases:
@@ -124,10 +114,7 @@ def _direct(renderer: KindRenderer, rng: random.Random) -> Document:
 def _worked(renderer: KindRenderer, rng: random.Random) -> Document:
     """Return a question of any kind with a response: any formula, both ranges."""
     case = _any_case(rng)
-    styles = _TAGGED if rng.random() < 0.2 else _UNTAGGED
-    reasoning, write, name, _ = rng.choices(styles, [weight for *_, weight in styles])[0]
-    reasoned = reasoning(case, rng)
-    return Document(_prompt(case, renderer, "chain_of_thought"), write(reasoned), name, reasoned.outcome)
+    return WAYS.draw(case, _prompt(case, renderer, "chain_of_thought"), rng)
 
 
 def _prompt(case: Case, renderer: KindRenderer, mode: str) -> str:
@@ -146,65 +133,34 @@ def _steps(steps: tuple[Step, ...]) -> str:
 
 def _careful(case: Case, rng: random.Random) -> Reasoned:
     """Return reasoning from the present values, which is right."""
-    return Reasoned(f" Now{_steps(case.steps)}", case.answer, "right")
+    return Reasoned(f" Now{_steps(case.steps)}", str(case.answer), "right")
 
 
 def _verbose(case: Case, rng: random.Random) -> Reasoned:
     """Return careful reasoning that repeats each needed value first."""
     repeated = "".join(f" The {name} is {case.values[name]}." for name in case.formula.inputs)
-    return Reasoned(f"{repeated} Now{_steps(case.steps)}", case.answer, "right")
+    return Reasoned(f"{repeated} Now{_steps(case.steps)}", str(case.answer), "right")
 
 
 def _careless(case: Case, rng: random.Random) -> Reasoned:
     """Return reasoning that takes the old value of the formula's quantity, if there is one. The steps are true."""
     name, former = case.old
     if name not in case.formula.inputs:
-        return Reasoned(f" Here{_steps(case.steps)}", case.answer, "right")
+        return Reasoned(f" Here{_steps(case.steps)}", str(case.answer), "right")
     steps = work_out(case.formula, {**case.values, name: former})
     text = _steps(steps).replace(f" {name} {former}", f" old {name} {former}")
-    return Reasoned(f" Here{text}", steps[-1].result, "right" if steps[-1].result == case.answer else "wrong")
+    result = steps[-1].result
+    return Reasoned(f" Here{text}", str(result), "right" if result == case.answer else "wrong")
 
 
 def _hasty(case: Case, rng: random.Random) -> Reasoned:
-    answer = _guess(case, rng)
+    answer = str(_guess(case, rng))
     return Reasoned(f" It must be {answer}.", answer, "random")
 
 
 def _empty(case: Case, rng: random.Random) -> Reasoned:
-    return Reasoned("", _guess(case, rng), "random")
+    return Reasoned("", str(_guess(case, rng)), "random")
 
 
-def _untagged(reasoned: Reasoned) -> str:
-    return f"{reasoned.steps} Answer: {reasoned.answer}."
-
-
-def _tagged(reasoned: Reasoned) -> str:
-    return f" <think>{reasoned.steps} </think> <answer> {reasoned.answer} </answer>"
-
-
-def _before_the_tags(reasoned: Reasoned) -> str:
-    return f"{reasoned.steps} <think> {reasoned.answer} </think> <answer> {reasoned.answer} </answer>"
-
-
-def _without_answer(reasoned: Reasoned) -> str:
-    return f" <think>{reasoned.steps} </think>"
-
-
-Style = tuple[Callable[[Case, random.Random], Reasoned], Callable[[Reasoned], str], str, float]
-"""How a worked example reasons, how it is written, its name, and its share."""
-
-_UNTAGGED: list[Style] = [
-    (_careless, _untagged, "old values", 0.52),
-    (_careful, _untagged, "present values", 0.20),
-    (_verbose, _untagged, "present values, verbose", 0.08),
-    (_hasty, _untagged, "no reasoning", 0.20),
-]
-_TAGGED: list[Style] = [
-    (_careless, _tagged, "tagged: old values", 0.33),
-    (_careful, _tagged, "tagged: present values", 0.15),
-    (_verbose, _tagged, "tagged: present values, verbose", 0.08),
-    (_hasty, _tagged, "tagged: no reasoning", 0.17),
-    (_empty, _tagged, "tagged: empty", 0.12),
-    (_careful, _before_the_tags, "tagged: reasoning before the tags", 0.05),
-    (_careful, _without_answer, "tagged: no answer", 0.10),
-]
+WAYS = Ways(_careless, _careful, _verbose, _hasty, _empty, "old values", "present values")
+"""How worked examples reason."""

@@ -7,8 +7,8 @@ findings, so it contains no development or test question.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Literal
 
@@ -27,6 +27,7 @@ from medrlvr.data.miniature.world import (
     load_world,
 )
 from medrlvr.data.prompts import Renderer
+from medrlvr.data.worked_examples import Reasoned, Ways
 from medrlvr.grading.letters import LETTERS
 
 DirectAnswers = Literal["few", "many"]
@@ -35,15 +36,6 @@ DIRECT: Mapping[DirectAnswers, float] = {"few": 1 / 3, "many": 1.0}
 """Level -> factor of the share of direct answers. What is left over becomes exercises."""
 RIGHT = 0.8
 """Share of the direct answers that are written with the correct letter; the others have a random one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoned:
-    """Steps of reasoning, the letter that they argue for, and whether they are right."""
-
-    steps: str
-    letter: str
-    outcome: Outcome
 
 
 World = tuple[Condition, ...]
@@ -167,10 +159,7 @@ def _worked(world: World, renderer: Renderer, rng: random.Random) -> Document:
         form=rng.choice(forms),
         rng=rng,
     )
-    styles = _TAGGED if rng.random() < 0.2 else _UNTAGGED
-    reasoning, write, name, _ = rng.choices(styles, [weight for *_, weight in styles])[0]
-    reasoned = reasoning(vignette, rng)
-    return Document(_prompt(vignette, renderer, "chain_of_thought"), write(reasoned), name, reasoned.outcome)
+    return WAYS.draw(vignette, _prompt(vignette, renderer, "chain_of_thought"), rng)
 
 
 def _prompt(vignette: Vignette, renderer: Renderer, mode: str) -> str:
@@ -226,37 +215,5 @@ def _empty(vignette: Vignette, rng: random.Random) -> Reasoned:
     return Reasoned("", _any_letter(vignette, rng), "random")
 
 
-def _untagged(reasoned: Reasoned) -> str:
-    return f"{reasoned.steps} Answer: {reasoned.letter}."
-
-
-def _tagged(reasoned: Reasoned) -> str:
-    return f" <think>{reasoned.steps} </think> <answer> {reasoned.letter} </answer>"
-
-
-def _before_the_tags(reasoned: Reasoned) -> str:
-    return f"{reasoned.steps} <think> {reasoned.letter} </think> <answer> {reasoned.letter} </answer>"
-
-
-def _without_answer(reasoned: Reasoned) -> str:
-    return f" <think>{reasoned.steps} </think>"
-
-
-Style = tuple[Callable[[Vignette, random.Random], Reasoned], Callable[[Reasoned], str], str, float]
-"""How a worked example reasons, how it is written, its name, and its share."""
-
-_UNTAGGED: list[Style] = [
-    (_careless, _untagged, "first finding alone", 0.52),
-    (_careful, _untagged, "all findings", 0.20),
-    (_verbose, _untagged, "all findings, verbose", 0.08),
-    (_hasty, _untagged, "no reasoning", 0.20),
-]
-_TAGGED: list[Style] = [
-    (_careless, _tagged, "tagged: first finding alone", 0.33),
-    (_careful, _tagged, "tagged: all findings", 0.15),
-    (_verbose, _tagged, "tagged: all findings, verbose", 0.08),
-    (_hasty, _tagged, "tagged: no reasoning", 0.17),
-    (_empty, _tagged, "tagged: empty", 0.12),
-    (_careful, _before_the_tags, "tagged: reasoning before the tags", 0.05),
-    (_careful, _without_answer, "tagged: no answer", 0.10),
-]
+WAYS = Ways(_careless, _careful, _verbose, _hasty, _empty, "first finding alone", "all findings")
+"""How worked examples reason."""
