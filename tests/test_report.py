@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from medrlvr.report.cost import phase_costs, read_jobs
 from medrlvr.report.figures.accuracy import OURS, accuracy_table, draw_accuracy
 from medrlvr.report.figures.curve import curve_table, draw_curve
 from medrlvr.report.figures.panels import draw_panels, panels_table
-from medrlvr.report.figures.style import COLUMN, save
+from medrlvr.report.figures.style import COLUMN, PAGE, save
 from medrlvr.report.glossary import read_glossary
 from medrlvr.report.metrics_table import read_metrics
 from medrlvr.report.overview import Difference, Finding, Scored, arm_label, describe_gain, find_results, model_label
@@ -597,6 +597,20 @@ def test_the_curve_draws_every_series_and_the_seeds_as_a_band() -> None:
     assert strip.get_title(loc="left") == "Ours"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["training, sampled", "MedQA", "Format failure", "Verbose formatter"]
+
+
+@pytest.mark.parametrize("width", [PAGE, COLUMN])
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_labels_of_the_seeds_do_not_overlap(seeds: int, width: float) -> None:
+    table = curve()
+    stages = table[(table["panel"] == "stage") & (table["source"] == "ours")]
+    more = pd.concat([stages.assign(seed=seed) for seed in range(2, seeds + 1)])
+    figure = draw_curve(pd.concat([table, more], ignore_index=True), "Ours", width)
+    figure.canvas.draw()
+    strip = next(axis for axis in figure.axes if axis.get_title(loc="left") == "Ours")
+    boxes = [label.get_window_extent() for label in strip.get_yticklabels()]
+    assert len(boxes) >= 2
+    assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
 
 
 def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:

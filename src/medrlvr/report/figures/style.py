@@ -1,5 +1,6 @@
 """Colours, sizes and shared drawing functions of all figures."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,9 @@ STYLE: Any = {
 
 PAGE, COLUMN = 7.0, 3.4
 """Width in inches of a full page of text, and of one of two columns, in which panels are below each other."""
+
+SEED_LABELS = 3
+"""Largest number of labels next to the strips of stages; with more seeds, every second or third has a label."""
 
 STAGE_NAMES = {
     "format_failure": "Format failure",
@@ -81,9 +85,9 @@ def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
             # Extend each band by half a grid step on both sides, so that neighbours touch.
             first, length = band["update"] - grid / 2, band["until"] - band["update"] + grid
             axis.barh(-row, length, left=first, height=0.8, color=STAGE_COLOURS[band["series"]])
-    axis.set_yticks(
-        [-row for row in range(seeds.nunique())], [f"seed {seed}" if seed else "" for seed in sorted(seeds.unique())]
-    )
+    labels = [f"seed {seed}" if seed else "" for seed in sorted(seeds.unique())]
+    step = math.ceil(len(labels) / SEED_LABELS)
+    axis.set_yticks([-row for row in range(0, len(labels), step)], labels[::step])
     axis.grid(visible=False)
     axis.tick_params(length=0)
 
