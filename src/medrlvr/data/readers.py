@@ -85,7 +85,10 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
 def _complete(row: Any, columns: Sequence[str], where: str) -> Mapping[str, Any]:
     missing = [column for column in columns if column not in row] if isinstance(row, dict) else columns
     if missing:
-        raise UserError(f"{where}: this is not a JSON object that contains {', '.join(missing)}. Add what is missing.")
+        raise UserError(
+            f"{where}: this is not a JSON object that contains {', '.join(missing)}. Add what is missing; null is an"
+            " empty value."
+        )
     return dict(row)
 
 
