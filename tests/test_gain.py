@@ -94,6 +94,33 @@ def test_the_sentence_follows_from_the_files(
     assert len(found.split()) <= 25
 
 
+@pytest.mark.parametrize("steps", [rows(), MERGED])
+@pytest.mark.parametrize("repeated", ["the base solves more", "RLVR solves more", None])
+def test_rejection_sampling_that_may_gain_as_much_is_named(steps: list[dict[str, Any]], repeated: str | None) -> None:
+    found = explain_gain(finding(), steps, "supported", repeated, sampling=True)
+    assert found.endswith(" (+10.0 to +30.0) remain, but rejection sampling may gain as much.")
+    assert len(found.split()) <= 25
+    worse = explain_gain(finding(), steps, "contradicted", repeated, sampling=True)
+    assert worse.endswith("remain, but answers do not depend on the chain of thought.")
+
+
+@pytest.mark.parametrize(
+    ("arm", "named"),
+    [
+        ({}, True),
+        ({"rlvr_low": 0.0}, True),
+        ({"rlvr_low": 0.001}, False),
+        ({"role": "random"}, False),
+        ({"benchmark": "mmlu_pro_health"}, False),
+    ],
+)
+def test_only_the_first_benchmarks_rejection_sampling_counts(tmp_path: Path, arm: dict[str, Any], named: bool) -> None:
+    arms = [{"benchmark": "medqa", "role": "rft", "rlvr_low": -0.01} | arm]
+    write_json(tmp_path / "waterfall.json", {"steps": rows(), "arms": arms})
+    found = gain_values([tmp_path / "waterfall.json"], {"claims": []}, {"medqa": finding()})["explanation"]
+    assert ("rejection sampling" in found) == named
+
+
 def test_a_gain_that_the_bases_best_mode_has_too_is_none() -> None:
     assert explain_gain(finding(best=0.65), rows(), "supported", None) == (
         "RLVR gains +50.0 points, but none over the base's best mode, direct: -5.0."

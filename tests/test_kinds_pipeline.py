@@ -251,6 +251,15 @@ def test_the_papers_template_has_the_kinds_instruction(question: dict[str, Any],
     assert RENDERER.prompt(question, "chain_of_thought") == template.format(input=asked)
 
 
+def test_rows_of_a_mixed_table_have_the_answers_of_their_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "questions.parquet"
+    table = mixed(tmp_path)
+    write_table(path, table, question_schema(table))
+    read = read_parquet(path).to_dict("records")
+    assert [RENDERER.sft_row(question)["output"].strip() for question in read] == ["B", "3", "iron"]
+    assert [key_of(json.loads(RENDERER.rlvr_row(question)["label"])) for question in read] == [*map(key_of, read)]
+
+
 def test_prompts_and_rows_of_letters_are_those_of_the_papers_renderer() -> None:
     paper = Renderer("prompts/question.txt", direct="prompts/direct.txt", chain_of_thought="prompts/med_rlvr.txt")
     assert RENDERER.prompt(LETTER, "direct") == paper.prompt(LETTER, "direct")

@@ -89,7 +89,7 @@ class Renderer:
     def sft_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
         """Return {"input", "output"}: the direct prompt and the gold letter."""
         prompt = self.prompt(question, "direct")
-        return {"input": prompt, "output": letter_continuation(prompt, question["gold"])}
+        return {"input": prompt, "output": letter_continuation(prompt, int(question["gold"]))}
 
     def rlvr_row(self, question: Mapping[Any, Any]) -> dict[str, str]:
         """Return {"input", "label"}: the chain-of-thought prompt, and JSON with all that the reward needs."""

@@ -34,12 +34,19 @@ def gain_values(
         for row in one["rlvr_minus_base"]
         if row["benchmark"] == lead and row["reading"] == "lenient_correct" and row["finding"]
     ]
-    sentence = explain_gain(findings[lead], steps, next(iter(claims), None), next(iter(found), None))
+    sampling = any(
+        row["benchmark"] == lead and row["role"] == "rft" and row["rlvr_low"] <= 0 for row in waterfall["arms"]
+    )
+    sentence = explain_gain(findings[lead], steps, next(iter(claims), None), next(iter(found), None), sampling)
     return {"waterfall": waterfall, "explanation": sentence}
 
 
 def explain_gain(
-    finding: Finding, steps: Sequence[Mapping[str, Any]], dependence: str | None, repeated: str | None
+    finding: Finding,
+    steps: Sequence[Mapping[str, Any]],
+    dependence: str | None,
+    repeated: str | None,
+    sampling: bool = False,
 ) -> str:
     """Return what the gain consists of in one sentence of at most 25 words, by the least flattering reading.
 
@@ -49,6 +56,8 @@ def explain_gain(
         dependence: outcome of the claim that answers depend on the chain of thought, as `claim_outcome` returns it;
             None if the control did not run.
         repeated: the finding of pass@k with true steps at the largest k; None if it was not measured.
+        sampling: whether RLVR is not shown to be better than fine-tuning on the base's own right responses, by any
+            readable letter.
     """
     rows = {row["step"]: row for row in steps}
     gain, any_letter, least = (Difference(*(rows[name][key] for key in ("value", "low", "high"))) for name in TOTALS)
@@ -71,14 +80,15 @@ def explain_gain(
         start += f" {signed(largest['value'])} come from {largest['name']};"
     if least.low <= 0:
         return f"{start} the rest, {least}, is not shown to exceed zero."
-    return f"{start} {least} remain{_limit('spurious' in rows, dependence, repeated)}."
+    return f"{start} {least} remain{_limit('spurious' in rows, dependence, repeated, sampling)}."
 
 
-def _limit(spurious: bool, dependence: str | None, repeated: str | None) -> str:
+def _limit(spurious: bool, dependence: str | None, repeated: str | None, sampling: bool) -> str:
     """Return what limits the meaning of what remains: the first that applies, the least flattering first."""
     limits = [
         (dependence == "contradicted", "but answers do not depend on the chain of thought"),
         (dependence == NO_BLOCK, "but no response had a think block to change"),
+        (sampling, "but rejection sampling may gain as much"),
         (repeated == "the base solves more", "but the base solves more with repeated samples"),
         (not spurious, "but spurious rewards were not tested"),
         (dependence in (None, NOT_MEASURED), "but reasoning was not tested"),
