@@ -12,9 +12,10 @@ from growth import growth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medrlvr.grading.grader import grade
+from medrlvr.grading import units
+from medrlvr.grading.grader import AnswerFormat, grade
 from medrlvr.grading.kinds import KindGrade, LetterKey, NumberKey, TextKey, grade_answer
-from medrlvr.grading.numbers import NumberRule, read_number
+from medrlvr.grading.numbers import MOST_DIGITS, NumberRule, read_number
 from medrlvr.grading.texts import TextRule, normalised, plural_of
 from medrlvr.grading.units import NO_UNIT, convert, known_unit
 
@@ -131,6 +132,30 @@ def test_one_comma_and_three_digits_are_never_read(thousands: int, rest: int) ->
     assert read_number(f"{thousands},{rest:03}", NO_UNIT).rule == "ambiguous_separator"
 
 
+@pytest.mark.parametrize(
+    ("text", "same"), [("mg*L^-1", "mg/L"), ("mg L^-1", "mg/L"), ("*mg", None), ("mg L", None), ("/L", "L^-1")]
+)
+def test_products_of_units(text: str, same: str | None) -> None:
+    assert units.read_unit(text) == (units.read_unit(same) if same else None)
+
+
+@pytest.mark.parametrize("text", ["iron", "the iron", "an *iron*", 'The "iron".'])
+def test_marks_around_a_text_and_after_its_article_do_not_count(text: str) -> None:
+    assert normalised(text) == "iron"
+
+
+@pytest.mark.parametrize(
+    ("text", "plural"), [("fly", "flies"), ("2 ty", "2 ties"), ("day", "days"), ("y", "ys"), ("2y", "2ys")]
+)
+def test_the_plural_of_words_with_y(text: str, plural: str) -> None:
+    assert plural_of(text) == plural
+
+
+def test_the_tables_of_units_are_those_made_at_import() -> None:
+    """In a mutation run, the tables of the module precede the mutation, and these calls do not."""
+    assert (units._table(), units._names()) == (units._TABLE, units._NAMED)
+
+
 @given(
     st.integers(0, 10**6), st.sampled_from([("mg", "g"), ("mL/min", "L/h"), ("°C", "°F"), ("mg/kg/day", "µg/kg/min")])
 )
@@ -184,9 +209,103 @@ def test_a_key_that_cannot_be_graded_is_rejected(fields: dict[str, object], mess
         (NumberKey if "value" in fields else TextKey)(**fields)
 
 
-@given(responses, st.integers(0, 1))
-def test_a_letter_key_gives_the_letters_grade(response: str, gold: int) -> None:
-    assert grade_answer(response, LetterKey(("x", "y"), gold)) == grade(response, ["x", "y"], gold)
+@given(responses, st.integers(0, 1), st.sampled_from(get_args(AnswerFormat)), st.booleans())
+def test_a_letter_key_gives_the_letters_grade(
+    response: str, gold: int, answer_format: AnswerFormat, truncated: bool
+) -> None:
+    found = grade_answer(response, LetterKey(("x", "y"), gold), answer_format, truncated=truncated)
+    assert found == grade(response, ["x", "y"], gold, answer_format, truncated=truncated)
+
+
+def test_the_format_with_tags_is_the_default() -> None:
+    for response in ("x", "The answer is A.", "<think>x</think><answer>A</answer>"):
+        assert grade_answer(response, LetterKey(("x", "y"), 0)) == grade(response, ["x", "y"], 0)
+
+
+FRAME = ("valid_format", "truncated", "think_start", "think_chars", "chars_before_think", "answer_start", "answer_end")
+
+
+@pytest.mark.parametrize("key", [NumberKey(5), TextKey(("iron",))])
+@given(responses, st.sampled_from(get_args(AnswerFormat)), st.booleans())
+def test_the_blocks_are_those_of_the_letters_grade(
+    key: NumberKey | TextKey, response: str, answer_format: AnswerFormat, truncated: bool
+) -> None:
+    frame = asdict(grade(response, (), 0, answer_format, truncated=truncated))
+    found = asdict(grade_answer(response, key, answer_format, truncated=truncated))
+    assert {name: found[name] for name in FRAME} == {name: frame[name] for name in FRAME}
+
+
+@pytest.mark.parametrize(
+    ("response", "key", "answer_format", "answer", "correct"),
+    [
+        ("12\nThe answer is 13", NumberKey(12), "bare", "12", True),
+        ("about\nThe answer is 13", NumberKey(13), "bare", "13", True),
+        ("iron\nThe answer is gold", TextKey(("iron",)), "bare", "iron", True),
+        ("gold\nThe answer is iron", TextKey(("iron",)), "bare", "iron", True),
+        ("gold\nand more", TextKey(("iron",)), "bare", "gold", False),
+        ("The answer is 12.\nUser: The answer is 13.", NumberKey(12), "tagged", "12", True),
+        ("The answer is 12.\nQuestion: The answer is 13.", NumberKey(13), "tagged", "12", False),
+        ("12\nUser: next", NumberKey(12), "tagged", "12", True),
+        ("<answer>12</answer> of 13</answer>", NumberKey(12), "tagged", "12", True),
+        ("kidney\nstone", TextKey(("kidney stone",)), "tagged", None, False),
+        ("kidney stone", TextKey(("kidney stone",)), "tagged", "kidney stone", True),
+    ],
+)
+def test_what_a_reader_would_find_without_the_format(
+    response: str, key: NumberKey | TextKey, answer_format: AnswerFormat, answer: str | None, correct: bool
+) -> None:
+    found = grade_answer(response, key, answer_format)
+    assert isinstance(found, KindGrade)
+    assert (found.lenient_answer, found.lenient_correct) == (answer, correct)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12 .", 12),
+        ("-2\u00bd", Fraction(-5, 2)),
+        ("-\u00bd", Fraction(-1, 2)),
+        ("2 \u00bd", Fraction(5, 2)),
+        ("-10^3", -1000),
+        ("10^-3", Fraction(1, 1000)),
+        (".5", Fraction(1, 2)),
+        ("1e" + "0" * (MOST_DIGITS - 1) + "1", 10),
+        ("1" * MOST_DIGITS, int("1" * MOST_DIGITS)),
+        ("1" * MOST_DIGITS + "\u00bd", int("1" * MOST_DIGITS) + Fraction(1, 2)),
+        ("1." + "1" * (MOST_DIGITS - 1), Fraction("1." + "1" * (MOST_DIGITS - 1))),
+        ("1/" + "9" * MOST_DIGITS, Fraction(1, int("9" * MOST_DIGITS))),
+    ],
+)
+def test_a_number_is_read_up_to_the_most_digits(text: str, value: Fraction | int) -> None:
+    assert read_number(text, NO_UNIT).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("012\u00bd", "malformed_number"),
+        ("1" * (MOST_DIGITS + 1) + "\u00bd", "malformed_number"),
+        ("1" * (MOST_DIGITS + 1), "out_of_range"),
+        ("1." + "1" * MOST_DIGITS, "out_of_range"),
+        ("1/" + "9" * (MOST_DIGITS + 1), "out_of_range"),
+        ("1e" + "0" * MOST_DIGITS + "1", "out_of_range"),
+    ],
+)
+def test_a_number_beyond_the_most_digits_is_unread(text: str, rule: NumberRule) -> None:
+    found = read_number(text, NO_UNIT)
+    assert (found.rule, found.value) == (rule, None)
+
+
+def test_a_number_is_found_in_the_think_block_as_it_is_written() -> None:
+    response = "<think>so 0.0125 g, that is 12.5</think><answer>0.0125 g</answer>"
+    found = grade_answer(response, NumberKey(12.5, "mg"))
+    assert found.correct
+    assert (found.answer_named_at, found.gold_named_at) == (3, 21)
+
+
+@pytest.mark.parametrize("accepted", [(5, 7), (3, 5), (5, 5)])
+def test_a_value_may_be_a_limit_of_its_accepted_range(accepted: tuple[float, float]) -> None:
+    assert NumberKey(5, accepted=accepted).accepts(Fraction(5))
 
 
 @pytest.mark.parametrize("key", [NumberKey(5, "mg"), TextKey(("aspirin",))])

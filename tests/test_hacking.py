@@ -20,6 +20,7 @@ from medrlvr.dynamics.hack_monitor import (
 )
 from medrlvr.grading.evidence import Evidence
 from medrlvr.grading.grader import grade
+from medrlvr.grading.kinds import NumberKey, grade_answer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.grading.shortcuts import Shortcuts, find_shortcuts
 
@@ -122,6 +123,44 @@ def test_time_grows_linearly_on_hostile_responses(piece: str) -> None:
     texts = [f"<think>{thought}</think><answer> C </answer>" for thought in thoughts]
     # As if the last words named the answer, so that the whole block is looked through.
     graded = {text: replace(grade(text, OPTIONS, GOLD), answer_named_at=len(text)) for text in texts}
+    assert growth(lambda text: find_shortcuts(text, graded[text]), *texts) < 32
+
+
+@pytest.mark.parametrize(
+    ("thought", "early"),
+    [
+        ("It is 140 mg, because 70 kg times 2 mg/kg is that.", True),
+        ("He weighs 70 kg and gets 2 mg/kg. So 140 mg.", True),
+        ("70 kg times 2 mg/kg is 140 mg.", False),
+        ("70 \u00d7 2 = 140", False),
+        ("weight x dose = 140", False),
+        ("70 mg plus 70 mg is 140 mg.", False),
+        ("280 mg divided by 2 is 140 mg.", False),
+        ("70 kg times 2 mg/kg.", False),
+        ("Now weight 70 times dose 2 is 140. So 140.", False),
+        ("dose 200 minus old dose 60 is 140.", False),
+        ("sodium 150 minus the usual serum sodium 10 is 140.", True),
+        ("Half of 280 is 140.", False),
+        ("half of the dose 280 is 140, twice 70 is 140", False),
+        ("Double checked: 140.", True),
+        ("1 - Dose 140 mg.", True),
+        ("2/ Dose 140 mg.", True),
+        ("He takes 2 times a day the dose 140.", True),
+        ("He takes it twice daily for 5 days: 140 mg.", True),
+        ("Double vision since 3 days, so 140 mg.", True),
+        ("2 times daily 15 mg, and then 140 mg.", True),
+        ("2 plus pitting edema 4 cm, so 140 mg.", True),
+    ],
+)
+def test_a_number_is_early_if_no_step_precedes_it(thought: str, early: bool) -> None:
+    response = f"<think>{thought}</think><answer>140 mg</answer>"
+    assert find_shortcuts(response, grade_answer(response, NumberKey(140, "mg"))).early_answer is early
+
+
+@pytest.mark.parametrize("part", ["7 kgkgkg", "7 ", "7 x", "7 times ", "7 plus of the ", "half of the "])
+def test_time_grows_linearly_with_steps(part: str) -> None:
+    texts = [f"<think>{part * count}140</think><answer>140</answer>" for count in (1_000, 16_000)]
+    graded = {text: grade_answer(text, NumberKey(140)) for text in texts}
     assert growth(lambda text: find_shortcuts(text, graded[text]), *texts) < 32
 
 

@@ -13,7 +13,6 @@ import pages
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from growth import growth
 
 from medrlvr.config.evaluation import Prompts
 from medrlvr.config.experiment import Experiment
@@ -33,9 +32,8 @@ from medrlvr.evaluation.requests import render_requests
 from medrlvr.evaluation.score import majority_vote, score_answers, summarise
 from medrlvr.evaluation.selection import select_best
 from medrlvr.evaluation.strata import strata
-from medrlvr.grading.kinds import Key, KindGrade, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.grading.kinds import Key, LetterKey, NumberKey, TextKey, grade_answer
 from medrlvr.grading.reward_config import reward_to_json
-from medrlvr.grading.shortcuts import find_shortcuts
 from medrlvr.pipeline.kinds import check_kinds
 from medrlvr.report.explorer import describe_questions
 from medrlvr.report.model_card import model_card
@@ -306,50 +304,6 @@ def test_a_layout_without_its_fields_is_refused_by_name(tmp_path: Path, kind: st
     path.write_text("{stem} {options}", encoding="utf-8")
     with pytest.raises(UserError, match=r"bad\.txt: the template must contain these fields"):
         KindRenderer({"letter": "prompts/question.txt", kind: path}, direct="prompts/direct.txt")
-
-
-def number(response: str, value: float = 140) -> KindGrade:
-    found = grade_answer(f"<think>{response}</think><answer>140 mg</answer>", NumberKey(value, "mg"))
-    assert isinstance(found, KindGrade)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("thought", "early"),
-    [
-        ("It is 140 mg, because 70 kg times 2 mg/kg is that.", True),
-        ("He weighs 70 kg and gets 2 mg/kg. So 140 mg.", True),
-        ("70 kg times 2 mg/kg is 140 mg.", False),
-        ("70 \u00d7 2 = 140", False),
-        ("weight x dose = 140", False),
-        ("70 mg plus 70 mg is 140 mg.", False),
-        ("280 mg divided by 2 is 140 mg.", False),
-        ("70 kg times 2 mg/kg.", False),
-        ("Now weight 70 times dose 2 is 140. So 140.", False),
-        ("dose 200 minus old dose 60 is 140.", False),
-        ("sodium 150 minus the usual serum sodium 10 is 140.", True),
-        ("Half of 280 is 140.", False),
-        ("half of the dose 280 is 140, twice 70 is 140", False),
-        ("Double checked: 140.", True),
-        ("1 - Dose 140 mg.", True),
-        ("2/ Dose 140 mg.", True),
-        ("He takes 2 times a day the dose 140.", True),
-        ("He takes it twice daily for 5 days: 140 mg.", True),
-        ("Double vision since 3 days, so 140 mg.", True),
-        ("2 times daily 15 mg, and then 140 mg.", True),
-        ("2 plus pitting edema 4 cm, so 140 mg.", True),
-    ],
-)
-def test_a_number_is_early_if_no_step_precedes_it(thought: str, early: bool) -> None:
-    found = number(thought)
-    assert find_shortcuts(f"<think>{thought}</think><answer>140 mg</answer>", found).early_answer is early
-
-
-@pytest.mark.parametrize("part", ["7 kgkgkg", "7 ", "7 x", "7 times ", "7 plus of the ", "half of the "])
-def test_steps_are_found_in_linear_time(part: str) -> None:
-    texts = [f"<think>{part * count}140</think><answer>140</answer>" for count in (1_000, 16_000)]
-    graded = {text: grade_answer(text, NumberKey(140)) for text in texts}
-    assert growth(lambda text: find_shortcuts(text, graded[text]), *texts) < 32
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from medrlvr.grading.grader import Grade, grade
+from medrlvr.grading.kinds import Kind
 from medrlvr.grading.reward_config import Setting, load_reward, reward_from_json, reward_source, reward_to_json
 from medrlvr.grading.rewards import REWARDS, checked
 from medrlvr.grading.version import grader_version, reward_version
@@ -134,6 +135,33 @@ def test_two_terms_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_mistake_in_a_setting_is_named(setting: Setting, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_reward(setting, "a.reward")
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "advice"),
+    [
+        ("random", "letter", "exists only in training with medrlvr. Choose another reward."),
+        ("x", "number", " wrong_penalty, or give the path of a Python file with a function reward(grade)."),
+        ("none.py", "letter", "the repository's root, and the path of --reward to the working directory."),
+        ({"paper": 11}, "letter", ". Correct the function, or its weight or parameters."),
+        (
+            {"wrong_penalty": {"wrong": 5}},
+            "letter",
+            "must earn more. Change the weights or parameters.",
+        ),
+        ("graded", "text", "Remove this term; docs/grading_kinds.md lists the terms of each kind."),
+    ],
+)
+def test_a_message_ends_with_what_to_do(setting: Setting, kind: Kind, advice: str) -> None:
+    with pytest.raises(UserError) as raised:
+        load_reward(setting, "a.reward", kind)
+    assert str(raised.value).endswith(advice)
+
+
+def test_a_term_has_the_name_of_its_function_or_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.v2.py").write_text("def reward(grade):\n    return 0.5\n", encoding="utf-8")
+    reward = load_reward({"paper": 1, str(tmp_path / "mine.v2.py"): 1})
+    assert [*reward.parts(RIGHT)] == ["paper", "mine.v2"]
 
 
 def test_the_random_reward_depends_on_format_and_draw_alone_and_exists_only_where_draws_do() -> None:
