@@ -146,8 +146,8 @@ test-coverage: $(STAMP) ## measure which lines of src/medrlvr the tests run, in 
 
 .PHONY: test-mutation
 test-mutation: $(STAMP) ## mutate the grader and the rewards; the tests must detect at least 95 % of the mutants
-	@# A mutant whose loop does not end fills the memory before its time is up: each process has at most 6 GiB.
-	@ulimit -v 6291456; PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
+	@# A mutant whose loop does not end fills the memory before its time is up: each process has at most 3 GiB.
+	@ulimit -v 3145728; PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats
 	@$(RUN) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); n = s["killed"] + s["timeout"]; \

@@ -126,7 +126,7 @@ def test_questions_of_all_kinds_are_trained_graded_and_shown_together(clone: Pat
     add_to_registry(clone)
     results = run_short(clone, MIXED)
     rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
-    assert rollouts.groupby("update").size().to_dict() == {1: 64, 2: 64}
+    assert rollouts.groupby("update").size().to_dict() == {1: 32, 2: 32}
     questions = read_parquet(results / "data/mixed/test.parquet").set_index("question_id")["kind"]
     assert questions.value_counts().to_dict() == {"letter": 8, "number": 8, "text": 8}
     for model in ("base", "sft/seed1", "rlvr/seed1"):
