@@ -146,7 +146,7 @@ test-coverage: $(STAMP) ## measure which lines of src/medrlvr the tests run, in 
 
 .PHONY: test-mutation
 test-mutation: $(STAMP) ## mutate the grader and the rewards; the tests must detect at least 95 % of the mutants
-	@# A mutant whose loop does not end fills the memory before its time is up: each process has at most 3 GiB.
+	@# A mutant whose loop does not end fills the memory before its time limit: each process has at most 3 GiB.
 	@ulimit -v 3145728; PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut run > .mutants.log 2>&1 || { tail -20 .mutants.log; exit 1; }
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut results
 	@PYTHONPATH="$(CURDIR)/src" .venv/bin/mutmut export-cicd-stats

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import random
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,11 @@ def test_questions_of_all_kinds_are_trained_graded_and_shown_together(clone: Pat
     results = run_short(clone, MIXED)
     rollouts = read_parquet(results / "rollouts/rlvr/seed1/rollouts.parquet")
     assert rollouts.groupby("update").size().to_dict() == {1: 32, 2: 32}
-    questions = read_parquet(results / "data/mixed/test.parquet").set_index("question_id")["kind"]
-    assert questions.value_counts().to_dict() == {"letter": 8, "number": 8, "text": 8}
+    questions = read_parquet(results / "data/questions/mixed/test.parquet").set_index("question_id")
+    expected = dict.fromkeys(product(("chain_of_thought", "direct"), ("letter", "number", "text")), 8)
     for model in ("base", "sft/seed1", "rlvr/seed1"):
         scores = read_parquet(results / f"eval/{model}/scores.parquet")
-        assert scores.groupby(["mode", scores["question_id"].map(questions)]).size().unique().tolist() == [8]
+        kinds = scores["question_id"].map(questions["kind"])
+        assert scores.groupby(["mode", kinds]).size().to_dict() == expected
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert all(first in page for first in questions.groupby("kind").head(1).index)

@@ -10,7 +10,7 @@ from pages import EXPERIMENT, FIGURES
 
 from medrlvr.evaluation.sensitivity.claim import CLAIM
 from medrlvr.report.gain import explain_gain, gain_values
-from medrlvr.report.overview import Finding, Scored
+from medrlvr.report.overview import Difference, Finding, Scored
 from medrlvr.runtime.files import write_json
 
 CLEAR = (0.05, 0.95)
@@ -57,14 +57,17 @@ REMAINS = "Of RLVR's +50.0 points, +25.0 come from answer format; +20.0 (+10.0 t
         (rows(), "supported", None, f"{REMAINS}; answers depend on the chain of thought."),
         (rows(), None, "RLVR solves more", f"{REMAINS}, but reasoning was not tested."),
         (rows(), "contradicted", "the base solves more",
-         f"{REMAINS}, but answers do not depend on the chain of thought."),
+         f"{REMAINS}, but most answers ignore the chain of thought."),
         (rows(), "supported", "the base solves more", f"{REMAINS}, but the base solves more with repeated samples."),
-        (rows(), "no block", "the base solves more", f"{REMAINS}, but no response had a think block to change."),
+        (rows(), "no block", "the base solves more", f"{REMAINS}, but no think block could be changed."),
         (rows(), "not measured", None, f"{REMAINS}, but reasoning was not tested."),
         (rows(), "undecided", "open",
-         f"{REMAINS}, but whether answers depend on the chain of thought is undecided."),
-        (rows(), "supported", "open", f"{REMAINS}, but whether repeated samples of the base suffice is open."),
+         f"{REMAINS}, but dependence on the reasoning is undecided."),
+        (rows(), "supported", "open", f"{REMAINS}, but repeated samples of the base may suffice."),
         (WITHOUT_SPURIOUS, "supported", None, f"{REMAINS}, but spurious rewards were not tested."),
+        (MERGED, "undecided", "RLVR solves more",
+         "Of RLVR's +50.0 points, +40.0 come from format training and option habits; +20.0 (+10.0 to +30.0) remain, but"
+         " spurious rewards were not tested."),
         (MERGED, None, None,
          "Of RLVR's +50.0 points, +40.0 come from format training and option habits; +20.0 (+10.0 to +30.0) remain, but"
          " spurious rewards were not tested."),
@@ -89,47 +92,70 @@ REMAINS = "Of RLVR's +50.0 points, +25.0 come from answer format; +20.0 (+10.0 t
 def test_the_sentence_follows_from_the_files(
     steps: list[dict[str, Any]], dependence: str | None, repeated: str | None, expected: str
 ) -> None:
-    found = explain_gain(finding(), steps, dependence, repeated)
+    found = explain_gain(finding(), steps, dependence, repeated, None)
     assert found == expected
     assert len(found.split()) <= 25
 
 
+LONGEST = [
+    row | {"name": "format training and option habits", "value": 0.4} for row in rows() if row["step"] != "reading"
+]
+
+
+@pytest.mark.parametrize("dependence", ["supported", "contradicted", "undecided", "no block", "not measured", None])
+@pytest.mark.parametrize("repeated", ["the base solves more", "RLVR solves more", "open", None])
+@pytest.mark.parametrize("over_rft", [None, Difference(0.01, -0.01, 0.03), Difference(-0.02, -0.03, -0.01)])
+def test_the_sentence_has_at_most_25_words(
+    dependence: str | None, repeated: str | None, over_rft: Difference | None
+) -> None:
+    for steps in (LONGEST, MERGED, rows()):
+        assert len(explain_gain(finding(), steps, dependence, repeated, over_rft).split()) <= 25
+
+
 @pytest.mark.parametrize("steps", [rows(), MERGED])
-@pytest.mark.parametrize("repeated", ["the base solves more", "RLVR solves more", None])
-def test_rejection_sampling_that_may_gain_as_much_is_named(steps: list[dict[str, Any]], repeated: str | None) -> None:
-    found = explain_gain(finding(), steps, "supported", repeated, sampling=True)
-    assert found.endswith(" (+10.0 to +30.0) remain, but rejection sampling may gain as much.")
+@pytest.mark.parametrize(
+    ("over_rft", "dependence", "repeated", "limit"),
+    [
+        ((0.01, -0.01, 0.03), "supported", "RLVR solves more", "rejection sampling may gain as much"),
+        ((0.01, 0.0, 0.02), None, "open", "rejection sampling may gain as much"),
+        ((-0.02, -0.03, -0.01), None, "the base solves more", "rejection sampling gains more"),
+        ((0.01, -0.01, 0.03), None, "the base solves more", "the base solves more with repeated samples"),
+        ((-0.02, -0.03, -0.01), "contradicted", None, "most answers ignore the chain of thought"),
+    ],
+)
+def test_rejection_sampling_that_gains_as_much_is_a_limit(
+    steps: list[dict[str, Any]], over_rft: tuple[float, ...], dependence: str | None, repeated: str | None, limit: str
+) -> None:
+    found = explain_gain(finding(), steps, dependence, repeated, Difference(*over_rft))
+    assert found.endswith(f" (+10.0 to +30.0) remain, but {limit}.")
     assert len(found.split()) <= 25
-    worse = explain_gain(finding(), steps, "contradicted", repeated, sampling=True)
-    assert worse.endswith("remain, but answers do not depend on the chain of thought.")
 
 
 @pytest.mark.parametrize(
     ("arm", "named"),
     [
         ({}, True),
-        ({"rlvr_low": 0.0}, True),
         ({"rlvr_low": 0.001}, False),
         ({"role": "random"}, False),
         ({"benchmark": "mmlu_pro_health"}, False),
     ],
 )
 def test_only_the_first_benchmarks_rejection_sampling_counts(tmp_path: Path, arm: dict[str, Any], named: bool) -> None:
-    arms = [{"benchmark": "medqa", "role": "rft", "rlvr_low": -0.01} | arm]
+    arms = [{"benchmark": "medqa", "role": "rft", "rlvr_minus": 0.01, "rlvr_low": -0.01, "rlvr_high": 0.03} | arm]
     write_json(tmp_path / "waterfall.json", {"steps": rows(), "arms": arms})
     found = gain_values([tmp_path / "waterfall.json"], {"claims": []}, {"medqa": finding()})["explanation"]
     assert ("rejection sampling" in found) == named
 
 
 def test_a_gain_that_the_bases_best_mode_has_too_is_none() -> None:
-    assert explain_gain(finding(best=0.65), rows(), "supported", None) == (
+    assert explain_gain(finding(best=0.65), rows(), "supported", None, None) == (
         "RLVR gains +50.0 points, but none over the base's best mode, direct: -5.0."
     )
 
 
 def test_without_a_positive_step_only_what_remains_is_named() -> None:
     none = dict.fromkeys(("reading", "format", "habits", "spurious", "known"), (-0.1, 0.0))
-    assert explain_gain(finding(), rows(**none), None, None) == (
+    assert explain_gain(finding(), rows(**none), None, None, None) == (
         "Of RLVR's +50.0 points, +20.0 (+10.0 to +30.0) remain, but reasoning was not tested."
     )
 
@@ -152,7 +178,7 @@ def test_the_files_of_the_first_benchmark_count(tmp_path: Path) -> None:
     found = gain_values([waterfall, samples], {"claims": claims}, findings)
     assert found["explanation"] == f"{REMAINS}, but the base solves more with repeated samples."
     assert gain_values([waterfall], {"claims": []}, findings)["explanation"].endswith("but reasoning was not tested.")
-    for n, limit in ((0, "no response had a think block to change"), (200, "reasoning was not tested")):
+    for n, limit in ((0, "no think block could be changed"), (200, "reasoning was not tested")):
         without = [claims[1] | {"verdict": "undecided", "value": None, "n": n}]
         explanation = gain_values([waterfall], {"claims": without}, findings)["explanation"]
         assert explanation == f"{REMAINS}, but {limit}."

@@ -130,7 +130,7 @@ def test_several_processes_give_the_same_rows_in_the_same_order(
 
 
 @pytest.mark.parametrize("end", ["all chunks", "close", "malformed"])
-def test_no_thread_and_no_process_outlives_the_grading(end: str) -> None:
+def test_no_thread_and_no_process_remains_after_the_grading(end: str) -> None:
     """A thread that ends during the interpreter's exit can print a traceback."""
     before = set(threading.enumerate())
     good = lines(rows()).encode().splitlines(keepends=True)

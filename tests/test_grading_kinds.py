@@ -151,9 +151,37 @@ def test_the_plural_of_words_with_y(text: str, plural: str) -> None:
     assert plural_of(text) == plural
 
 
-def test_the_tables_of_units_are_those_made_at_import() -> None:
-    """In a mutation run, the tables of the module precede the mutation, and these calls do not."""
-    assert (units._table(), units._names()) == (units._TABLE, units._NAMED)
+CONVERTED = """
+kg g 1000; mg g 0.001; ug g 1e-6; ng g 1e-9; pg g 1e-12; km m 1000; cm m 0.01; mm m 0.001; um m 1e-6;
+nm m 1e-9; dL L 0.1; cL L 0.01; mL L 0.001; uL L 1e-6; nL L 1e-9; pL L 1e-12; fL L 1e-15; l L 1; ml L 0.001;
+dl L 0.1; L m^3 0.001; ms s 0.001; ks s; mmol mol 0.001; umol mol 1e-6; nmol mol 1e-9; pmol mol 1e-12;
+M mol/L 1; mM mmol/L 1; uM mmol/L 0.001; nM uM 0.001; pM nM 0.001; mEq Eq 0.001; uEq Eq 1e-6; kEq Eq;
+mOsm Osm 0.001; kU U 1000; mU U 0.001; uU U 1e-6; kIU IU 1000; mIU IU 0.001; uIU IU 1e-6; IU U; kPa Pa 1000;
+hPa Pa 100; kcal cal 1000; cal J 4.184; kJ J 1000; min s 60; mins s 60; h s 3600; hr s 3600; hrs s 3600;
+d s 86400; wk s 604800; wk d 7; yr months 12; yrs yr 1; mmHg Pa 133.322387415; cmH2O Pa 98.0665; cc mL 1;
+lb g 453.59237; lbs lb 1; in cm 2.54; oz g 28.349523125; ft in 12; bpm beats/min 1; gtt drops 1; gtt drop 1;
+mcg ug 1; mcL uL 1; mcmol umol 1; gram g 1; grams g 1; kilograms kg 1; Milligram mg 1; micrograms ug 1;
+nanogram ng 1; pound lb 1; ounces oz 1; metre m 1; meters m 1; centimetre cm 1; millimeters mm 1; second s 1;
+secs s 1; minutes min 1; hours h 1; days d 1; weeks wk 1; years yr 1; moles mol 1; millimole mmol 1;
+litre L 1; liters L 1; millilitres mL 1; milliliter mL 1; inch in 1; inches in 1; foot ft 1; feet ft 1;
+joules J 1; calories cal 1; kilocalorie kcal 1; units U 1; unit U 1; U/L unit/litre 1; breaths breath 1;
+cells cell 1; tablets tablet 1; capsules capsule 1; tablet capsule; cell drop; months month 1; month d;
+mg mmol; mEq mmol; breath beat; mL/min mL/min/1.73m2; h year
+"""
+
+
+@pytest.mark.parametrize("case", CONVERTED.replace(";\n", "; ").strip().split("; "))
+def test_units_are_converted_by_the_stated_factors(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case is `unit`, `target` and the size of the unit in the target; without a size, it is not converted.
+
+    The tables are created again, because a mutation of their functions is only active in a test.
+    """
+    monkeypatch.setattr(units, "_TABLE", units._table())
+    monkeypatch.setattr(units, "_NAMED", units._names())
+    name, target, *size = case.split()
+    unit = units.read_unit(name)
+    found = None if unit is None else convert(Fraction(1), unit, known_unit(target))
+    assert found == (Fraction(size[0]) if size else None)
 
 
 @given(

@@ -34,10 +34,13 @@ def gain_values(
         for row in one["rlvr_minus_base"]
         if row["benchmark"] == lead and row["reading"] == "lenient_correct" and row["finding"]
     ]
-    sampling = any(
-        row["benchmark"] == lead and row["role"] == "rft" and row["rlvr_low"] <= 0 for row in waterfall["arms"]
-    )
-    sentence = explain_gain(findings[lead], steps, next(iter(claims), None), next(iter(found), None), sampling)
+    over_rft = [
+        Difference(*(row[name] for name in ("rlvr_minus", "rlvr_low", "rlvr_high")))
+        for row in waterfall["arms"]
+        if (row["benchmark"], row["role"]) == (lead, "rft")
+    ]
+    limits = (next(iter(claims), None), next(iter(found), None), next(iter(over_rft), None))
+    sentence = explain_gain(findings[lead], steps, *limits)
     return {"waterfall": waterfall, "explanation": sentence}
 
 
@@ -46,7 +49,7 @@ def explain_gain(
     steps: Sequence[Mapping[str, Any]],
     dependence: str | None,
     repeated: str | None,
-    sampling: bool = False,
+    over_rft: Difference | None,
 ) -> str:
     """Return what the gain consists of in one sentence of at most 25 words, by the least flattering reading.
 
@@ -56,8 +59,8 @@ def explain_gain(
         dependence: outcome of the claim that answers depend on the chain of thought, as `claim_outcome` returns it;
             None if the control did not run.
         repeated: the finding of pass@k with true steps at the largest k; None if it was not measured.
-        sampling: whether RLVR is not shown to be better than fine-tuning on the base's own right responses, by any
-            readable letter.
+        over_rft: RLVR minus the arm that is fine-tuned on the base's own right responses, by any readable letter; None
+            if there is no such arm.
     """
     rows = {row["step"]: row for row in steps}
     gain, any_letter, least = (Difference(*(rows[name][key] for key in ("value", "low", "high"))) for name in TOTALS)
@@ -80,19 +83,20 @@ def explain_gain(
         start += f" {signed(largest['value'])} come from {largest['name']};"
     if least.low <= 0:
         return f"{start} the rest, {least}, is not shown to exceed zero."
-    return f"{start} {least} remain{_limit('spurious' in rows, dependence, repeated, sampling)}."
+    return f"{start} {least} remain{_limit('spurious' in rows, dependence, repeated, over_rft)}."
 
 
-def _limit(spurious: bool, dependence: str | None, repeated: str | None, sampling: bool) -> str:
+def _limit(spurious: bool, dependence: str | None, repeated: str | None, over_rft: Difference | None) -> str:
     """Return what limits the meaning of what remains: the first that applies, the least flattering first."""
     limits = [
-        (dependence == "contradicted", "but answers do not depend on the chain of thought"),
-        (dependence == NO_BLOCK, "but no response had a think block to change"),
-        (sampling, "but rejection sampling may gain as much"),
+        (dependence == "contradicted", "but most answers ignore the chain of thought"),
+        (dependence == NO_BLOCK, "but no think block could be changed"),
+        (over_rft is not None and over_rft.high < 0, "but rejection sampling gains more"),
         (repeated == "the base solves more", "but the base solves more with repeated samples"),
+        (over_rft is not None and over_rft.low <= 0, "but rejection sampling may gain as much"),
         (not spurious, "but spurious rewards were not tested"),
         (dependence in (None, NOT_MEASURED), "but reasoning was not tested"),
-        (dependence == "undecided", "but whether answers depend on the chain of thought is undecided"),
-        (repeated == "open", "but whether repeated samples of the base suffice is open"),
+        (dependence == "undecided", "but dependence on the reasoning is undecided"),
+        (repeated == "open", "but repeated samples of the base may suffice"),
     ]
     return next((f", {text}" for applies, text in limits if applies), "; answers depend on the chain of thought")

@@ -40,7 +40,7 @@ PAGE, COLUMN = 7.0, 3.4
 """Width in inches of a full page of text, and of one of two columns, in which panels are below each other."""
 
 SEED_LABELS = 3
-"""Largest number of labels next to the strips of stages; with more seeds, every second or third has a label."""
+"""Largest number of labels next to the strips of stages; with more seeds, only every n-th seed has a label."""
 
 STAGE_NAMES = {
     "format_failure": "Format failure",
@@ -86,7 +86,7 @@ def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
             first, length = band["update"] - grid / 2, band["until"] - band["update"] + grid
             axis.barh(-row, length, left=first, height=0.8, color=STAGE_COLOURS[band["series"]])
     labels = [f"seed {seed}" if seed else "" for seed in sorted(seeds.unique())]
-    step = math.ceil(len(labels) / SEED_LABELS)
+    step = max(1, math.ceil(len(labels) / SEED_LABELS))
     axis.set_yticks([-row for row in range(0, len(labels), step)], labels[::step])
     axis.grid(visible=False)
     axis.tick_params(length=0)
