@@ -139,6 +139,11 @@ def test_products_of_units(text: str, same: str | None) -> None:
     assert units.read_unit(text) == (units.read_unit(same) if same else None)
 
 
+@pytest.mark.parametrize("text", ["point", "points", "Points"])
+def test_points_are_a_number_without_unit(text: str) -> None:
+    assert units._names()[text.lower()] == units.read_unit(text) == NO_UNIT
+
+
 @pytest.mark.parametrize("text", ["iron", "the iron", "an *iron*", 'The "iron".'])
 def test_marks_around_a_text_and_after_its_article_do_not_count(text: str) -> None:
     assert normalised(text) == "iron"
