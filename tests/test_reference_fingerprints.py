@@ -1,5 +1,6 @@
 """Fingerprints of the reference run beyond table, grader and reward: prompts, settings, evaluation modes, code."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from medrlvr.config.arms import LATER_KEYS, RlvrArm, SftArm, training_settings
 from medrlvr.config.experiment import Experiment
 from medrlvr.config.load import read_overlays
+from medrlvr.data.miniature.world import QUESTION_SETS, make_questions
+from medrlvr.data.prompts import Renderer
+from medrlvr.grading.letters import LETTERS
 from medrlvr.reference import fingerprints
 from medrlvr.reference.pooled import find_unequal
 from medrlvr.runtime.files import write_text
@@ -74,6 +78,35 @@ def test_code_that_cannot_change_a_model_does_not_count(
         write_text(tmp_path / name, "x = 1\n")
         found.append(fingerprints.training_version(experiment))
     assert found[0] == found[1] == found[2] != found[3]
+
+
+def test_earlier_code_of_the_world_in_the_list_gives_the_same_questions_prompts_and_rows(
+    experiment: Experiment,
+) -> None:
+    """The digest is that of the code with the fingerprint in EQUAL_WORLDS, computed before it changed."""
+    assert {"84698f163059147e"} == fingerprints.EQUAL_WORLDS
+    prompts, digest = experiment.prompts, hashlib.sha256()
+    renderer = Renderer(prompts.question, **{mode: experiment.template(mode) for mode in experiment.modes})
+    sizes = {name: size for name, size in experiment.miniature.model_dump().items() if name in QUESTION_SETS}
+    for split, rows in make_questions(sizes, experiment.miniature.seed).items():
+        for row in rows:
+            question = {"question_id": split, "stem": row["question"], "options": [*row["options"].values()]}
+            question["gold"] = LETTERS.index(row["answer_idx"])
+            rendered = [renderer.prompt(question, mode) for mode in experiment.modes]
+            digest.update(
+                json.dumps([question, renderer.sft_row(question), renderer.rlvr_row(question), rendered]).encode()
+            )
+    assert digest.hexdigest() == "ae6554e4319e95301c5be52b071f3e9a97e09412dc1ea834650bc6ffbf81780d"
+
+
+def test_earlier_code_of_the_world_in_the_list_is_pooled_and_other_code_is_not(experiment: Experiment) -> None:
+    present = fingerprints.world_version(experiment)
+    versions = {"a": next(iter(fingerprints.EQUAL_WORLDS)), "b": present, "c": "x"}
+    records = {
+        name: {"arm": "rlvr", "fingerprints": {"world": one, "base": "b", "training": "t"}}
+        for name, one in versions.items()
+    }
+    assert find_unequal(records, present, experiment) == {"c": ["world"]}
 
 
 def test_earlier_training_code_in_the_list_gives_the_trainer_the_same_command_lines(experiment: Experiment) -> None:

@@ -40,6 +40,12 @@ tests/test_reference_fingerprints.py compares the trainer's command lines, with 
 code, and tests/test_rollouts.py checks the hook's rewards without a replaced label.
 """
 
+EQUAL_WORLDS = frozenset({"84698f163059147e"})
+"""Fingerprints of earlier code of the world and its prompts that gives the reference the same questions and rows.
+
+tests/test_reference_fingerprints.py compares them, with all prompts, with those of the earlier code.
+"""
+
 
 def world_version(experiment: Experiment) -> str:
     """Return the fingerprint of the world: its table and code, the numbers and seed of its questions, and its prompts.
@@ -77,9 +83,10 @@ def pretraining_version(experiment: Experiment) -> str:
 def comparable(found: Mapping[str, str], experiment: Experiment) -> dict[str, str]:
     """Return the fingerprints under which a run is compared.
 
-    They are the present ones for a grader in EQUAL_GRADERS and for training code in EQUAL_TRAININGS.
+    They are the present ones for code in EQUAL_WORLDS, EQUAL_GRADERS or EQUAL_TRAININGS.
     """
     equal: dict[str, tuple[frozenset[str], Callable[[], str]]] = {
+        "world": (EQUAL_WORLDS, lambda: world_version(experiment)),
         "grader": (EQUAL_GRADERS, lambda: grader_version()),
         "training": (EQUAL_TRAININGS, lambda: training_version(experiment)),
     }

@@ -67,7 +67,8 @@ def pool(part: Part, runs: Sequence[Run]) -> Pool | None:
         return None
     records = {run.model: run.record() or {} for run in shipped}
     questions = read_parquet(part.shipped / "questions.parquet")
-    excluded = find_unequal(records, questions["world"].iloc[0], part.experiment)
+    world = comparable({"world": questions["world"].iloc[0]}, part.experiment)["world"]
+    excluded = find_unequal(records, world, part.experiment)
     kept = [run for run in shipped if run.model not in excluded]
     return Pool(
         part=part,
