@@ -400,3 +400,20 @@ def test_columns_that_no_run_has_are_left_out() -> None:
     assert charts["runs"][0]["seed"] == 3 and charts["last"] == UPDATES
     assert set(charts["runs"][0]["values"]) == {"correct", "chars", "stage_format_failure", "reward"}
     assert charts["unlabelled"] == ["reintegrated_reasoning"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_link_to_a_later_section_ends_at_it(
+    opened: Callable[..., Page], values: dict[str, Any], width: int, opens: bool
+) -> None:
+    """The charts of several runs grow when they come near the screen."""
+    page = opened(several(values["dynamics"]), viewport={"width": width, "height": 844}, reduced_motion="no-preference")
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address + ("#evaluation" if opens else ""))
+    if not opens:
+        page.locator("nav a[href='#evaluation']").click()
+    page.wait_for_timeout(1500)
+    assert 0 <= page.evaluate("document.getElementById('evaluation').getBoundingClientRect().top") <= 100
