@@ -20,7 +20,7 @@ from medrlvr.evaluation import answer_store, generate
 from medrlvr.evaluation.answer_store import shard_names
 from medrlvr.evaluation.generate import generate_answers, reporter
 from medrlvr.evaluation.placement import Placement, place_engines, place_evaluation
-from medrlvr.evaluation.requests import build_requests
+from medrlvr.evaluation.requests import build_requests, request_seed
 from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
 from medrlvr.evaluation.worker_group import device_groups, group_command
 from medrlvr.models.folder import delete_weights
@@ -227,8 +227,26 @@ def test_each_set_is_asked_in_its_modes_and_others_are_not_asked() -> None:
     )
     assert table[["benchmark", "mode"]].values.tolist() == [["b", "sampled"], ["b", "loglikelihood"], ["c", "sampled"]]
     how = ["answer_format", "max_tokens", "samples", "temperature", "seed"]
-    assert table[how].iloc[0].tolist() == ["bare", 3, 3, 1.0, 7]
+    assert table[how[:-1]].iloc[0].tolist() == ["bare", 3, 3, 1.0]
+    assert table["seed"].iloc[0] == request_seed(7, "b", "sampled", "q0") > 0
     assert table[how].iloc[1].tolist() == ["loglikelihood", 1, 1, 0.0, 0]
+
+
+def test_every_sampled_request_has_a_seed_of_its_own() -> None:
+    """Also far from those of the others: vLLM adds the number of the sample."""
+    seeds = asked(*"abcdefgh", modes=("sampled",))["seed"]
+    assert seeds.sort_values().diff().dropna().gt(10_000).all()
+    assert seeds.between(0, 2**48 - 1).all() and seeds.equals(asked(*"abcdefgh", modes=("sampled",))["seed"])
+    apart = [("b", "m", "q1"), ("b", "m", "q2"), ("c", "m", "q1"), ("b", "n", "q1"), ("b", "mq", "1")]
+    assert len({request_seed(seed, *names) for seed in (1, 2) for names in apart}) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.extended
+def test_samples_of_different_questions_are_independent(tmp_path: Path) -> None:
+    """With one seed for all requests, sample i of every question had the same random numbers."""
+    found = answers([BASE], tmp_path / "a", tmp_path / "state", questions=asked(*[TALK] * 8, modes=("sampled",)))
+    assert found.groupby("sample")["response"].nunique().gt(1).any()
 
 
 def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +437,7 @@ def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
 
     circumstances = json.loads((tmp_path / "first/generation.json").read_text(encoding="utf-8"))
     assert circumstances["modes"]["sampled"] == {
-        "answer_format": "bare", "max_tokens": 3, "samples": 3, "seed": 1, "temperature": 1.0, "template": "t",
+        "answer_format": "bare", "max_tokens": 3, "samples": 3, "temperature": 1.0, "template": "t",
     }  # fmt: skip
     assert circumstances["answers"] == 10
     assert circumstances["runner"] == ["V1"], "vLLM's V2 runner needs Triton, which its CPU build does not have"

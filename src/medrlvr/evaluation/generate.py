@@ -197,7 +197,7 @@ def _circumstances(
 ) -> dict[str, Any]:
     """Return everything that affects a number, ready for JSON."""
     first = asked.drop_duplicates("mode").set_index("mode")
-    how = first[["template", "answer_format", "max_tokens", "samples", "temperature", "seed"]]
+    how = first[["template", "answer_format", "max_tokens", "samples", "temperature"]]
     return {
         "device": machine.device,
         "hardware": sorted(answers["hardware"].unique()),

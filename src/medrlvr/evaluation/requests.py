@@ -1,5 +1,6 @@
 """Requests: every question of every eval set in every evaluation mode, and the selection for one model."""
 
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 
@@ -44,14 +45,32 @@ def build_requests(
         prompts: as `render_requests` returns them.
         sets: benchmark, control or development -> evaluation modes.
         settings: settings of every mode.
-        seed: seed for sampled answers; greedy answers do not depend on it.
+        seed: seed for sampled answers, from which each request gets its own; greedy answers do not depend on it.
+
+    Returns:
+        The rows of the prompts with answer_format, max_tokens, samples, temperature and seed, 0 for greedy answers.
     """
     wanted = [mode in sets.get(name, ()) for name, mode in zip(prompts["benchmark"], prompts["mode"], strict=True)]
     asked = prompts[wanted].reset_index(drop=True)
     how = asked["mode"].map(lambda mode: settings[mode])
     for name in ("answer_format", "max_tokens", "samples", "temperature"):
         asked[name] = [getattr(mode, name) for mode in how]
-    return asked.assign(seed=asked["temperature"].gt(0) * seed)
+    named = zip(asked["temperature"], asked["benchmark"], asked["mode"], asked["question_id"], strict=True)
+    return asked.assign(seed=[request_seed(seed, *names) if heat > 0 else 0 for heat, *names in named])
+
+
+def request_seed(seed: int, *names: str) -> int:
+    """Return a seed for one request, from 0 to 2^48 - 1.
+
+    vLLM draws sample i of a request from a generator with the request's seed plus i. With one seed for all requests,
+    sample i of every question would have the same random numbers, and samples of different questions would not be
+    independent.
+
+    Args:
+        seed: seed of the evaluation.
+        names: benchmark, mode and question.
+    """
+    return int.from_bytes(hashlib.sha256("\0".join([str(seed), *names]).encode()).digest()[:6], "big")
 
 
 def draw_questions(prompts: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
