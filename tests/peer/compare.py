@@ -221,7 +221,7 @@ def main(folders: list[Path]) -> None:
     read = same_readings(list(responses(folders)))
     block = "\n".join(
         [
-            "| model, asked | n | agree | one question: ours, harness | all n: ours, harness | ratio |",
+            "| model, mode | n | agree | one question: ours, harness | all n: ours, harness | ratio |",
             "|---|---:|---|---:|---:|---:|",
             *measured,
             "",

@@ -30,8 +30,8 @@ class Controls(Settings):
     samples: Positive | None = None
     """Ours: responses to each of the questions, for pass@k and maj@k with k up to this number. null: not measured."""
     shifts: Annotated[int, Field(gt=0, le=10)] | None = None
-    """Ours: cyclic shifts of the options, as controls of every benchmark, with key_replaced and none_of_the_above. All
-    orders of a question with m options are covered by m - 1. null: only the controls that a benchmark lists."""
+    """Ours: cyclic shifts of the options, as controls of every benchmark, with key_replaced and none_of_the_above. The
+    cyclic orders of a question with m options are covered by m - 1. null: only the controls that a benchmark lists."""
     formats: bool = False
     """Ours: measures the accuracy in other answer formats, and which questions the base remembers."""
     waterfall: bool = False

@@ -1,6 +1,6 @@
 """Find shortcuts in one response: reward-hacking patterns that replace reasoning (paper, section 4.2.1).
 
-docs/stages.md explains the definitions and gives their agreement with a human reader.
+docs/stages.md explains the definitions and gives their agreement with a reader.
 """
 
 import re
