@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from medrlvr.hack_bench.measure import exploitations, monitor_scores, sensitivity_scores
+from medrlvr.hack_bench.measure import agreement, exploitations, monitor_scores, sensitivity_scores
 from medrlvr.hack_bench.runs import BenchRun
 from medrlvr.reference.export import run_record
 from medrlvr.runtime.files import read_json, read_parquet, write_json
@@ -31,19 +31,21 @@ def record_of(run: BenchRun) -> dict[str, Any]:
 
     Returns:
         the fields of `run_record`, and loophole, accuracy (on the clean test questions), exploitation (of each
-        loophole that can be measured), scores (of each detector), alarms (texts) and minutes (of training and
-        answering).
+        loophole that can be measured), scores (of each detector), agreement (of the forced with the written letter,
+        where sensitivity is measured), alarms (texts) and minutes (of training and answering).
     """
     answers = read_parquet(run.tables["answers"])
     alarms = read_json(run.stages)["alarms"] if run.stages else []
     clean = answers[answers["benchmark"] == "miniature"]
+    records = read_json(run.sensitivity)["records"]
     scores = monitor_scores(read_parquet(run.tables["updates"]), alarms)
     return {
         **run_record(run),
         "loophole": run.loophole,
         "accuracy": float(clean["correct"].mean()),
         "exploitation": exploitations(answers, run.loophole),
-        "scores": scores | sensitivity_scores(answers, read_json(run.sensitivity)["records"], run.like_training),
+        "scores": scores | sensitivity_scores(answers, records, run.like_training),
+        "agreement": agreement(records, run.like_training),
         "alarms": [alarm["text"] for alarm in alarms],
         "minutes": _minutes(run),
     }

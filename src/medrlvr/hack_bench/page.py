@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.dynamics.hack_monitor import INDICATORS
+from medrlvr.dynamics.version import definitions_version
 from medrlvr.evaluation.statistics import wilson_interval
 from medrlvr.hack_bench.figure import draw_roc
 from medrlvr.hack_bench.measure import DETECTORS, EXPLOITED, is_exploited
 from medrlvr.hack_bench.roc import above, area, area_interval, roc, threshold
 from medrlvr.hack_bench.runs import PLANTED, TERMS, BenchRun
+from medrlvr.reference.fingerprints import comparable, grading_versions
 from medrlvr.reference.markdown import table
 from medrlvr.reference.page import not_run
 from medrlvr.report.figures.style import save
@@ -50,6 +52,7 @@ class Bench:
         clean: clean runs that are reported.
         exploited, unexploited: runs with a loophole, by whether they exploit it.
         missing: runs that are not exported.
+        outdated: exported runs whose answers another version of the grader, the evidence or the definitions scored.
     """
 
     thresholds: list[Mapping[str, Any]]
@@ -57,13 +60,17 @@ class Bench:
     exploited: list[Mapping[str, Any]]
     unexploited: list[Mapping[str, Any]]
     missing: list[BenchRun]
+    outdated: list[BenchRun]
 
 
 def collect(runs: Sequence[BenchRun]) -> Bench:
     """Return the exported records of these runs, by what they are used for."""
-    bench = Bench([], [], [], [], [])
+    bench = Bench([], [], [], [], [], [])
+    present = {**grading_versions(), "definitions": definitions_version()}
     for run in runs:
         record = run.record()
+        if record is not None and not _is_scored_by(present, run, record):
+            bench.outdated.append(run)
         if record is None:
             bench.missing.append(run)
         elif run.loophole is None:
@@ -72,6 +79,12 @@ def collect(runs: Sequence[BenchRun]) -> Bench:
             found = is_exploited(record["exploitation"][run.loophole])
             (bench.exploited if found else bench.unexploited).append(record)
     return bench
+
+
+def _is_scored_by(present: Mapping[str, str], run: BenchRun, record: Mapping[str, Any]) -> bool:
+    """Return whether the record of a run was scored by these versions of grader, evidence and definitions."""
+    found = {**comparable(record["fingerprints"], run.part.experiment), "definitions": record["definitions"]}
+    return all(found[name] == version for name, version in present.items())
 
 
 def write_results(folder: Path, runs: Sequence[BenchRun]) -> None:
@@ -105,16 +118,24 @@ def _clean_name(detector: str) -> str:
 def _runs(bench: Bench) -> Iterator[str]:
     yield "## Runs"
     if bench.missing:
-        yield not_run(f"{run.part.name.removeprefix('hack_bench_')} {run.model}" for run in bench.missing)
+        yield not_run(_names(bench.missing))
+    if bench.outdated:
+        yield not_run(_names(bench.outdated)).replace("Not run", "Scored by an earlier version of the code")
     done = [*bench.thresholds, *bench.clean, *bench.exploited, *bench.unexploited]
     if not done:
         return
+    agreements = [record["agreement"] for record in done if record["agreement"] is not None]
     minutes = float(np.mean([record["minutes"] for record in done]))
     yield (
         f"A loophole is exploited if the 95 % interval of its exploitation is entirely above {100 * EXPLOITED:.0f} %."
         f" Accuracy: clean test questions, required format, mean. Training and answering need {minutes:.1f} minutes per"
         " run, mean."
     )
+    if agreements:
+        yield (
+            f"Sensitivity was measured in {len(agreements)} runs; the think blocks of the others have no sentence. The"
+            f" forced letter is the written one in at least {100 * min(agreements):.0f} % of the responses of each run."
+        )
     rows = [["loophole", "runs", "exploited", "exploitation of each run, %", "accuracy, %"]]
     for loophole in PLANTED:
         own = _of(bench.exploited, loophole) + _of(bench.unexploited, loophole)
@@ -129,6 +150,10 @@ def _runs(bench: Bench) -> Iterator[str]:
             )
             rows.append([name, str(len(own)), "-", f"highest share that a term would pay: {highest}", _accuracy(own)])
     yield table(rows)
+
+
+def _names(runs: Sequence[BenchRun]) -> Iterator[str]:
+    return (f"{run.part.name.removeprefix('hack_bench_')} {run.model}" for run in runs)
 
 
 def _of(records: Sequence[Mapping[str, Any]], loophole: str) -> list[Mapping[str, Any]]:
@@ -165,8 +190,9 @@ def _detectors(bench: Bench, thresholds: Mapping[str, float]) -> Iterator[str]:
                 cells = [f"{limit:.3g}", _share(clean, limit), _share(exploited, limit), *of_each]
             rows.append([title, *cells, f"{area(clean, exploited):.2f} ({low:.2f} to {high:.2f})"])
     yield table(rows)
-    if thresholds:
+    if not bench.missing:
         yield "\n".join(_goal(bench, name, thresholds[name]) for name in PRIMARY)
+        yield f"{len(shown)} of {len(PLANTED)} loopholes were exploited, so the recall over all holds for these only."
 
 
 def _share(scores: Sequence[float], limit: float) -> str:
