@@ -81,7 +81,7 @@ def evaluate(experiment: Experiment, n: int = 12, added: str = "") -> dict[str, 
         "comparisons": {
             "pairs": pairs,
             "controls": compare_controls(predictions, tables, clusters, design, 100, 1),
-            "shifts": compare_shifts(predictions, clusters, design, 100, 1),
+            "shifts": compare_shifts(predictions, tables, clusters, design, 100, 1),
             "arms": summarise_arms(predictions, design),
             "decomposition": decompose_gain(predictions, design),
             "sanity": {name: trivial_baselines(table, [0, 1, 2], by_set[name]) for name, table in tables.items()},

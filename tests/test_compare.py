@@ -1,12 +1,17 @@
 """Comparisons of systems: hand-counted tables."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from medrlvr.config.design import ComparisonDesign, System, comparison_design
 from medrlvr.config.experiment import Experiment
+from medrlvr.data.controls import vary
 from medrlvr.evaluation.comparison.controls import compare_controls, compare_shifts
 from medrlvr.evaluation.comparison.decomposition import decompose_gain
 from medrlvr.evaluation.comparison.pairs import compare_systems
@@ -303,12 +308,71 @@ def test_robust_answers_are_right_in_the_original_order_and_in_every_shift() -> 
     orders["toy_shift_3"] = "A" * n
     sets = {name: ("toy", None if name == "toy" else name.removeprefix("toy_")) for name in orders}
     sets["toy_shuffled"] = ("toy", "shuffled")
+    texts = zip(orders, ("xyz", "yzx", "zxy", "xyz"), strict=True)
+    shown = {name: pd.DataFrame({"question_id": QUESTIONS, "options": [list(one)] * n}) for name, one in texts}
     tables = [decided(name, cot=letters).assign(options=3) for name, letters in orders.items()]
     tables.append(decided("toy_shuffled", cot="B" * n).assign(options=3))
     one = ComparisonDesign(**{**asdict(design(sets=sets)), "models": {"base": ["base"]}, "modes": {"base": ["cot"]}})
-    (found,) = compare_shifts({"base": pd.concat(tables)}, CLUSTERS, one, 200, 1)
+    (found,) = compare_shifts({"base": pd.concat(tables)}, shown, CLUSTERS, one, 200, 1)
     assert (found["shifts"], found["complete"], found["accuracy"]) == (3, 1, 1)
     assert found["robust"] == (n - 2) / n and found["low"] <= found["robust"] <= found["high"]
     assert found["any_letter"]["robust"] == (n - 1) / n
     assert found["independent"] == pytest.approx(((n - 1) / n) ** 2)
-    assert compare_shifts({"base": tables[0]}, CLUSTERS, design(), 10, 1) == []
+    assert found["excess"] == pytest.approx(found["robust"] - found["independent"])
+    assert found["excess_low"] <= found["excess"] <= found["excess_high"]
+    assert compare_shifts({"base": tables[0]}, shown, CLUSTERS, design(), 10, 1) == []
+
+
+SEVERAL = ["iron", "gold", "zinc", "lead"]
+KINDS = {
+    "none last": [*SEVERAL, "None of the above"],
+    "four": SEVERAL,
+    "three": SEVERAL[:3],
+    "refers": ["iron", "gold", "A and B"],
+    "six": [*SEVERAL, "tin", "silver"],
+}
+
+
+def shifted_sets(options: Mapping[str, list[str]], shifts: int) -> dict[str, pd.DataFrame]:
+    """Return the questions and their shifts."""
+    plain = pd.DataFrame({"question_id": [*options], "options": [*options.values()], "gold": 0})
+    changed = {f"toy_shift_{n}": vary(plain, f"shift_{n}", 1) for n in range(1, shifts + 1)}  # type: ignore[arg-type]
+    return {"toy": plain, **changed}
+
+
+def shifts_of(options: Mapping[str, list[str]], right: NDArray[Any], reading: str = "correct") -> dict[str, Any]:
+    """Return the record of shifts; `right`: shape (orders, questions)."""
+    tables = shifted_sets(options, len(right) - 1)
+    frames = [
+        pd.DataFrame(
+            {"question_id": [*options], "benchmark": name, "mode": "cot", "letter": "A", "answered": "iron"}
+        ).assign(correct=row.astype(bool), lenient_correct=row.astype(bool))
+        for name, row in zip(tables, right, strict=True)
+    ]
+    sets = {name: ("toy", None if name == "toy" else name.removeprefix("toy_")) for name in tables}
+    one = ComparisonDesign(**{**asdict(design(sets=sets)), "models": {"base": ["base"]}, "modes": {"base": ["cot"]}})
+    clusters = pd.DataFrame({"question_id": [*options], "cluster": [*options]})
+    (found,) = compare_shifts({"base": pd.concat(frames)}, tables, clusters, one, 500, 1)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "orders"), [("none last", 4), ("four", 4), ("three", 3), ("refers", 1), ("six", 5)])
+def test_only_different_orders_count_as_independent(kind: str, orders: int) -> None:
+    """With four shifts; "None of the above" stays last, and options that refer to others are not shifted."""
+    n = 4000
+    options = {f"{kind} {number}": KINDS[kind] for number in range(n)}
+    right = np.random.default_rng(1).random((5, n)) < 0.6
+    right[orders:] = right[0]
+    found = shifts_of(options, right)
+    assert found["independent"] == pytest.approx(0.6**orders, abs=0.03)
+    assert abs(found["excess"]) < 0.03 and found["excess_low"] <= found["excess"] <= found["excess_high"]
+    assert found["complete"] == (kind != "six")
+
+
+def test_the_excess_shows_answers_that_do_not_depend_on_the_order() -> None:
+    options = {f"{kind} {number}": KINDS[kind] for kind in ("four", "none last", "refers") for number in range(50)}
+    right = np.tile(np.random.default_rng(1).random(150) < 0.6, (5, 1))
+    found = shifts_of(options, right)
+    assert found["robust"] == found["accuracy"] and found["excess_low"] > 0.2
+    everything = shifts_of(options, np.ones((5, 150)))
+    assert (everything["robust"], everything["high"], everything["excess"]) == (1, 1, 0) and everything["low"] < 0.98

@@ -121,7 +121,9 @@ def sampled() -> tuple[list[Any], list[Any]]:
 
 def shifts() -> list[dict[str, Any]]:
     robust = {"accuracy": 0.75, "robust": 0.5, "low": 0.4, "high": 0.6, "independent": 0.3125}
+    robust |= {"excess": 0.1875, "excess_low": 0.0625, "excess_high": 0.3125}
     less = robust | {"robust": 0.25, "low": 0.125, "high": 0.375}
+    less |= {"excess": -0.0625, "excess_low": -0.1875, "excess_high": 0.0625}
     place = {"model": RUN, "mode": DESIGN.modes["rlvr"][0], "n": 12, "shifts": 4, "complete": 0.5}
     return [{"benchmark": name, **place, **robust, "any_letter": less} for name in TITLES]
 
@@ -131,7 +133,7 @@ def formats() -> dict[str, Any]:
     matrix = [
         {"benchmark": name, "model": f"results/x/models/{model}", "format": form, "n": 16,
          "accuracy": share if form == "tags" else 0.25, "low": share - 0.125 if form == "tags" else 0.125,
-         "high": share + 0.125 if form == "tags" else 0.375}
+         "high": share + 0.125 if form == "tags" else 0.375, "followed": 0.875 if form == "tags" else 0.0}
         for name in TITLES
         for model, share in gained.items()
         for form in FORMATS
@@ -142,7 +144,13 @@ def formats() -> dict[str, Any]:
         for name in TITLES
         for model, share in gained.items()
     ]  # fmt: skip
-    return {"matrix": matrix, "memory": memory}
+    differences = [
+        {"benchmark": name, "format": form, "n": 16, "seeds": 1, "value": 0.5, "low": 0.25, "high": 0.75,
+         "p": {"tags": 0.001, "boxed": 0.125}.get(form, 0.05)}
+        for name in TITLES
+        for form in FORMATS
+    ]  # fmt: skip
+    return {"matrix": matrix, "rlvr_minus_base": differences, "memory": memory}
 
 
 @dataclass(frozen=True)
@@ -391,7 +399,8 @@ def test_the_sentences_on_options_formats_and_memory(filled: dict[str, Any]) -> 
         "format), and on no benchmark (any readable answer)."
     )
     found = filled["gain_controls"]["formats"]
-    assert found["sentence"].endswith("on: Paper's tags 2, \\boxed{} 0, “Answer:” 0, No options 0.")
+    assert found["sentence"].endswith("with the prompt for: Paper's tags 2, \\boxed{} 0, “Answer:” 0, No options 0.")
+    assert found["followed"].endswith("Paper's tags 88 %, \\boxed{} 0 %, “Answer:” 0 %, No options 0 %.")
     assert found["memory_sentence"] == "The base completes the options of 15 of 32 questions word for word."
 
 

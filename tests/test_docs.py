@@ -165,7 +165,7 @@ def steps() -> dict[str, str]:
 
 
 PLANNED = {
-    "4. Change the reward, and see a shortcut disappear": ("my_reward", {"train_rlvr": 1}),
+    "4. Change the reward, and compare a shortcut": ("my_reward", {"train_rlvr": 1}),
     "5. Add a benchmark": ("miniature", {"fetch_dataset": 1, "train_rlvr": 1}),
     "6. Start from another base": ("my_base", {"fetch_model": 1, "train_rlvr": 1}),
 }

@@ -8,13 +8,14 @@ import pytest
 from medrlvr.evaluation.formats import (
     FORMATS,
     accuracy_without_remembered,
+    format_differences,
     format_matrix,
     format_requests,
     grade_formats,
     is_remembered,
     memory_requests,
-    names_only,
 )
+from medrlvr.grading.open_answers import names_only
 
 BASE = Path("assets/miniature_base")
 OPTIONS = ["iron", "gold", "white gold", "E. coli"]
@@ -67,6 +68,12 @@ def test_a_question_is_remembered_only_word_for_word(continuation: str, remember
         ("It is white gold.", False),
         ("golden", False),
         ("", False),
+        ("GOLD\n of the mine", True),
+        ("It is gold.\nUser: And iron?\nAssistant: iron", True),
+        ("\nUser: gold", False),
+        ("<answer> iron </answer> <answer> gold </answer>", True),
+        ("e.  coli and gold", False),
+        ("\u017folid gold", True),
     ],
 )
 def test_an_open_answer_names_the_right_option_alone(response: str, right: bool) -> None:
@@ -82,10 +89,10 @@ RESPONSES = {
 }
 
 
-def graded(right: dict[str, int], n: int = 20) -> pd.DataFrame:
+def graded(right: dict[str, int], n: int = 20, model: str = "m/base") -> pd.DataFrame:
     """Return the grades of answers of which the first `right` of each mode are right, and remembered."""
     rows = [
-        {"model": "m/base", "benchmark": "b", "question_id": f"q{row}", "mode": mode,
+        {"model": model, "benchmark": "b", "question_id": f"q{row}", "mode": mode,
          "response": RESPONSES[mode] if row < number else "?"}
         for mode, number in right.items()
         for row in range(n)
@@ -104,12 +111,48 @@ def test_the_matrix_counts_what_each_format_asks_for() -> None:
         "tags": 1, "boxed": 0.5, "answer_line": 0.25, "open": 0.1, "memory": 0,
     }  # fmt: skip
     assert records["boxed"]["low"] < 0.5 < records["boxed"]["high"] and records["boxed"]["n"] == 20
+    assert records["tags"]["low"] == pytest.approx(0.839, abs=1e-3) and records["tags"]["high"] == 1, "Wilson's"
+    assert {name: one["followed"] for name, one in records.items()} == {
+        "tags": 1, "boxed": 0.5, "answer_line": 0.25, "open": 0, "memory": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "response", "followed"),
+    [
+        ("tags", "<think> a </think><answer> B </answer>", True),
+        ("tags", "so \\boxed{B}", False),
+        ("boxed", "so \\boxed{B}", True),
+        ("boxed", "<think> a </think><answer> B </answer>", False),
+        ("answer_line", "so\n**Answer:** B", True),
+        ("answer_line", "<think> a </think><answer> B </answer> Answer: B", False),
+        ("open", "<think> a </think><answer> gold </answer>", True),
+        ("open", "gold", False),
+    ],
+)
+def test_whether_a_response_is_in_the_requested_format(mode: str, response: str, followed: bool) -> None:
+    answers = pd.DataFrame([{"model": "m", "benchmark": "b", "question_id": "q0", "mode": mode, "response": response}])
+    assert grade_formats(answers, QUESTIONS)["followed"].tolist() == [followed]
+
+
+def test_the_difference_from_the_base_is_paired_and_needs_more_than_few_questions() -> None:
+    clusters = pd.Series({f"q{row}": row for row in range(20)})
+    models = {"m/base": 4, "m/one": 12, "m/two": 8}
+    tables = [graded({"tags": right, "memory": 0}, model=model) for model, right in models.items()]
+    (found,) = format_differences(pd.concat(tables), ["m/one", "m/two"], "m/base", clusters, 300, 1)
+    assert (found["format"], found["n"], found["seeds"], found["value"]) == ("tags", 20, 2, pytest.approx(0.3))
+    assert found["low"] > 0 and found["p"] == 2 / 2**8, "8 questions are better, none is worse"
+    few = [graded({"tags": right}, model=model) for model, right in {"m/base": 4, "m/one": 8}.items()]
+    (found,) = format_differences(pd.concat(few), ["m/one"], "m/base", clusters, 2000, 1)
+    assert found["low"] > 0 and found["p"] == 0.125, "the bootstrap alone would find a difference"
 
 
 def test_accuracy_with_and_without_remembered_questions() -> None:
     right = [row < 10 or row == 15 for row in range(20)]
     scores = {
-        "rlvr": pd.DataFrame({"benchmark": "b", "question_id": [f"q{row}" for row in range(20)], "correct": right})
+        "rlvr": pd.DataFrame(
+            {"benchmark": "b", "question_id": [f"q{row}" for row in range(20)], "lenient_correct": right}
+        )
     }
     (found,) = accuracy_without_remembered(graded({"memory": 10}), scores)
     assert (found["remembered"], found["of_remembered"], found["of_others"]) == (10, 1, 0.1)

@@ -366,6 +366,24 @@ def test_the_smaller_change_counts(emptied: float, swapped: float, agreement: fl
     assert sensitivity_evidence(seeds, ["b"], clusters, 500, 1)["b"].verdict != "supported"
 
 
+@pytest.mark.parametrize("few", [3, 5])
+def test_a_run_with_few_used_questions_counts_as_much_as_the_others(few: int) -> None:
+    """The interval is that of the value, the mean over runs, and n is the smallest number."""
+    clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
+    runs = [measured(0.64, 0.64, n=110), measured(0, 0, n=few)]
+    found = sensitivity_evidence(runs, ["b"], clusters, 2000, 1)["b"]
+    assert found.measured is not None and found.n == few
+    assert found.measured.value == pytest.approx(0.32, abs=0.005)
+    assert found.measured.low < found.measured.value < found.measured.high < 0.5
+
+
+def test_a_share_of_all_questions_has_an_interval() -> None:
+    clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
+    (found,) = sensitivity_evidence([measured(1, 1, n=110)], ["b"], clusters, 500, 1).values()
+    assert found.measured is not None and (found.measured.value, found.measured.high) == (1, 1)
+    assert found.measured.low == pytest.approx(0.966, abs=1e-3), "Wilson's"
+
+
 def test_the_claim_has_a_row_only_if_the_control_ran_and_is_undecided_with_few_questions() -> None:
     clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
     for n, verdict in ((100, "supported"), (99, "undecided")):
@@ -382,7 +400,7 @@ def test_without_a_block_that_can_be_emptied_and_swapped_in_each_run_the_claim_h
     clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
     full, none = measured(0.9, 0.9), measured(0.9, 0.9, n=0)
     same_letter = full.assign(kept_swapped=np.nan)
-    for tables, n in (([none], 0), ([none, none], 0), ([full, none], 200), ([same_letter], 200)):
+    for tables, n in (([none], 0), ([none, none], 0), ([full, none], 0), ([same_letter], 200)):
         found = sensitivity_evidence(tables, ["b", "c"], clusters, 100, 1)
         assert {name: (one.measured, one.verdict, one.n) for name, one in found.items()} == {
             "b": (None, "undecided", n), "c": (None, "undecided", 0)

@@ -13,6 +13,7 @@ from medrlvr.evaluation.statistics import (
     detectable_difference,
     holm,
     seed_interval,
+    sign_test,
     wilson_interval,
 )
 
@@ -90,6 +91,29 @@ def test_clusters_of_unequal_size_keep_the_mean_over_questions() -> None:
     # Both clusters, one twice, or the other twice: 3/4, 1 and 0.
     assert (low, high) == (0.0, 1.0)
     assert Resamples(["a", "a", "a", "b"], 1000, seed=1).intervals(gain, [0.01])[0] == pytest.approx((0.75, 0.75))
+
+
+def test_missing_values_are_left_out_of_every_resample() -> None:
+    values = np.array([1.0, 0.0, np.nan, 1.0])
+    drawn = Resamples(range(4), 5000, seed=1)
+    means = drawn.means(values)
+    assert np.nanmean(means) == pytest.approx(2 / 3, abs=0.02)
+    assert np.isnan(means).mean() == pytest.approx(0.25**4, abs=0.005), "only the missing value was drawn"
+    assert drawn.intervals(values, [0.95])[0] == (0, 1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_0_or_1_has_wilsons_interval(share: float) -> None:
+    values = (np.arange(110) < 110 * share).astype(float)
+    drawn = Resamples(range(110), 2000, seed=1)
+    expected = drawn.intervals(values, [0.95])[0] if share == 0.5 else wilson_interval(round(110 * share), 110)
+    assert drawn.share_interval(values) == expected
+    assert expected[1] - expected[0] > 0.03
+
+
+def test_the_sign_test_by_hand() -> None:
+    assert sign_test(np.array([0.5, 1.0, 0.25, 1.0, 0.0])) == 2 / 2**4
+    assert sign_test(np.array([1.0, -1.0, 0.0])) == sign_test(np.zeros(3)) == 1
 
 
 def test_seed_intervals_against_scipy() -> None:

@@ -254,6 +254,8 @@ rule measure_formats:
         grader=GRADER,
         benchmarks=BENCHMARKS,
         models=SAMPLED,
+        rlvr=[f"{RESULTS}/models/{model}" for model in SAMPLED if model.split("/")[0] == EXPERIMENT.primary_arm("rlvr")],
+        base=f"{RESULTS}/models/base",
         resamples=10 * EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,
         again=again(f"{RESULTS}/controls/formats/formats.json"),

@@ -36,7 +36,7 @@ if __name__ == "__main__":
         compared = {
             "pairs": compare_systems(predictions, clusters, design, *resampling),
             "controls": compare_controls(predictions, questions, clusters, design, *resampling),
-            "shifts": compare_shifts(predictions, clusters, design, *resampling),
+            "shifts": compare_shifts(predictions, questions, clusters, design, *resampling),
             "arms": summarise_arms(predictions, design),
             "decomposition": decompose_gain(predictions, design),
         }

@@ -2,7 +2,12 @@
 
 import pandas as pd
 
-from medrlvr.evaluation.formats import accuracy_without_remembered, format_matrix, grade_formats
+from medrlvr.evaluation.formats import (
+    accuracy_without_remembered,
+    format_differences,
+    format_matrix,
+    grade_formats,
+)
 from medrlvr.evaluation.score import majority_vote
 from medrlvr.runtime.files import read_parquet, write_json, write_text
 from medrlvr.runtime.provenance import provenance
@@ -15,7 +20,9 @@ if __name__ == "__main__":
         questions = pd.concat([read_parquet(path).assign(benchmark=name) for name, path in tables], ignore_index=True)
         graded = grade_formats(read_parquet(inputs.answers), questions)
         clusters = read_parquet(inputs.clusters).set_index("question_id")["cluster"]
-        matrix = format_matrix(graded, clusters, params.resamples, params.seed)
+        resampling = (clusters, params.resamples, params.seed)
+        matrix = format_matrix(graded, *resampling)
+        differences = format_differences(graded, params.rlvr, params.base, *resampling)
         scores = {}
         for (model, mode), path in zip(params.models.items(), inputs.scores, strict=True):
             voted = majority_vote(read_parquet(path))
@@ -23,4 +30,5 @@ if __name__ == "__main__":
         memory = accuracy_without_remembered(graded, scores)
         write_text(output.matrix, pd.DataFrame(matrix).to_csv(index=False))
         write_text(output.memory, pd.DataFrame(memory).to_csv(index=False))
-        write_json(output.record, {"matrix": matrix, "memory": memory, "provenance": provenance(inputs, params.again)})
+        record = {"matrix": matrix, "rlvr_minus_base": differences, "memory": memory}
+        write_json(output.record, record | {"provenance": provenance(inputs, params.again)})

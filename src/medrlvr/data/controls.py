@@ -5,6 +5,7 @@ A question keeps its id, so its two answers can be compared. The change depends 
 
 import random
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -54,16 +55,36 @@ def vary(questions: pd.DataFrame, control: Control, seed: int) -> pd.DataFrame:
     return questions.assign(options=pd.Series(options, index=questions.index, dtype=object), gold=gold)
 
 
+def shift_options(options: Sequence[str], places: int) -> tuple[str, ...]:
+    """Return the options as the control `shift_<places>` shows them."""
+    return tuple(options[index] for index in _shifted(list(options), places))
+
+
+def _shifted(options: list[str], places: int) -> list[int]:
+    """Return the indices of the options after a shift."""
+    everything = list(range(len(options)))
+    if any(map(NAMES_LETTERS.search, options)):
+        return everything
+    last = everything[-1:] if _ends_with_none(options) else []
+    moved = everything[: len(options) - len(last)]
+    places %= len(moved)
+    return moved[places:] + moved[:places] + last
+
+
+def _ends_with_none(options: Sequence[str]) -> bool:
+    return normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
+
+
 def _order(options: list[str], gold: int, control: Control, rng: random.Random) -> list[int]:
     """Return the indices of the options to show, in order; len(options) is a new "None of the above"."""
     everything = list(range(len(options)))
-    none_is_last = normalise_text(options[-1]) == normalise_text(NONE_OF_THE_ABOVE)
+    none_is_last = _ends_with_none(options)
     if control != "none_of_the_above" and any(map(NAMES_LETTERS.search, options)):
         return everything
-    last = everything[-1:] if none_is_last else []
-    moved = everything[: len(options) - len(last)]
     match control:
         case "shuffled":
+            last = everything[-1:] if none_is_last else []
+            moved = everything[: len(options) - len(last)]
             return rng.sample(moved, len(moved)) + last
         case "five_options":
             others = [index for index in everything if index != gold]
@@ -77,5 +98,4 @@ def _order(options: list[str], gold: int, control: Control, rng: random.Random) 
                 return everything if gold == everything[-1] else [index for index in everything if index != gold]
             return [len(options) if index == gold else index for index in everything]
         case _:
-            places = int(control.removeprefix("shift_")) % len(moved)
-            return moved[places:] + moved[:places] + last
+            return _shifted(options, int(control.removeprefix("shift_")))

@@ -1,7 +1,7 @@
 """Other answer formats, and questions whose options the base remembers, as docs/controls.md defines them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.data.prompts import load_template
-from medrlvr.evaluation.statistics import Resamples, Values
+from medrlvr.evaluation.repeated import paired_interval
+from medrlvr.evaluation.statistics import Resamples, Values, sign_test
 from medrlvr.grading.grader import grade
 from medrlvr.grading.letters import LETTERS
+from medrlvr.grading.open_answers import names_only
 from medrlvr.models.tokens import token_counts
 
 FORMATS = ("tags", "boxed", "answer_line", "open")
@@ -96,28 +98,11 @@ def is_remembered(continuation: str, options: Sequence[str]) -> bool:
     return said.startswith(expected) and not said[len(expected) :][:1].isalnum()
 
 
-def names_only(response: str, options: Sequence[str], gold: int) -> bool:
-    """Return whether an answer in words names the right option and no other one.
-
-    Args:
-        response: the response; with an answer block, only the block counts, otherwise the whole text.
-        options: the option texts, which the prompt does not contain. A longer one is not also a mention of one in it.
-        gold: index of the right option.
-    """
-    parts = response.split("<answer>")
-    text = parts[-1].partition("</answer>")[0] if len(parts) > 1 else response
-    named = set()
-    for index in sorted(range(len(options)), key=lambda index: len(options[index]), reverse=True):
-        words = r"\s+".join(map(re.escape, options[index].split()))
-        text, found = re.subn(rf"(?<!\w){words}(?!\w)", " | ", text, flags=re.IGNORECASE)
-        named |= {index} if found else set()
-    return named == {gold}
-
-
 def grade_formats(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
-    """Return model, benchmark, question_id, mode and correct: by any readable letter, or for `open` by the text.
+    """Return model, benchmark, question_id, mode, correct and followed (whether the format is the requested one).
 
-    For `memory`, `correct` is whether the question is remembered.
+    `correct` is by any readable letter, or for `open` by the text. For `memory`, it is whether the question is
+    remembered, and `followed` is True.
 
     Args:
         answers: as `generate_answers` writes them.
@@ -129,7 +114,9 @@ def grade_formats(answers: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFram
         _is_correct(mode, response, list(row["options"]), int(row["gold"]))
         for mode, response, row in zip(answers["mode"], answers["response"], rows, strict=True)
     ]
-    return answers[["model", "benchmark", "question_id", "mode"]].assign(correct=correct)
+    followed = [FOLLOWED[mode](response) for mode, response in zip(answers["mode"], answers["response"], strict=True)]
+    named = answers[["model", "benchmark", "question_id", "mode"]]
+    return named.assign(correct=correct, followed=followed)
 
 
 def _is_correct(mode: str, response: str, options: Sequence[str], gold: int) -> bool:
@@ -140,8 +127,27 @@ def _is_correct(mode: str, response: str, options: Sequence[str], gold: int) -> 
     return grade(response, options, gold, "tagged" if mode == "tags" else "bare").lenient_correct
 
 
+_ANSWER_LINE = re.compile(r"^\W*Answer:", re.MULTILINE)
+
+
+def _has_tags(response: str) -> bool:
+    return grade(response, ["", ""], 0).valid_format
+
+
+FOLLOWED: Mapping[str, Callable[[str], bool]] = {
+    "tags": _has_tags,
+    "boxed": lambda response: "\\boxed{" in response,
+    "answer_line": lambda response: "<answer>" not in response and bool(_ANSWER_LINE.search(response)),
+    "open": _has_tags,
+    MEMORY: lambda response: True,
+}
+"""Mode -> whether a response is in the requested format."""
+
+
 def format_matrix(graded: pd.DataFrame, clusters: "pd.Series[str]", resamples: int, seed: int) -> list[dict[str, Any]]:
-    """Return one record per benchmark, model and format: n, accuracy, and its 95 % interval over question clusters.
+    """Return one record per benchmark, model and format: n, accuracy with its 95 % interval, and followed.
+
+    `followed` is the share of responses in the requested format. The interval is over question clusters.
 
     Args:
         graded: as `grade_formats` returns them; `memory` is the share of remembered questions.
@@ -153,18 +159,45 @@ def format_matrix(graded: pd.DataFrame, clusters: "pd.Series[str]", resamples: i
     for (benchmark, model, mode), rows in graded.groupby(["benchmark", "model", "mode"], sort=False):
         drawn = Resamples(clusters.loc[rows["question_id"]].tolist(), resamples, seed)
         right: Values = np.asarray(rows["correct"], dtype=np.float64)
-        ((low, high),) = drawn.intervals(right, [0.95])
+        low, high = drawn.share_interval(right)
         numbers = {"n": len(right), "accuracy": float(right.mean()), "low": low, "high": high}
-        records.append({"benchmark": benchmark, "model": model, "format": mode, **numbers})
+        followed = float(rows["followed"].mean())
+        records.append({"benchmark": benchmark, "model": model, "format": mode, **numbers, "followed": followed})
+    return records
+
+
+def format_differences(
+    graded: pd.DataFrame, rlvr: Sequence[str], base: str, clusters: "pd.Series[str]", resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return the paired difference of RLVR minus the base, for each benchmark and format but `memory`.
+
+    Args:
+        graded: as `grade_formats` returns them.
+        rlvr, base: models; those of RLVR are the training seeds of one arm.
+        clusters, resamples, seed: as for `format_matrix`.
+
+    Returns:
+        benchmark, format, n, seeds, value, low, high (95 %) and p, of the sign test over questions.
+    """
+    records = []
+    asked = graded[graded["mode"] != MEMORY]
+    for (benchmark, mode), rows in asked.groupby(["benchmark", "mode"], sort=False):
+        right = rows.pivot(index="model", columns="question_id", values="correct").astype(float)
+        ours, theirs = right.loc[list(rlvr)], right.loc[[base]]
+        drawn = Resamples(clusters.loc[right.columns].tolist(), resamples, seed)
+        p = sign_test(np.asarray(ours.mean() - theirs.mean(), dtype=np.float64))
+        records.append({"benchmark": benchmark, "format": mode, **paired_interval(ours, theirs, drawn), "p": p})
     return records
 
 
 def accuracy_without_remembered(graded: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """Return for each benchmark and model its accuracy in its primary mode with and without remembered questions.
 
+    The accuracy is by any readable letter, as in the matrix.
+
     Args:
         graded: as `grade_formats` returns them.
-        scores: model -> benchmark, question_id and correct, in its primary mode.
+        scores: model -> benchmark, question_id and lenient_correct, in its primary mode.
 
     Returns:
         benchmark, model, n, remembered (their number), accuracy, of_remembered and of_others: of the drawn questions.
@@ -175,7 +208,8 @@ def accuracy_without_remembered(graded: pd.DataFrame, scores: Mapping[str, pd.Da
     for benchmark, rows in memory.groupby("benchmark", sort=False):
         remembered = rows.set_index("question_id")["correct"].astype(bool)
         for model, table in scores.items():
-            right = table[table["benchmark"] == benchmark].set_index("question_id")["correct"].loc[remembered.index]
+            right = table[table["benchmark"] == benchmark].set_index("question_id")["lenient_correct"]
+            right = right.loc[remembered.index]
             parts = right[remembered.to_numpy()], right[~remembered.to_numpy()]
             enough = len(parts[0]) >= LEAST_REMEMBERED and len(parts[1]) > 0
             of_remembered, of_others = (float(part.mean()) if enough else None for part in parts)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from medrlvr.config.evaluation import Mode
 from medrlvr.evaluation.requests import build_requests
 from medrlvr.evaluation.score import lenient_votes, votes
-from medrlvr.evaluation.statistics import Resamples, Values, hull, seed_interval
+from medrlvr.evaluation.statistics import Resamples, Values, hull, seed_interval, sign_test
 
+LEAST_CHANCE = 0.05
+"""A difference is found only with a smaller p-value of the sign test over questions."""
 DRAWS = 200
 """Random orders of a question's samples, from which the expected majority is computed."""
 READINGS: dict[str, Callable[[pd.DataFrame], "pd.Series[Any]"]] = {"correct": votes, "lenient_correct": lenient_votes}
@@ -164,7 +166,7 @@ def summarise_repeated(
     questions = next(iter(next(iter(arrays.values())).values())).columns
     drawn = Resamples(clusters.loc[questions].tolist(), resamples, seed)
     return [
-        {"arm": arm, **dict(zip(("measure", "reading", "k"), key, strict=True)), **_interval(table, None, drawn)}
+        {"arm": arm, **dict(zip(("measure", "reading", "k"), key, strict=True)), **paired_interval(table, None, drawn)}
         for arm, tables in arrays.items()
         for key, table in tables.items()
     ]
@@ -176,7 +178,8 @@ def compare_repeated(
     """Return the paired difference of an arm minus the base, for each measure, reading and k that both have.
 
     `finding`, only for `pass_reasoned` at the largest k, is "RLVR solves more" if the interval is above zero, "the base
-    solves more" if it is below zero, and otherwise "open".
+    solves more" if it is below zero, both only with a p-value below 0.05, and otherwise "open". `p` is that of the sign
+    test over questions.
 
     Args:
         first: for each training seed of the arm, the table of `question_values`.
@@ -191,10 +194,13 @@ def compare_repeated(
     for key, table in ours.items():
         if key not in theirs or key[0] == "guessing":
             continue
-        record = _interval(table, theirs[key].loc[:, questions], drawn)
+        other = theirs[key].loc[:, questions]
+        record = paired_interval(table, other, drawn)
+        p = sign_test(np.asarray(table.mean() - other.mean(), dtype=np.float64))
         judged = key[0] == "pass_reasoned" and key[2] == most
-        finding = {"finding": _finding(record["low"], record["high"])} if judged else {"finding": None}
-        records.append({**dict(zip(("measure", "reading", "k"), key, strict=True)), **record, **finding})
+        finding = _finding(record["low"], record["high"], p) if judged else None
+        named = dict(zip(("measure", "reading", "k"), key, strict=True))
+        records.append({**named, **record, "p": p, "finding": finding})
     return records
 
 
@@ -208,8 +214,17 @@ def _arrays(tables: Sequence[pd.DataFrame]) -> dict[tuple[str, str, int], pd.Dat
     }
 
 
-def _interval(table: pd.DataFrame, other: pd.DataFrame | None, drawn: Resamples) -> dict[str, Any]:
-    """Return the mean over seeds and questions, of the difference if there is another table, with its interval."""
+def paired_interval(table: pd.DataFrame, other: pd.DataFrame | None, drawn: Resamples) -> dict[str, Any]:
+    """Return the mean over seeds and questions, of the difference if there is another table, with its interval.
+
+    Args:
+        table: one row per training seed and one column per question.
+        other: the same questions of a model that is not trained, one row.
+        drawn: resamples of the columns.
+
+    Returns:
+        n, seeds, value, low and high (95 %, over questions and, with three or more seeds, over seeds).
+    """
     gain: Values = np.asarray(table.mean() - (0.0 if other is None else other.mean()), dtype=np.float64)
     means = [float(mean) for mean in table.mean(axis=1)]
     ((low, high),) = drawn.intervals(gain, [0.95])
@@ -218,7 +233,9 @@ def _interval(table: pd.DataFrame, other: pd.DataFrame | None, drawn: Resamples)
     return {"n": len(gain), "seeds": len(means), "value": float(gain.mean()), "low": low, "high": high}
 
 
-def _finding(low: float, high: float) -> str:
+def _finding(low: float, high: float, p: float) -> str:
+    if p >= LEAST_CHANCE:
+        return "open"
     if low > 0:
         return "RLVR solves more"
     return "the base solves more" if high < 0 else "open"

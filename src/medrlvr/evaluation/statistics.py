@@ -45,14 +45,46 @@ class Resamples:
         share = np.full(len(names), 1 / len(names))
         drawn = np.random.default_rng(seed).multinomial(len(names), share, size=resamples)
         self._times = drawn.astype(np.float32)
-        self._sizes = self._times @ np.bincount(self._codes).astype(np.float32)
+        self._sizes = self._sums(np.ones(len(self._codes)))
+
+    def _sums(self, values: Values) -> Values:
+        sums = np.bincount(self._codes, weights=values).astype(np.float32)
+        return np.asarray(self._times @ sums, dtype=np.float64)
+
+    def means(self, values: Values) -> Values:
+        """Return the mean of `values` in each resample, shape (resamples,).
+
+        Args:
+            values: shape (n,). NaN is left out; a resample without any other value has the mean NaN.
+        """
+        missing = np.isnan(values)
+        if not missing.any():
+            return self._sums(values) / self._sizes
+        with np.errstate(invalid="ignore"):
+            return self._sums(np.where(missing, 0.0, values)) / self._sums((~missing).astype(float))
 
     def intervals(self, values: Values, confidences: Sequence[float] = (0.95, 0.9)) -> list[Interval]:
         """Return the percentile interval of the mean of `values`, shape (n,), at each confidence."""
-        sums = np.bincount(self._codes, weights=values).astype(np.float32)
-        means = (self._times @ sums).astype(float) / self._sizes
-        tails = [(1 - confidence) / 2 for confidence in confidences]
-        return [(float(low), float(high)) for low, high in (np.quantile(means, [tail, 1 - tail]) for tail in tails)]
+        return [percentile_interval(self.means(values), confidence) for confidence in confidences]
+
+    def share_interval(self, values: Values) -> Interval:
+        """Return the 95 % interval of a share: the percentile interval, or Wilson's if all values are 0 or all are 1.
+
+        In these two cases all resamples are equal, and the percentile interval has no width.
+
+        Args:
+            values: shape (n,), each 0 or 1.
+        """
+        if values.min() == values.max():
+            return wilson_interval(int(values.sum()), len(values))
+        return self.intervals(values, [0.95])[0]
+
+
+def percentile_interval(means: Values, confidence: float) -> Interval:
+    """Return the percentile interval of bootstrap means; NaN is left out."""
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(means, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def seed_interval(
@@ -111,21 +143,31 @@ class Pair:
     detectable: float | None
 
 
+def sign_test(gain: Values) -> float:
+    """Return the p-value of the two-sided exact sign test of paired differences, McNemar's if they are -1, 0 or 1.
+
+    Unlike a bootstrap interval, it holds if all differences that are not 0 have the same sign.
+
+    Args:
+        gain: shape (n,), one difference per question.
+    """
+    from scipy import stats
+
+    more, less = int((gain > 0).sum()), int((gain < 0).sum())
+    return float(stats.binomtest(more, more + less).pvalue) if more + less else 1.0
+
+
 def compare_pair(first: Values, second: Values, resamples: Resamples) -> Pair:
     """Compare two models question by question.
 
     Args:
         first, second: shape (n,), 1 for a correct answer and 0 for a wrong one, in the same order of questions.
     """
-    from scipy import stats
-
     gain = first - second
     only_first, only_second = int((gain > 0).sum()), int((gain < 0).sum())
-    discordant = only_first + only_second
-    p = float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
     ((low, high),) = resamples.intervals(gain, [0.95])
-    detectable = detectable_difference(len(gain), discordant / len(gain))
-    return Pair(only_first, only_second, float(gain.mean()), low, high, p, detectable)
+    detectable = detectable_difference(len(gain), (only_first + only_second) / len(gain))
+    return Pair(only_first, only_second, float(gain.mean()), low, high, sign_test(gain), detectable)
 
 
 def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power: float = 0.8) -> float | None:

@@ -36,6 +36,8 @@ MEANINGS = {
     "undecided": "Undecided: {}.",
 }
 """Outcome -> sentence about its benchmarks."""
+LEAST_CHANCE = 0.05
+"""A difference counts only if its interval excludes 0 and the p-value of its sign test is smaller."""
 LEAST_AGREEMENT = 0.95
 """Below it, the measures of sensitivity are not interpreted."""
 
@@ -355,7 +357,7 @@ def describe_shifts(
     parts = []
     for label, reading in zip(READINGS.values(), (None, "any_letter"), strict=True):
         chosen = {name: row[reading] if reading else row for name, row in own.items()}
-        more = [titles[name] for name, row in chosen.items() if row["low"] > row["independent"]]
+        more = [titles[name] for name, row in chosen.items() if row["excess_low"] > 0]
         parts.append(f"on {_where(more, everywhere=len(own)) if more else 'no benchmark'} ({label})")
     rows = [{**row, "title": titles[row["benchmark"]], "label": model_label(row["model"], design)} for row in records]
     sentence = f"RLVR is right in every order more often than independent orders would give {', and '.join(parts)}."
@@ -388,7 +390,8 @@ def describe_formats(record: Mapping[str, Any], titles: Mapping[str, str], desig
         for row in record["memory"]
     ]
     return {
-        "sentence": _formats_sentence(cells, titles, design),
+        "sentence": _formats_sentence(record["rlvr_minus_base"], titles),
+        "followed": _followed_sentence(cells, titles, design),
         "columns": list(FORMATS.values()),
         "matrix": matrix,
         "memory_sentence": _memory_sentence(record["memory"]),
@@ -396,20 +399,28 @@ def describe_formats(record: Mapping[str, Any], titles: Mapping[str, str], desig
     }
 
 
-def _formats_sentence(
-    cells: Mapping[tuple[str, str, str], Mapping[str, Any]], titles: Mapping[str, str], design: ComparisonDesign
-) -> str:
-    """Return in which formats RLVR's interval is above the base's."""
-    assert design.rlvr is not None
-    first = design.models[design.rlvr][0]
-    asked = [name for name in titles if (name, first, "tags") in cells]
-    counts = {
-        label: sum(cells[name, first, form]["low"] > cells[name, "base", form]["high"] for name in asked)
-        for form, label in FORMATS.items()
-    }
+def _formats_sentence(differences: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+    """Return for each format the number of benchmarks on which RLVR is better than its base."""
+    asked = {row["benchmark"] for row in differences} & {*titles}
+    better = {(row["benchmark"], row["format"]) for row in differences if row["low"] > 0 and row["p"] < LEAST_CHANCE}
+    counts = {label: sum((name, form) in better for name in asked) for form, label in FORMATS.items()}
     parts = ", ".join(f"{label} {count}" for label, count in counts.items())
     benchmarks = f"{len(asked)} benchmark{'s' if len(asked) != 1 else ''}"
-    return f"Of {benchmarks}, RLVR's interval is above the base's, by any readable answer, on: {parts}."
+    return f"Of {benchmarks}, RLVR is better than its base, by any readable answer, with the prompt for: {parts}."
+
+
+def _followed_sentence(
+    cells: Mapping[tuple[str, str, str], Mapping[str, Any]], titles: Mapping[str, str], design: ComparisonDesign
+) -> str:
+    """Return in which share of its responses RLVR's first model uses the requested format, over all benchmarks."""
+    assert design.rlvr is not None
+    first = design.models[design.rlvr][0]
+    shares = {
+        label: [cells[name, first, form]["followed"] for name in titles if (name, first, form) in cells]
+        for form, label in FORMATS.items()
+    }
+    parts = ", ".join(f"{label} {100 * sum(own) / len(own):.0f} %" for label, own in shares.items())
+    return f"Share of its responses in the requested format: {parts}."
 
 
 def _memory_sentence(memory: Sequence[Mapping[str, Any]]) -> str:

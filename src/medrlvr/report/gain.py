@@ -82,7 +82,7 @@ def explain_gain(
     if largest["value"] > 0:
         start += f" {signed(largest['value'])} come from {largest['name']};"
     if least.low <= 0:
-        return f"{start} the rest, {least}, is not shown to exceed zero."
+        return f"{start} what remains, {least}, is not shown to exceed zero."
     return f"{start} {least} remain{_limit('spurious' in rows, dependence, repeated, over_rft)}."
 
 

@@ -1,6 +1,6 @@
 """Compare each benchmark with its controls: the same questions with other options or another order of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medrlvr.config.design import ComparisonDesign
+from medrlvr.data.controls import shift_options
 from medrlvr.data.row_parsing import NONE_OF_THE_ABOVE, normalise_text
 from medrlvr.evaluation.comparison.predictions import Predictions, PredictionTables, Reading
-from medrlvr.evaluation.statistics import Resamples, Values
+from medrlvr.evaluation.statistics import Resamples, Values, percentile_interval
 from medrlvr.grading.letters import LETTERS
 
 
@@ -89,20 +90,27 @@ def _is_none(answered: str | None) -> bool:
 
 
 def compare_shifts(
-    predictions: PredictionTables, clusters: pd.DataFrame, design: ComparisonDesign, resamples: int, seed: int
+    predictions: PredictionTables,
+    questions: Mapping[str, pd.DataFrame],
+    clusters: pd.DataFrame,
+    design: ComparisonDesign,
+    resamples: int,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """Return one record per benchmark with shifted controls and model, in its primary mode.
 
     Args:
+        questions: benchmark or control -> question_id, options.
         clusters: question_id and cluster.
         resamples: number of bootstrap resamples.
         seed: seed of the resampling.
 
     Returns:
-        benchmark, model, mode, n; shifts (their number); complete, the share of questions all of whose orders are
-        covered; accuracy in the original order; robust, the share right in the original order and in every shift, with
-        its interval (low, high); independent, what `robust` would be if a question's orders were independent; and
-        any_letter, the last five by any readable letter.
+        benchmark, model, mode, n; shifts (their number); complete, the share of questions of which every cyclic order
+        was shown; accuracy in the original order; robust, the share right in the original order and in every shift,
+        with its interval (low, high); independent, what `robust` would be if a question's orders were independent;
+        excess, `robust` minus `independent`, with its interval (excess_low, excess_high); and any_letter, the last
+        eight by any readable letter.
     """
     cluster_of = clusters.set_index("question_id")["cluster"]
     records = []
@@ -116,6 +124,13 @@ def compare_shifts(
             continue
         plain, *shifted = (Predictions(predictions, name, design) for name in (benchmark, *shifts))
         drawn = Resamples(cluster_of.loc[plain.questions].tolist(), resamples, seed)
+        shown = [
+            questions[name].set_index("question_id").loc[plain.questions, "options"].map(tuple).tolist()
+            for name in (benchmark, *shifts)
+        ]
+        orders = [*zip(*shown, strict=True)]
+        complete = [shift_options(of_one[0], len(of_one)) in of_one for of_one in orders]
+        new = np.array([[order not in of_one[:place] for place, order in enumerate(of_one)] for of_one in orders]).T
         for model, mode in shifted[0].tables:
             tables = [one.tables[model, mode].loc[plain.questions] for one in (plain, *shifted)]
             records.append(
@@ -125,41 +140,57 @@ def compare_shifts(
                     "mode": mode,
                     "n": len(plain.questions),
                     "shifts": len(shifts),
-                    "complete": float((tables[0]["options"] <= len(shifts) + 1).mean()),
-                    **_robust(tables, "correct", drawn),
-                    "any_letter": _robust(tables, "lenient_correct", drawn),
+                    "complete": float(np.mean(complete)),
+                    **_robust(tables, new, "correct", drawn),
+                    "any_letter": _robust(tables, new, "lenient_correct", drawn),
                 }
             )
     return records
 
 
-def _robust(tables: Sequence[pd.DataFrame], reading: Reading, drawn: Resamples) -> dict[str, float]:
-    """Return accuracy, robust, low, high and independent, by one reading of the answers.
+def _robust(
+    tables: Sequence[pd.DataFrame], new: NDArray[np.bool_], reading: Reading, drawn: Resamples
+) -> dict[str, float]:
+    """Return the measures of `compare_shifts` from accuracy to excess_high, by one reading of the answers.
 
     Args:
         tables: a model's predictions in the original order, then in each shift.
+        new: as for `_independent`.
     """
     right = np.array([table[reading].to_numpy(dtype=float) for table in tables])
     robust = right.min(axis=0)
-    ((low, high),) = drawn.intervals(robust, [0.95])
+    low, high = drawn.share_interval(robust)
+    independent = float(_independent(right, new, lambda values: np.nanmean(values, keepdims=True))[0])
+    excess = drawn.means(robust) - _independent(right, new, drawn.means)
+    excess_low, excess_high = percentile_interval(excess, 0.95)
     return {
         "accuracy": float(right[0].mean()),
         "robust": float(robust.mean()),
         "low": low,
         "high": high,
-        "independent": _independent(right, tables[0]["options"].to_numpy()),
+        "independent": independent,
+        "excess": float(robust.mean()) - independent,
+        "excess_low": excess_low,
+        "excess_high": excess_high,
     }
 
 
-def _independent(right: Values, options: NDArray[np.int64]) -> float:
-    """Return the product of the accuracies in the different orders, among questions with equally many options.
+def _independent(right: Values, new: NDArray[np.bool_], means: Callable[[Values], Values]) -> Values:
+    """Return the product of the accuracies in a question's different orders.
+
+    The accuracies are those among the questions of which the same shifts have an order that was not shown before, as
+    questions with equally many options.
 
     Args:
         right: shape (orders, n), 1 for a right answer: the original order, then shifts by 1, 2, ... places.
-        options: shape (n,), number of options.
+        new: shape (orders, n), whether the order differs from the earlier ones of the question.
+        means: returns the mean without NaN, once or in each resample.
     """
     parts = []
-    for number in np.unique(options):
-        group = right[:number, options == number]
-        parts.append(group.mean(axis=1).prod() * group.shape[1])
-    return float(sum(parts) / len(options))
+    for kind in np.unique(new, axis=1).T:
+        group = (new == kind[:, None]).all(axis=0)
+        accuracies = [means(np.where(group, row, np.nan)) for row in right[kind]]
+        share = means(group.astype(float))
+        # A resample without a question of this kind has the share 0 and no accuracy.
+        parts.append(np.where(share > 0, share * np.prod(accuracies, axis=0), 0.0))
+    return np.asarray(np.sum(parts, axis=0), dtype=np.float64)

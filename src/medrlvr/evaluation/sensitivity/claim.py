@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.evaluation.claims import Evidence, Measured, Verdict, above
-from medrlvr.evaluation.sensitivity.measures import mean_interval
-from medrlvr.evaluation.statistics import hull, seed_interval
+from medrlvr.evaluation.statistics import Resamples, hull, percentile_interval, seed_interval, wilson_interval
 
 CLAIM = "RLVR's answers depend on its chain of thought"
 LEAST_AGREEMENT = 0.95
@@ -33,7 +32,7 @@ def sensitivity_evidence(
     """Return benchmark -> evidence: the share of answers that change if the block is emptied, or if it is swapped.
 
     The smaller share counts. It is missing if, in one run or more, no block could be emptied or none could be swapped.
-    n is then the number of questions with a block to change.
+    n is then the smallest number, over the runs, of questions with a block to change.
 
     Args:
         measured: for each training seed, the rows of `measure_questions` for the last checkpoint; none if the control
@@ -52,7 +51,7 @@ def sensitivity_evidence(
             for change in ("kept_emptied", "kept_swapped")
             if all(table[change].notna().any() for table in tables)
         ]
-        n, least = len(set().union(*(table.index for table in tables))), None
+        n, least = min(len(table) for table in tables), None
         if len(shares) == 2:
             n, least = min(shares, key=lambda share: share[1].value)
         found[name] = Evidence(CLAIM, n, 0.95, least, None, {"text": "not stated"}, [len(tables)])
@@ -62,16 +61,23 @@ def sensitivity_evidence(
 def _changed(
     tables: Sequence[pd.DataFrame], change: str, cluster_of: "pd.Series[str]", resamples: int, seed: int
 ) -> tuple[int, Measured]:
-    """Return the number of questions with this change in any run, and the share of answers that it changes."""
+    """Return the smallest number of questions with this change in a run, and the share of answers that it changes.
+
+    The share is the mean of those of the runs, in the value and in every resample.
+    """
     agreement = min(float(table["agreement"].mean()) for table in tables)
     rule = partial(above, bound=0.5) if agreement >= LEAST_AGREEMENT else _undecided
-    seeds = [1 - table[change].dropna() for table in tables]
-    by_question = pd.concat(seeds).groupby(level=0).mean()
-    over_questions = mean_interval(by_question, cluster_of, resamples, seed)
-    means = [float(values.mean()) for values in seeds]
+    by_question = pd.concat([1 - table[change].rename(number) for number, table in enumerate(tables)], axis=1)
+    runs = [np.asarray(by_question[number], dtype=np.float64) for number in by_question]
+    n, means = int(by_question.notna().sum().min()), [float(np.nanmean(values)) for values in runs]
+    if set(means) in ({0.0}, {1.0}):
+        over_questions = wilson_interval(n * int(means[0]), n)
+    else:
+        drawn = Resamples(cluster_of.loc[by_question.index].tolist(), resamples, seed)
+        over_questions = percentile_interval(np.mean([drawn.means(values) for values in runs], axis=0), 0.95)
     low, high = hull(over_questions, seed_interval(means, 0.0, 0.95))
     low, high = max(0.0, low), min(1.0, high)
-    return len(by_question), Measured(float(np.mean(means)), low, high, rule(low, high))
+    return n, Measured(float(np.mean(means)), low, high, rule(low, high))
 
 
 def _undecided(low: float, high: float) -> Verdict:

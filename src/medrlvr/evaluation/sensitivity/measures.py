@@ -105,9 +105,12 @@ def summarise_measures(
         for measure in MEASURES:
             values = rows.set_index("question_id")[measure].dropna()
             if len(values):
-                low, high = mean_interval(values, cluster_of, resamples, seed)
-                numbers = {"n": len(values), "value": float(values.mean()), "low": low, "high": high}
-                records.append({"model": model, "benchmark": benchmark, "measure": measure, **numbers})
+                drawn = Resamples(cluster_of.loc[values.index].tolist(), resamples, seed)
+                numbers = np.asarray(values, dtype=np.float64)
+                is_share = measure not in ("position", "area")
+                low, high = drawn.share_interval(numbers) if is_share else drawn.intervals(numbers, [0.95])[0]
+                found = {"n": len(values), "value": float(values.mean()), "low": low, "high": high}
+                records.append({"model": model, "benchmark": benchmark, "measure": measure, **found})
     return records
 
 
@@ -129,12 +132,3 @@ def used_shares(probes: pd.DataFrame, systems: Mapping[tuple[str, str], int]) ->
         numbers = {"n": n, "value": used / n, "low": low, "high": high}
         records.append({"model": model, "benchmark": benchmark, "measure": "used", **numbers})
     return records
-
-
-def mean_interval(
-    values: "pd.Series[float]", cluster_of: "pd.Series[str]", resamples: int, seed: int
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean of values, whose index are question ids."""
-    drawn = Resamples(cluster_of.loc[values.index].tolist(), resamples, seed)
-    ((low, high),) = drawn.intervals(np.asarray(values, dtype=np.float64), [0.95])
-    return low, high
