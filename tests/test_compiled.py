@@ -24,6 +24,7 @@ GPU = Machine(device="gpu", gpus_per_node=1)
 @pytest.fixture(autouse=True)
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     gpu_cache.first_gpu.cache_clear()
     yield
     gpu_cache.first_gpu.cache_clear()
@@ -41,13 +42,16 @@ def nvidia_smi(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_all_runs_share_a_folder_outside_home_for_each_kind_of_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nvidia_smi(tmp_path, "echo 'NVIDIA A100, 8.0'; echo 'NVIDIA A100, 8.0'", monkeypatch)
+    nvidia_smi(
+        tmp_path, "echo '0, GPU-1a, NVIDIA A100, 8.0, 1, 2'; echo '1, GPU-2b, NVIDIA H100, 9.0, 1, 2'", monkeypatch
+    )
     first = process_environment("gpu", 1, tmp_path / "one")
     again = process_environment("gpu", 1, tmp_path / "two")
     folders = {name: first[name] for name in gpu_cache.VARIABLES}
     assert folders == {name: again[name] for name in gpu_cache.VARIABLES} and len(set(folders.values())) == 5
     assert all(Path(folder).is_relative_to(tmp_path / "results/.cache/compiled") for folder in folders.values())
-    nvidia_smi(tmp_path, "echo 'NVIDIA H100, 9.0'", monkeypatch)
+    gpu_cache.first_gpu.cache_clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     other = process_environment("gpu", 1, tmp_path)
     assert not set(folders.values()) & {other[name] for name in gpu_cache.VARIABLES}
     monkeypatch.setattr(gpu_cache.metadata, "version", lambda name: "another")
@@ -105,9 +109,20 @@ def test_without_an_answer_the_folder_is_that_of_the_machine(
 def test_torch_compiles_for_this_gpu_whatever_the_site_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image listed 9.0a, which DeepSpeed's builder cannot read."""
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0a")
-    nvidia_smi(tmp_path, "echo 'NVIDIA H100 80GB HBM3, 9.0'", monkeypatch)
+    nvidia_smi(tmp_path, "echo '0, GPU-1a, NVIDIA H100 80GB HBM3, 9.0, 1, 2'", monkeypatch)
     assert process_environment("gpu", 1, tmp_path)["TORCH_CUDA_ARCH_LIST"] == "9.0"
     assert gpu_cache.first_gpu()[0] == "NVIDIA H100 80GB HBM3"
+
+
+@pytest.mark.parametrize(
+    ("visible", "capability"), [(None, "8.0"), ("1,0", "9.0"), ("GPU-2b", "9.0"), ("MIG-5", "8.0"), ("", "8.0")]
+)
+def test_the_architecture_is_that_of_the_first_gpu_that_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, capability: str
+) -> None:
+    nvidia_smi(tmp_path, "echo '0, GPU-1a, A100, 8.0, 1, 2'; echo '1, GPU-2b, H100, 9.0, 1, 2'", monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible) if visible is not None else None
+    assert gpu_cache.cache_variables(None)["TORCH_CUDA_ARCH_LIST"] == capability
 
 
 def extensions(tmp_path: Path) -> dict[str, str]:

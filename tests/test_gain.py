@@ -72,8 +72,8 @@ REMAINS = "Of RLVR's +50.0 points, +25.0 come from answer format; +20.0 (+10.0 t
          "Of RLVR's +50.0 points, +40.0 come from format training and option habits; +20.0 (+10.0 to +30.0) remain, but"
          " spurious rewards were not tested."),
         (rows(least=AROUND), "supported", "RLVR solves more",
-         "Of RLVR's +50.0 points, +25.0 come from answer format; what remains, +5.0 (-5.0 to +15.0), is not shown to exceed"
-         " zero."),
+         "Of RLVR's +50.0 points, +25.0 come from answer format; what remains, +5.0 (-5.0 to +15.0), is not shown to"
+         " exceed zero."),
         (rows(least=BELOW), "supported", None,
          "Of RLVR's +50.0 points, +25.0 come from answer format; what remains, -20.0 (-30.0 to -10.0), is not shown to"
          " exceed zero."),

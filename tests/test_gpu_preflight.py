@@ -9,6 +9,8 @@ from pathlib import Path
 import preflight_gpu
 import pytest
 
+from medrlvr.config.machine import Machine
+from medrlvr.pipeline.preflight import check_device
 from medrlvr.runtime import cuda, environment, gpu_preflight
 from medrlvr.runtime.cuda import Compiler
 from medrlvr.runtime.errors import UserError
@@ -210,6 +212,32 @@ def test_a_job_on_a_suitable_machine_names_it(tmp_path: Path, monkeypatch: pytes
     line, warning = said
     assert line.startswith("base: 1 GPU(s): NVIDIA A100-SXM4-40GB; driver 580.95.05; CUDA compiler: ")
     assert warning == "base: warning: odd."
+
+
+@pytest.mark.parametrize(
+    ("visible", "message"),
+    [
+        (None, None),
+        ("0,1", None),
+        ("MIG-1,MIG-2", None),
+        ("1", "has 1 that may be used: CUDA_VISIBLE_DEVICES is '1'."),
+        ("", "has none that may be used: CUDA_VISIBLE_DEVICES is ''."),
+        ("7", "has none that may be used: CUDA_VISIBLE_DEVICES is '7'."),
+    ],
+)
+def test_only_gpus_that_may_be_used_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, message: str | None
+) -> None:
+    smi(tmp_path, monkeypatch, "0, GPU-1a2b, H100, 9.0, 1, 2", "1, GPU-3c4d, H100, 9.0, 1, 2", "No devices were found")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if message is None:
+        check_device(Machine(gpus_per_node=2))
+        return
+    with pytest.raises(UserError) as error:
+        check_device(Machine(gpus_per_node=2))
+    assert message in str(error.value)
 
 
 def test_a_machine_without_nvidia_smi_has_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,17 +95,24 @@ def test_the_parts_are_each_terms_share_with_its_weight(tmp_path: Path) -> None:
     assert reward.parts(UNTAGGED) == {"paper": -2.0, "leak_penalty": 0.0, "mine": 0.0}
 
 
-def test_two_terms_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     """Their shares are columns of the rollouts, called after the terms."""
-    files = [tmp_path / "paper.py", tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"]
+    files = [tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"]
     for file in files:
         file.parent.mkdir(exist_ok=True)
         file.write_text("def reward(grade):\n    return float(grade.correct)\n")
-    assert set(load_reward({"binary": 1, str(files[0]): 1}).terms) == {"binary", "paper"}
-    with pytest.raises(UserError, match=r"^a\.reward: two terms are called paper; rename one of the files"):
-        load_reward({"paper": 1, str(files[0]): 1}, "a.reward")
-    with pytest.raises(UserError, match="two terms are called mine"):
-        load_reward({"paper": 1, str(files[1]): 1, str(files[2]): 1})
+    assert set(load_reward({"binary": 1, str(files[0]): 1}).terms) == {"binary", "mine"}
+    with pytest.raises(UserError, match=r"^a\.reward: two terms are called mine; rename one of the files"):
+        load_reward({"paper": 1, str(files[0]): 1, str(files[1]): 1}, "a.reward")
+
+
+@pytest.mark.parametrize("name", ["paper", "random", "graded", "leak_penalty"])
+def test_a_file_may_not_have_the_name_of_a_term(tmp_path: Path, name: str) -> None:
+    """A file random.py would get a draw as its second argument, and the column of paper.py would be reward_paper."""
+    file = tmp_path / f"{name}.py"
+    file.write_text("def reward(grade, within=100):\n    return float(grade.correct)\n")
+    with pytest.raises(UserError, match=rf"{name}\.py has the name of a term of medrlvr, {name}; rename the file\.$"):
+        load_reward(str(file), drawn=True)
 
 
 @pytest.mark.parametrize(

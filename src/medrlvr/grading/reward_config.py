@@ -46,7 +46,8 @@ def load_reward(setting: Setting, key: str = "reward", kind: Kind = "letter", *,
     Raises:
         UserError: a term does not exist for this kind, or needs draws; a term or parameter is unknown; a weight or
             parameter is not allowed; all terms are penalties; a wrong answer would earn as much as the correct one; two
-            terms have one name; or a file is missing, broken, has no reward function, or fails on the sample responses.
+            terms have one name; a file has the name of a term; or a file is missing, broken, has no reward function, or
+            fails on the sample responses.
     """
     terms = _terms(setting)
     if not set(terms) - PENALTIES:
@@ -61,6 +62,9 @@ def load_reward(setting: Setting, key: str = "reward", kind: Kind = "letter", *,
     names = [Path(name).stem if _is_file(name) else name for name in terms]
     if len(set(names)) < len(names):
         raise UserError(f"{key}: two terms are called {max(names, key=names.count)}; rename one of the files.")
+    for file in filter(_is_file, terms):
+        if Path(file).stem in _TERMS:
+            raise UserError(f"{key}: {file} has the name of a term of medrlvr, {Path(file).stem}; rename the file.")
     reward = Reward({name: _weighted(*term, key, kind) for name, term in zip(names, terms.items(), strict=True)})
     try:
         values = [reward(grade, 0.0) for grade in _tried(kind)]

@@ -16,6 +16,7 @@ from medrlvr.models.folder import check_folder
 from medrlvr.pipeline.kinds import check_kinds
 from medrlvr.runtime.environment import ENGINE_PACKAGE
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.gpu_preflight import count_visible
 from medrlvr.training.memory.fit import check_arms, shape_of
 
 UNSAFE = re.compile(r"""[\s'"$`&(){}\[\];<>|*?!#~^\\]""")
@@ -62,20 +63,17 @@ def check_files(experiment: Experiment, sources: Mapping[str, Source], results: 
 
 
 def check_device(machine: Machine) -> None:
-    """Check that this machine has enough GPUs.
+    """Check that this machine has enough GPUs which this process may use.
 
     Raises:
         UserError: it has too few, or none.
     """
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False).stdout
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        listed = ""
-    found = sum(line.startswith("GPU ") for line in listed.splitlines())
+    found, visible = count_visible(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if found < machine.gpus_per_node:
+        of_them = "" if visible is None else f" that may be used: CUDA_VISIBLE_DEVICES is {visible!r}"
         raise UserError(
             f"This experiment trains on {machine.gpus_per_node} GPU(s) of one machine, but this machine has"
-            f" {found or 'none'}."
+            f" {found or 'none'}{of_them}."
             "\n  On a CPU, run the miniature:         make demo"
             "\n  On a cluster:                        medrlvr run --profile slurm"
             "\n  For fewer GPUs, set in your overlay: machine: {gpus_per_node: 1, vllm_engines: 1}"

@@ -7,12 +7,13 @@ everything that the compiled files depend on, so that no run uses those of anoth
 import ast
 import hashlib
 import platform
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from medrlvr.runtime import gpu_preflight
 
 ROOT = Path("results/.cache/compiled")
 
@@ -63,13 +64,11 @@ def repair_caches(variables: Mapping[str, str]) -> None:
 
 @cache
 def first_gpu() -> tuple[str, str]:
-    """Return the name and the compute capability, such as "9.0", of this machine's first GPU.
+    """Return the name and the compute capability, such as "9.0", of the first GPU that this process may use.
 
-    If `nvidia-smi` does not answer, they are the machine's name and "".
+    A process that may use parts of GPUs only gets those of the machine's first GPU. If `nvidia-smi` names no GPU, they
+    are the machine's name and "".
     """
-    command = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-    with suppress(OSError, subprocess.SubprocessError, ValueError):
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
-        name, capability = (answer or [""])[0].rsplit(",", 1)
-        return name.strip(), capability.strip()
+    for gpu in gpu_preflight.visible_gpus() or gpu_preflight.listed_gpus():
+        return gpu.name, ".".join(map(str, gpu.capability or ()))
     return platform.node(), ""

@@ -322,7 +322,7 @@ def gather(torch_cuda: Optional[cuda.Release], folder: str) -> Facts:
         torch_cuda=torch_cuda,
         driver=driver[0] if driver else None,
         driver_cuda=_driver_cuda(),
-        gpus=parse_gpus(_smi(_QUERY), os.environ.get("CUDA_VISIBLE_DEVICES")),
+        gpus=visible_gpus(),
         glibc=_glibc_version(),
         python_header=None if header.is_file() else str(header),
         cxx_error=cxx_error(shlex.split(os.environ.get("CXX", "c++"))),
@@ -337,17 +337,37 @@ def gather(torch_cuda: Optional[cuda.Release], folder: str) -> Facts:
     )
 
 
+def visible_gpus() -> Tuple[Gpu, ...]:
+    """Return the GPUs that this process may use, in its own order."""
+    return parse_gpus(_smi(_QUERY), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def listed_gpus() -> Tuple[Gpu, ...]:
+    """Return all GPUs of this machine."""
+    return parse_gpus(_smi(_QUERY), None)
+
+
+def count_visible() -> int:
+    """Return the number of GPUs, and of parts of a GPU (MIG), that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return len(visible_gpus()) + sum(name.strip().startswith("MIG-") for name in visible.split(","))
+
+
 def parse_gpus(rows: Iterable[str], visible: Optional[str]) -> Tuple[Gpu, ...]:
     """Return the GPUs that a process may use, in its own order.
 
     Args:
-        rows: lines of nvidia-smi with the columns of `_QUERY`; a value that it does not know is in brackets.
+        rows: lines of nvidia-smi with the columns of `_QUERY`; a value that it does not know is in brackets. Other
+            lines, such as "No devices were found", are skipped.
         visible: CUDA_VISIBLE_DEVICES: indices or UUIDs, which may be shortened; None: all. Parts of a GPU (MIG) are in
             no row, so nothing is known about them.
     """
     found = []
     for row in rows:
-        index, uuid, name, capability, free, total = (value.strip() for value in row.split(","))
+        values = [value.strip() for value in row.split(",")]
+        if len(values) != len(_QUERY.split(",")):
+            continue
+        index, uuid, name, capability, free, total = values
         major, _, minor = capability.partition(".")
         known = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
         found.append((index, uuid, Gpu(name, known, _mebibytes(free), _mebibytes(total))))
