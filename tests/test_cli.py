@@ -685,3 +685,15 @@ def test_an_output_that_cannot_be_written_is_named_as_such(tmp_path: Path) -> No
             env=os.environ | {"PYTHONPATH": str(SOURCE)},
         )
     assert (done.returncode, done.stderr) == (1, "the output cannot be written: No space left on device.\n")
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "x/y"), OSError(28, "Full", "x/y")])
+def test_a_file_that_cannot_be_used_is_named_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError
+) -> None:
+    def fail(command: str, words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("medrlvr.cli.main._run", fail)
+    assert main(["grade"]) == 1
+    assert capsys.readouterr().err == f"x/y: {error.strerror}. Check the path and its permissions.\n"

@@ -498,6 +498,14 @@ def test_a_boolean_is_no_weight_of_a_reward() -> None:
         (b"experiment: x\n\ttitle: y\n", "line 2: this is not YAML"),
         ("title: \u00fcber\n".encode("latin-1"), "line 1: this is not UTF-8: byte 0xfc"),
         ("experiment: x\n".encode("utf-16"), "this file is UTF-16. Save it as UTF-8."),
+        (
+            b"title: 2024-02-30\n",
+            ": a value is not valid YAML: day is out of range for month. Correct",
+        ),
+        (b"title: 0x_\n", ": a value is not valid YAML: "),
+        (b"title: &a [*a]\n", ": a value is not valid YAML: "),
+        (b"arms: &a {b: *a}\n", ": a value is not valid YAML: "),
+        (b"title: " + b"[" * 20_000, ": the values are nested too deeply."),
     ],
 )
 def test_an_overlay_that_cannot_be_read_is_named_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:

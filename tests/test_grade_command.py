@@ -200,6 +200,7 @@ def test_values_that_do_not_fit_into_a_column_are_reported(
         ("folder.jsonl", "--out folder.jsonl is a folder. Give the path of a file."),
         ("in.jsonl", "--out in.jsonl is also the input, whose responses would be lost. Give another name."),
         ("in.jsonl/x.jsonl", "--out in.jsonl/x.jsonl cannot be written: "),
+        (f"{'x' * 300}.jsonl", f"--out {'x' * 300}.jsonl cannot be written: File name too long."),
     ],
 )
 def test_an_output_that_cannot_be_used_is_rejected(

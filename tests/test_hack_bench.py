@@ -350,7 +350,9 @@ def test_an_exported_run_has_the_scores_of_its_files(runs: list[BenchRun]) -> No
     records.append({"update": 110, "benchmark": "cued", "measure": "agreement", "value": 0.97})
     write_json(run.sensitivity, {"records": records})
     for step, seconds in (("checkpoints/rlvr/seed201", 240), ("eval/rlvr/seed201/generate_selected", 30)):
-        write_text(run.part.results / f"benchmarks/{step}.tsv", f"s\th:m:s\n{seconds}.0\t0:04:00\n")
+        write_text(
+            run.part.results / f"benchmarks/{step}.tsv", f"s\th:m:s\tmax_rss\tmean_load\n{seconds}.0\t0:04:00\t9\t9\n"
+        )
     assert export.export_run(run) == run.file
     record = json.loads(run.file.read_text(encoding="utf-8"))
     assert (record["loophole"], record["accuracy"], record["minutes"]) == ("leaked", 1.0, 4.5)

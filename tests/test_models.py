@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from medrlvr.config.data import BaseModelSource
 from medrlvr.models import gguf as conversion
 from medrlvr.models.fetch import fetch_model
-from medrlvr.models.folder import check_folder, delete_weights, has_weights, weights_digest
+from medrlvr.models.folder import check_folder, delete_weights, has_weights, tensor_sizes, weights_digest
 from medrlvr.runtime.errors import UserError
 
 SMOLLM2 = {
@@ -45,7 +45,7 @@ def model_folder(folder: Path) -> Path:
     (folder / "config.json").write_text('{"model_type": "llama"}')
     (folder / "tokenizer.json").write_text("{}")
     (folder / "tokenizer_config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     (folder / "optimizer.pt").write_bytes(b"a pickle")
     return folder
 
@@ -214,12 +214,43 @@ def test_a_folder_that_is_no_safe_model_is_refused(tmp_path: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
     with pytest.raises(UserError, match=r"pickled weights \(pytorch_model.bin\)"):
         check_folder(folder)
+    for damaged in ("{", "[]", "[" * 100_000):
+        (folder / "config.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"config\.json (is not JSON|contains no JSON object)"):
+            check_folder(folder)
     (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "modeling.Mine"}}))
     with pytest.raises(UserError, match=r"its own code"):
         check_folder(folder)
     (folder / "config.json").unlink()
     with pytest.raises(UserError, match=r"config\.json is missing"):
         check_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        (9).to_bytes(8, "little") + b'{"a":1',
+        b"\2" + b"\0" * 7 + b"[]",
+    ],
+    ids=["empty", "pointer", "cut", "list"],
+)
+def test_weights_that_are_not_complete_are_refused(tmp_path: Path, content: bytes) -> None:
+    folder = model_folder(tmp_path / "mine")
+    check_folder(folder)
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.safetensors has no safetensors header: it is not complete"):
+        check_folder(folder)
+    assert tensor_sizes(folder) == {}
+
+
+@pytest.mark.parametrize("limit", ["2048", 1.5, []])
+def test_a_limit_of_tokens_is_a_number(tmp_path: Path, limit: object) -> None:
+    folder = model_folder(tmp_path / "mine")
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": limit}))
+    with pytest.raises(UserError, match=r"config\.json: max_position_embeddings is .*, not a number"):
+        fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=64), tmp_path / "base", tmp_path)
 
 
 def test_the_hub_is_asked_for_a_revision_and_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

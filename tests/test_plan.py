@@ -189,7 +189,7 @@ def test_an_evaluation_requests_all_gpus_of_a_node_and_on_a_cpu_none() -> None:
 
 def benchmark(file: Path, seconds: float) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t-\n")
+    file.write_text(f"s\th:m:s\tmax_rss\tmean_load\n{seconds}\t0:00:00\t-\t-\n")
 
 
 def test_what_was_measured_goes_before_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,12 +219,17 @@ def test_what_was_measured_goes_before_arithmetic(tmp_path: Path, monkeypatch: p
     assert times(jobs, PAPER, FACTS, RESULTS)[0].basis == "estimated"
     (elsewhere / "config.yaml").write_text("machin: {}\n")
     assert list(comparable(PAPER, RESULTS)) == [RESULTS], "an older version's is left out"
+    for damaged in (b"", b"\xff", b"a: [", b"- a", b"title: 2024-02-30"):
+        (elsewhere / "config.yaml").write_bytes(damaged)
+        assert list(comparable(PAPER, RESULTS)) == [RESULTS]
     # Its own runs before all: this job's, else the mean of its rule's and arm's.
     benchmark(RESULTS / "benchmarks/a/seed2.tsv", 100)
     benchmark(RESULTS / "benchmarks/a/seed3.tsv", 200)
     assert [one.low for one in times(jobs, PAPER, FACTS, RESULTS)] == [150, 100, 200]
     other_arm = job("train_rlvr", wildcards={"arm": "mine"}, benchmark=f"{RESULTS}/benchmarks/mine/seed1.tsv")
     assert measured(other_arm, [*jobs, other_arm], {RESULTS: frozenset({"rlvr", "mine"})}) is None
+    (RESULTS / "benchmarks/a/seed2.tsv").write_text("s\th:m:s\tmax_rss")
+    assert [one.low for one in times(jobs, PAPER, FACTS, RESULTS)] == [200, 200, 200], "a killed job left half a table"
 
 
 def test_the_first_cause_is_said_in_words() -> None:

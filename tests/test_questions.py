@@ -230,6 +230,12 @@ def test_a_data_set_is_a_row_of_the_registry(tmp_path: Path, form: str) -> None:
         ("raw.csv", b"question,question\n", r"line 1: two columns have the same name"),
         ("raw.jsonl", b"[" * 100_000, r"line 1: the JSON is nested too deeply"),
         ("raw.json", b"[" * 100_000, r"raw.json: the JSON is nested too deeply"),
+        (
+            "raw.jsonl",
+            b'{"question": ' + b"1" * 5000 + b"}",
+            r"line 1: a value cannot be read: Exceeds",
+        ),
+        ("raw.json", b'[{"question": ' + b"1" * 5000 + b"}]", r"raw.json: a value cannot be read: Exceeds the limit"),
         ("raw.json", b'[{"question": "?"}]', r"raw.json, object 1: this is not a JSON object that contains options"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import re
 import shutil
@@ -18,7 +19,9 @@ import pytest
 from medrlvr.runtime import hold as holding
 from medrlvr.runtime import memory_watch, running, slurm
 from medrlvr.runtime import redact as redacting
+from medrlvr.runtime.benchmark import read_benchmark
 from medrlvr.runtime.errors import UserError
+from medrlvr.runtime.files import read_parquet
 from medrlvr.runtime.hold import HeldError, hold, holder
 from medrlvr.runtime.memory_watch import MemoryWatch, memory_in_use
 from medrlvr.runtime.processes import run_process, write_command
@@ -517,3 +520,45 @@ def test_a_name_with_signs_of_the_shell_does_nothing(tmp_path: Path, text: str) 
     write_command(script, [sys.executable, "-c", code, text], {"MEDRLVR_REWARD": text})
     done = subprocess.run(["sh", str(script)], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == f"{[text]!r}\n" and [path.name for path in tmp_path.iterdir()] == ["command.sh"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is missing. Run the step that writes it again."), (b"", "cannot be read as a parquet file"),
+     (b"PAR1 half", "cannot be read as a parquet file")],
+)  # fmt: skip
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "table.parquet"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_parquet(file)
+    assert str(error.value).startswith(f"{file} {message}")
+
+
+HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmean_load\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"),
+    [
+        (HEAD + "2.5\t0:00:02\t512.0\t900\t150.0\n", 2.5),
+        (HEAD + "0.1\t0:00:00\t-\t-\t-\n", 0.1),
+        (HEAD, None),
+        ("", None),
+        (HEAD + "2.5\t0:00", None),
+        (HEAD + "x\t0:00:02\t512.0\t900\t150.0\n", None),
+        ("s\th:m:s\n2.5\t0:00:02\n", None),
+        (None, None),
+    ],
+)
+def test_a_benchmark_of_a_job_that_was_killed_is_no_benchmark(
+    tmp_path: Path, content: str | None, seconds: float | None
+) -> None:
+    file = tmp_path / "job.tsv"
+    if content is not None:
+        file.write_text(content)
+    found = read_benchmark(file)
+    assert (found and found["s"]) == seconds
+    if seconds == 0.1:
+        assert found is not None and math.isnan(found["max_rss"]) and math.isnan(found["mean_load"])

@@ -22,7 +22,7 @@ from medrlvr.data.kind_prompts import layouts
 from medrlvr.data.miniature.loopholes import LOOPHOLES, SPLITS
 from medrlvr.data.miniature.world import QUESTION_SETS
 from medrlvr.data.registry import load_registry
-from medrlvr.dynamics.version import definitions_version
+from medrlvr.dynamics.version import definitions_version, tables_version
 from medrlvr.evaluation.version import comparison_version, metrics_version
 from medrlvr.grading.version import grader_version, terms_version
 from medrlvr.pipeline.plan.jobs import GENERATION_RULES
@@ -100,6 +100,7 @@ RLVR_ARM = "|".join(LAYOUT.rlvr_arms)
 # Fingerprints of code. If one changes, the results of that code are outdated.
 GRADER = grader_version(KINDS)
 STAGES = definitions_version()
+TABLES = tables_version()
 # None: the reasoning cannot be checked.
 EVIDENCE = evidence_check_version(EXPERIMENT.evaluation.evidence)
 COMPARISON = comparison_version()

@@ -165,6 +165,7 @@ rule measure_samples:
         evidence=EXPERIMENT.evaluation.evidence,
         evidence_version=EVIDENCE,
         benchmarks=BENCHMARKS,
+        comparison=COMPARISON,
         models={f"{RESULTS}/models/{model}": model.split("/")[0] for model in SAMPLED},
         forms={mode: ANSWER_FORMATS[mode] for mode in SAMPLED.values()},
         rlvr=EXPERIMENT.primary_arm("rlvr"),
@@ -252,9 +253,10 @@ rule measure_formats:
         benchmark_of("controls/formats/measure_formats")
     params:
         grader=GRADER,
+        comparison=COMPARISON,
         benchmarks=BENCHMARKS,
         models=SAMPLED,
-        rlvr=[f"{RESULTS}/models/{model}" for model in SAMPLED if model.split("/")[0] == EXPERIMENT.primary_arm("rlvr")],
+        rlvr=expand(f"{RESULTS}/models/{{run}}", run=LAYOUT.papers_rlvr_runs),
         base=f"{RESULTS}/models/base",
         resamples=10 * EXPERIMENT.evaluation.bootstrap_resamples,
         seed=EXPERIMENT.evaluation.seed,

@@ -51,6 +51,7 @@ rule tabulate_dynamics:
         benchmark_of("dynamics/{arm}/seed{seed}/tabulate_dynamics")
     params:
         definitions=STAGES,
+        computed=TABLES,
         again=again(f"{RESULTS}/dynamics/{{arm}}/seed{{seed}}/stages.json"),
     message:
         "Tabulate the dynamics of {wildcards.arm}, seed {wildcards.seed}"

@@ -146,6 +146,8 @@ rule score_checkpoints:
         grader=GRADER,
         evidence=EXPERIMENT.evaluation.evidence,
         evidence_version=EVIDENCE,
+        definitions=STAGES,
+        computed=TABLES,
         benchmarks=list(HELD_OUT),
         answer_format=lambda wildcards: ANSWER_FORMATS[ARMS[wildcards.arm].modes[0]],
     message:

@@ -1,8 +1,5 @@
 """Compare the models on the same questions, and assess the paper's claims."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign
@@ -50,10 +47,7 @@ if __name__ == "__main__":
         early = early_answer_evidence([*map(read_parquet, inputs.dynamics)], design, len(read_parquet(inputs.train)))
         controls = {name: [one[name] for one in (sensitivity, early) if name in one] for name in design.benchmarks}
         claims = assess_claims(compared["pairs"], scores, paper, design, controls)
-        metrics = {
-            model: json.loads(Path(path).read_text(encoding="utf-8"))["records"]
-            for model, path in zip(params.models, inputs.metrics, strict=True)
-        }
+        metrics = {model: read_json(path)["records"] for model, path in zip(params.models, inputs.metrics, strict=True)}
         write_text(output.table, metrics_table(metrics, sanity).to_csv(index=False))
         source = provenance(inputs, params.again)
         write_json(output.comparisons, compared | {"sanity": sanity, "provenance": source})

@@ -1,6 +1,5 @@
 """Draw each figure, and write the table that it was drawn from next to it."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from medrlvr.report.figures.curve import bands_of, curve_table, draw_curve
 from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, PAGE, save
 from medrlvr.report.metrics_table import read_metrics
-from medrlvr.runtime.files import read_parquet, write_text
+from medrlvr.runtime.files import read_json, read_parquet, write_text
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
@@ -30,7 +29,7 @@ if __name__ == "__main__":
             {"development": "development", **params.titles},
         )
         metrics = read_metrics(dict(zip(params.models, inputs.metrics, strict=True)), params.titles)
-        comparisons = json.loads(Path(inputs.comparisons).read_text(encoding="utf-8"))
+        comparisons = read_json(inputs.comparisons)
         figure3 = pd.read_csv(inputs.figure3, keep_default_na=False)
         bars = accuracy_table(metrics, comparisons, figure3, design)
         tables = {name: panels_table(dynamics if name == "ablations" else shown, name) for name in params.panels}

@@ -1,14 +1,11 @@
 """Grade the answers of one model and compute its metrics."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 
 from medrlvr.data.evidence_checks import evidence_check
 from medrlvr.evaluation.score import score_answers, summarise
 from medrlvr.evaluation.strata import strata
-from medrlvr.runtime.files import read_parquet, write_json, write_parquet
+from medrlvr.runtime.files import read_json, read_parquet, write_json, write_parquet
 from medrlvr.runtime.provenance import provenance
 from medrlvr.runtime.step_log import step_log
 
@@ -25,7 +22,7 @@ if __name__ == "__main__":
         metrics = {
             "model": snakemake.wildcards.model,
             "records": summarise(scores, clusters, strata(questions, trained), params.resamples, params.seed),
-            "generation": json.loads(Path(inputs.generation).read_text(encoding="utf-8")),
+            "generation": read_json(inputs.generation),
             "provenance": provenance(inputs, params.again),
         }
         write_json(snakemake.output.metrics, metrics)

@@ -1,6 +1,5 @@
 """Select the last checkpoint and the one with the best development accuracy."""
 
-import json
 from pathlib import Path
 
 import yaml
@@ -8,7 +7,7 @@ import yaml
 from medrlvr.config.experiment import DEV_SUFFIX
 from medrlvr.evaluation.selection import candidate_models, select_best
 from medrlvr.report.model_card import model_card
-from medrlvr.runtime.files import read_parquet, write_json
+from medrlvr.runtime.files import read_json, read_parquet, write_json
 from medrlvr.runtime.step_log import step_log
 from medrlvr.training.publish import publish_model
 from medrlvr.training.run_state import delete_finished
@@ -23,7 +22,7 @@ if __name__ == "__main__":
             models,
             snakemake.params.answer_format,
         )
-        facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
+        facts = {**snakemake.params.card, "base": read_json(snakemake.input.base)}
         for output, name, index, reason in (
             ("last", f"{arm}/seed{seed}", len(models) - 1, "the last"),
             ("chosen", f"{arm}{DEV_SUFFIX}/seed{seed}", int(table["chosen"].idxmax()), "best on development"),

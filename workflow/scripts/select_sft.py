@@ -1,13 +1,12 @@
 """Select the learning rate with the best development accuracy."""
 
-import json
 from pathlib import Path
 
 import yaml
 
 from medrlvr.evaluation.selection import candidate_models, select_best
 from medrlvr.report.model_card import model_card
-from medrlvr.runtime.files import read_parquet, write_json
+from medrlvr.runtime.files import read_json, read_parquet, write_json
 from medrlvr.runtime.step_log import step_log
 from medrlvr.training.publish import publish_model
 from medrlvr.training.run_state import delete_finished
@@ -21,7 +20,7 @@ if __name__ == "__main__":
         candidate = table.loc[best].to_dict()
         reason = f"best of {len(models)} on development" if models[1:] else "the only candidate"
         name = f"{snakemake.wildcards.arm}/seed{snakemake.wildcards.seed}"
-        facts = {**snakemake.params.card, "base": json.loads(Path(snakemake.input.base).read_text(encoding="utf-8"))}
+        facts = {**snakemake.params.card, "base": read_json(snakemake.input.base)}
         settings = yaml.safe_load((models[best] / "training.yaml").read_text(encoding="utf-8"))
         card = model_card(name, **facts, settings=settings, candidate=candidate, reason=reason)
         publish_model(models[best], Path(snakemake.output.model), card)

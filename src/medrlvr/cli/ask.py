@@ -9,7 +9,8 @@ from medrlvr.cli.parsers import CommandParser
 def _parser() -> CommandParser:
     details = (
         "It uses the engine, prompt template and grader of the evaluation. For your own question, give a JSON file"
-        "\nwith stem, options (a list) and answer (the letter). Research only: not medical advice."
+        "\nwith stem, and with options (a list) and answer (the letter), or value (a number; also unit, absolute and"
+        "\nrelative), or accepted (a list of texts). Research only: not medical advice."
     )
     parser = CommandParser("ask", _ask, details)
     parser.add_argument("model", metavar="MODEL", help="model folder: results/<experiment>/models/...")

@@ -78,9 +78,14 @@ def _output(out: str | None, file: str) -> Path | None:
     path = Path(out)
     if path.suffix not in (".jsonl", ".parquet"):
         raise UserError(f"--out {out}: the name must end with .jsonl for JSON lines, or with .parquet.")
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+        is_input = file != "-" and path.exists() and Path(file).exists() and path.samefile(file)
+    except OSError as error:
+        raise _not_writable(out, error) from None
+    if is_folder:
         raise UserError(f"--out {out} is a folder. Give the path of a file.")
-    if file != "-" and path.exists() and Path(file).exists() and path.samefile(file):
+    if is_input:
         raise UserError(f"--out {out} is also the input, whose responses would be lost. Give another name.")
     if path.suffix == ".parquet":
         _require_parquet(out)
@@ -133,8 +138,12 @@ def _write(graded: Iterable[Graded], progress: GradingProgress, out: Path | None
     try:
         write_atomically(out, write)
     except OSError as error:
-        raise UserError(
-            f"--out {out} cannot be written: {error.strerror}. Give a path in a folder that you can write to"
-            " and that has space."
-        ) from None
+        raise _not_writable(out, error) from None
     return total
+
+
+def _not_writable(out: str | Path, error: OSError) -> UserError:
+    return UserError(
+        f"--out {out} cannot be written: {error.strerror}. Give a path in a folder that you can write to and that has"
+        " space."
+    )

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         if error.filename is not None:
-            raise
+            print(f"{error.filename}: {error.strerror}. Check the path and its permissions.", file=sys.stderr)
+            return 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"the output cannot be written: {error.strerror}.", file=sys.stderr)
         return 1

@@ -1,5 +1,6 @@
 """Read a configuration: merge overlays over config/config.yaml, resolve `extends` and validate the result."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,13 @@ def parse_yaml(file: Path) -> Any:
     """Return the content of a YAML file.
 
     Raises:
-        UserError: the file is missing, is not UTF-8 or not YAML; the message contains the line.
+        UserError: the file is missing, is not UTF-8 or not YAML, or contains itself by an alias; the message contains
+            the line where it is known.
     """
     try:
-        return yaml.safe_load(read_text(file))
+        values = yaml.safe_load(read_text(file))
+        json.dumps(values, default=str, skipkeys=True)  # raises an error for a value that contains itself
+        return values
     except OSError as error:
         raise UserError(
             f"{file}: cannot be read as a configuration: {error.strerror}. Give the path of a YAML file."
@@ -91,6 +95,12 @@ def parse_yaml(file: Path) -> Any:
         ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{file}: this is not YAML: {error}\nCorrect the file.") from None
+    except ValueError as error:  # of a date or number that does not exist, such as 2024-02-30
+        raise UserError(
+            f"{file}: a value is not valid YAML: {error}. Correct it, or put it in quotes if it is text."
+        ) from None
+    except RecursionError:
+        raise UserError(f"{file}: the values are nested too deeply. Correct the file.") from None
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

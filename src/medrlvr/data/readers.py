@@ -51,6 +51,8 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Rows:
                 f"{path}, line {line}: this is not JSON: {error.msg} at column {error.colno}. Each line must be a JSON"
                 " object."
             ) from None
+        except ValueError as error:  # of a number with more digits than Python reads
+            raise UserError(f"{path}, line {line}: a value cannot be read: {error}. Write a shorter number.") from None
         except RecursionError:
             raise UserError(
                 f"{path}, line {line}: the JSON is nested too deeply. Each line must be a JSON object with the columns."
@@ -71,6 +73,8 @@ def _json(path: Path, columns: Sequence[str]) -> Rows:
             f"{path}, line {error.lineno}: this is not JSON: {error.msg} at column {error.colno}. The file must contain"
             " a list of JSON objects, or one object per line."
         ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: a value cannot be read: {error}. Write a shorter number.") from None
     except RecursionError:
         raise UserError(
             f"{path}: the JSON is nested too deeply. The file must contain a list of JSON objects, or one object per"

@@ -14,11 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from medrlvr.config.experiment import Experiment
-from medrlvr.config.load import load_config
+from medrlvr.config.load import load_config, read_keys
 from medrlvr.config.results_version import check_version
 from medrlvr.data.keys import correct_answer, key_of, key_to_json
 from medrlvr.data.kind_prompts import KindRenderer, layouts
@@ -74,7 +73,7 @@ def find_experiment(model: Path) -> tuple[Path, Experiment]:
         if (folder / "config.yaml").is_file() and (folder / "models").is_dir():
             check_version(folder)
             file = folder / "config.yaml"
-            return folder, load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
+            return folder, load_config(read_keys(file), [file])
     raise UserError(
         f"{model} is not in a results folder with a config.yaml, which the rule render_report writes at the end of an"
         " experiment. Run the experiment to its end first, or give the folder of another model."

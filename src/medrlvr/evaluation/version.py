@@ -2,20 +2,31 @@
 
 import inspect
 
-from medrlvr.evaluation import baselines, claims, early_answers, score, statistics, strata, waterfall
+from medrlvr.evaluation import (
+    baselines,
+    claims,
+    early_answers,
+    formats,
+    repeated,
+    score,
+    statistics,
+    strata,
+    waterfall,
+)
 from medrlvr.evaluation.comparison import controls, decomposition, pairs, predictions, tables
 from medrlvr.evaluation.sensitivity import claim, measures
-from medrlvr.grading import reasoning
+from medrlvr.grading import open_answers, reasoning, self_verification
 from medrlvr.runtime.fingerprint import fingerprint
 
 
 def comparison_version() -> str:
-    """Return the fingerprint of the comparisons and claims.
+    """Return the fingerprint of the comparisons, the controls and the claims.
 
     It changes if the code changes, but not if a comment or docstring changes.
     """
     compared = (controls, decomposition, pairs, predictions, tables, waterfall)
-    modules = (baselines, claims, reasoning, statistics, *compared, claim, early_answers, measures)
+    controlled = (claim, early_answers, formats, measures, open_answers, repeated)
+    modules = (baselines, claims, reasoning, self_verification, statistics, *compared, *controlled)
     return fingerprint(*map(inspect.getsource, modules))
 
 

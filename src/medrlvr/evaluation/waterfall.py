@@ -210,7 +210,7 @@ def _steps(
         yield Step("spurious", "spurious rewards", (best, formatted, *(arm for arm in spurious if arm != best)), parts)
     beyond, also = _difference(outcomes, "beyond", rlvr, best), "" if spurious else "spurious rewards and "
     if known is None:
-        yield Step("rest", f"{also or ''}known answers and the rest", (rlvr, best), beyond)
+        yield Step("rest", f"{also}known answers and the rest", (rlvr, best), beyond)
     else:
         yield Step("known", f"{also}known answers", (rlvr, best), _scaled(beyond, known))
         yield Step("rest", f"{also}the rest", (rlvr, best), _scaled(beyond, 1 - known))

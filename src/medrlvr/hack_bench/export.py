@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from medrlvr.hack_bench.measure import agreement, exploitations, monitor_scores, sensitivity_scores
 from medrlvr.hack_bench.runs import BenchRun
 from medrlvr.reference.export import run_record
+from medrlvr.runtime.benchmark import read_benchmark
 from medrlvr.runtime.files import read_json, read_parquet, write_json
 
 _TIMED = (
@@ -53,5 +52,5 @@ def record_of(run: BenchRun) -> dict[str, Any]:
 
 def _minutes(run: BenchRun) -> float:
     files = [run.part.results / f"benchmarks/{step.format(run.model)}.tsv" for step in _TIMED]
-    seconds = [float(pd.read_csv(file, sep="\t")["s"].iloc[0]) for file in files if file.is_file()]
-    return round(sum(seconds) / 60, 1)
+    found = [record["s"] for file in files if (record := read_benchmark(file)) is not None]
+    return round(sum(found) / 60, 1)

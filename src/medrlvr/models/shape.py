@@ -1,11 +1,11 @@
 """Compute a model's shape and number of parameters from its config.json, without reading weights."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medrlvr.models.folder import read_model_json
 from medrlvr.runtime.errors import UserError
 
 SUPPORTED = ("llama", "mistral", "qwen2")
@@ -98,7 +98,7 @@ def read_shape(folder: Path) -> Shape:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"base model: there is no {file}; base.name must be a model folder saved by transformers.")
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = read_model_json(file)
     kind = config.get("model_type")
     if kind not in SUPPORTED:
         raise UserError(

@@ -1,6 +1,6 @@
 """The user's jobs as Slurm's `squeue` lists them."""
 
-import getpass
+import os
 import subprocess
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class SlurmJob:
 def ask_slurm() -> list[SlurmJob] | None:
     """Return this user's jobs; None if Slurm is not installed or does not answer within 5 seconds."""
     form = "%A|%T|%r|%Z|%k"
-    command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format", form]
+    command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format", form]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

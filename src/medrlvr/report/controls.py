@@ -3,7 +3,6 @@
 Each sentence is chosen by a rule of docs/report.md from numbers in the controls' files.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from medrlvr.config.design import ComparisonDesign
 from medrlvr.report.figures.style import COLOURS, STAGE_COLOURS, STAGE_NAMES
 from medrlvr.report.overview import arm_label, model_label
+from medrlvr.runtime.files import read_json
 
 CLAIM = "RLVR's answers depend on its chain of thought"
 """The claim of the verdict table that sensitivity decides."""
@@ -98,8 +98,8 @@ def control_values(
         design: the experiment's comparison design, with an RLVR arm.
     """
     records = {run: _records(paths["record"], "records") for run, paths in files.sensitivity.items()}
-    samples = _read(files.samples) if files.samples else None
-    formats = _read(files.formats) if files.formats else None
+    samples = read_json(files.samples) if files.samples else None
+    formats = read_json(files.formats) if files.formats else None
     return {
         "sensitivity": describe_sensitivity(records, verdict["claims"], titles, bands, design) if records else None,
         "samples": describe_samples(samples, titles, design) if samples else None,
@@ -488,9 +488,5 @@ def _chart(
 
 
 def _records(path: str | Path, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _read(path)[name]
+    found: list[dict[str, Any]] = read_json(path)[name]
     return found
-
-
-def _read(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from medrlvr.runtime.benchmark import COLUMNS, read_benchmark
+
 _PHASES = {
     "data": "data and prompts",
     "prompts": "data and prompts",
@@ -43,14 +45,15 @@ def read_jobs(
 
     Returns:
         phase; job, the same for all seeds; seconds (wall time since the last start); memory (peak in GiB, with child
-        processes) and cores (mean), both missing if the job was too short to measure; gpu_hours.
+        processes) and cores (mean), both missing if the job was too short to measure; gpu_hours. Of a job that was
+        killed while its table was written, all are missing.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
         parts = path.relative_to(benchmarks).with_suffix("").parts
         chosen = parts[0] == "models" and len(parts) > 2
         trained = parts[0] == "checkpoints"
-        measured = pd.read_csv(path, sep="\t", na_values=["-"]).iloc[0]
+        measured = read_benchmark(path) or dict.fromkeys(COLUMNS, math.nan)
         asks = parts[-1] in _ASKING or parts[0] == "development"
         gpus = (training_gpus or {}).get(parts[1], 0) if trained else asking_gpus if asks else 0
         rows.append(

@@ -1,12 +1,12 @@
 """What RLVR's gain consists of: one sentence for the first screen by the rule of docs/controls.md, and the tables."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medrlvr.report.controls import CLAIM, NO_BLOCK, NOT_MEASURED, claim_outcome
 from medrlvr.report.overview import Difference, Finding, mode_words, signed
+from medrlvr.runtime.files import read_json
 
 TOTALS = ("gain", "gain_any", "least")
 """Rows of the waterfall that are not steps."""
@@ -24,7 +24,7 @@ def gain_values(
     """
     if not files:
         return {"waterfall": None, "explanation": None}
-    waterfall, *others = (json.loads(Path(file).read_text(encoding="utf-8")) for file in files)
+    waterfall, *others = map(read_json, files)
     lead = next(iter(findings))
     steps = [row for row in waterfall["steps"] if row["benchmark"] == lead]
     claims = [claim_outcome(row) for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (CLAIM, lead)]

@@ -216,9 +216,8 @@ def _cost(folder: Path, experiment: Experiment | None) -> tuple[float, float] | 
         machine = experiment.machine
         training = {name: machine.training_gpus(arm) for name, arm in experiment.arms.items()}
         gpus = {"training_gpus": training, "asking_gpus": machine.engine_gpus}
-    try:
-        jobs = read_jobs(folder / "benchmarks", **gpus)
-    except (OSError, ValueError, LookupError, TypeError):  # a job that was killed may leave half a table
+    jobs = read_jobs(folder / "benchmarks", **gpus)
+    if len(jobs) and jobs["seconds"].isna().any():
         return None
     return (float(jobs["seconds"].sum()), float(jobs["gpu_hours"].sum())) if len(jobs) else None
 

@@ -85,6 +85,17 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
     Args:
         path: parquet file.
         columns: names of the columns to read; None for all.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names it.
     """
-    table: pd.DataFrame = pyarrow.parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
+    try:
+        table: pd.DataFrame = pyarrow.parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Run the step that writes it again.") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"{path} cannot be read as a parquet file: {error}. Restore it, or delete it and start the same command"
+            " again."
+        ) from None
     return table

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from medrlvr.runtime.atomic import write_atomically
 from medrlvr.runtime.errors import Interrupted, UserError
 from medrlvr.runtime.failures import explain_failure
 from medrlvr.runtime.redact import quote_portably, redact
@@ -31,7 +32,8 @@ def write_command(path: Path, command: Sequence[str], environment: Mapping[str, 
     lines += [f"export {name}={quote_portably(value)}" for name, value in sorted(environment.items())]
     words = [quote_portably(word) for word in command]
     text = " ".join(words).replace(" --", " \\\n    --")
-    path.write_text("\n".join([*lines, "exec " + text]) + "\n", encoding="utf-8")
+    script = "\n".join([*lines, "exec " + text]) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(script, encoding="utf-8"))
 
 
 def run_process(

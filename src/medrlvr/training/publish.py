@@ -50,9 +50,9 @@ def save_recipe(folder: Path, paths: Paths, made: Path, arm: SftArm | RlvrArm, *
     text = text.replace(quote_portably(str(paths.data)), f'"$(dirname "$0")"/{paths.data.name}')
     by_hand = folder.with_name(f"{folder.name}-by-hand")
     text = text.replace(quote_portably(str(folder)), quote_portably(str(by_hand)))
-    (made / "command.sh").write_text(text, encoding="utf-8")
+    write_text(made / "command.sh", text)
     settings = {**training_settings(arm), **run}
-    (made / "training.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    write_text(made / "training.yaml", yaml.safe_dump(settings, sort_keys=False))
 
 
 def publish_model(made: Path, model: Path, card: str | None = None) -> None:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-import pandas as pd
-import yaml
-
 from medrlvr.config.arms import training_settings
 from medrlvr.config.experiment import Experiment
-from medrlvr.config.load import load_config
+from medrlvr.config.load import load_config, read_keys
 from medrlvr.config.machine import Machine
 from medrlvr.pipeline.plan.facts import Facts
 from medrlvr.pipeline.plan.jobs import Job, gpus_of
 from medrlvr.pipeline.plan.work import job_work
+from medrlvr.runtime.benchmark import read_benchmark
 from medrlvr.runtime.errors import UserError
 
 UNCERTAINTY_FACTOR = 2
@@ -76,8 +74,8 @@ def comparable(experiment: Experiment, results: Path) -> dict[Path, frozenset[st
         if file.parent == results:
             continue
         try:
-            other = load_config(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except (UserError, yaml.YAMLError):
+            other = load_config(read_keys(file))
+        except UserError:
             continue  # for example of an older version; the plan does not need it
         if _deciding(other) == _deciding(experiment):
             found[file.parent] = frozenset(
@@ -109,14 +107,11 @@ def measured(job: Job, jobs: Sequence[Job], folders: Mapping[Path, frozenset[str
             continue
         for alike in ([job], like):
             tables = [folder / Path(one.benchmark).relative_to(here) for one in alike if one.benchmark]
-            seconds = [_seconds(table) for table in tables if table.is_file()]
-            if seconds:
+            records = [record for table in tables if (record := read_benchmark(table)) is not None]
+            if records:
+                seconds = [record["s"] for record in records]
                 return Time(fmean(seconds), fmean(seconds), "measured" if folder == here else f"measured in {folder}")
     return None
-
-
-def _seconds(benchmark: Path) -> float:
-    return float(pd.read_csv(benchmark, sep="\t")["s"].iloc[0])
 
 
 def times(jobs: Sequence[Job], experiment: Experiment, facts: Facts, results: Path) -> list[Time | None]:

@@ -1,8 +1,6 @@
 """The dynamics figure, after the paper's Figure 2."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
@@ -23,6 +21,7 @@ from medrlvr.report.figures.style import (
     draw_stages,
     grid,
 )
+from medrlvr.runtime.files import read_json
 
 PAPERS = "the paper: Qwen2.5-3B, MedQA test"
 ANY_LETTER = "any letter"
@@ -85,7 +84,7 @@ def bands_of(paths: Mapping[int, str]) -> pd.DataFrame:
     rows = [
         {"seed": seed, "stage": band["stage"], "first": band["first"], "last": band["last"]}
         for seed, path in paths.items()
-        for band in json.loads(Path(path).read_text(encoding="utf-8"))["bands"]
+        for band in read_json(path)["bands"]
     ]
     return pd.DataFrame(rows)
 
