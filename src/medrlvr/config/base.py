@@ -13,6 +13,8 @@ Modes = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Settings(BaseModel):
+    """Base of all settings: unknown keys, booleans in place of numbers, infinity and NaN are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")

@@ -9,6 +9,8 @@ from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 
 
 class System(NamedTuple):
+    """One arm in one evaluation mode."""
+
     arm: str
     mode: str
 
@@ -47,9 +49,11 @@ class ComparisonDesign:
         return [name for name, (_, control) in self.sets.items() if control is None]
 
     def systems(self) -> list[System]:
+        """Return every arm in each of its modes."""
         return [System(arm, mode) for arm, modes in self.modes.items() for mode in modes]
 
     def primary(self, arm: str) -> System:
+        """Return an arm in its primary mode."""
         return System(arm, self.modes[arm][0])
 
     def pairs(self) -> Iterator[tuple[System, System, str]]:

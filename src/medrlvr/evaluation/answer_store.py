@@ -41,6 +41,12 @@ def shard_names(asked: pd.DataFrame, deciding: Sequence[str]) -> pd.Series:
 
 
 def missing_answers(asked: pd.DataFrame, answers: Path) -> pd.Series:
+    """Return which requests have no cached answer, in their order.
+
+    Args:
+        asked: requests with the column `shard`.
+        answers: folder of the shards.
+    """
     there = [shard for shard in asked["shard"].unique() if (answers / f"{shard}.parquet").is_file()]
     return ~asked["shard"].isin(there)
 

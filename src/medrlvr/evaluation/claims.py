@@ -36,7 +36,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ClaimEvidence:
     """Evidence for one claim on one benchmark, in fractions and differences of fractions.
 
     Attributes:
@@ -76,7 +76,7 @@ def assess_claims(
     scores: Mapping[str, pd.DataFrame],
     paper: pd.DataFrame,
     design: ComparisonDesign,
-    controls: Mapping[str, Sequence[Evidence]] | None = None,
+    controls: Mapping[str, Sequence[ClaimEvidence]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one record per claim and benchmark, as docs/metrics.md describes it.
 
@@ -114,7 +114,7 @@ def _answers(scores: Mapping[str, pd.DataFrame], design: ComparisonDesign, bench
 
 def _gains(
     comparisons: Sequence[Mapping[str, Any]], figures: pd.DataFrame, design: ComparisonDesign, benchmark: str
-) -> Iterator[Evidence]:
+) -> Iterator[ClaimEvidence]:
     """Yield the claims about differences between RLVR and another model."""
     assert design.rlvr is not None
     rlvr, sft = design.primary(design.rlvr), design.primary(design.sft) if design.sft else None
@@ -135,10 +135,10 @@ def _gains(
             )
             confidence, rule = 0.95, partial(better, expected=expected)
         measured, any_letter = (_measured(part, confidence, rule) for part in (record, record["any_letter"]))
-        yield Evidence(claim, int(record["n"]), confidence, measured, any_letter, theirs, seeds, unit="points")
+        yield ClaimEvidence(claim, int(record["n"]), confidence, measured, any_letter, theirs, seeds, unit="points")
 
 
-def _shares(answers: Sequence[pd.DataFrame]) -> Iterator[Evidence]:
+def _shares(answers: Sequence[pd.DataFrame]) -> Iterator[ClaimEvidence]:
     """Yield the claims about shares of RLVR's answers, of which there is one table per seed."""
     checked = all(steps_checked(table) for table in answers)
     for claim, share, rule, text, outcome, about_steps in (
@@ -149,7 +149,7 @@ def _shares(answers: Sequence[pd.DataFrame]) -> Iterator[Evidence]:
         shares = [float(share(table).groupby(table["question_id"]).mean().mean()) for table in answers]
         low, high = _share_interval(shares, n)
         measured = Measured(float(np.mean(shares)), low, high, rule(low, high))
-        yield Evidence(claim, n, 0.95, measured, None, {"text": text}, [len(shares)], about_steps, outcome)
+        yield ClaimEvidence(claim, n, 0.95, measured, None, {"text": text}, [len(shares)], about_steps, outcome)
 
 
 def _measured(record: Mapping[str, Any], confidence: float, rule: Callable[[float, float], Verdict]) -> Measured:
@@ -157,7 +157,7 @@ def _measured(record: Mapping[str, Any], confidence: float, rule: Callable[[floa
     return Measured(float(record["difference"]), ends["low"], ends["high"], rule(ends["low"], ends["high"]))
 
 
-def _record(evidence: Evidence, benchmark: str) -> dict[str, Any]:
+def _record(evidence: ClaimEvidence, benchmark: str) -> dict[str, Any]:
     fields = asdict(evidence)
     measured = fields.pop("measured") or dict.fromkeys(("value", "low", "high"))
     return {"benchmark": benchmark, **fields, **{name: measured[name] for name in ("value", "low", "high")}}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medrlvr.config.design import ComparisonDesign
-from medrlvr.evaluation.claims import MARGIN, Evidence, Measured, below
+from medrlvr.evaluation.claims import MARGIN, ClaimEvidence, Measured, below
 from medrlvr.evaluation.statistics import seed_interval
 
 CLAIM = "The early-answer hack vanishes where no candidates are shown"
@@ -72,7 +72,7 @@ def _too_short(updates: pd.DataFrame) -> bool:
 
 def early_answer_evidence(
     runs: Sequence[pd.DataFrame], design: ComparisonDesign, questions: int
-) -> dict[str, Evidence]:
+) -> dict[str, ClaimEvidence]:
     """Return the evidence of the training runs of one RLVR arm, for the first benchmark in distribution.
 
     Args:
@@ -87,4 +87,4 @@ def early_answer_evidence(
     if rises and (interval := seed_interval(rises, 0.0, 0.95)):
         measured = Measured(float(np.mean(rises)), *interval, below(*interval, bound=MARGIN))
     text = {"text": "not stated"}
-    return {benchmark: Evidence(CLAIM, questions, 0.95, measured, None, text, [len(runs)], unit="points")}
+    return {benchmark: ClaimEvidence(CLAIM, questions, 0.95, measured, None, text, [len(runs)], unit="points")}

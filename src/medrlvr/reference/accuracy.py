@@ -13,6 +13,7 @@ READINGS: Mapping[Reading, str] = {"correct": "required format", "lenient_correc
 
 
 def accuracy_section(found: Pool) -> Iterator[str]:
+    """Yield the paragraphs of the section on accuracy."""
     yield "### Accuracy"
     yield (
         f"Percent of {questions_each(found)} questions for each set: required format | any readable letter, or one"

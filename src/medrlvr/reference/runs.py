@@ -32,18 +32,22 @@ class Part:
 
     @property
     def overlays(self) -> list[str]:
+        """The configuration files of the experiment."""
         return ["config/miniature.yaml", f"config/{self.name}.yaml"]
 
     @cached_property
     def experiment(self) -> Experiment:
+        """The settings of the experiment."""
         return read_overlays(self.overlays)
 
     @property
     def results(self) -> Path:
+        """The results folder."""
         return self.results_root / self.name
 
     @property
     def shipped(self) -> Path:
+        """The folder with the exported runs."""
         return self.shipped_root / self.name
 
 
@@ -57,10 +61,12 @@ class Run:
 
     @property
     def model(self) -> str:
+        """The model's name, such as rlvr/seed1."""
         return self.arm if self.seed is None else f"{self.arm}/seed{self.seed}"
 
     @property
     def settings(self) -> Arm | None:
+        """The settings of the arm; None for the base."""
         return self.part.experiment.arms.get(self.arm)
 
     @property
@@ -70,6 +76,7 @@ class Run:
 
     @property
     def is_first_seed(self) -> bool:
+        """Whether the seed is the first one of the arm."""
         return self.settings is not None and self.seed == self.settings.seeds[0]
 
     @property

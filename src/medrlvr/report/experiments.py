@@ -17,7 +17,7 @@ from medrlvr.config.load import load_config, read_keys
 from medrlvr.config.results_version import check_version
 from medrlvr.report.figures.panels import draw_panels, panels_table
 from medrlvr.report.figures.style import COLUMN, STAGE_NAMES, save
-from medrlvr.report.metrics_table import read_metrics
+from medrlvr.report.metrics_table import accuracy_interval, read_metrics
 from medrlvr.report.page import inline_svg, render_page
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_json, read_parquet, write_text
@@ -60,9 +60,7 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
     for row in compared["arms"]:
         own = metrics[metrics["benchmark"].eq(row["benchmark"]) & metrics["mode"].eq(row["mode"])]
         own = own[own["model"].str.split("/").str[0] == row["arm"]]
-        one = own.iloc[0]
-        single = (one["accuracy_low"], one["accuracy_high"]) if len(own) == 1 else (None, None)
-        over = row["over_seeds"]
+        low, high = accuracy_interval(own, row["over_seeds"])
         rows.append(
             {
                 "experiment": results.name,
@@ -73,8 +71,8 @@ def accuracy_rows(results: Path, experiment: Experiment) -> list[dict[str, Any]]
                 "mode": row["mode"],
                 "n": row["n"],
                 "accuracy": row["accuracy"],
-                "low": over["low"] if over else single[0],
-                "high": over["high"] if over else single[1],
+                "low": low,
+                "high": high,
                 "any_letter": float(own["lenient_accuracy"].mean()),
                 "models": own[["model", "accuracy", "lenient_accuracy"]].to_dict("records"),
             }

@@ -47,6 +47,12 @@ _KNOWN_FAILURES = (
 
 
 def explain_failure(code: int, tail: Sequence[str]) -> str:
+    """Return why a program failed and what to do, for a person.
+
+    Args:
+        code: its exit status; the negative number of a signal.
+        tail: its last lines.
+    """
     text = "\n".join(tail)
     reasons = [advice for pattern, advice in _KNOWN_FAILURES if re.search(pattern, text, re.IGNORECASE | re.MULTILINE)]
     how = f"signal {-code}" if code < 0 else f"status {code}"

@@ -10,10 +10,8 @@ from medrlvr.config.machine import Machine
 from medrlvr.models.folder import tensor_sizes
 from medrlvr.models.shape import Shape
 from medrlvr.runtime.errors import UserError
+from medrlvr.training.memory.phases import OPTIMISER
 from medrlvr.training.openrlhf import CHECKPOINTS_KEPT
-
-_OPTIMISER = 12
-"""Bytes per parameter in DeepSpeed's state: the master copy and Adam's two moments, all float32."""
 
 _TOKEN, _GRADE = 5, 1000
 """Bytes of a response in the rollouts: per token of its text, and for everything else (measured: 720)."""
@@ -100,7 +98,7 @@ def _model(weights: Weights, machine: Machine) -> int:
 def _state(weights: Weights, machine: Machine) -> int:
     # In stage 3, the checkpoint holds the parameters only as the optimiser's copy. With sleep, DeepSpeed also saves the
     # host buffers of Adam's moments, but these are the moments themselves while the model sleeps, so they add nothing.
-    return weights.parameters * (_OPTIMISER + (_width(machine) if machine.zero_stage < 3 else 0))
+    return weights.parameters * (OPTIMISER + (_width(machine) if machine.zero_stage < 3 else 0))
 
 
 def check_disk(needed: Disk, folder: Path) -> str:

@@ -38,4 +38,5 @@ class Predictions:
 
 
 def interval_ends(interval: Interval | None) -> dict[str, float] | None:
+    """Return an interval as the fields `low` and `high` of a record."""
     return interval and {"low": interval[0], "high": interval[1]}

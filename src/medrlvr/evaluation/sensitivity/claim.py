@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medrlvr.evaluation.claims import Evidence, Measured, Verdict, above
+from medrlvr.evaluation.claims import ClaimEvidence, Measured, Verdict, above
 from medrlvr.evaluation.statistics import Resamples, hull, percentile_interval, seed_interval, wilson_interval
 
 CLAIM = "RLVR's answers depend on its chain of thought"
@@ -28,7 +28,7 @@ def last_measures(measured: pd.DataFrame, records: Sequence[Mapping[str, Any]]) 
 
 def sensitivity_evidence(
     measured: Sequence[pd.DataFrame], benchmarks: Sequence[str], clusters: pd.DataFrame, resamples: int, seed: int
-) -> dict[str, Evidence]:
+) -> dict[str, ClaimEvidence]:
     """Return benchmark -> evidence: the share of answers that change if the block is emptied, or if it is swapped.
 
     The smaller share counts. It is missing if, in one run or more, no block could be emptied or none could be swapped.
@@ -54,7 +54,7 @@ def sensitivity_evidence(
         n, least = min(len(table) for table in tables), None
         if len(shares) == 2:
             n, least = min(shares, key=lambda share: share[1].value)
-        found[name] = Evidence(CLAIM, n, 0.95, least, None, {"text": "not stated"}, [len(tables)])
+        found[name] = ClaimEvidence(CLAIM, n, 0.95, least, None, {"text": "not stated"}, [len(tables)])
     return found
 
 

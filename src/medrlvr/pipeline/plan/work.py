@@ -86,6 +86,11 @@ def _trained(checkpointing: bool) -> int:
 
 
 def run_update_sizes(arm: RlvrArm, questions: int) -> list[int]:
+    """Return the number of prompts of each update of a run.
+
+    Args:
+        questions: number of training questions.
+    """
     questions = min(questions, arm.rows or questions)
     # Rows are repeated until every optimiser step is full, as in `training.inputs.fill_steps`.
     step = arm.train_batch_size // math.gcd(arm.train_batch_size, arm.samples_per_prompt)
@@ -164,4 +169,5 @@ def _training_sampling_work(
 
 
 def candidate_count(arm: RlvrArm, questions: int) -> int:
+    """Return the number of checkpoints that a run saves, among which selection chooses."""
     return (len(run_update_sizes(arm, questions)) - 1) // arm.save_every + 1

@@ -72,6 +72,7 @@ def panels_table(dynamics: pd.DataFrame, figure: str) -> pd.DataFrame:
 
 
 def is_reward_part(name: str) -> bool:
+    """Return whether a column of the dynamics is the mean contribution of one term of the reward."""
     return name.startswith("reward_") and name != "reward_sd"
 
 

@@ -79,6 +79,12 @@ def in_order(axes: Any, width: float) -> list[Axes]:
 
 
 def draw_stages(axis: Axes, bands: pd.DataFrame, grid: int) -> None:
+    """Draw the stages of each seed as one strip, the first seed on top.
+
+    Args:
+        bands: seed (missing for a run without one), series (the stage), update and until (first and last update).
+        grid: number of updates between two labelled updates.
+    """
     seeds = bands["seed"].fillna(0).astype(int)
     for row, (_, own) in enumerate(bands.groupby(seeds)):
         for band in own.to_dict("records"):

@@ -176,7 +176,7 @@ def _activations(shape: Shape, machine: Machine, tokens: int) -> dict[str, float
 
 
 def offloads(machine: Machine) -> bool:
-    # Without ZeRO, DeepSpeed cannot offload the optimiser to the host.
+    """Return whether the optimiser is in the host's memory: without ZeRO, DeepSpeed cannot offload it."""
     return machine.optimiser_offload and machine.zero_stage > 0
 
 
