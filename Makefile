@@ -89,6 +89,10 @@ hack-bench: $(STAMP) ## run what is missing of the bench for hack detectors, for
 calculations: $(STAMP) ## run the miniature of calculations with five seeds, for its results in docs/calculations.md
 	@$(RUN) benchmarks/calculations.py $(ARGS)
 
+.PHONY: controls
+controls: $(STAMP) ## write the results of docs/controls.md from finished runs: make controls RESULTS=results/miniature
+	@$(RUN) benchmarks/controls.py $(RESULTS)
+
 .PHONY: benchmark
 benchmark: $(STAMP) ## measure the duplicate search, for docs/data.md: make benchmark MIRROR=folder
 	@test -n "$(MIRROR)" || { echo "Name the folder with the data sets: make benchmark MIRROR=folder" >&2; exit 1; }
