@@ -10,13 +10,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pandas as pd
+
 from medrlvr.config.load import read_overlays
 from medrlvr.evaluation.sensitivity.measures import CHANGES
 from medrlvr.reference.markdown import splice, table
+from medrlvr.report.figures.style import PAGE, save
+from medrlvr.report.figures.waterfall import draw_waterfall
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_json, write_json, write_text
 
 DOCUMENT = Path("docs/controls.md")
+FIGURE = Path("docs/figures/waterfall.svg")
 SHIPPED = Path("docs/controls")
 TITLES = {name: one.title for name, one in read_overlays(["config/miniature.yaml"]).benchmarks.items()}
 FILES = {
@@ -184,12 +189,20 @@ def _arms(arms: Sequence[Record]) -> Iterator[list[str]]:
         yield ["", "RLVR minus the arm", *minus]
 
 
+def draw(file: Path, shipped: Path = SHIPPED) -> None:
+    """Draw the waterfall's steps from the shipped file."""
+    found = read_json(shipped / "waterfall.json")
+    steps, arms = (pd.DataFrame(found[name]) for name in ("steps", "arms"))
+    save(draw_waterfall(steps.drop(columns="arms"), arms, TITLES, PAGE), file, ["svg"])
+
+
 def main(folders: Sequence[str]) -> None:
     if not folders:
         raise UserError("Name the results folders: make controls RESULTS=results/miniature")
     export([*map(Path, folders)])
     for name, block in blocks().items():
         write_text(DOCUMENT, splice(DOCUMENT, name, block))
+    draw(FIGURE)
 
 
 if __name__ == "__main__":

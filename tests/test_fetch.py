@@ -270,10 +270,12 @@ print(fetch(load_registry(registry)["medqa/dev"].model_copy(update=json.loads(ch
 FETCH_MODEL = """
 import sys
 from medrlvr.config.data import BaseModelSource
-from medrlvr.models.fetch import fetch_model
+from medrlvr.models import fetch
 
+# The server has one content for all files, which is no model.
+fetch.check_folder = lambda folder: None
 name, destination, cache = sys.argv[1:]
-print(fetch_model(BaseModelSource(source="hub", name=name), destination, cache))
+print(fetch.fetch_model(BaseModelSource(source="hub", name=name), destination, cache))
 """
 
 

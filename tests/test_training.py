@@ -295,7 +295,7 @@ def base(tmp_path):
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text("{}")
     (folder / "tokenizer_config.json").write_text('{"eos_token": {"content": "<eos>"}}')
-    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     return folder
 
 
