@@ -55,7 +55,9 @@ def export(folders: Sequence[Path]) -> None:
         raise UserError(
             f"no shifts of the options are in {', '.join(map(str, folders))}. Run config/controls/options.yaml."
         )
-    write_json(SHIPPED / "shifts.json", {"shifts": shifts["shifts"], "provenance": shifts["provenance"]})
+    replaced = [one for one in shifts["controls"] if one["control"] == "key_replaced"]
+    kept = {"shifts": shifts["shifts"], "key_replaced": replaced, "provenance": shifts["provenance"]}
+    write_json(SHIPPED / "shifts.json", kept)
 
 
 def _first(folders: Sequence[Path], file: str) -> Path:
@@ -79,7 +81,7 @@ def blocks(shipped: Path = SHIPPED) -> dict[str, str]:
     return {
         "sensitivity": table([*_sensitivity(found["sensitivity"]["runs"])]),
         "samples": table([*_samples(found["samples"])]),
-        "shifts": table([*_shifts(found["shifts"]["shifts"])]),
+        "shifts": table([*_shifts(found["shifts"])]),
         "formats": table([*_formats(found["formats"])]) + "\n\n" + _memory(found["formats"]["memory"]),
         "waterfall": table([*_steps(found["waterfall"]["steps"])]),
         "arms": table([*_arms(found["waterfall"]["arms"])]),
@@ -88,15 +90,20 @@ def blocks(shipped: Path = SHIPPED) -> dict[str, str]:
 
 def _interval(record: Record, *names: str, sign: str = "") -> str:
     value, low, high = (100 * record[name] for name in names or ("value", "low", "high"))
+    if not sign:  # a share; its t-interval over seeds may exceed 0 or 1
+        low, high = max(low, 0.0), min(high, 100.0)
     return f"{value:{sign}.1f} ({low:.1f} to {high:.1f})"
 
 
 def _sensitivity(runs: Mapping[str, Sequence[Record]]) -> Iterator[list[str]]:
+    """Yield the rows of the arms that have a response with a block to change."""
     yield ["arm", "seeds", "set", "used", *(f"kept, {change}" for change in CHANGES), "agreement"]
     arms: dict[str, list[Sequence[Record]]] = {}
     for run, records in runs.items():
         arms.setdefault(run.partition("/")[0], []).append(records)
     for arm, seeds in arms.items():
+        if not any(one["value"] for seed in seeds for one in seed if one["measure"] == "used"):
+            continue
         for benchmark, title in TITLES.items():
             own = [{one["measure"]: one["value"] for one in seed if one["benchmark"] == benchmark} for seed in seeds]
             measures = ("used", *(f"kept_{change}" for change in CHANGES), "agreement")
@@ -131,17 +138,32 @@ def _samples(found: Mapping[str, Sequence[Record]]) -> Iterator[list[str]]:
     yield ["`guessing`", "-", str(most), *(f"{100 * one['value']:.1f}" for one in guessing)]
 
 
-def _shifts(records: Sequence[Record]) -> Iterator[list[str]]:
-    yield ["model", "seeds", "set", "accuracy", "`robust`", "`independent`", "`excess`", "excess above 0"]
+def _shifts(found: Mapping[str, Sequence[Record]]) -> Iterator[list[str]]:
+    yield [
+        *("model", "seeds", "set", "accuracy", "`robust`", "`independent`", "`excess`", "excess above 0"),
+        "accuracy, `key_replaced`",
+    ]
+    shifts = _by_arm(found["shifts"])
+    replaced = _by_arm(found["key_replaced"])
+    for (arm, benchmark), own in shifts.items():
+        if arm in ARMS:
+            names = ("accuracy", "robust", "independent", "excess")
+            means = [_mean(own, name) for name in names]
+            above = sum(one["excess_low"] > 0 for one in own)
+            last = _mean(replaced[arm, benchmark], "control_accuracy")
+            yield [ARMS[arm], str(len(own)), TITLES[benchmark], *means, f"{above} of {len(own)}", last]
+
+
+def _by_arm(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Return (arm, benchmark) -> for each seed, the measures by any readable letter."""
     found: dict[tuple[str, str], list[Record]] = {}
     for one in records:
         found.setdefault((one["model"].partition("/")[0], one["benchmark"]), []).append(one["any_letter"])
-    for (arm, benchmark), own in found.items():
-        if arm in ARMS:
-            names = ("accuracy", "robust", "independent", "excess")
-            means = [f"{100 * fmean(one[name] for one in own):.1f}" for name in names]
-            above = sum(one["excess_low"] > 0 for one in own)
-            yield [ARMS[arm], str(len(own)), TITLES[benchmark], *means, f"{above} of {len(own)}"]
+    return found
+
+
+def _mean(records: Sequence[Record], name: str) -> str:
+    return f"{100 * fmean(one[name] for one in records):.1f}"
 
 
 def _formats(found: Mapping[str, Sequence[Record]]) -> Iterator[list[str]]:
