@@ -56,7 +56,7 @@ def test_each_file_comes_from_the_first_folder_that_has_it(program: Any, tmp_pat
 
 @pytest.mark.parametrize(
     ("lacks", "message"),
-    [("controls/samples/samples.json", "controls/samples/samples.json is not in"), (None, "no shifts of the options are in")],
+    [("controls/samples/samples.json", "samples.json is not in"), (None, "no shifts of the options are in")],
 )
 def test_a_control_that_did_not_run_is_named(program: Any, tmp_path: Path, lacks: str | None, message: str) -> None:
     folder = finished(tmp_path / "a", "a")
