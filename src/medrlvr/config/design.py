@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 
+SIGNIFICANCE = 0.05
+"""A difference of a control counts only if its interval excludes 0 and the p-value of its sign test is smaller."""
+
 
 class System(NamedTuple):
     """One arm in one evaluation mode."""

@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medrlvr.config.design import SIGNIFICANCE
 from medrlvr.config.evaluation import Mode
 from medrlvr.evaluation.requests import build_requests
 from medrlvr.evaluation.score import lenient_votes, votes
 from medrlvr.evaluation.statistics import Resamples, Values, hull, seed_interval, sign_test
 
-LEAST_CHANCE = 0.05
-"""A difference is found only with a smaller p-value of the sign test over questions."""
 DRAWS = 200
 """Random orders of a question's samples, from which the expected majority is computed."""
 READINGS: dict[str, Callable[[pd.DataFrame], "pd.Series[Any]"]] = {"correct": votes, "lenient_correct": lenient_votes}
@@ -234,7 +233,7 @@ def paired_interval(table: pd.DataFrame, other: pd.DataFrame | None, drawn: Resa
 
 
 def _finding(low: float, high: float, p: float) -> str:
-    if p >= LEAST_CHANCE:
+    if p >= SIGNIFICANCE:
         return "open"
     if low > 0:
         return "RLVR solves more"

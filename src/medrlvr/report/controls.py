@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medrlvr.config.design import ComparisonDesign
+from medrlvr.config.design import SIGNIFICANCE, ComparisonDesign
 from medrlvr.report.figures.style import COLOURS, STAGE_COLOURS, STAGE_NAMES
 from medrlvr.report.overview import arm_label, model_label
 from medrlvr.runtime.files import read_json
@@ -36,8 +36,6 @@ MEANINGS = {
     "undecided": "Undecided: {}.",
 }
 """Outcome -> sentence about its benchmarks."""
-LEAST_CHANCE = 0.05
-"""A difference counts only if its interval excludes 0 and the p-value of its sign test is smaller."""
 LEAST_AGREEMENT = 0.95
 """Below it, the measures of sensitivity are not interpreted."""
 
@@ -402,7 +400,7 @@ def describe_formats(record: Mapping[str, Any], titles: Mapping[str, str], desig
 def _formats_sentence(differences: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str:
     """Return for each format the number of benchmarks on which RLVR is better than its base."""
     asked = {row["benchmark"] for row in differences} & {*titles}
-    better = {(row["benchmark"], row["format"]) for row in differences if row["low"] > 0 and row["p"] < LEAST_CHANCE}
+    better = {(row["benchmark"], row["format"]) for row in differences if row["low"] > 0 and row["p"] < SIGNIFICANCE}
     counts = {label: sum((name, form) in better for name in asked) for form, label in FORMATS.items()}
     parts = ", ".join(f"{label} {count}" for label, count in counts.items())
     benchmarks = f"{len(asked)} benchmark{'s' if len(asked) != 1 else ''}"
