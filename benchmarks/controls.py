@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from medrlvr.config.design import BLOCK_CHANGES
 from medrlvr.config.load import read_overlays
-from medrlvr.evaluation.sensitivity.measures import CHANGES
 from medrlvr.reference.markdown import splice, table
 from medrlvr.report.figures.style import PAGE, save
 from medrlvr.report.figures.waterfall import draw_waterfall
@@ -97,7 +97,7 @@ def _interval(record: Record, *names: str, sign: str = "") -> str:
 
 def _sensitivity(runs: Mapping[str, Sequence[Record]]) -> Iterator[list[str]]:
     """Yield the rows of the arms that have a response with a block to change."""
-    yield ["arm", "seeds", "set", "used", *(f"kept, {change}" for change in CHANGES), "agreement"]
+    yield ["arm", "seeds", "set", "used", *(f"kept, {change}" for change in BLOCK_CHANGES), "agreement"]
     arms: dict[str, list[Sequence[Record]]] = {}
     for run, records in runs.items():
         arms.setdefault(run.partition("/")[0], []).append(records)
@@ -106,7 +106,7 @@ def _sensitivity(runs: Mapping[str, Sequence[Record]]) -> Iterator[list[str]]:
             continue
         for benchmark, title in TITLES.items():
             own = [{one["measure"]: one["value"] for one in seed if one["benchmark"] == benchmark} for seed in seeds]
-            measures = ("used", *(f"kept_{change}" for change in CHANGES), "agreement")
+            measures = ("used", *(f"kept_{change}" for change in BLOCK_CHANGES), "agreement")
             cells = [_percents([seed.get(measure) for seed in own]) for measure in measures]
             yield [f"`{arm}`", str(len(own)), title, *cells]
 

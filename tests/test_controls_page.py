@@ -21,7 +21,7 @@ from markupsafe import Markup
 from playwright.sync_api import Browser, Page, expect
 from test_browser import HOSTILE, RULES, WORDS, unfold
 
-from medrlvr.config.design import comparison_design
+from medrlvr.config.design import BLOCK_CHANGES, DEPENDENCE, comparison_design
 from medrlvr.evaluation.claims import assess_claims
 from medrlvr.evaluation.repeated import measure_samples
 from medrlvr.evaluation.sensitivity import claim
@@ -31,7 +31,6 @@ from medrlvr.evaluation.sensitivity.think import sentence_ends
 from medrlvr.report import causal
 from medrlvr.report.causal import pack_panels, split_block
 from medrlvr.report.controls import (
-    CLAIM,
     FORMATS,
     READINGS,
     SENSITIVITY,
@@ -322,10 +321,6 @@ def test_the_tables_have_the_values_of_the_files(made: Made, page_text: str) -> 
     assert rows[2] == ["RLVR, seed 1", "75.0", "87.5", "6.2", "12", "16"] and rows[5][2:5] == [NONE, NONE, "3"]
 
 
-def test_the_claim_is_that_of_the_verdict_table() -> None:
-    assert CLAIM == claim.CLAIM
-
-
 UNMEASURED = {
     "no block": {"verdict": "undecided", "value": None, "n": 0},
     "not measured": {"verdict": "undecided", "value": None, "n": 200},
@@ -339,7 +334,8 @@ def sensitivity_sentence(verdicts: Mapping[str, str], agreement: float = 1.0) ->
     values = {"used": 1.0, "agreement": agreement}
     records = [record | {"measure": measure, "value": value} for measure, value in values.items()]
     claims = [
-        {"benchmark": name, "claim": CLAIM, "verdict": verdict, "value": 0.5, "n": 200} | UNMEASURED.get(verdict, {})
+        {"benchmark": name, "claim": DEPENDENCE, "verdict": verdict, "value": 0.5, "n": 200}
+        | UNMEASURED.get(verdict, {})
         for name, verdict in verdicts.items()
     ]
     found: str = describe_sensitivity({RUN: records}, claims, names, {RUN: []}, DESIGN)["sentence"]
@@ -441,7 +437,7 @@ def test_a_run_without_think_blocks_has_a_row_and_neither_chart_nor_panel(
     assert 'data-control="sensitivity"' not in page and 'data-figure="sensitivity"' in page
     rows = table_of(page, "Sensitivity of the last checkpoint")
     assert rows == [[f"RLVR, seed 1; 0 of {QUESTIONS} questions", *[NONE] * len(SENSITIVITY)]] * len(TITLES)
-    shares = [row for row in table_of(page, "Verdicts on shares of responses") if row[0] == CLAIM]
+    shares = [row for row in table_of(page, "Verdicts on shares of responses") if row[0] == DEPENDENCE]
     assert [row[1:3] for row in shares] == [["no think block to change", "undecided"]] * len(TITLES)
     assert unpacked(values["payloads"]["causal"])["runs"] == []
 
@@ -541,7 +537,7 @@ def test_the_panels_have_the_files_values(made: Made, filled: dict[str, Any]) ->
         row = measures.loc[key]
         assert (one["final"], one["written"]) == (row["final"], row["written"])
         assert (one["position"], one["area"]) == pytest.approx((row["position"], row["area"]), rel=1e-5)
-        assert one["kept"] == {name: row[f"kept_{name}"] == 1 for name in causal.CHANGES}
+        assert one["kept"] == {name: row[f"kept_{name}"] == 1 for name in BLOCK_CHANGES}
         assert one["embedded"] == (key == (8, FIRST, f"{FIRST}/3"))
     assert set(data["questions"][FIRST]) == {one["question"] for one in entries if one["benchmark"] == FIRST}
 

@@ -8,7 +8,7 @@ import pytest
 from evaluated import TAGGED, evaluate
 from pages import EXPERIMENT, FIGURES
 
-from medrlvr.evaluation.sensitivity.claim import CLAIM
+from medrlvr.config.design import DEPENDENCE
 from medrlvr.report.gain import explain_gain, gain_values
 from medrlvr.report.overview import Difference, Finding, Scored
 from medrlvr.runtime.files import write_json
@@ -172,8 +172,8 @@ def test_the_files_of_the_first_benchmark_count(tmp_path: Path) -> None:
         )
     ]  # fmt: skip
     write_json(samples, {"curves": [], "rlvr_minus_base": repeated})
-    claims = [{"claim": CLAIM, "benchmark": "mmlu_pro_health", "verdict": "contradicted", "value": 0.1, "n": 200},
-              {"claim": CLAIM, "benchmark": "medqa", "verdict": "supported", "value": 0.9, "n": 200}]  # fmt: skip
+    claims = [{"claim": DEPENDENCE, "benchmark": "mmlu_pro_health", "verdict": "contradicted", "value": 0.1, "n": 200},
+              {"claim": DEPENDENCE, "benchmark": "medqa", "verdict": "supported", "value": 0.9, "n": 200}]  # fmt: skip
     findings = {"medqa": finding(), "mmlu_pro_health": finding()}
     found = gain_values([waterfall, samples], {"claims": claims}, findings)
     assert found["explanation"] == f"{REMAINS}, but the base solves more with repeated samples."

@@ -21,7 +21,7 @@ from medrlvr.runtime import memory_watch, running, slurm
 from medrlvr.runtime import redact as redacting
 from medrlvr.runtime.benchmark import read_benchmark
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.files import read_json_value, read_parquet, write_json
 from medrlvr.runtime.hold import HeldError, hold, holder
 from medrlvr.runtime.memory_watch import MemoryWatch, memory_in_use
 from medrlvr.runtime.processes import run_process, write_command
@@ -562,3 +562,16 @@ def test_a_benchmark_of_a_job_that_was_killed_is_no_benchmark(
     assert (found and found["s"]) == seconds
     if seconds == 0.1:
         assert found is not None and math.isnan(found["max_rss"]) and math.isnan(found["mean_load"])
+
+
+@pytest.mark.parametrize("content", [b"", b'[{"candidate": ', b"\xff\xfe[", b"[" * 100_000])
+def test_a_damaged_json_file_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "selection.json"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(file))} is not JSON: .*delete it and start"):
+        read_json_value(file)
+
+
+def test_a_json_list_is_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", [{"candidate": "update20", "chosen": True}])
+    assert read_json_value(tmp_path / "a.json") == [{"candidate": "update20", "chosen": True}]

@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt
 from test_claims import scores
 from test_compare import design
 
+from medrlvr.config.design import DEPENDENCE
 from medrlvr.config.load import load_config
 from medrlvr.data.miniature.interventions import replace_finding
 from medrlvr.data.miniature.world import load_world
@@ -26,7 +27,7 @@ from medrlvr.evaluation import answer_store
 from medrlvr.evaluation.answer_store import requests_of, shard_names
 from medrlvr.evaluation.claims import assess_claims
 from medrlvr.evaluation.requests import draw_questions
-from medrlvr.evaluation.sensitivity.claim import CLAIM, last_measures, sensitivity_evidence
+from medrlvr.evaluation.sensitivity.claim import last_measures, sensitivity_evidence
 from medrlvr.evaluation.sensitivity.measures import (
     MEASURED_TYPES,
     measure_questions,
@@ -360,7 +361,7 @@ def measured(changed_if_emptied: float, changed_if_swapped: float, n: int = 200,
 def test_the_smaller_change_counts(emptied: float, swapped: float, agreement: float, verdict: str) -> None:
     clusters = pd.DataFrame({"question_id": [f"q{row}" for row in range(200)], "cluster": range(200)})
     found = sensitivity_evidence([measured(emptied, swapped, agreement=agreement)], ["b"], clusters, 500, 1)["b"]
-    assert (found.claim, found.verdict, found.n) == (CLAIM, verdict, 200)
+    assert (found.claim, found.verdict, found.n) == (DEPENDENCE, verdict, 200)
     assert found.measured is not None and found.measured.value == pytest.approx(min(emptied, swapped))
     seeds = [measured(emptied, swapped, agreement=agreement), *[measured(0.1, 0.1)] * 2]
     assert sensitivity_evidence(seeds, ["b"], clusters, 500, 1)["b"].verdict != "supported"
@@ -391,8 +392,8 @@ def test_the_claim_has_a_row_only_if_the_control_ran_and_is_undecided_with_few_q
         by_claim = {
             record["claim"]: record for record in assess_claims([], scores(), PAPER, design(), {"toy": [found["b"]]})
         }
-        assert by_claim[CLAIM]["verdict"] == verdict and by_claim[CLAIM]["value"] == 1
-    assert CLAIM not in {record["claim"] for record in assess_claims([], scores(), PAPER, design())}
+        assert by_claim[DEPENDENCE]["verdict"] == verdict and by_claim[DEPENDENCE]["value"] == 1
+    assert DEPENDENCE not in {record["claim"] for record in assess_claims([], scores(), PAPER, design())}
     assert sensitivity_evidence([], ["b"], clusters, 100, 1) == {}
 
 
@@ -406,7 +407,7 @@ def test_without_a_block_that_can_be_emptied_and_swapped_in_each_run_the_claim_h
             "b": (None, "undecided", n), "c": (None, "undecided", 0)
         }  # fmt: skip
     (record,) = [one for one in assess_claims([], scores(), PAPER, design(), {"toy": [found["c"]]})
-                 if one["claim"] == CLAIM]  # fmt: skip
+                 if one["claim"] == DEPENDENCE]  # fmt: skip
     assert (record["value"], record["low"], record["high"], record["n"]) == (None, None, None, 0)
 
 

@@ -1,17 +1,16 @@
 """Delete the weights of the checkpoints that were not selected."""
 
-import json
 from pathlib import Path
 
 from medrlvr.evaluation.selection import candidate_models
 from medrlvr.models.folder import delete_weights
-from medrlvr.runtime.files import write_json
+from medrlvr.runtime.files import read_json_value, write_json
 from medrlvr.runtime.step_log import step_log
 
 if __name__ == "__main__":
     with step_log(snakemake) as notify:
         models = candidate_models(snakemake.input.candidates)
-        rows = json.loads(Path(snakemake.input.taken).read_text(encoding="utf-8"))
+        rows = read_json_value(snakemake.input.taken)
         taken = {row["candidate"] for row in rows if row["chosen"]} | {models[-1].name}
         asked = {Path(path).resolve() for path in snakemake.params.asked}
         left = [model for model in models if model.name not in taken and model.resolve() not in asked]

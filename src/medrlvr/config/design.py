@@ -9,6 +9,12 @@ from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 
 SIGNIFICANCE = 0.05
 """A difference of a control counts only if its interval excludes 0 and the p-value of its sign test is smaller."""
+BLOCK_CHANGES = ("emptied", "shuffled", "swapped", "replaced")
+"""Changes of a think block after which the answer is compared with the original one; `emptied` has no sentence."""
+DEPENDENCE = "RLVR's answers depend on its chain of thought"
+"""The claim of the verdict table that these comparisons decide."""
+LEAST_AGREEMENT = 0.95
+"""If the forced letter is the written one in fewer questions, the comparisons are not about the model's own answers."""
 
 
 class System(NamedTuple):

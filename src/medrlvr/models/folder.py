@@ -11,7 +11,7 @@ from typing import Any
 
 from medrlvr.models.gguf import TOKENIZER
 from medrlvr.runtime.errors import UserError
-from medrlvr.runtime.files import write_text
+from medrlvr.runtime.files import read_json_value, write_text
 
 DROPPED = "weights_deleted.txt"
 """File that replaces deleted weights and contains their hash."""
@@ -139,4 +139,4 @@ def has_weights(folder: Path) -> bool:
 def pretraining_record(folder: str | Path) -> Any:
     """Return what a base of ours has read, from its folder, or None for another model."""
     file = Path(folder) / PRETRAINING
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json_value(file) if file.is_file() else None

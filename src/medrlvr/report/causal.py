@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medrlvr.config.design import BLOCK_CHANGES
 from medrlvr.report.explorer import describe_questions, pack
 from medrlvr.runtime.files import read_json, read_parquet
 
@@ -21,7 +22,6 @@ EACH = 20
 """Maximum number of questions of each run, checkpoint and benchmark."""
 LIMIT = 400_000
 """Maximum characters of the packed panels of all runs."""
-CHANGES = ("emptied", "shuffled", "swapped", "replaced")
 END = "</think>"
 """Ends each changed think block; the answer's tag follows."""
 
@@ -139,7 +139,7 @@ def _entries(files: Mapping[str, str | Path], responses: pd.DataFrame | None) ->
                 "probabilities": [_thousandths(one) for one in rows["letter_logprobs"]],
                 **{name: row[name] for name in ("final", "written")},
                 **{name: float(f"{row[name]:.6g}") for name in ("position", "area")},
-                "kept": {name: bool(row[f"kept_{name}"]) for name in CHANGES if pd.notna(row[f"kept_{name}"])},
+                "kept": {name: bool(row[f"kept_{name}"]) for name in BLOCK_CHANGES if pd.notna(row[f"kept_{name}"])},
                 "embedded": is_embedded,
             }
 

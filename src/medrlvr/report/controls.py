@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medrlvr.config.design import SIGNIFICANCE, ComparisonDesign
+from medrlvr.config.design import DEPENDENCE, LEAST_AGREEMENT, SIGNIFICANCE, ComparisonDesign
 from medrlvr.report.figures.style import COLOURS, STAGE_COLOURS, STAGE_NAMES
 from medrlvr.report.overview import arm_label, model_label
 from medrlvr.runtime.files import read_json
 
-CLAIM = "RLVR's answers depend on its chain of thought"
-"""The claim of the verdict table that sensitivity decides."""
 NO_BLOCK = "no block"
 """Outcome of the claim instead of a verdict: no response has a think block to change."""
 NOT_MEASURED = "not measured"
@@ -36,8 +34,6 @@ MEANINGS = {
     "undecided": "Undecided: {}.",
 }
 """Outcome -> sentence about its benchmarks."""
-LEAST_AGREEMENT = 0.95
-"""Below it, the measures of sensitivity are not interpreted."""
 
 SENSITIVITY = {
     "kept_emptied": "Kept: emptied",
@@ -162,7 +158,7 @@ def _sensitivity_sentence(
     rows: Sequence[Mapping[str, Any]], claims: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
 ) -> str:
     """Return what the claim's outcomes mean, and a reservation where the forced letter is often not the written one."""
-    outcomes = {row["benchmark"]: claim_outcome(row) for row in claims if row["claim"] == CLAIM}
+    outcomes = {row["benchmark"]: claim_outcome(row) for row in claims if row["claim"] == DEPENDENCE}
     parts = [
         meaning.format(_where(here, everywhere=len(outcomes)))
         for outcome, meaning in MEANINGS.items()

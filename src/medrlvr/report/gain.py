@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medrlvr.report.controls import CLAIM, NO_BLOCK, NOT_MEASURED, claim_outcome
+from medrlvr.config.design import DEPENDENCE
+from medrlvr.report.controls import NO_BLOCK, NOT_MEASURED, claim_outcome
 from medrlvr.report.overview import Difference, Finding, mode_words, signed
 from medrlvr.runtime.files import read_json
 
@@ -27,7 +28,7 @@ def gain_values(
     waterfall, *others = map(read_json, files)
     lead = next(iter(findings))
     steps = [row for row in waterfall["steps"] if row["benchmark"] == lead]
-    claims = [claim_outcome(row) for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (CLAIM, lead)]
+    claims = [claim_outcome(row) for row in verdict["claims"] if (row["claim"], row["benchmark"]) == (DEPENDENCE, lead)]
     found = [
         row["finding"]
         for one in others

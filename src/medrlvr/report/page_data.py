@@ -1,7 +1,6 @@
 """Values of the report's template from result files, with one builder per section."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from medrlvr.report.overview import arm_label, describe_gain, find_results, mode
 from medrlvr.report.page import inline_svg
 from medrlvr.report.run_summary import describe_machine, describe_run, describe_speed, shown_examples
 from medrlvr.report.trust import trust_facts
-from medrlvr.runtime.files import read_parquet
+from medrlvr.runtime.files import read_json_value, read_parquet
 
 SECTIONS = {
     "claims": "Result",
@@ -94,7 +93,7 @@ class PageInputs:
 
 def page_values(inputs: PageInputs) -> dict[str, Any]:
     """Return the values of the report's template."""
-    loaded = {name: _read_json(path) for name, path in inputs.tables.items()}
+    loaded = {name: read_json_value(path) for name, path in inputs.tables.items()}
     controls = _controls(inputs, loaded)
     responses = _responses(inputs, controls.pop("payloads"))
     return {
@@ -161,7 +160,7 @@ def _evaluation(inputs: PageInputs) -> dict[str, Any]:
         "evidence": experiment["evaluation"]["evidence"] if inputs.metrics["invented"].notna().any() else None,
         "papers_experiment": design.papers,
         "last_taken": list(inputs.runs),
-        "selections": {run: _read_json(path) for run, path in inputs.selections.items()},
+        "selections": {run: read_json_value(path) for run, path in inputs.selections.items()},
     }
 
 
@@ -169,7 +168,7 @@ def _controls(inputs: PageInputs, loaded: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the controls, the causal panels, or None without any, and their embedded texts."""
     files, design = inputs.controls, inputs.design
     titles = {name: inputs.titles[name] for name in inputs.experiment["benchmarks"]}
-    bands = {run: _read_json(inputs.runs[run]["stages"])["bands"] for run in files.sensitivity}
+    bands = {run: read_json_value(inputs.runs[run]["stages"])["bands"] for run in files.sensitivity}
     values = control_values(files, loaded["comparisons"], loaded["verdict"], titles, bands, design)
     charts = {name: one["chart"] for name, one in values.items() if one and "chart" in one}
     panels = _panels(inputs) if files.sensitivity else None
@@ -273,7 +272,7 @@ def _cost(inputs: PageInputs, generation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _provenance(inputs: PageInputs, loaded: Mapping[str, Any]) -> dict[str, Any]:
     results = inputs.results
-    weights = {model: _read_json(path)["generation"]["weights"] for model, path in inputs.generations.items()}
+    weights = {model: read_json_value(path)["generation"]["weights"] for model, path in inputs.generations.items()}
     return {
         "records": [_record(row, results) for row in inputs.records],
         "weights": {model: " ".join(digests) for model, digests in weights.items()},
@@ -302,8 +301,4 @@ def _record(row: Mapping[str, str], results: Path) -> dict[str, Any]:
 
 
 def _read(path: str | Path) -> Any:
-    return _read_json(path) if Path(path).suffix == ".json" else read_parquet(path)
-
-
-def _read_json(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_json_value(path) if Path(path).suffix == ".json" else read_parquet(path)

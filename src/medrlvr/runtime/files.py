@@ -33,15 +33,24 @@ def read_json(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: the file contains no JSON object; the message names the file.
     """
+    value = read_json_value(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} contains no JSON object. Restore it, or delete it and start the same command again.")
+    return value
+
+
+def read_json_value(path: str | Path) -> Any:
+    """Read a JSON object or list that medrlvr wrote.
+
+    Raises:
+        UserError: the file is not JSON; the message names it.
+    """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not JSON: {error}. Restore it, or delete it and start the same command again."
         ) from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} contains no JSON object. Restore it, or delete it and start the same command again.")
-    return value
 
 
 def write_json_lines(path: str | Path, rows: list[dict[str, Any]]) -> None:

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medrlvr.config.design import DEPENDENCE, LEAST_AGREEMENT
 from medrlvr.evaluation.claims import ClaimEvidence, Measured, Verdict, above
 from medrlvr.evaluation.statistics import Resamples, hull, percentile_interval, seed_interval, wilson_interval
-
-CLAIM = "RLVR's answers depend on its chain of thought"
-LEAST_AGREEMENT = 0.95
-"""If the forced letter is the written one in fewer questions, the measures are not about the model's own answers."""
 
 
 def last_measures(measured: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -54,7 +51,7 @@ def sensitivity_evidence(
         n, least = min(len(table) for table in tables), None
         if len(shares) == 2:
             n, least = min(shares, key=lambda share: share[1].value)
-        found[name] = ClaimEvidence(CLAIM, n, 0.95, least, None, {"text": "not stated"}, [len(tables)])
+        found[name] = ClaimEvidence(DEPENDENCE, n, 0.95, least, None, {"text": "not stated"}, [len(tables)])
     return found
 
 

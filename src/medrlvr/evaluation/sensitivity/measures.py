@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from medrlvr.config.design import BLOCK_CHANGES
 from medrlvr.evaluation.selection import update_of
 from medrlvr.evaluation.statistics import Resamples, Values, wilson_interval
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.files import empty_table
 
-CHANGES = ("emptied", "shuffled", "swapped", "replaced")
-"""Interventions on the whole block; `emptied` is `closed` without any sentence."""
-MEASURES = (*(f"kept_{change}" for change in CHANGES), "position", "area", "agreement")
+MEASURES = (*(f"kept_{change}" for change in BLOCK_CHANGES), "position", "area", "agreement")
 MEASURED_TYPES = {
     **dict.fromkeys(("model", "benchmark", "question_id"), pa.string()),
     "sentences": pa.int64(),
@@ -62,12 +61,12 @@ def _measures(rows: pd.DataFrame) -> dict[str, Any]:
     written = str(rows["letter"].iloc[0])
     final = int(found["full", of].argmax())
     path = [*(found["closed", count] for count in range(of)), found["full", of]]
-    changed = {"emptied": path[0]} | {name: found[name, of] for name in CHANGES[1:] if (name, of) in found}
+    changed = {"emptied": path[0]} | {name: found[name, of] for name in BLOCK_CHANGES[1:] if (name, of) in found}
     return {
         "sentences": of,
         "final": LETTERS[final],
         "written": written,
-        **{f"kept_{name}": _is(changed.get(name), final) for name in CHANGES},
+        **{f"kept_{name}": _is(changed.get(name), final) for name in BLOCK_CHANGES},
         "position": _position([int(one.argmax()) == final for one in path]),
         "area": float(np.trapezoid([one[final] for one in path], dx=1 / of)),
         "agreement": float(LETTERS[final] == written),
