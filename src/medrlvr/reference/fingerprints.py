@@ -21,7 +21,14 @@ from medrlvr.runtime.text import read_text
 PACKAGES = ("torch", "transformers", "openrlhf", "deepspeed")
 _TRAINING = Path(__file__).parents[1] / "training"
 _NO_EFFECT = (
-    *("memory", "cluster", "disk.py", "ports.py", "ray_start.py", "walltime.py", "phase_watch.py", "publish.py"),
+    "memory",
+    "cluster",
+    "disk.py",
+    "ports.py",
+    "ray_start.py",
+    "walltime.py",
+    "phase_watch.py",
+    "publish.py",
 )
 """Files and folders of `training` that do not change a model trained on a CPU: checks, progress, moving of files."""
 _PRETRAINING = (Path(world.__file__).with_name("base_model.py"), Path(prompts.__file__).with_name("pretraining.py"))
