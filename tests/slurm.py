@@ -93,13 +93,14 @@ class Cluster:
         return self.ask("squeue", "-h", "-o", form).splitlines()
 
     def wait_empty(self, seconds: float = 60) -> None:
-        until(lambda: not self.jobs(), seconds, "Slurm still has jobs")
+        until(lambda: not self.jobs(), seconds, lambda: "Slurm still has jobs")
 
 
-def until(done: Callable[[], object], seconds: float, what: str) -> None:
+def until(done: Callable[[], object], seconds: float, problem: Callable[[], str]) -> None:
+    """Wait until `done` returns a true value; after so many seconds, fail with what `problem` then returns."""
     deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, f"after {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"after {seconds} s: {problem()}"
         time.sleep(0.2)
 
 
@@ -119,7 +120,7 @@ def running(folder: Path) -> Iterator[Cluster]:
     _configure(folder, cgroup)
     with _munge(), _daemons(folder):
         cluster = Cluster(folder, cgroup)
-        until(lambda: "idle" in _states() and len(_states()) == 1, 60, "the nodes are not idle")
+        until(lambda: "idle" in _states() and len(_states()) == 1, 60, lambda: "the nodes are not idle")
         try:
             yield cluster
         finally:

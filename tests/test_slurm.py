@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import psutil
 import pytest
 from pipeline import SHORT, first_causes, jobs, snakemake
 
+from medrlvr.runtime.environment import process_environment
 from medrlvr.training.cluster import launcher
 from slurm import TWO_NODES, Cluster, running, until, write_profile
 
@@ -87,20 +89,26 @@ class Job:
         script = folder / "job.sh"
         (folder / "behind.py").write_text(BEHIND)
         step = f"srun -n1 {sys.executable} {folder / 'behind.py'}"
-        script.write_text(f"#!/bin/sh\nexport PYTHONPATH={Path('src').resolve()}\nexec {step} {' '.join(command)}\n")
+        variables = process_environment("gpu", 1, folder).items()
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables)
+        script.write_text(f"#!/bin/sh\n{exports}exec {step} {' '.join(command)}\n")
         asked = sbatch or ("--nodes=2", "--gres=gpu:2")
         self.id = cluster.ask("sbatch", "--parsable", "--mem=4000", f"--output={self.output}", *asked, str(script))
 
     def wait_for(self, text: str, seconds: float = 300) -> None:
-        until(lambda: text in self.text(), seconds, f"no {text!r} in {self.text()}")
+        until(lambda: text in self.text() or self._has_ended(), seconds, lambda: f"no {text!r} in {self.text()}")
+        assert text in self.text()
 
     def text(self) -> str:
         return self.output.read_text(encoding="utf-8") if self.output.exists() else ""
 
     def end(self, seconds: float = 300) -> dict[str, str]:
         """Wait for its end, and return what Slurm reports about it."""
-        until(lambda: self._said()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), seconds, self.text())
+        until(self._has_ended, seconds, self.text)
         return self._said()
+
+    def _has_ended(self) -> bool:
+        return self._said()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING")
 
     def _said(self) -> dict[str, str]:
         said = self._cluster.ask("scontrol", "show", "job", "--oneliner", self.id)
@@ -116,7 +124,7 @@ class Job:
         return [*found, *map(str, Path("/tmp").glob(f"ray-{self.id}-*"))]
 
     def assert_clean(self) -> None:
-        until(lambda: not self.left(), 30, f"{self.left()} is left")
+        until(lambda: not self.left(), 30, lambda: f"{self.left()} is left")
 
 
 @pytest.fixture
@@ -189,7 +197,7 @@ def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster
     command = [sys.executable, "-m", "snakemake", *later, *rest]
     with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         waiting = "squeue", "-h", "--states=PD", "-o", "%i %r"
-        until(lambda: "BeginTime" in cluster.ask(*waiting), 60, "nothing waits")
+        until(lambda: "BeginTime" in cluster.ask(*waiting), 60, lambda: "nothing waits")
         (number,) = (line.split()[0] for line in cluster.ask(*waiting).splitlines() if "BeginTime" in line)
         cluster.ask("scancel", number)
         said, _ = process.communicate(timeout=120)
@@ -230,10 +238,12 @@ def test_a_job_whose_time_is_almost_up_saves_is_requeued_and_resumes(cluster: Cl
     log = clone / "results/hurried/logs/checkpoints/rlvr/seed1.log"
     with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            until(lambda: log.exists() and "was requeued and will resume" in log.read_text(), 400, "not requeued")
+            until(
+                lambda: log.exists() and "was requeued and will resume" in log.read_text(), 400, lambda: "not requeued"
+            )
             first = log.read_text(encoding="utf-8")
             # Slurm starts a requeued job two minutes later, and the step then writes its log again.
-            until(lambda: log.exists() and "resuming at update" in log.read_text(), 400, "not resumed")
+            until(lambda: log.exists() and "resuming at update" in log.read_text(), 400, lambda: "not resumed")
             (number,) = re.findall(r"Slurm job (\d+) was requeued", first)
             cluster.ask("scancel", number)
         except BaseException:

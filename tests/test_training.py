@@ -681,7 +681,11 @@ def test_ray_starts_as_many_workers_as_the_job_needs_not_as_the_node_has_cores()
     variables = ray_variables(Machine(gpus_per_node=gpus))
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         run = subprocess.run(
-            [sys.executable, "-c", RAY, folder], env=os.environ | variables, capture_output=True, text=True, check=False
+            [sys.executable, "-c", RAY, folder],
+            env=os.environ | process_environment("gpu", 1, Path(folder)) | variables,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     (found,) = [line for line in run.stdout.splitlines() if line.startswith("found ")]
     assert json.loads(found.removeprefix("found ")) == [gpus + 2, gpus + 2]
