@@ -10,6 +10,9 @@ from medrlvr.config.data import BaseModelSource
 from medrlvr.config.experiment import DEV_SUFFIX, Experiment
 from medrlvr.config.machine import Machine
 
+Conflicts = Iterator[tuple[tuple[str, ...], str]]
+"""Path of the key to change, and the reason."""
+
 _NAME = re.compile(r"[a-z0-9_]+")
 _GROUPED = ("grpo", "rloo", "dr_grpo")
 """Estimators that compare the responses to one prompt."""
@@ -17,9 +20,35 @@ _RESERVED = ("train", "contamination", "development")
 """Names of other outputs of the rule that writes the benchmarks' questions."""
 
 
-def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+def inconsistencies(experiment: Experiment) -> Conflicts:
     """Yield the key to change and the reason for every setting that is valid alone but conflicts with another."""
-    machine = experiment.machine
+    yield from _machine_conflicts(experiment.machine)
+    base = experiment.base
+    if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
+        yield ("base", "licence"), f"is the licence of Qwen2.5-3B; enter the licence of {base.name}"
+    if experiment.data.development == experiment.data.train:
+        yield ("data", "development"), "is also data.train; choose a set on which no model is trained"
+    yield from _benchmark_conflicts(experiment)
+    if any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
+        yield from _sampling_conflicts(experiment)
+    else:
+        yield ("arms",), "must contain an arm with trainer: rlvr; without one there are no training dynamics to report"
+    for name, arm in experiment.arms.items():
+        yield from _name_conflicts(name, experiment)
+        for key, message in _arm_conflicts(arm, experiment.machine):
+            yield ("arms", name, key), message
+    yield from _mode_conflicts(experiment)
+    yield from _control_conflicts(experiment)
+    for path, longest in _text_lengths(experiment):
+        if longest > base.context_tokens:
+            yield (
+                path,
+                f"allows {longest} tokens for prompt and response together, but base.context_tokens is"
+                f" {base.context_tokens}; lower a limit, or raise base.context_tokens if the base model allows it",
+            )
+
+
+def _machine_conflicts(machine: Machine) -> Conflicts:
     if machine.gpus_per_node % machine.vllm_engines:
         yield ("machine", "vllm_engines"), f"must divide gpus_per_node = {machine.gpus_per_node}"
     if machine.vllm_sleep and machine.zero_stage == 0:
@@ -29,13 +58,11 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
         )
     if machine.flash_attention and machine.device == "cpu":
         yield ("machine", "flash_attention"), "must be false on a CPU; flash-attn needs machine.device: gpu"
-    base = experiment.base
-    if "Qwen2.5-3B" not in base.name and base.licence == BaseModelSource().licence:
-        yield ("base", "licence"), f"is the licence of Qwen2.5-3B; enter the licence of {base.name}"
+
+
+def _benchmark_conflicts(experiment: Experiment) -> Conflicts:
     if not experiment.benchmarks:
         yield ("benchmarks",), "is empty; add at least one benchmark"
-    if experiment.data.development == experiment.data.train:
-        yield ("data", "development"), "is also data.train; choose a set on which no model is trained"
     seen: dict[str, str] = {}
     for name, benchmark in experiment.benchmarks.items():
         if not _NAME.fullmatch(name) or name in _RESERVED:
@@ -55,33 +82,21 @@ def inconsistencies(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
                     ("benchmarks", f"{name}_{control}"),
                     f"is already the name of {name}'s control {control}; choose another name",
                 )
-    if any(isinstance(arm, RlvrArm) for arm in experiment.arms.values()):
-        yield from _sampling_conflicts(experiment)
-    else:
-        yield ("arms",), "must contain an arm with trainer: rlvr; without one there are no training dynamics to report"
-    for name, arm in experiment.arms.items():
-        if not _NAME.fullmatch(name) or name == "base":
-            yield ("arms", name), "is not a valid arm name: use only a-z, 0-9 and _, and not base"
-        if name.endswith(DEV_SUFFIX) and name.removesuffix(DEV_SUFFIX) in experiment.arms:
-            yield (
-                ("arms", name),
-                f"is already the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on the development"
-                " questions; choose another name",
-            )
-        for key, message in _arm_conflicts(arm, machine):
-            yield ("arms", name, key), message
-    yield from _mode_conflicts(experiment)
-    yield from _control_conflicts(experiment)
-    for path, longest in _text_lengths(experiment):
-        if longest > base.context_tokens:
-            yield (
-                path,
-                f"allows {longest} tokens for prompt and response together, but base.context_tokens is"
-                f" {base.context_tokens}; lower a limit, or raise base.context_tokens if the base model allows it",
-            )
 
 
-def _mode_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+def _name_conflicts(name: str, experiment: Experiment) -> Conflicts:
+    """Yield what is wrong with an arm's name."""
+    if not _NAME.fullmatch(name) or name == "base":
+        yield ("arms", name), "is not a valid arm name: use only a-z, 0-9 and _, and not base"
+    if name.endswith(DEV_SUFFIX) and name.removesuffix(DEV_SUFFIX) in experiment.arms:
+        yield (
+            ("arms", name),
+            f"is already the name of {name.removesuffix(DEV_SUFFIX)}'s checkpoint selected on the development"
+            " questions; choose another name",
+        )
+
+
+def _mode_conflicts(experiment: Experiment) -> Conflicts:
     for name, mode in experiment.modes.items():
         if not _NAME.fullmatch(name):
             yield ("modes", name), "is not a valid mode name: use only a-z, 0-9 and _"
@@ -110,7 +125,7 @@ def _mode_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], s
             )
 
 
-def _control_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+def _control_conflicts(experiment: Experiment) -> Conflicts:
     for name, arm in experiment.arms.items():
         mode = experiment.modes.get(arm.modes[0])
         if experiment.controls.sensitivity and isinstance(arm, RlvrArm) and mode and mode.answer_format != "tagged":
@@ -137,7 +152,7 @@ _ROLE_NEEDS: Mapping[Role, tuple[str, str, Callable[[Any], bool]]] = {
 """Role in the waterfall -> the trainer and the setting of its arm, and whether an arm with this trainer has it."""
 
 
-def _waterfall_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+def _waterfall_conflicts(experiment: Experiment) -> Conflicts:
     rlvr = experiment.primary_arm("rlvr")
     if not experiment.controls.waterfall or rlvr is None:
         return
@@ -162,7 +177,7 @@ def _waterfall_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ..
             )
 
 
-def _sampling_conflicts(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], str]]:
+def _sampling_conflicts(experiment: Experiment) -> Conflicts:
     modes = experiment.sampled_models() if experiment.controls.samples else {}
     for model, name in modes.items():
         mode = experiment.modes.get(name)
