@@ -23,7 +23,8 @@ from medrlvr.data.keys import correct_answer, key_of, key_to_json
 from medrlvr.data.kind_prompts import KindRenderer, layouts
 from medrlvr.evaluation.generate import generate_answers
 from medrlvr.evaluation.requests import build_requests, render_requests
-from medrlvr.grading.kinds import KindGrade, LetterKey, NumberKey, TextKey, grade_answer
+from medrlvr.grading.grader import AnswerFormat
+from medrlvr.grading.kinds import Key, KindGrade, LetterKey, NumberKey, TextKey, grade_answer
 from medrlvr.grading.letters import LETTERS
 from medrlvr.runtime.errors import UserError
 from medrlvr.runtime.files import read_parquet
@@ -150,6 +151,15 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
         raise UserError(f"{results / 'config.yaml'} has no mode {mode}. Its modes are: {', '.join(experiment.modes)}.")
     renderer = KindRenderer(layouts(experiment.prompts), **{mode: experiment.template(mode)})
     prompts = render_requests(renderer, {"": pd.DataFrame([question])})
+    answer = _generate(model, prompts, mode, experiment)
+    grade = _grade(answer, key_of(question), experiment.modes[mode].grader_format)
+    prompt = prompts["prompt"].iloc[0]
+    head = f"--- {question['question_id']}, {mode}\n{prompt}\n--- response\n{answer['response']}\n--- grade"
+    return "\n".join([head, *grade, "Research only: not medical advice."])
+
+
+def _generate(model: Path, prompts: pd.DataFrame, mode: str, experiment: Experiment) -> pd.Series:
+    """Return the row of the model's only answer, as `generate_answers` writes it."""
     with TemporaryDirectory(prefix="ask-") as folder, (Path(folder) / "log").open("w") as log, redirect_stdout(log):
         generate_answers(
             [model],
@@ -161,31 +171,26 @@ def converse(model: Path, name: str | None, mode: str | None) -> str:
             display_name=str(model),
             notify=lambda line: print(line, file=sys.stderr),
         )
-        answer = read_parquet(Path(folder) / "answers.parquet").iloc[0]
-    key = key_of(question)
-    found = grade_answer(
-        answer["response"],
-        key,
-        experiment.modes[mode].grader_format,
-        truncated=answer["finish_reason"] == "length",
-    )
-    verdict = "correct" if found.correct else "wrong"
+        return read_parquet(Path(folder) / "answers.parquet").iloc[0]
+
+
+def _grade(answer: pd.Series, key: Key, answer_format: AnswerFormat) -> list[str]:
+    """Return the lines that describe the grade of an answer."""
+    found = grade_answer(answer["response"], key, answer_format, truncated=answer["finish_reason"] == "length")
     given, lenient = (
         (found.answer, found.lenient_answer) if isinstance(found, KindGrade) else (found.letter, found.lenient_letter)
     )
     correct = LETTERS[key.gold] if isinstance(key, LetterKey) else correct_answer(key)
-    lines = [
-        f"answer: {given or 'none found'}; correct answer: {correct}; grade: {verdict}",
-        f"format: {'strict' if found.strict_format else 'valid' if found.valid_format else 'invalid'}",
-        f"answer with untagged text included: {lenient or 'none found'}",
-        f"tokens: {answer['response_tokens']}, finish reason: {answer['finish_reason']}",
-        "Research only: not medical advice.",
-    ]
+    verdict = "correct" if found.correct else "wrong"
+    lines = [f"answer: {given or 'none found'}; correct answer: {correct}; grade: {verdict}"]
     if len(answer["letter_logprobs"]):
         shares = [
             f"{letter} {math.exp(value):.3f}" for letter, value in zip(LETTERS, answer["letter_logprobs"], strict=False)
         ]
-        lines.insert(1, f"probabilities of the letters: {', '.join(shares)}")
-    prompt = prompts["prompt"].iloc[0]
-    head = f"--- {question['question_id']}, {mode}\n{prompt}\n--- response\n{answer['response']}\n--- grade"
-    return "\n".join([head, *lines])
+        lines.append(f"probabilities of the letters: {', '.join(shares)}")
+    return [
+        *lines,
+        f"format: {'strict' if found.strict_format else 'valid' if found.valid_format else 'invalid'}",
+        f"answer with untagged text included: {lenient or 'none found'}",
+        f"tokens: {answer['response_tokens']}, finish reason: {answer['finish_reason']}",
+    ]

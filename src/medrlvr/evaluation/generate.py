@@ -11,6 +11,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from medrlvr.evaluation.answer_store import (
     requests_of,
     shard_names,
 )
-from medrlvr.evaluation.placement import place_engines
+from medrlvr.evaluation.placement import Placement, place_engines
 from medrlvr.evaluation.vllm_worker import engine_arguments, worker_command
 from medrlvr.evaluation.worker_group import group_command
 from medrlvr.models.folder import has_weights, weights_digest
@@ -87,39 +88,68 @@ def generate_answers(
     types = dict.fromkeys(asked.columns, pa.string()) | {"letter_tokens": pa.list_(pa.int64())}
     write_parquet(requests, asked, types)
     check_lengths(models[0], asked["prompt"].tolist(), prompt_max_tokens, "evaluation.prompt_max_tokens", requests)
-    context_tokens = prompt_max_tokens + max(asked["max_tokens"], default=0)
-    placement = place_engines(machine, _shape(models[0]), context_tokens)
-    engine = [*engine_arguments(machine, context_tokens, placement.split), *_sampling_arguments(asked, machine)]
-    variables = process_environment(machine.device, machine.threads, state)
+    engine = _describe_engine(models[0], asked, machine, prompt_max_tokens, state)
     by_hand = [folder / f"by-hand-{number}" for number, _ in enumerate(models, 1)]
-    write_command(folder / "command.sh", worker_command(requests, models, by_hand, engine), variables)
+    write_command(folder / "command.sh", worker_command(requests, models, by_hand, engine.options), engine.variables)
     weights = [weights_digest(model) for model in models]
-    cached = {state / "answers" / digest: model for digest, model in zip(weights, models, strict=True)}
+    cached = [(state / "answers" / digest, model) for digest, model in zip(weights, models, strict=True)]
     others = {state / "answers" / weights_digest(model): model for model in also}
-    missing = _missing(asked, cached | others)
-    deleted = [model.name for path, model in cached.items() if path in missing and not has_weights(model)]
+    missing = _missing(asked, dict(cached) | others)
+    deleted = [model.name for path, model in cached if path in missing and not has_weights(model)]
     if deleted:
         notify(f"{display_name}: the weights of {', '.join(deleted)} were deleted; their new requests are skipped")
-    run = {path: model for path, model in (cached | others).items() if path in missing and has_weights(model)}
+    run = {path: model for path, model in (dict(cached) | others).items() if path in missing and has_weights(model)}
     if run:
-        if machine.device == "gpu":
-            check_job(display_name, placement.engines * placement.split, machine.gpu_gib, compiles=False, notify=notify)
-        of_each = f" of {len(run)} models" if len(run) > 1 else ""
-        total = sum(missing[path] for path in run)
-        notify(f"{display_name}: {total:,} answers{of_each}; starting vLLM")
-        watch = reporter(Progress(display_name, total, unit="answer"), notify)
-        repair_caches(variables)
-        command = worker_command(requests, [*run.values()], [*run], engine)
-        shards = sum(_missing_requests(asked, path, model)["shard"].nunique() for path, model in run.items())
-        command = group_command(command, min(placement.engines, shards), placement.split)
-        run_process(command, variables, watch, work="generation")
+        progress = Progress(display_name, sum(missing[path] for path in run), unit="answer")
+        _run_engine(engine, requests, asked, run, machine, progress, notify)
     else:
         notify(f"{display_name}: {'all answers are cached' if len(asked) else 'no answers are requested'}")
-    answers = _collect(
-        asked, [(state / "answers" / digest, model) for digest, model in zip(weights, models, strict=True)]
-    )
-    write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine, weights))
+    answers = _collect(asked, cached)
+    write_json(folder / "generation.json", _circumstances(asked, answers, machine, versions, engine.options, weights))
     write_parquet(folder / "answers.parquet", answers, ANSWER_TYPES)
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """How vLLM is started: its options, the variables of its process, and the number of processes and GPUs."""
+
+    options: list[str]
+    variables: dict[str, str]
+    placement: Placement
+
+
+def _describe_engine(
+    model: Path, asked: pd.DataFrame, machine: Machine, prompt_max_tokens: int, state: Path
+) -> _Engine:
+    context_tokens = prompt_max_tokens + max(asked["max_tokens"], default=0)
+    placement = place_engines(machine, _shape(model), context_tokens)
+    options = [*engine_arguments(machine, context_tokens, placement.split), *_sampling_arguments(asked, machine)]
+    return _Engine(options, process_environment(machine.device, machine.threads, state), placement)
+
+
+def _run_engine(
+    engine: _Engine,
+    requests: Path,
+    asked: pd.DataFrame,
+    models: Mapping[Path, Path],
+    machine: Machine,
+    progress: Progress,
+    notify: Notify,
+) -> None:
+    """Generate the missing answers of `models` (cache folder -> model) into their cache folders."""
+    split = engine.placement.split
+    if machine.device == "gpu":
+        check_job(
+            progress.display_name, engine.placement.engines * split, machine.gpu_gib, compiles=False, notify=notify
+        )
+    of_each = f" of {len(models)} models" if len(models) > 1 else ""
+    notify(f"{progress.display_name}: {progress.total:,} answers{of_each}; starting vLLM")
+    watch = reporter(progress, notify)
+    repair_caches(engine.variables)
+    command = worker_command(requests, [*models.values()], [*models], engine.options)
+    shards = sum(_missing_requests(asked, path, model)["shard"].nunique() for path, model in models.items())
+    command = group_command(command, min(engine.placement.engines, shards), split)
+    run_process(command, engine.variables, watch, work="generation")
 
 
 def _sampling_arguments(asked: pd.DataFrame, machine: Machine) -> list[str]:

@@ -58,7 +58,6 @@ def main(arguments: list[str]) -> None:
     # Garbage collection over the objects of 5,000 modules takes a quarter of the import time.
     gc.disable()
     from vllm import LLM, EngineArgs
-    from vllm.inputs import TokensPrompt
     from vllm.platforms import current_platform
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -72,7 +71,6 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     asked = read_parquet(options.asked)
     llm = LLM.from_engine_args(EngineArgs.from_cli_args(options))
-    tokenizer = llm.get_tokenizer()
     # vLLM chooses between two implementations, by device, model and the variable VLLM_USE_V2_MODEL_RUNNER.
     runner = "V2" if llm.llm_engine.vllm_config.use_v2_model_runner else "V1"
     made_by = {"hardware": current_platform.get_device_name(), "runner": runner}
@@ -88,20 +86,21 @@ def main(arguments: list[str]) -> None:
                 loaded = model
             # A shard's answers do not depend on those that this engine gave before.
             llm.reset_prefix_cache()
-            # As in training, no special tokens are added.
-            tokens = [
-                TokensPrompt(prompt_token_ids=tokenizer.encode(text, add_special_tokens=False))
-                for text in rows["prompt"]
-            ]
-            outputs = llm.generate(tokens, [_sampling(row) for row in rows.to_dict("records")])
-            table = pd.DataFrame(
-                answer
-                for row, output in zip(rows.to_dict("records"), outputs, strict=True)
-                for answer in _answers(row, output)
-            )
+            table = _generate(llm, rows)
             write_parquet(answers / f"{shard}.parquet", table.assign(**made_by))
             answered += len(table)
             print(f"answered {answered}", flush=True)
+
+
+def _generate(llm: Any, requests: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers to the requests of one shard; `main` describes the columns."""
+    from vllm.inputs import TokensPrompt
+
+    tokenizer, rows = llm.get_tokenizer(), requests.to_dict("records")
+    # As in training, no special tokens are added.
+    tokens = [TokensPrompt(prompt_token_ids=tokenizer.encode(row["prompt"], add_special_tokens=False)) for row in rows]
+    outputs = llm.generate(tokens, [_sampling(row) for row in rows])
+    return pd.DataFrame(answer for row, output in zip(rows, outputs, strict=True) for answer in _answers(row, output))
 
 
 def _sampling(row: Mapping[Any, Any]) -> Any:

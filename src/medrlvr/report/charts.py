@@ -115,69 +115,69 @@ def _known(series: dict[str, Any], known: set[str]) -> dict[str, Any]:
 
 def _panels(known: set[str], titles: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return every panel, with series whose columns may be missing."""
+    return [*_answer_panels(titles), *_hacking_panels(), *_reward_panels(known), *_trainer_panels()]
+
+
+def _panel(title: str, note: str, kind: str, series: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"title": title, "note": note, "kind": kind, "series": series}
+
+
+def _answer_panels(titles: Mapping[str, str]) -> list[dict[str, Any]]:
     tests = {name: COLOURS[index % (len(COLOURS) - 1)] for index, name in enumerate(titles)}
     training = {"label": "Training responses", "colour": INK}
-    shares = {**PANELS["hacking"]["share of valid format"], "position_bias": "position bias"}
+    accuracy = [
+        {**training, "columns": ["correct", "lenient_correct"]},
+        *(
+            _tested(titles[name], colour, f"accuracy_{name}", f"lenient_accuracy_{name}")
+            for name, colour in tests.items()
+        ),
+    ]
+    length = [
+        {**training, "columns": ["chars"]},
+        {"label": "Think block, training", "colour": GREY, "columns": ["think_chars"]},
+        *(_tested(titles[name], colour, f"chars_{name}") for name, colour in tests.items()),
+    ]
+    by_grade = _coloured({"chars_right": "right", "chars_wrong": "wrong"})
+    readings = (
+        "Thick, first value: required format. Thin, second value: any readable answer."
+        " Test questions: answers of checkpoints."
+    )
+    graded = "Mean of sampled responses, in characters. Right: by the required format."
+    return [
+        _panel("Accuracy", readings, "percent", accuracy),
+        _panel("Length of responses", "Mean, in characters.", "characters", length),
+        _panel("Length of right and wrong answers", graded, "characters", by_grade),
+    ]
+
+
+def _hacking_panels() -> list[dict[str, Any]]:
+    labels = [
+        {"label": name, "colour": STAGE_COLOURS[stage], "columns": [f"stage_{stage}"], "stage": stage}
+        for stage, name in STAGE_NAMES.items()
+    ]
+    indicators = {**PANELS["hacking"]["share of valid format"], "position_bias": "position bias"}
+    note = "Share of the update's responses with each label. The strip above shows the stages of each run."
+    shares = "Share of the responses of valid format."
+    return [
+        _panel("Stages", note, "percent", labels),
+        _panel("Reward-hacking indicators", shares, "percent", _coloured(indicators)),
+    ]
+
+
+def _reward_panels(known: set[str]) -> list[dict[str, Any]]:
     parts = sorted(filter(is_reward_part, known))
     rewards = {"reward": "mean reward"} | ({name: _part(name) for name in parts} if len(parts) > 1 else {})
+    equal = _coloured({"equal_rewards": "equal rewards"})
+    note = "Share of prompts whose responses all have the same reward."
     return [
-        {
-            "title": "Accuracy",
-            "note": (
-                "Thick, first value: required format. Thin, second value: any readable answer. "
-                "Test questions: answers of checkpoints."
-            ),
-            "kind": "percent",
-            "series": [
-                {**training, "columns": ["correct", "lenient_correct"]},
-                *(
-                    _tested(titles[name], colour, f"accuracy_{name}", f"lenient_accuracy_{name}")
-                    for name, colour in tests.items()
-                ),
-            ],
-        },
-        {
-            "title": "Length of responses",
-            "note": "Mean, in characters.",
-            "kind": "characters",
-            "series": [
-                {**training, "columns": ["chars"]},
-                {"label": "Think block, training", "colour": GREY, "columns": ["think_chars"]},
-                *(_tested(titles[name], colour, f"chars_{name}") for name, colour in tests.items()),
-            ],
-        },
-        {
-            "title": "Length of right and wrong answers",
-            "note": "Mean of sampled responses, in characters. Right: by the required format.",
-            "kind": "characters",
-            "series": _coloured({"chars_right": "right", "chars_wrong": "wrong"}),
-        },
-        {
-            "title": "Stages",
-            "note": "Share of the update's responses with each label. The strip above shows the stages of each run.",
-            "kind": "percent",
-            "series": [
-                {"label": name, "colour": STAGE_COLOURS[stage], "columns": [f"stage_{stage}"], "stage": stage}
-                for stage, name in STAGE_NAMES.items()
-            ],
-        },
-        {
-            "title": "Reward-hacking indicators",
-            "note": "Share of the responses of valid format.",
-            "kind": "percent",
-            "series": _coloured(shares),
-        },
-        {"title": "Reward", "note": "Mean of the update's responses.", "kind": "number", "series": _coloured(rewards)},
-        {
-            "title": "Prompts with equal rewards",
-            "note": "Share of prompts whose responses all have the same reward.",
-            "kind": "percent",
-            "series": _coloured({"equal_rewards": "equal rewards"}),
-        },
-        *(
-            {"title": title, "note": note, "kind": "number", "series": _coloured(PANELS["training"][panel])}
-            for title, (note, panel) in TRAINER.items()
-        ),
+        _panel("Reward", "Mean of the update's responses.", "number", _coloured(rewards)),
+        _panel("Prompts with equal rewards", note, "percent", equal),
+    ]
+
+
+def _trainer_panels() -> list[dict[str, Any]]:
+    return [
+        _panel(title, note, "number", _coloured(PANELS["training"][name])) for title, (note, name) in TRAINER.items()
     ]
 
 

@@ -199,16 +199,37 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         inputs: the inputs of the report.
         others: other embedded texts, which leave less space for the responses.
     """
-    design, benchmarks = inputs.design, inputs.experiment["benchmarks"]
+    benchmarks = inputs.experiment["benchmarks"]
     answers = _answers(inputs)
     asked = {name: _read(inputs.questions[name]) for name in benchmarks}
-    label = partial(model_label, design=design)
-    tests, cut = explorer.pack_tests(answers, asked, label)
+    tests, cut = explorer.pack_tests(answers, asked, partial(model_label, design=inputs.design))
     checkpoints = explorer.pack_checkpoints({run: _read(path) for run, path in inputs.checkpoints.items()}, benchmarks)
     used = sum(map(len, (tests, checkpoints, *others.values())))
-    share = (explorer.LIMIT - used) // len(inputs.runs)
     train = _read(inputs.questions["train"])
-    described, samples, speed, curves = [], [], [], []
+    runs = _runs(inputs, train, (explorer.LIMIT - used) // len(inputs.runs))
+    texts = {"tests": tests, "checkpoints": checkpoints}
+    for sample in runs["samples"]:
+        texts |= {f"{sample.name} facts": sample.facts, sample.name: sample.text}
+    rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]
+    return {
+        **runs,
+        **_names_of_grades(inputs, train, asked),
+        "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
+        "answers": [(one.model, one.mode) for one in answers],
+        "once": {(row["model"], row["mode"]) for row in inputs.metrics.to_dict("records") if row["samples"] == 1},
+        "tests": {"models": list(inputs.shown), "cut": cut},
+        "payloads": {name: Markup(text) for name, text in {**texts, **others}.items()},
+    }
+
+
+def _runs(inputs: PageInputs, train: pd.DataFrame, share: int) -> dict[str, Any]:
+    """Return what is shown of each run, in lists, and the charts of all runs.
+
+    Args:
+        train: questions of the training.
+        share: maximum number of characters of one run's embedded responses.
+    """
+    runs, samples, speed, curves = [], [], [], []
     # Read one run at a time: the responses of many runs together would not fit in memory.
     for name, files in inputs.runs.items():
         read = {kind: _read(path) for kind, path in files.items()}
@@ -218,35 +239,24 @@ def _responses(inputs: PageInputs, others: Mapping[str, str]) -> dict[str, Any]:
         )
         speed.append(describe_speed(name, read["dynamics"]))
         curves.append(describe_curves(name, read["dynamics"], read["stages"]))
-        described.append(run)
-    charts = chart_values(curves, inputs.titles, label)
+        runs.append(run)
+    charts = chart_values(curves, inputs.titles, partial(model_label, design=inputs.design))
+    chart_data = Markup(explorer.pack(charts))
+    return {"runs": runs, "samples": samples, "speed": speed, "charts": charts, "chart_data": chart_data}
+
+
+def _names_of_grades(inputs: PageInputs, train: pd.DataFrame, asked: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return the names of stages, grades, columns and outcomes by which the responses can be filtered."""
     checked = inputs.experiment["evaluation"]["evidence"]
     steps = explorer.STEPS if checked not in (None, "text") else {}
-    rlvr = [arm for arm in inputs.experiment["arms"].values() if arm["trainer"] == "rlvr"]
     return {
-        "runs": described,
-        "temperature": ", ".join(str(arm["temperature"]) for arm in rlvr),
         "stage_names": STAGE_NAMES,
         "labels": list(STAGE_NAMES)[:-1],
-        "answers": [(one.model, one.mode) for one in answers],
-        "once": {(row["model"], row["mode"]) for row in inputs.metrics.to_dict("records") if row["samples"] == 1},
         "grades": explorer.GRADES,
         "lenient_grades": explorer.LENIENT_GRADES,
         "answer_columns": explorer.answer_columns(train),
         "test_answer_columns": explorer.answer_columns(pd.concat(asked.values())),
         "answer_outcomes": explorer.OUTCOMES | steps | (explorer.INVENTED if checked else {}),
-        "samples": samples,
-        "tests": {"models": list(inputs.shown), "cut": cut},
-        "payloads": {
-            "tests": Markup(tests),
-            "checkpoints": Markup(checkpoints),
-            **{f"{sample.name} facts": Markup(sample.facts) for sample in samples},
-            **{sample.name: Markup(sample.text) for sample in samples},
-            **{name: Markup(text) for name, text in others.items()},
-        },
-        "charts": charts,
-        "chart_data": Markup(explorer.pack(charts)),
-        "speed": speed,
     }
 
 
