@@ -97,7 +97,7 @@ class Cluster:
 
 
 def until(done: Callable[[], object], seconds: float, problem: Callable[[], str]) -> None:
-    """Wait until `done` returns a true value; after so many seconds, fail with what `problem` then returns."""
+    """Wait until `done` returns a true value; after `seconds`, fail with the text that `problem` then returns."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, f"after {seconds} s: {problem()}"
