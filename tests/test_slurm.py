@@ -116,12 +116,28 @@ class Job:
 
     def left(self) -> list[str]:
         """Processes and folders of this job, on any node."""
-        found = []
+        found = [command[:100] for _, _, command in self._processes()]
+        return [*found, *map(str, Path("/tmp").glob(f"ray-{self.id}-*"))]
+
+    def suspend_ray(self, node: str) -> None:
+        """Stop the start of Ray on a node while it imports Ray, as a file system that hangs does."""
+        found: list[psutil.Process] = []
+
+        def starts() -> bool:
+            found[:] = [process for process, at, command in self._processes() if at == node and "ray start" in command]
+            return bool(found) or self._has_ended()
+
+        until(starts, 300, lambda: f"Ray does not start on {node}: {self.text()}")
+        for process in found:
+            process.suspend()
+
+    def _processes(self) -> Iterator[tuple[psutil.Process, str, str]]:
+        """The job's processes, each with its node and its command."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.environ().get("SLURM_JOB_ID") == self.id:
-                    found.append(" ".join(process.cmdline())[:100])
-        return [*found, *map(str, Path("/tmp").glob(f"ray-{self.id}-*"))]
+                variables = process.environ()
+                if variables.get("SLURM_JOB_ID") == self.id:
+                    yield process, variables.get("SLURMD_NODENAME", ""), " ".join(process.cmdline())
 
     def assert_clean(self) -> None:
         until(lambda: not self.left(), 30, lambda: f"{self.left()} is left")
@@ -170,6 +186,7 @@ def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
 
 def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
     job = toy("--nodes=2", "--gpus=2", "--wait=1")
+    job.suspend_ray("n2")
     assert job.end()["ExitCode"] == f"{launcher.NOT_COMPLETE}:0"
     assert "2 node(s) with 2 GPU(s) each were requested, but not all of them came within 1 s." in job.text()
     assert f"job{job.id}-n2.log:" in job.text()
