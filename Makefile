@@ -106,6 +106,10 @@ benchmark-demo: $(STAMP) ## measure the time of make demo in a clone of the last
 benchmark-page: $(STAMP) ## measure the report at the paper's scale: its size, and the time to build and open it
 	@$(RUN) benchmarks/page.py
 
+.PHONY: picture
+picture: $(STAMP) ## write the README's picture from a finished report: make picture RESULTS=results/miniature
+	@$(RUN) benchmarks/picture.py $(RESULTS)
+
 .PHONY: gpu-curve
 gpu-curve: $(STAMP) ## train on a CPU with eight seeds what `make gpu-check` compares a GPU with: assets/gpu_check/curve.tsv
 	@$(RUN) benchmarks/gpu_curve.py

@@ -1,6 +1,6 @@
 """Write docs/figures/report.png, the README's picture: the first screen of an experiment's report.
 
-python benchmarks/picture.py results/<experiment>
+make picture RESULTS=results/<experiment>
 """
 
 import sys
@@ -15,7 +15,11 @@ WIDTH, HEIGHT = 1280, 900
 PICTURE = Path("docs/figures/report.png")
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("Name one results folder: make picture RESULTS=results/miniature")
     report = Path(sys.argv[1], "report.html").resolve()
+    if not report.is_file():
+        sys.exit(f"{report} does not exist. Run the experiment first, or name another results folder.")
     with sync_playwright() as playwright:
         path = find_or_install(("chromium", "chromium-browser", "google-chrome"), "chromium")
         # The sandbox does not start as root. The report is written by this project.

@@ -57,7 +57,7 @@ class Summary:
         if answer_format == "tagged":
             other = {"valid format": self.valid_format} | other
         blocks = [
-            f"{self.responses:,} responses graded",
+            f"{self.responses:,} response{'s' * (self.responses > 1)} graded",
             self._table("outcome", outcomes),
             self._table("rule", rules),
             self._table("accuracy by", accuracy),

@@ -142,8 +142,9 @@ def _run_engine(
         check_job(
             progress.display_name, engine.placement.engines * split, machine.gpu_gib, compiles=False, notify=notify
         )
+    answers = f"{progress.total:,} answer{'s' * (progress.total > 1)}"
     of_each = f" of {len(models)} models" if len(models) > 1 else ""
-    notify(f"{progress.display_name}: {progress.total:,} answers{of_each}; starting vLLM")
+    notify(f"{progress.display_name}: {answers}{of_each}; starting vLLM")
     watch = reporter(progress, notify)
     repair_caches(engine.variables)
     command = worker_command(requests, [*models.values()], [*models], engine.options)
