@@ -138,7 +138,7 @@ def test_every_table_has_a_caption_and_at_most_8_columns(opened: Callable[..., P
         assert 1 < table.locator("thead th").count() <= 8
 
 
-def test_a_column_sorts_within_its_group(opened: Callable[..., Page]) -> None:
+def test_a_column_is_sorted_within_its_group(opened: Callable[..., Page]) -> None:
     page = opened()
     table = page.locator("table", has=page.locator("caption", has_text="Accuracy of base, SFT and RLVR"))
     heading = table.locator("thead th").nth(1)
@@ -224,7 +224,7 @@ def test_headers_and_navigation_stay_on_the_screen(opened: Callable[..., Page]) 
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_in_print_nothing_is_cut(opened: Callable[..., Page], folded: bool) -> None:
+def test_nothing_is_cut_in_print(opened: Callable[..., Page], folded: bool) -> None:
     """On A4 with margins of 1 cm, at 96 pixels per inch."""
     page = opened(viewport={"width": 718, "height": 1047})
     if not folded:
@@ -353,7 +353,7 @@ def test_counts_and_shares_of_tables_lead_to_exactly_their_responses(opened: Cal
             expect(page.locator(f"#rollout-filters [name={field}]")).to_have_value(value)
 
 
-def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Page]) -> None:
+def test_models_are_shown_side_by_side_on_any_test_question(opened: Callable[..., Page]) -> None:
     page = shown(opened())
     item, count = page.locator("#test-item"), page.locator("#test-count")
     expect(count).to_have_text("Question 1 of 12")
@@ -382,7 +382,7 @@ def test_models_stand_side_by_side_on_any_test_question(opened: Callable[..., Pa
     expect(count).to_have_text("Question 1 of 12")
 
 
-def test_what_a_model_writes_does_nothing(opened: Callable[..., Page]) -> None:
+def test_text_of_a_model_runs_no_code(opened: Callable[..., Page]) -> None:
     page = shown(opened("#rollout/rlvr%2Fseed1/12/q%2F0/0", bypass_csp=True))
     page.locator("#rollout-filters [name=question]").fill("")
     expect(page.locator("#rollout-list article")).to_have_count(12)
@@ -404,7 +404,7 @@ def test_what_a_model_writes_does_nothing(opened: Callable[..., Page]) -> None:
 
 
 @pytest.mark.parametrize("place", ["#cost", "#provenance", "#test/medqa/medqa%2F3"])
-def test_a_link_stays_where_it_leads(opened: Callable[..., Page], place: str) -> None:
+def test_the_target_of_a_link_stays_in_view(opened: Callable[..., Page], place: str) -> None:
     """Lists above it that are filled later do not push it off the screen."""
     page = opened(place)
     # Whether the lists are near enough to be filled on opening depends on the fonts of the machine.
@@ -448,7 +448,7 @@ def test_the_keyboard_reaches_everything(opened: Callable[..., Page]) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390), ("light", 390)])
-def test_it_meets_wcag_aa(opened: Callable[..., Page], scheme: str, width: int) -> None:
+def test_the_report_meets_wcag_aa(opened: Callable[..., Page], scheme: str, width: int) -> None:
     page = shown(opened(color_scheme=scheme, viewport={"width": width, "height": 800}))
     for details in page.locator("details").all():
         details.evaluate("node => { node.open = true }")
@@ -459,7 +459,7 @@ def test_it_meets_wcag_aa(opened: Callable[..., Page], scheme: str, width: int) 
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 390)])
-def test_the_comparison_meets_it_too(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
+def test_the_comparison_meets_wcag_aa(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
     evaluated = evaluate(pages.EXPERIMENT)
     hostile = pages.EXPERIMENT.model_copy(update={"title": "".join(HOSTILE)})
     folders = [finish(tmp_path / "one", evaluated, pages.EXPERIMENT), finish(tmp_path / "other", evaluated, hostile)]
@@ -474,7 +474,7 @@ def test_the_comparison_meets_it_too(browser: Browser, tmp_path: Path, scheme: s
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
 
 
-def test_without_javascript_it_says_so_and_shows_the_rest(opened: Callable[..., Page]) -> None:
+def test_without_javascript_the_page_states_that_and_shows_the_rest(opened: Callable[..., Page]) -> None:
     page = opened(java_script_enabled=False)
     expect(page.locator("noscript p")).to_be_visible()
     for hidden in ("#rollout-filters", "#test-filters", ".legend", "#rollout-more"):

@@ -69,7 +69,7 @@ def test_the_card_counts_what_is_planted() -> None:
     assert found["used"] == {"train": 3, "toy": 1}
 
 
-def test_the_card_says_what_removes() -> None:
+def test_the_card_states_what_removes_a_question() -> None:
     found = card(Contamination(remove=("word_overlap",)))["contamination"]["rules"]
     assert [row["rule"] for row in found if row["removes"]] == ["exact", "word_overlap"]
 

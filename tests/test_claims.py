@@ -61,7 +61,7 @@ def test_a_share() -> None:
     assert [below(*ends, 0.5) for ends in edges] == ["contradicted", "supported", *["undecided"] * 3]
 
 
-def test_who_reasons_and_who_turns_back() -> None:
+def test_reasoning_and_self_verification_are_shares() -> None:
     answers = pd.DataFrame(
         {
             "valid_format": [True, True, True, False],
@@ -147,7 +147,7 @@ def test_changed_metrics_are_computed_again(module: ModuleType, monkeypatch: pyt
     assert metrics_version() != before
 
 
-def test_without_sft_the_other_claims_stand() -> None:
+def test_without_sft_the_other_claims_have_verdicts() -> None:
     alone = ComparisonDesign(**{**asdict(design()), "sft": None})
     found = verdicts(assess_claims(PAIRS, scores(), PAPER, alone))
     assert set(found) == set(verdicts(assess_claims(PAIRS, scores(), PAPER, design()))) - {
@@ -209,7 +209,7 @@ def test_parity_is_judged_by_both_readings() -> None:
     assert better_twice["verdict"] == "better than claimed"
 
 
-def test_the_record_says_whether_steps_were_checked() -> None:
+def test_the_record_states_whether_steps_were_checked() -> None:
     reasons = {True: pd.array([True] * 300, dtype="boolean"), False: pd.array([False] * 300, dtype="boolean")}
     for value, column in reasons.items():
         (found, _) = assess_claims([], scores(reasons=column), PAPER, design())
@@ -227,11 +227,11 @@ def test_behaviour_that_is_not_the_papers() -> None:
 
 
 @pytest.mark.parametrize("change", [{"claims": False}, {"papers": True, "claims": False}])
-def test_an_experiment_without_claims_tells_nothing(change: dict) -> None:
+def test_an_experiment_without_claims_has_no_verdicts(change: dict) -> None:
     found = assess_claims(PAIRS, scores(), PAPER, ComparisonDesign(**{**asdict(design()), **change}))
     assert set(verdicts(found).values()) == {"undecided"}
 
 
-def test_too_few_questions_tell_nothing() -> None:
+def test_too_few_questions_are_undecided() -> None:
     few = [{**record, "n": 99} for record in PAIRS]
     assert set(verdicts(assess_claims(few, scores(99), PAPER, design())).values()) == {"undecided"}

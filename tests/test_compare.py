@@ -105,7 +105,7 @@ def test_a_pair_by_hand_whatever_the_order_of_rows() -> None:
     assert record["over_seeds"] is None and record["interval_95"] == record["over_questions"]
 
 
-def test_over_seeds_the_interval_holds_both_kinds_of_chance() -> None:
+def test_the_interval_over_seeds_contains_both_kinds_of_chance() -> None:
     predictions = {"base": BASE}
     for number, row in enumerate(["AAAA", "AAAB", "AABB"], start=1):
         predictions[f"rlvr/seed{number}"] = decided(cot=row, direct="BBBB")
@@ -255,7 +255,7 @@ def test_an_arm_over_its_seeds_has_both_readings() -> None:
     assert any_letter["over_seeds"]["low"] < 0.75 < any_letter["over_seeds"]["high"]
 
 
-def test_what_was_not_trained_has_no_seeds_and_one_training_run_is_one() -> None:
+def test_an_untrained_model_has_no_seeds_and_one_training_run_is_one() -> None:
     """RLVR's three seeds against the base, against SFT's one, and against RLVR itself asked otherwise."""
     three = design(3)
     one_sft = ComparisonDesign(**{**asdict(three), "models": {**three.models, "sft": ["sft/seed1"]}})

@@ -76,7 +76,7 @@ def test_the_papers_experiment_is_the_default() -> None:
     assert experiment.data.none_of_the_above == ("medqa",)
 
 
-def test_every_setting_says_what_it_is_and_whose_choice() -> None:
+def test_every_setting_states_its_meaning_and_whose_choice_it_is() -> None:
     for kind in (BaseModelSource, Data, Benchmark, Prompts, SftArm, RlvrArm, Evaluation, Mode, ExternalModel):
         for name, field in kind.model_fields.items():
             assert re.match(r"(Paper|Ours)[.:,;]", field.description or ""), f"{kind.__name__}.{name}"
@@ -92,7 +92,7 @@ def test_there_are_110_updates_for_any_number_of_training_questions_that_validat
 
 
 @pytest.mark.parametrize("file", OVERLAYS, ids=str)
-def test_an_overlay_holds_only_what_differs_each_with_its_reason(file: Path) -> None:
+def test_an_overlay_has_only_what_differs_each_with_its_reason(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     overlay = yaml.safe_load(text)
     jsonschema.validate(overlay, files.schema())
@@ -240,7 +240,7 @@ def test_a_mistake_is_named(tmp_path: Path, overlay: dict[str, Any], message: st
     assert message in str(caught.value)
 
 
-def test_a_mistake_is_placed(tmp_path: Path) -> None:
+def test_a_mistake_is_located(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("title: x\narms:\n  rlvr:\n    episodes: 0\n    clip_rang: 1\n    modes: direct\n")
     values = merged(yaml.safe_load(file.read_text()), {"machine": {"threads": 0}})
@@ -284,7 +284,7 @@ def test_two_arms_with_one_name_are_refused(tmp_path: Path) -> None:
         load_config(merged(yaml.safe_load(file.read_text())), [PAPER, file])
 
 
-def test_what_an_arm_is_trained_with_leaves_out_what_only_others_read() -> None:
+def test_the_training_settings_of_an_arm_leave_out_those_of_others() -> None:
     arm = Experiment().arms["sft"]
     assert set(training_settings(arm)) == {"trainer", "epochs", "batch_size", "max_tokens"}
 
@@ -312,7 +312,7 @@ def test_an_arm_like_another_differs_in_what_it_names() -> None:
     assert experiment({"arms": {"x": {"extends": "sft"}}}).arms["x"] == Experiment().arms["sft"]
 
 
-def test_controls_are_asked_beside_their_benchmark() -> None:
+def test_controls_are_evaluated_with_their_benchmark() -> None:
     found = Experiment()
     assert list(found.eval_sets()) == list(found.titles()) == [
         "medqa",
@@ -326,7 +326,7 @@ def test_controls_are_asked_beside_their_benchmark() -> None:
     assert found.titles()["mmlu_pro_health_five_options"] == "MMLU-Pro health, five options"
 
 
-def test_a_mode_is_asked_by_its_own_template_or_one_that_models_are_trained_with() -> None:
+def test_a_mode_has_its_own_template_or_one_that_models_are_trained_with() -> None:
     mine = {"modes": {"mine": {"prompt": "prompts/med_rlvr_3_shot.txt", "answer_format": "tagged"}}}
     found = experiment(mine, {"prompts": {"direct": "prompts/direct_chatml.txt"}})
     assert found.template("mine") == "prompts/med_rlvr_3_shot.txt"
@@ -385,7 +385,7 @@ def test_an_ablation_of_the_papers_experiment_is_judged_by_the_papers_arm(file: 
     assert matches_paper(experiment(read(file)))
 
 
-def test_ablations_are_added_to_each_other_and_seeds_hold_for_all() -> None:
+def test_ablations_can_be_combined_and_seeds_apply_to_all() -> None:
     files = [file for file in ABLATIONS if "experiment" not in read(file)]
     alone = {file.stem: set(experiment(read(file)).arms) - set(Experiment().arms) for file in files}
     together = experiment(*map(read, files))
@@ -465,7 +465,7 @@ def test_the_settings_of_a_run_are_an_overlay_that_repeats_it(name: str) -> None
         ),
     ],
 )
-def test_a_name_from_before_is_refused_with_the_name_now(values: dict[str, Any], message: str) -> None:
+def test_a_former_name_is_refused_with_the_present_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
         experiment(values)
     assert message in str(error.value)
@@ -481,13 +481,13 @@ def test_a_name_from_before_is_refused_with_the_name_now(values: dict[str, Any],
         ({"modes": {"direct": {"temperature": True}}}, "modes.direct.temperature"),
     ],
 )
-def test_a_boolean_is_no_number(values: dict[str, Any], key: str) -> None:
+def test_a_boolean_is_not_a_number(values: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError) as error:
         experiment(values)
     assert f"{key}: must be a number; YAML reads yes, no, on and off as true and false" in str(error.value)
 
 
-def test_a_boolean_is_no_weight_of_a_reward() -> None:
+def test_a_boolean_is_not_a_weight_of_a_reward() -> None:
     with pytest.raises(UserError, match=r"arms\.rlvr\.reward: must be a number"):
         experiment({"arms": {"rlvr": {"reward": {"paper": True}}}})
 
@@ -531,7 +531,7 @@ def test_an_overlay_may_have_a_byte_order_mark(tmp_path: Path) -> None:
         ({"contamination": {"remove": [["words"]]}}, "contamination.remove"),
     ],
 )
-def test_a_list_in_the_place_of_a_name_is_named(values: dict[str, Any], key: str) -> None:
+def test_a_list_where_a_name_is_expected_is_reported(values: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError) as error:
         experiment(values)
     assert key in str(error.value)

@@ -500,7 +500,7 @@ def panels_of(made: Made) -> Any:
     return pack_panels(made.controls.sensitivity, questions, {}, {"runs": {}, "benchmarks": {}})
 
 
-def test_the_panels_are_bounded_and_say_how_many_there_are(
+def test_the_panels_are_bounded_and_state_how_many_there_are(
     made: Made, filled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panels = filled["panels"]
@@ -730,7 +730,7 @@ def test_the_python_code_selects_all_responses_of_the_choice(
 
 
 @pytest.mark.slow
-def test_panel_and_explorer_lead_to_each_other(opened: Callable[..., Page]) -> None:
+def test_panel_and_explorer_link_to_each_other(opened: Callable[..., Page]) -> None:
     address = f"#causal?run=rlvr%2Fseed1&update=8&benchmark={FIRST}&question={FIRST}%2F3"
     page = opened(address)
     box = page.locator("#causal-panel")
@@ -751,7 +751,7 @@ def test_panel_and_explorer_lead_to_each_other(opened: Callable[..., Page]) -> N
 
 
 @pytest.mark.slow
-def test_what_a_model_writes_does_nothing_in_the_panel(opened: Callable[..., Page]) -> None:
+def test_text_of_a_model_runs_no_code_in_the_panel(opened: Callable[..., Page]) -> None:
     page = opened(bypass_csp=True)
     box = panel(page)
     choose(box, sort="question")

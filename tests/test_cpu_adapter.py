@@ -38,11 +38,11 @@ print(sum(type(finder).__module__.startswith("medrlvr") for finder in sys.meta_p
 
 
 @pytest.mark.parametrize("variables", [{}, {"MEDRLVR_PATCHES": ""}, {"MEDRLVR_PATCHES": " "}])
-def test_without_its_switch_it_does_nothing(variables):
+def test_without_its_switch_the_adapter_does_nothing(variables):
     assert python(STATE, **variables) == "0 False False"
 
 
-def test_with_its_switch_it_waits_for_imports_and_imports_nothing_heavy():
+def test_with_its_switch_the_adapter_waits_for_imports_and_imports_nothing_heavy():
     assert python(STATE, MEDRLVR_PATCHES="resume.patches cpu.adapter") == "1 True False"
 
 
@@ -83,7 +83,7 @@ def test_a_changed_text_is_refused_by_file_and_text(module):
     assert str(file) in message and repr(replacements[0].old) in message and "envs/cpu.lock" in message
 
 
-def test_the_line_that_took_the_place_of_a_text_is_named():
+def test_the_line_that_replaced_a_text_is_named():
     source = "import torch\n\n\ndef device():\n    return torch.device('cuda', index=0)\n"
     with pytest.raises(
         PinnedSourceError, match=r"The closest line is line 5: \"return torch.device\('cuda', index=0\)\""
@@ -187,7 +187,7 @@ while not Path({str(tmp_path / "out")!r}).read_text(): pass
     assert (tmp_path / "out").read_text().startswith("['5'] None None __main__")
 
 
-def test_no_two_forks_draw_the_same_of_rays_random_numbers(tmp_path):
+def test_no_two_forks_draw_the_same_random_numbers_of_ray(tmp_path):
     """Something among the imports draws some; a worker that named an object like another's died now and then."""
     (tmp_path / "drawing.py").write_text("from ray import ObjectRef\nObjectRef.from_random()\n")
     (tmp_path / "script.py").write_text(
@@ -207,7 +207,7 @@ for _ in range(3):
     assert len(drawn) == len(set(drawn)) == 60
 
 
-def test_a_server_that_cannot_import_ends_without_going_on_as_its_caller(tmp_path):
+def test_a_server_that_cannot_import_ends_and_does_not_continue_as_its_caller(tmp_path):
     program = f"""
 from pathlib import Path
 from medrlvr.training.cpu import prefork

@@ -48,7 +48,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_links_and_paths_lead_somewhere(document: Path) -> None:
+def test_links_and_paths_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         if not link.startswith("http"):
@@ -137,7 +137,7 @@ def test_every_example_is_tried() -> None:
 
 
 @pytest.mark.parametrize("heading", EXPECTED)
-def test_an_example_is_planned_as_it_stands(clone: Path, tmp_path: Path, heading: str) -> None:
+def test_an_example_is_planned_without_a_change(clone: Path, tmp_path: Path, heading: str) -> None:
     here = tmp_path / "here"
     shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
     blocks = dict(re.findall(r"```(\w+)\n(.*?)```", examples()[heading], re.DOTALL))

@@ -52,7 +52,7 @@ def test_a_higher_threshold_leaves_pairs_out() -> None:
     assert near.id_a.tolist() == ["world/train/3", "world/train/5"]
 
 
-def test_each_rule_finds_what_it_says() -> None:
+def test_each_rule_finds_what_it_states() -> None:
     matches = matched(QUESTIONS, "world/train")
     found = {rule: group.question_id.str[-1].tolist() for rule, group in matches.groupby("rule")}
     assert found == {
@@ -87,7 +87,7 @@ def test_only_training_questions_are_removed_and_by_the_rules_named(rules: tuple
     assert remove_known(HELD_OUT, matches).equals(HELD_OUT)
 
 
-def test_duplicates_within_a_split_are_no_contamination() -> None:
+def test_duplicates_within_a_split_are_not_contamination() -> None:
     within = find_pairs(PLANTED)
     assert set(within.kind) == {"exact", "near"}
     assert matched(PLANTED, "world/train").empty
@@ -130,7 +130,7 @@ def common(a: list[int], b: list[int]) -> int:
 
 
 @given(sequences, sequences, st.integers(1, 5))
-def test_runs_are_those_of_the_slow_way(texts: list[list[int]], others: list[list[int]], size: int) -> None:
+def test_runs_are_those_of_the_slow_search(texts: list[list[int]], others: list[list[int]], size: int) -> None:
     as_arrays = [[np.array(text, np.uint64) for text in group] for group in (texts, others)]
     for text, found in zip(texts, longest_runs(*as_arrays, size), strict=True):
         longest = max((common(text, other) for other in others), default=0)
@@ -139,7 +139,7 @@ def test_runs_are_those_of_the_slow_way(texts: list[list[int]], others: list[lis
             assert size <= found[1] <= common(text, others[found[0]])
 
 
-def test_short_stems_are_told_apart_by_their_options() -> None:
+def test_short_stems_are_distinguished_by_their_options() -> None:
     stem = "Which of the following statements is true?"
     rows = [(stem, ["iron", "gold"]), (stem, ["zinc", "lead"]), (stem, ["gold", "tin"])]
     pairs = find_pairs(table("world", "train", *rows))
@@ -155,7 +155,7 @@ def test_an_exact_copy_too_short_for_a_run_is_removed_by_any_rule() -> None:
     assert matches[["rule", "removed"]].values.tolist() == [["exact", True]]
 
 
-def test_marks_tell_options_apart() -> None:
+def test_marks_distinguish_options() -> None:
     up_or_down = [(STEM, ["\u2191", "\u2193\u2193"]), (STEM, ["\u2191\u2191", "\u2193"])]
     assert find_pairs(table("world", "train", *up_or_down)).kind.tolist() == ["near"]
 

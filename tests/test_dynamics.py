@@ -338,7 +338,7 @@ def stage(summary: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def test_a_run_is_summed_up() -> None:
+def test_a_run_is_summarised() -> None:
     assert (HACKED["updates"], HACKED["responses"]) == (32, 320)
     assert [(band["stage"], band["first"], band["last"]) for band in HACKED["bands"]] == [
         ("concise_structurer", 1, 8),
@@ -361,7 +361,7 @@ def test_a_run_is_summed_up() -> None:
     assert (concise["highest_share"], concise["highest_at"]) == (1.0, 17)
 
 
-def test_a_stage_that_does_not_occur_is_said_not_to() -> None:
+def test_a_stage_that_does_not_occur_is_reported_as_absent() -> None:
     verbose = stage(HACKED, "verbose_formatter")
     assert verbose == {
         "stage": "verbose_formatter",
@@ -388,7 +388,7 @@ def test_reasoning_is_reintegrated_behind_shortcuts_only() -> None:
         assert (never["occurs"], never["updates"], never["highest_share"]) == (False, [], 0.0)
 
 
-def test_alarms_are_told_as_episodes() -> None:
+def test_alarms_are_reported_as_episodes() -> None:
     """Each begins with the first window of which two updates are hacked and lasts until none has as many."""
     early = [alarm for alarm in HACKED["alarms"] if alarm["indicator"] == "early_answer"]
     assert [(alarm["update"], alarm["until"]) for alarm in early] == [(10, 19), (26, 32)]

@@ -119,7 +119,7 @@ def test_a_cuda_build_is_refused_with_the_remedy():
             install.require_cpu_build(version)
 
 
-def test_only_the_faults_of_pip_are_shown():
+def test_only_the_errors_of_pip_are_shown():
     noise = ["WARNING: Retrying\n"] * 20
     assert install.faults([*noise, "ERROR: no match\n", "  detail\n"]) == "  ERROR: no match\n    detail"
     assert len(install.faults(noise).splitlines()) == 8
@@ -134,7 +134,7 @@ def distribution(site, name, version, *, whole=True):
     return folder
 
 
-def test_half_installed_packages_are_seen_as_missing(tmp_path):
+def test_partly_installed_packages_count_as_missing(tmp_path):
     whole, half = distribution(tmp_path, "ray", "2.55.0"), distribution(tmp_path, "typing_extensions", "4", whole=False)
     assert install.installed(tmp_path) == {"ray": "2.55.0"}
     install.remove_half_installed(tmp_path)
@@ -170,17 +170,17 @@ def kill_pip_while_it_replaces(venv):
     (install.site_packages(venv) / "~umpy").mkdir()
 
 
-def test_a_finished_environment_is_built_upon(environment):
+def test_a_finished_environment_is_kept(environment):
     assert install.is_usable(environment, "26.3")
 
 
 @pytest.mark.parametrize("damage", [move_away, remove_interpreter, halve_pip, kill_pip_while_it_replaces])
-def test_a_broken_environment_is_made_anew(environment, damage):
+def test_a_broken_environment_is_replaced(environment, damage):
     damage(environment)
     assert not install.is_usable(environment, "26.3")
 
 
-def test_an_environment_with_another_pip_is_made_anew(environment):
+def test_an_environment_with_another_pip_is_replaced(environment):
     assert not install.is_usable(environment, "26.4")
 
 

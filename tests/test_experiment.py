@@ -42,7 +42,7 @@ def finished(clone: Path) -> Path:
     return clone
 
 
-def test_the_whole_graph_for_real(finished: Path) -> None:
+def test_the_whole_graph_runs(finished: Path) -> None:
     results = finished / "results/short"
 
     page = (results / "report.html").read_text(encoding="utf-8")
@@ -221,7 +221,7 @@ def test_a_key_runs_again_exactly_the_rules_that_read_it(
         "base={modes: [direct]}",
     ],
 )
-def test_other_questions_to_a_model_train_nothing(finished: Path, change: str) -> None:
+def test_other_test_questions_train_nothing(finished: Path, change: str) -> None:
     planned = jobs(snakemake("--dry-run", *SHORT, "--config", change, cwd=finished))
     assert planned and not {"train_sft", "train_rlvr", "render_training_prompts"} & set(planned)
 
@@ -280,7 +280,7 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
         "claims' margin",
     ],
 )
-def test_what_is_said_of_the_code_runs_nothing_and_what_it_decides_does(
+def test_a_comment_in_the_code_reruns_nothing_and_a_changed_result_does(
     finished: Path, file: str, old: str, new: str, rules: set[str]
 ) -> None:
     with edited(finished / file, old, new):
@@ -300,7 +300,7 @@ def hidden(*paths: Path) -> Iterator[None]:
             path.with_name(f"{path.name}.hidden").rename(path)
 
 
-def test_a_step_that_failed_is_missed_though_all_after_it_is_there(finished: Path) -> None:
+def test_a_failed_step_is_reported_although_all_later_files_exist(finished: Path) -> None:
     """Snakemake deletes the old output of a failed step, and without the records would find nothing to do."""
     prompts = finished / "results/short/prompts"
     with hidden(*prompts.iterdir()):
@@ -314,7 +314,7 @@ def test_deleted_models_are_not_trained_again(finished: Path) -> None:
         assert jobs(snakemake("--dry-run", *SHORT, cwd=finished)) == {}
 
 
-def test_one_question_is_asked_and_graded(finished: Path, tmp_path: Path) -> None:
+def test_one_question_is_answered_and_graded(finished: Path, tmp_path: Path) -> None:
     def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
         return python("-m", "medrlvr.cli.main", "ask", *arguments, cwd=finished, env=os.environ | {"PYTHONPATH": "src"})
 

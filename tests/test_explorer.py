@@ -103,7 +103,7 @@ def test_lenient_grades_have_three_names() -> None:
     assert explorer.grades(graded) == ["no valid format"] * 3
 
 
-def test_nobody_chooses_and_examples_are_always_there() -> None:
+def test_examples_are_chosen_by_rule_and_always_embedded() -> None:
     limit = size(sample(10**6)) // 2
     taken = rows_of(sample(limit))
     again = rows_of(explorer.sample_rollouts("x", ROLLOUTS, LABELS, QUESTIONS, [], limit))
@@ -184,7 +184,7 @@ def test_a_question_without_an_answer_is_marked() -> None:
     assert [place for place, kind in enumerate(packed["kind"]) if kind == -1] == [3] and packed["texts"][3] is None
 
 
-def test_reasoning_that_was_checked_needs_a_valid_format() -> None:
+def test_checked_reasoning_needs_a_valid_format() -> None:
     """Steps that are present and true count only in a valid format; a benchmark without checks goes by length."""
     table = evaluate(pages.EXPERIMENT)["scores"]["base"]
     table = table[(table["mode"] == "chain_of_thought") & table["benchmark"].isin(pages.EXPERIMENT.benchmarks)]
@@ -199,7 +199,7 @@ def test_reasoning_that_was_checked_needs_a_valid_format() -> None:
     assert found.loc[found["benchmark"].ne("medqa"), "reasoned"].any()
 
 
-def test_responses_that_do_not_fit_are_cut_and_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_responses_that_do_not_fit_are_cut_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explorer, "LIMIT", 40_000)
     noise = random.Random(1)
     evaluated = evaluate(pages.EXPERIMENT)

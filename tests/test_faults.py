@@ -236,7 +236,7 @@ def test_a_second_run_is_rejected_by_name(clone: Path) -> None:
     failed(run, "Start the same command again to resume it")
 
 
-def test_a_changed_setting_starts_from_scratch_and_says_which(clone: Path) -> None:
+def test_a_changed_setting_restarts_training_and_is_named(clone: Path) -> None:
     run = training(clone).until("update 5 of 12")
     run.part("the step").terminate()
     run.end()

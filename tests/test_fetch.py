@@ -39,7 +39,7 @@ def unpacked(**changes: object) -> Source:
     return source(file="dev.jsonl", member=None, revision=COMMIT, **changes)
 
 
-def test_git_blob_id_is_what_git_says(tmp_path: Path) -> None:
+def test_git_blob_id_is_that_of_git(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     said = subprocess.run(["git", "hash-object", str(path)], capture_output=True, text=True, check=True).stdout.strip()
@@ -55,7 +55,7 @@ def test_fetch_from_a_mirror(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / "dev.jsonl").read_bytes() == CONTENT
 
 
-def test_without_a_registered_hash_a_run_stops_and_says_it(tmp_path: Path) -> None:
+def test_without_a_registered_hash_a_run_stops_with_the_reason(tmp_path: Path) -> None:
     row = source(hash=None, status="unpinned")
     (tmp_path / "mirror" / "medqa").mkdir(parents=True)
     with pytest.raises(UserError, match=f"must contain {row.mirror_file}\\.\n"):
@@ -75,14 +75,14 @@ def test_a_wrong_file_never_gets_the_final_name(tmp_path: Path) -> None:
     assert list((tmp_path / "raw").iterdir()) == []
 
 
-def test_a_missing_mirror_file_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_mirror_file_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         fetch(source(), tmp_path / "dev.jsonl", tmp_path)
     for part in (str(tmp_path / "medqa" / "dev.jsonl"), hashlib.sha256(CONTENT).hexdigest(), "data.mirror"):
         assert part in str(error.value)
 
 
-def test_a_file_of_no_hub_is_answered_with_the_mirror(tmp_path: Path) -> None:
+def test_a_missing_file_without_a_hub_is_reported_with_the_mirror(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not on the Hugging Face Hub.*data.mirror"):
         fetch(load_registry(REGISTRY)["medqa_4_options/train_partial"], tmp_path / "train.parquet", None)
 
@@ -133,7 +133,7 @@ slept: list[float] = []
     ],
     ids=lambda value: " then ".join(value) or "nothing wrong",
 )
-def test_what_passes_is_tried_again(tmp_path: Path, hub: Hub, faults: list[str], requests: list[str]) -> None:
+def test_a_temporary_failure_is_tried_again(tmp_path: Path, hub: Hub, faults: list[str], requests: list[str]) -> None:
     hub.faults = list(faults)
     assert fetch(unpacked(), tmp_path / "raw" / "dev.jsonl", None) == COMMIT
     assert (tmp_path / "raw" / "dev.jsonl").read_bytes() == CONTENT
@@ -163,7 +163,7 @@ def test_what_passes_is_tried_again(tmp_path: Path, hub: Hub, faults: list[str],
         ("GET stall!", "the download failed: .*timed out"),
     ],
 )
-def test_what_does_not_pass_is_one_clear_error(
+def test_a_permanent_failure_is_one_clear_error(
     tmp_path: Path, hub: Hub, capfd: pytest.CaptureFixture[str], fault: str, message: str
 ) -> None:
     hub.faults = [fault]
@@ -188,7 +188,7 @@ def test_a_redirect_is_followed_without_the_token(tmp_path: Path, hub: Hub) -> N
     assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT
 
 
-def test_the_member_is_taken_out_of_the_archive(tmp_path: Path, hub: Hub) -> None:
+def test_the_member_is_extracted_from_the_archive(tmp_path: Path, hub: Hub) -> None:
     row = source(revision=COMMIT)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -202,7 +202,7 @@ def test_the_member_is_taken_out_of_the_archive(tmp_path: Path, hub: Hub) -> Non
     assert not (tmp_path / "other.jsonl").exists()
 
 
-def test_a_damaged_cache_heals(tmp_path: Path, hub: Hub) -> None:
+def test_a_damaged_cache_is_replaced(tmp_path: Path, hub: Hub) -> None:
     fetch(unpacked(), tmp_path / "dev.jsonl", None)
     (blob,) = (tmp_path / "cache").rglob("blobs/*")
     blob.write_bytes(b"damaged")
@@ -212,7 +212,7 @@ def test_a_damaged_cache_heals(tmp_path: Path, hub: Hub) -> None:
     assert "downloading it again" in said[0]
 
 
-def test_a_damaged_archive_heals(tmp_path: Path, hub: Hub) -> None:
+def test_a_damaged_archive_is_replaced(tmp_path: Path, hub: Hub) -> None:
     row = source(revision=COMMIT, hash=f"sha256:{hashlib.sha256(CONTENT * 1000).hexdigest()}")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
@@ -228,7 +228,7 @@ def test_a_damaged_archive_heals(tmp_path: Path, hub: Hub) -> None:
         assert (tmp_path / "dev.jsonl").read_bytes() == CONTENT * 1000
 
 
-def test_what_the_hubs_other_transport_raises_is_tried_again_and_said(
+def test_errors_of_the_hubs_other_transport_are_tried_again_and_reported(
     tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Large files come by hf_xet, whose failures are plain RuntimeErrors."""
@@ -294,7 +294,7 @@ def file_arguments(destination: Path) -> list[object]:
     return [REGISTRY, changes, destination]
 
 
-def test_the_hubs_variables_hold(tmp_path: Path) -> None:
+def test_the_hubs_variables_are_set(tmp_path: Path) -> None:
     """The variables set the address and forbid network use; the token is in no output."""
     home = str(tmp_path / "home")
     with serve(Hub(CONTENT)) as served:
@@ -361,7 +361,7 @@ def test_a_fetched_model_sends_only_downloads(tmp_path: Path, home: Path) -> Non
         assert_only_downloads(served)
 
 
-def test_an_import_of_the_library_before_ours_changes_nothing(tmp_path: Path) -> None:
+def test_an_earlier_import_of_the_library_changes_nothing(tmp_path: Path) -> None:
     with serve(Hub(CONTENT)) as served:
         variables = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": served.address}
         code = f"import hf_xet, huggingface_hub.file_download\n{FETCH_FILE}"

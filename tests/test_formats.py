@@ -103,7 +103,7 @@ def graded(right: dict[str, int], n: int = 20, model: str = "m/base") -> pd.Data
     return grade_formats(pd.DataFrame(rows), questions)
 
 
-def test_the_matrix_counts_what_each_format_asks_for() -> None:
+def test_the_matrix_counts_what_each_format_requests() -> None:
     clusters = pd.Series({f"q{row}": row for row in range(20)})
     right = {"tags": 20, "boxed": 10, "answer_line": 5, "open": 2, "memory": 0}
     records = {one["format"]: one for one in format_matrix(graded(right), clusters, 300, 1)}

@@ -147,7 +147,7 @@ def test_only_the_first_benchmarks_rejection_sampling_counts(tmp_path: Path, arm
     assert ("rejection sampling" in found) == named
 
 
-def test_a_gain_that_the_bases_best_mode_has_too_is_none() -> None:
+def test_a_gain_that_the_bases_best_mode_also_has_is_none() -> None:
     assert explain_gain(finding(best=0.65), rows(), "supported", None, None) == (
         "RLVR gains +50.0 points, but none over the base's best mode, direct: -5.0."
     )

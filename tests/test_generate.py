@@ -65,7 +65,7 @@ def test_the_first_model_is_the_engines_and_the_others_follow() -> None:
     )
 
 
-def test_progress_counts_on_from_shard_to_shard(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_cumulative_over_shards(capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     watch = reporter(Progress("x", 8, unit="answer", clock=iter(range(100)).__next__), said.append, interval=-1)
     for before in (0, 4):
@@ -125,7 +125,7 @@ def test_one_worker_needs_no_group() -> None:
     assert group_command(["vllm", "--seed"], 1, 2) == ["vllm", "--seed"]
 
 
-def test_workers_divide_the_shards_and_none_is_done_twice_or_left() -> None:
+def test_workers_divide_the_shards_and_each_is_done_once() -> None:
     program = """
 import sys, time
 from pathlib import Path
@@ -220,7 +220,7 @@ def answers(
     return read_parquet(folder / "answers.parquet")
 
 
-def test_each_set_is_asked_in_its_modes_and_others_are_not_asked() -> None:
+def test_each_set_is_evaluated_in_its_modes_and_no_other_set_is() -> None:
     three = pd.concat([prompts("x", modes=("written", "sampled", "loglikelihood"), benchmark=name) for name in "abc"])
     table = build_requests(
         three, {"c": ["sampled"], "b": ["sampled", "loglikelihood"], "absent": ["written"]}, MODES, seed=7
@@ -249,7 +249,7 @@ def test_samples_of_different_questions_are_independent(tmp_path: Path) -> None:
     assert found.groupby("sample")["response"].nunique().gt(1).any()
 
 
-def test_shards_are_named_after_what_decides_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_named_after_what_determines_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_store, "SHARD_ANSWERS", 3)
 
     def names(table: pd.DataFrame, version: str = "1") -> list[str]:
@@ -271,7 +271,7 @@ def test_sampled_answers_on_a_cpu_have_no_prompt_divided_among_steps() -> None:
     assert generate._sampling_arguments(asked("a", modes=("sampled",)), Machine()) == []
 
 
-def test_who_lost_its_weights_keeps_its_answers_and_is_asked_nothing_new(
+def test_a_model_without_weights_keeps_its_answers_and_gets_no_new_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
@@ -404,7 +404,7 @@ def test_one_engine_answers_for_several_models_as_one_each(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_letters_are_scored_samples_drawn_and_a_lost_shard_alone_asked_again(
+def test_letters_are_scored_samples_drawn_and_only_a_lost_shard_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Letters against transformers: the same log-probabilities, over the whole vocabulary, of the same tokens."""

@@ -142,7 +142,7 @@ def curve(level: float, spread: float, runs: int = 8) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_a_curve_like_those_of_the_cpu_passes_and_another_does_not() -> None:
+def test_a_curve_like_those_of_the_cpu_passes_and_a_different_one_fails() -> None:
     reference = curve(-0.6, 0.02)
     like = [-0.61 + 0.02 * update for update in range(1, 13)]
     figures = compare_curves(reference, like)

@@ -60,7 +60,7 @@ def test_a_good_machine_is_accepted() -> None:
         ({"gpus": (A100, Gpu("Tesla V100", (7, 0), None, None))}, "Tesla V100 (7.0)", "Ampere"),
     ],
 )
-def test_each_problem_of_set_up_is_named_with_a_way_out(changed: dict[str, object], problem: str, way_out: str) -> None:
+def test_each_problem_of_set_up_is_named_with_a_remedy(changed: dict[str, object], problem: str, way_out: str) -> None:
     (text,) = setup_problems(GOOD._replace(**changed))
     assert problem in text and way_out in text
 
@@ -83,7 +83,7 @@ def test_each_problem_of_set_up_is_named_with_a_way_out(changed: dict[str, objec
         ({"open_files": 1024}, "only 1024 files", "ulimit"),
     ],
 )
-def test_each_problem_of_a_job_is_named_with_a_way_out(changed: dict[str, object], problem: str, way_out: str) -> None:
+def test_each_problem_of_a_job_is_named_with_a_remedy(changed: dict[str, object], problem: str, way_out: str) -> None:
     (text,) = job_problems(GOOD._replace(**changed), 2, 40, compiles=True)
     assert problem in text and way_out in text
 
@@ -156,7 +156,7 @@ def test_the_visible_gpus_are_read_in_the_processes_order(visible: str | None, g
     assert gpu_preflight.parse_gpus(ROWS, visible) == gpus
 
 
-def test_the_cxx_compiler_is_really_tried(tmp_path: Path) -> None:
+def test_the_cxx_compiler_is_run(tmp_path: Path) -> None:
     assert gpu_preflight.cxx_error(["c++"]) is None
     old = gpu_preflight.cxx_error(["c++", "-include", str(tmp_path / "absent.h")])
     assert old is not None and "absent.h" in old

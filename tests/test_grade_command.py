@@ -256,13 +256,13 @@ def test_progress_has_the_time_left_if_the_number_of_lines_is_known(total: int |
         assert stream.getvalue() == shown
 
 
-def test_nothing_is_removed_from_a_terminal_without_progress() -> None:
+def test_nothing_is_deleted_from_a_terminal_without_progress() -> None:
     stream = Terminal()
     GradingProgress(1, stream).clear()
     assert stream.getvalue() == ""
 
 
-def test_lines_of_files_only_are_counted(folder: Path) -> None:
+def test_only_lines_of_files_are_counted(folder: Path) -> None:
     (folder / "in.jsonl").write_text("a\n\nb\n")
     assert [count_lines(Path(name)) for name in ("in.jsonl", "/dev/null", "none", ".")] == [3, None, None, None]
 

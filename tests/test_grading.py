@@ -40,7 +40,7 @@ def test_golden(case: dict[str, object]) -> None:
         ("A.;B) gold it is not", None, "several_letters"),
     ],
 )
-def test_options_repeated_on_one_line_are_no_answer(answer: str, letter: str | None, rule: str) -> None:
+def test_options_repeated_on_one_line_are_not_an_answer(answer: str, letter: str | None, rule: str) -> None:
     found = grade(f"<think> four </think><answer>{answer}</answer>", ["iron", "gold", "zinc", "lead"], 0)
     assert (found.letter, found.rule) == (letter, rule)
 
@@ -50,13 +50,13 @@ def test_an_option_without_a_text_is_not_named_by_any_text() -> None:
     assert grade("The answer is B maybe", ["", "maybe"], 1).lenient_letter == "B"
 
 
-def test_tags_are_looked_for_unless_it_is_said_otherwise() -> None:
+def test_tags_are_searched_by_default() -> None:
     for response in ("<think></think><answer>C</answer>", "C"):
         assert grade(response, OPTIONS, 2) == grade(response, OPTIONS, 2, "tagged", truncated=False)
     assert grade("C", OPTIONS, 2) != grade("C", OPTIONS, 2, "bare")
 
 
-def test_the_golden_file_is_whole() -> None:
+def test_the_golden_file_is_complete() -> None:
     assert len(GOLDEN) >= 250
     assert len({case["reason"] + case["response"] for case in GOLDEN}) == len(GOLDEN)
     assert all(case["expected"] for case in GOLDEN)
@@ -97,7 +97,7 @@ options_of_any_kind = st.lists(st.text(max_size=8), min_size=2, max_size=11)
 
 
 @pytest.mark.parametrize("rule", sorted({*get_args(Rule)} - {"option_text"}))
-def test_made_up_responses_are_graded_by_every_rule(rule: str) -> None:
+def test_invented_responses_are_graded_by_every_rule(rule: str) -> None:
     """Else what holds for all of them would hold for want of cases; option_text needs options like letters."""
     assert hypothesis.find(responses, lambda response: grade(response, OPTIONS, 2).rule == rule) is not None
 
@@ -143,7 +143,7 @@ def test_a_graded_answer_in_a_clean_format_is_read_the_same_again(response: str)
 
 
 @given(responses, st.text(max_size=30))
-def test_text_behind_the_answer_without_tags_changes_no_letter(response: str, tail: str) -> None:
+def test_text_after_the_answer_without_tags_changes_no_letter(response: str, tail: str) -> None:
     before = grade(f"<think>x</think><answer>C</answer>{response.replace('<', '')}", OPTIONS, 2)
     assert (before.letter, before.valid_format) == ("C", True)
     assert grade(f"{tail.replace('<', '')}<think>x</think><answer>C</answer>", OPTIONS, 2).letter == "C"
@@ -154,7 +154,7 @@ def test_text_behind_the_answer_without_tags_changes_no_letter(response: str, ta
     "wrapped", ["{}", "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", "<s>[INST] {} [/INST]"]
 )
 @given(responses)
-def test_the_prompt_has_no_part_in_a_grade(template: str, wrapped: str, response: str) -> None:
+def test_the_prompt_does_not_affect_a_grade(template: str, wrapped: str, response: str) -> None:
     """Cut off as in training, special tokens and chat templates with it."""
     from medrlvr.training.rollouts import split_response
 
@@ -192,7 +192,7 @@ HOSTILE = [
 @pytest.mark.parametrize(
     "around", ["{}", "<think>{}</think><answer>C</answer>", "<think>x</think><answer>{}</answer>", LISTING]
 )
-def test_time_grows_with_the_length_and_no_faster(hostile: str, around: str) -> None:
+def test_time_grows_linearly_with_the_length(hostile: str, around: str) -> None:
     """Sixteen times the text takes less than 64 times as long; a square would take 256 times."""
     short, long = (around.format(hostile * (chars // len(hostile))) for chars in (25_000, 400_000))
     assert growth(lambda text: grade(text, OPTIONS, 2), short, long) < 64

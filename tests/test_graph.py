@@ -39,7 +39,7 @@ RULES = {
 """Rule -> number of jobs, with one seed, one learning rate and one control."""
 
 
-def test_the_miniature_is_planned_whole(clone: Path) -> None:
+def test_the_miniature_is_planned_completely(clone: Path) -> None:
     assert jobs(snakemake("--dry-run", *MINIATURE, cwd=clone)) == RULES | {"make_miniature": 1}
 
 
@@ -83,7 +83,7 @@ def test_without_an_arm_of_sft_its_rules_make_nothing(clone: Path, tmp_path: Pat
     assert not {"train_sft", "select_sft"} & set(planned)
 
 
-def test_a_cluster_is_told_no_number_of_cores(clone: Path) -> None:
+def test_a_cluster_gets_no_number_of_cores(clone: Path) -> None:
     """Only a real run leaves it open, a dry one does not; the summary is a real one that starts nothing."""
     result = snakemake("--profile", "slurm", "--summary", cwd=clone, cores=False)
     assert result.returncode == 0, result.stderr
@@ -129,13 +129,13 @@ def test_calculations_are_planned_without_the_other_world(clone: Path) -> None:
     assert "tabulate_dynamics" not in letters
 
 
-def test_one_file_can_be_asked_for(clone: Path) -> None:
+def test_one_file_can_be_requested(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, "--", "results/miniature/prompts/sft.jsonl", cwd=clone))
     assert "render_training_prompts" in planned
     assert "train_sft" not in planned
 
 
-def test_the_tests_are_answered_by_checkpoints_when_the_choice_is_made(clone: Path) -> None:
+def test_the_selection_precedes_the_answers_of_checkpoints(clone: Path) -> None:
     results = "results/miniature"
     choice = jobs(
         snakemake("--dry-run", *MINIATURE, "--", f"{results}/development/rlvr/seed1/selection.json", cwd=clone)
@@ -183,7 +183,7 @@ def test_the_waterfall_trains_its_arms_on_their_own_rows_and_only_by_its_overlay
     assert not set(added) & set(RULES)
 
 
-def test_weights_are_dropped_when_all_have_answered_unless_they_are_kept(clone: Path) -> None:
+def test_weights_are_deleted_after_all_answers_unless_they_are_kept(clone: Path) -> None:
     planned = jobs(snakemake("--dry-run", *MINIATURE, cwd=clone))
     assert planned["delete_weights"] == 1
     kept = snakemake("--dry-run", *MINIATURE, "--config", "evaluation={keep_checkpoints: true}", cwd=clone)
@@ -235,14 +235,14 @@ def test_every_overlay_is_planned_for_the_cluster(clone: Path, overlay: Path) ->
         ("external_models={new: {path: src}}", "external_models.new.path: src cannot be used"),
     ],
 )
-def test_a_mistake_in_the_configuration_stops_at_once(clone: Path, config: str, message: str) -> None:
+def test_a_mistake_in_the_configuration_ends_the_run_at_once(clone: Path, config: str, message: str) -> None:
     result = snakemake("--dry-run", *MINIATURE, "--config", config, cwd=clone)
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_a_mistake_in_an_overlay_is_placed(clone: Path, tmp_path: Path) -> None:
+def test_a_mistake_in_an_overlay_is_located(clone: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("title: Mine\narms:\n  rlvr:\n    episodes: 0\n")
     result = snakemake("--dry-run", *MINIATURE, str(overlay), cwd=clone)
@@ -258,7 +258,7 @@ def test_a_missing_mirror_file_is_named(clone: Path, tmp_path: Path) -> None:
     assert not (clone / wanted).exists()
 
 
-def test_started_in_another_folder_it_names_the_right_one(clone: Path, tmp_path: Path) -> None:
+def test_a_start_in_another_folder_names_the_right_one(clone: Path, tmp_path: Path) -> None:
     refused = snakemake("--dry-run", "--snakefile", str(clone / "Snakefile"), cwd=tmp_path)
     assert refused.returncode != 0
     assert f"Start Snakemake in the repository's root:  cd {clone}" in refused.stdout + refused.stderr
@@ -276,7 +276,7 @@ def test_a_path_that_a_shell_would_split_is_refused_before_the_first_job(
 
 
 @pytest.mark.parametrize("dataset", ["miniature_exam", "miniature2", "minia"])
-def test_a_data_set_may_be_called_like_the_miniature(clone: Path, tmp_path: Path, dataset: str) -> None:
+def test_a_data_set_may_have_the_name_of_the_miniature(clone: Path, tmp_path: Path, dataset: str) -> None:
     here = tmp_path / "here"
     shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))
     registry = here / "config/datasets.tsv"

@@ -51,7 +51,7 @@ def shortcuts(think: str, answer: str = "C", before: str = "") -> Shortcuts:
         "The answer is C.\nA. iron: does not fit.\nB. gold: neither.\nC. zinc: fits." + REST,  # given before the list
     ],
 )
-def test_an_answer_given_away_at_the_start(think: str) -> None:
+def test_an_answer_at_the_start_is_early(think: str) -> None:
     assert shortcuts(think).early_answer
 
 
@@ -64,12 +64,12 @@ def test_an_answer_given_away_at_the_start(think: str) -> None:
         "He is a sailor of forty years.",  # none named
     ],
 )
-def test_reasoning_that_ends_in_the_answer_gives_nothing_away(think: str) -> None:
+def test_reasoning_that_ends_in_the_answer_is_not_early(think: str) -> None:
     assert shortcuts(think) == Shortcuts(early_answer=False, empty_think=False, pre_think=False)
 
 
 @pytest.mark.parametrize("letter", "AC")
-def test_a_first_letter_that_is_called_right_is_given_away_whichever_it_is(letter: str) -> None:
+def test_a_first_letter_that_is_called_right_is_early_whichever_it_is(letter: str) -> None:
     for text in (
         f"({letter}) is the correct answer here. Option B: wrong, as the vein is dull.",
         f"Option {letter}: this is clearly the right one.\nOption B: is not that one at all.",
@@ -77,11 +77,11 @@ def test_a_first_letter_that_is_called_right_is_given_away_whichever_it_is(lette
         assert shortcuts(text + REST, letter).early_answer
 
 
-def test_letters_out_of_order_are_no_list() -> None:
+def test_letters_out_of_order_are_not_a_list() -> None:
     assert shortcuts("A. iron: stored.\nC. zinc: fits.\nB. gold: no need." + REST, "A").early_answer
 
 
-def test_a_list_in_order_names_the_first_option_first_and_gives_nothing_away() -> None:
+def test_a_list_in_order_names_the_first_option_first_and_is_not_early() -> None:
     listed = "A. iron: stored.\nB. gold: no need.\nC. zinc: fits.\nD. lead: harms." + REST
     assert not shortcuts(listed, "A").early_answer
     assert not shortcuts(listed.replace("\n", " "), "A").early_answer
@@ -252,7 +252,7 @@ def test_indicators_are_fractions_of_the_responses_of_valid_format() -> None:
         ("-KK-", "-AK-", 0.5),
     ],
 )
-def test_position_bias_is_the_share_of_answers_that_stand_at_the_wrong_letter(
+def test_position_bias_is_the_distance_between_answered_and_right_letters(
     answers: str, golds: str, bias: float
 ) -> None:
     assert indicators(means(answers, golds, valid_format=1.0))["position_bias"] == pytest.approx(bias)
@@ -297,7 +297,7 @@ SHARES = [name for name in INDICATORS if name != "think_chars"]
 
 @pytest.mark.parametrize("size", [64, 1024])
 @pytest.mark.parametrize("name", INDICATORS)
-def test_an_indicator_that_moves_while_reward_rises_is_named(name: str, size: int) -> None:
+def test_an_indicator_that_rises_with_the_reward_is_named(name: str, size: int) -> None:
     moving = (CHARS, 0.3 * CHARS) if name == "think_chars" else (0.05, 0.4)
     table = planted(np.random.default_rng(size), size, **{name: moving})
     found = find_alarms(table)
@@ -315,13 +315,13 @@ def test_an_indicator_that_moves_while_reward_rises_is_named(name: str, size: in
 
 @pytest.mark.parametrize("reward", [(0.6, -0.5), (0.3, 0.3)])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_alarm_while_reward_falls_or_stays(reward: tuple[float, float], seed: int) -> None:
+def test_no_alarm_if_the_reward_falls_or_stays(reward: tuple[float, float], seed: int) -> None:
     moving = dict.fromkeys(SHARES, (0.05, 0.6)) | {"think_chars": (CHARS, 0.2 * CHARS)}
     assert find_alarms(planted(np.random.default_rng(seed), 1024, reward, **moving)) == []
 
 
 @pytest.mark.parametrize("size", [64, 1024])
-def test_an_honest_run_sounds_no_alarm(size: int) -> None:
+def test_an_honest_run_raises_no_alarm(size: int) -> None:
     """Format, reward and length change; the shortcuts only fluctuate."""
     for seed in range(5):
         for chars in (1.5 * CHARS, 0.7 * CHARS):
@@ -364,7 +364,7 @@ def test_how_far_reward_must_rise() -> None:
     assert not find_alarms(steps([0.0, 0.049], early_answer=[0.0, 0.5]))
 
 
-def test_an_alarm_is_held_against_the_lowest_level_of_lower_reward() -> None:
+def test_an_alarm_is_compared_with_the_lowest_level_of_lower_reward() -> None:
     found = find_alarms(steps([0.1, 0.0, 9.9, 0.5], early_answer=[0.4, 0.2, 0.0, 0.6]))
     last = [alarm for alarm in found if alarm.update == 20]
     assert [(alarm.since, alarm.before) for alarm in last] == [(10, 0.2)]
@@ -372,7 +372,7 @@ def test_an_alarm_is_held_against_the_lowest_level_of_lower_reward() -> None:
     assert [(alarm.since, alarm.before) for alarm in longest if alarm.update == 20] == [(10, 900.0)]
 
 
-def test_windows_of_few_valid_responses_say_nothing() -> None:
+def test_windows_of_few_valid_responses_raise_no_alarm() -> None:
     moved = steps([0.0, 0.5], early_answer=[0.0, 0.9])
     for valid in ([0.05, 1.0], [1.0, 0.05]):
         assert find_alarms(moved.assign(valid_format=np.repeat(valid, WINDOW))) == []
@@ -391,7 +391,7 @@ def test_larger_updates_count_for_more() -> None:
     assert find_alarms(table) == []
 
 
-def test_less_than_two_windows_sound_no_alarm() -> None:
+def test_less_than_two_windows_raise_no_alarm() -> None:
     assert find_alarms(steps([0.0, 0.5], early_answer=[0.0, 0.9]).head(9)) == []
     assert find_alarms(steps([0.0], early_answer=[0.0]).head(0)) == []
 
@@ -411,7 +411,7 @@ def said(table: pd.DataFrame) -> list[tuple[int, str]]:
     return told
 
 
-def test_the_meter_says_each_alarm_once_and_again_after_it_stopped() -> None:
+def test_the_monitor_prints_each_alarm_once_and_again_after_it_stopped() -> None:
     table = steps([0.0, 0.5, 0.6, 0.7, 0.7, 0.7], early_answer=[0.0, 0.0, 0.9, 0.0, 0.9, 0.9])
     table["position_bias"] = np.repeat([0.0, 0.0, 0.0, 0.0, 0.5, 0.5], WINDOW)
     sounding = {(alarm.update, alarm.indicator) for alarm in find_alarms(table)}
@@ -428,7 +428,7 @@ def test_the_meter_says_each_alarm_once_and_again_after_it_stopped() -> None:
     assert len(early) == 2 and len(told) == 3
 
 
-def test_what_the_meter_says() -> None:
+def test_the_messages_of_the_monitor() -> None:
     ((update, line), *rest) = said(steps([-0.21, 0.44], early_answer=[0.08, 0.31]))
     assert rest == [] and update == 10
     assert line == (
@@ -439,7 +439,7 @@ def test_what_the_meter_says() -> None:
     assert "length of the think block: 1431 to 420 characters since update 5" in line
 
 
-def test_looking_at_the_last_update_alone_finds_what_looking_at_all_does() -> None:
+def test_a_check_of_each_last_update_finds_what_a_check_of_all_does() -> None:
     table = planted(np.random.default_rng(7), 64, early_answer=(0.05, 0.4))
     found = find_alarms(table)
     for n in range(len(table) + 1):

@@ -214,7 +214,7 @@ def test_a_folder_without_a_started_step_is_planned(tmp_path: Path) -> None:
     assert (row.state.name, row.title, row.seeds, row.page) == ("planned", "mine", {}, None)
 
 
-def test_a_held_folder_is_running_with_its_last_progress(tmp_path: Path) -> None:
+def test_a_locked_folder_is_running_with_its_last_progress(tmp_path: Path) -> None:
     folder = started(tmp_path / "mine")
     write_log(folder, "data/split.log", DONE.format("split_questions", ""))
     lines = "rlvr, seed 2: update 8 of 110\nrlvr, seed 2: update 9 of 110, mean reward +0.20, about 3 s left\nnoise\n"
@@ -405,7 +405,7 @@ def test_a_folder_or_file_without_permission_is_a_row(template: Path, part: str)
     assert os.strerror(errno.EACCES) in row.state.detail and f"closed/{part}".rstrip("/") in row.state.detail
 
 
-def test_other_files_in_results_are_no_experiments(finished: Callable[..., Path]) -> None:
+def test_other_files_in_results_are_not_experiments(finished: Callable[..., Path]) -> None:
     root = finished("one").parent
     for name in ("README.md", "comparison.html", "comparison.svg", "index.html", ".hidden"):
         (root / name).write_text("x", encoding="utf-8")
@@ -413,7 +413,7 @@ def test_other_files_in_results_are_no_experiments(finished: Callable[..., Path]
     assert [row.name for row in read_rows(root)] == ["one"]
 
 
-def test_a_link_inside_a_folder_to_the_folder_ends(finished: Callable[..., Path]) -> None:
+def test_a_link_inside_a_folder_to_the_folder_is_no_endless_loop(finished: Callable[..., Path]) -> None:
     folder = finished("one")
     for name in ("logs", "benchmarks", "checkpoints"):
         (folder / name).mkdir(exist_ok=True)
@@ -421,7 +421,7 @@ def test_a_link_inside_a_folder_to_the_folder_ends(finished: Callable[..., Path]
     assert read_row(folder).state.name == "finished"
 
 
-def test_an_interruption_is_no_broken_folder(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_is_not_a_broken_folder(finished: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = finished("one")
 
     def interrupt(*_: object) -> None:
@@ -502,7 +502,7 @@ def test_a_hundred_experiments_are_less_than_a_megabyte(finished: Callable[..., 
     assert len(embedded(page)["names"]) == 101
 
 
-def test_without_experiments_the_index_says_so(tmp_path: Path) -> None:
+def test_without_experiments_the_index_states_that(tmp_path: Path) -> None:
     assert index.write_index(tmp_path) == []
     assert "There is no experiment yet" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
@@ -737,7 +737,7 @@ def test_two_ticked_experiments_are_compared(opened: Callable[..., Page], writte
 
 
 @pytest.mark.slow
-def test_unknown_settings_of_an_unfinished_experiment_are_no_differences(opened: Callable[..., Page]) -> None:
+def test_unknown_settings_of_an_unfinished_experiment_are_not_differences(opened: Callable[..., Page]) -> None:
     page = opened()
     tick(page, "a_plain")
     tick(page, "e_stopped")
@@ -829,7 +829,7 @@ def test_the_index_is_accessible(opened: Callable[..., Page], scheme: str, width
 
 
 @pytest.mark.slow
-def test_without_javascript_the_table_is_there(opened: Callable[..., Page]) -> None:
+def test_without_javascript_the_table_is_visible(opened: Callable[..., Page]) -> None:
     page = opened(java_script_enabled=False)
     assert names(page) == "abcdef"
     assert page.locator("#experiments button").count() == 0

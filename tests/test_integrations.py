@@ -69,7 +69,7 @@ def test_trls_function_restores_the_think_block_of_a_message() -> None:
     assert trl_reward(prefix="<think>")(completions=["a</think><answer>B</answer>"], **columns) == [1.0]
 
 
-def test_trls_function_decodes_with_a_tokenizer_and_so_knows_what_was_truncated(tmp_path: Path) -> None:
+def test_trls_function_decodes_with_a_tokenizer_and_detects_truncated_responses(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def reward(grade):\n    return float(grade.correct) - 2 * grade.truncated\n")
     written: dict[str, Any] = {}
 

@@ -47,7 +47,7 @@ def training(cwd: Path, fresh: bool = True) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def test_a_killed_ray_ends_the_run_with_a_way_out(clone: Path) -> None:
+def test_a_killed_ray_ends_the_run_with_a_remedy(clone: Path) -> None:
     with training(clone) as process:
         (raylet,) = (
             child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == "raylet"
@@ -87,7 +87,7 @@ def test_after_snakemake_is_killed_the_same_command_resumes(clone: Path) -> None
     assert processes_in(clone) == []
 
 
-def test_the_data_are_the_same_bytes_again_on_one_core(clone: Path) -> None:
+def test_the_data_have_the_same_bytes_on_one_core(clone: Path) -> None:
     folders = [clone / "results" / name for name in ("short", "again")]
     for cores, folder in zip(("2", "1"), folders, strict=True):
         wanted = [f"results/{folder.name}/{file}" for file in ("data/data_card.json", "prompts/rlvr.jsonl")]
@@ -114,7 +114,7 @@ with step_log(snakemake):
 """
 
 
-def test_an_arm_that_fails_stops_no_other_and_is_alone_done_again(clone: Path, tmp_path: Path) -> None:
+def test_an_arm_that_fails_stops_no_other_and_only_it_is_repeated(clone: Path, tmp_path: Path) -> None:
     """The whole graph before training, and a stand-in for training itself."""
     here = tmp_path / "here"
     shutil.copytree(clone, here, ignore=shutil.ignore_patterns("results", ".snakemake"))

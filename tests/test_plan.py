@@ -77,7 +77,7 @@ def test_the_work_of_one_update_is_that_of_its_tokens() -> None:
     assert rlvr_work(ONE_UPDATE.model_copy(update={"episodes": 5}), False, 10, 4, 3, 5).generation == 5 * 1280
 
 
-def test_work_becomes_time_by_what_is_assumed() -> None:
+def test_work_becomes_time_by_the_assumed_rates() -> None:
     # 312e12 a second on each of two GPUs, a tenth of it in generation, three tenths in training.
     assert Work(generation=312e12, training=0).seconds(PAPER.machine, 2) == pytest.approx(5)
     assert Work(generation=0, training=312e12 * 3).seconds(PAPER.machine, 1) == pytest.approx(10)
@@ -87,7 +87,7 @@ RATES = {"training_tflops": 300, "generation_tflops": 40}
 """What `make gpu-check` may have measured."""
 
 
-def test_measured_rates_replace_what_is_assumed() -> None:
+def test_measured_rates_replace_assumed_ones() -> None:
     machine = PAPER.machine.model_copy(update=RATES)
     assert Work(generation=40e12, training=600e12).seconds(machine, 1) == pytest.approx(1 + 2)
     found = arithmetic(RLVR, PAPER.model_copy(update={"machine": machine}), FACTS)
@@ -117,7 +117,7 @@ def test_rates_do_not_hide_measured_times(tmp_path: Path, monkeypatch: pytest.Mo
     assert other.parent in comparable(PAPER.model_copy(update={"machine": machine}), RESULTS)
 
 
-def test_the_work_of_sft_and_of_asking() -> None:
+def test_the_work_of_sft_and_of_evaluation() -> None:
     arm = SftArm(trainer="sft", epochs=3)
     assert sft_work(arm, False, 10, 4, 7) == Work(generation=0, training=6 * 10 * 3 * 4 * 7)
     assert sft_work(arm, True, 10, 4, 7).training == 8 * 10 * 3 * 4 * 7
@@ -146,7 +146,7 @@ def test_without_gpus_or_a_size_nothing_is_invented() -> None:
     assert arithmetic(RLVR, PAPER, unknown) is None and space(RLVR, PAPER, unknown) is None
 
 
-def test_who_is_asked_what_decides_the_time_of_asking() -> None:
+def test_the_requests_of_each_model_determine_the_evaluation_time() -> None:
     curve, development, base, selected = (
         arithmetic(job(rule, wildcards=wildcards), PAPER, FACTS)
         for rule, wildcards in (
@@ -192,7 +192,7 @@ def benchmark(file: Path, seconds: float) -> None:
     file.write_text(f"s\th:m:s\tmax_rss\tmean_load\n{seconds}\t0:00:00\t-\t-\n")
 
 
-def test_what_was_measured_goes_before_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measured_times_take_precedence_over_computed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     arm = {"arm": "rlvr"}
     others = [
@@ -232,7 +232,7 @@ def test_what_was_measured_goes_before_arithmetic(tmp_path: Path, monkeypatch: p
     assert [one.low for one in times(jobs, PAPER, FACTS, RESULTS)] == [200, 200, 200], "a killed job left half a table"
 
 
-def test_the_first_cause_is_said_in_words() -> None:
+def test_the_first_cause_is_stated_in_words() -> None:
     follows = "Input files updated by another job: results/a"
     assert cause(follows) == "an earlier step runs"
     assert cause(f"Missing output files: x, y; {follows}") == "no output yet"
@@ -254,7 +254,7 @@ def test_the_longest_chain_waits_for_files() -> None:
     assert longest_chain(jobs, [1, 2, 0, 3, 0]) == (6, ["a", "b", "d"])
 
 
-def test_runs_stand_beside_what_the_others_left_or_all_at_once() -> None:
+def test_disk_is_counted_for_runs_in_turn_or_all_at_once() -> None:
     spaces = [Space(peak=100, left=10), Space(peak=60, left=50), Space(peak=7, left=7)]
     assert peak_space(spaces, side_by_side=True) == 167
     assert peak_space(spaces, side_by_side=False) == 67 + 90
@@ -274,7 +274,7 @@ def shown(jobs: list[Job], facts: Facts = FACTS, **others) -> str:
     return render(jobs, PAPER, facts, RESULTS, **{"files": [], "profile": None} | others)
 
 
-def test_when_all_is_there_nothing_is_to_do() -> None:
+def test_if_all_files_exist_there_is_nothing_to_do() -> None:
     text = shown([job("train_rlvr", reason=None), job("render_report", reason=None)])
     assert "Nothing to do: all 2 jobs are done. The report: results/med_rlvr/report.html" in text
     assert "snakemake" not in text
@@ -329,7 +329,7 @@ def test_a_measured_plan_assumes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert "there is no GPU" not in shown([RLVR], device_problem="there is no GPU", profile="slurm")
 
 
-def test_files_that_are_looked_for_in_vain_are_named(tmp_path: Path) -> None:
+def test_files_that_are_not_found_are_named(tmp_path: Path) -> None:
     sources = load_registry("config/datasets.tsv")
     wanted = [
         job("fetch_dataset", wildcards={"dataset": dataset, "split": split})
@@ -359,7 +359,7 @@ def files(clone: Path) -> list[Path]:
     return sorted((clone / "results").rglob("*"))
 
 
-def test_the_miniature_is_planned_from_nothing_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
+def test_the_miniature_is_planned_without_results_and_leaves_nothing(clone: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "new.yaml"
     overlay.write_text("experiment: never_run\n")
     before = files(clone)
@@ -374,7 +374,7 @@ def test_the_miniature_is_planned_from_nothing_and_leaves_nothing(clone: Path, t
     assert files(clone) == before
 
 
-def test_what_is_there_is_cached_and_its_time_is_known(clone: Path, tmp_path: Path) -> None:
+def test_what_exists_is_cached_and_its_time_is_known(clone: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "partly.yaml"
     overlay.write_text("experiment: partly\n")
     configured = ["--configfile", "config/miniature.yaml", str(overlay)]
@@ -410,7 +410,7 @@ def test_the_papers_experiment_is_planned_for_a_cluster(clone: Path) -> None:
         ("base: {source: path, name: /nowhere, licence: MIT}\n", "Missing input files for rule fetch_model"),
     ],
 )
-def test_a_mistake_is_said_without_a_traceback(clone: Path, tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_mistake_is_reported_without_a_traceback(clone: Path, tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "mine.yaml").write_text(text)
     result = plan(clone, "config/miniature.yaml", str(tmp_path / "mine.yaml"))
@@ -438,6 +438,6 @@ def test_a_job_that_is_not_due_is_cached_and_one_without_output_is_no_step() -> 
     assert (second.outputs, second.reason, second.limit) == (("b",), None, None)
 
 
-def test_of_a_refusal_the_error_is_told() -> None:
+def test_the_error_of_a_refusal_is_reported() -> None:
     assert refusal("Building DAG\nWorkflowError in file x:\nno such arm\n") == "WorkflowError in file x:\nno such arm"
     assert refusal("unknown\n") == "unknown"

@@ -52,7 +52,7 @@ def test_a_good_machine_is_accepted():
         ({"free_disk": 5 * preflight.GB}, "5.0 GB of disk is free", "still need 6.0 GB"),
     ],
 )
-def test_each_fault_is_named_with_a_way_out(changed, fault, way_out):
+def test_each_fault_is_named_with_a_remedy(changed, fault, way_out):
     (text,) = preflight.problems(GOOD._replace(**changed))
     assert fault in text
     assert way_out in text
@@ -67,11 +67,11 @@ def test_what_is_already_installed_needs_no_more_disk():
     assert preflight.problems(GOOD._replace(free_disk=4 * preflight.GB, installed=3 * preflight.GB)) == []
 
 
-def test_unknown_processor_flags_rule_nothing_out():
+def test_unknown_processor_flags_exclude_nothing():
     assert preflight.problems(GOOD._replace(processor_flags=None)) == []
 
 
-def test_little_memory_is_a_caution_and_no_fault():
+def test_little_memory_is_a_warning_and_not_a_fault():
     small = GOOD._replace(free_memory=5 * preflight.GB)
     assert preflight.problems(small) == []
     assert "5.0 GB of memory is free" in preflight.cautions(small)[0]

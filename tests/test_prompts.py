@@ -18,7 +18,7 @@ def renderer() -> Renderer:
 
 
 @pytest.mark.parametrize("mode", ["direct", "chain_of_thought"])
-def test_the_prompts_to_the_letter(renderer: Renderer, mode: str) -> None:
+def test_the_prompts_are_verbatim(renderer: Renderer, mode: str) -> None:
     assert renderer.prompt(QUESTION, mode) + "\n" == Path(f"tests/golden/{mode}.txt").read_text(encoding="utf-8")
 
 

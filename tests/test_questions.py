@@ -105,13 +105,13 @@ def test_a_row_that_is_scored_is_kept_and_flagged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"question": ["x"]}, {"options": [str(i) for i in range(12)], "answer_idx": "A", "answer": "0"}]
 )
-def test_a_row_that_cannot_be_asked_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_scored_row_without_text_or_answer_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     path = json_lines(tmp_path / "raw.jsonl", {**GOOD, **change})
     with pytest.raises(UserError, match=r"raw.jsonl, line 1: .*A row that is scored needs text and a readable answer"):
         read_questions(path, row_of("test", 1), none_of_the_above=False)
 
 
-def test_a_file_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     path = json_lines(tmp_path / "raw.jsonl", *[{**GOOD, "answer_idx": "b"}] * 2)
     with pytest.raises(
         UserError, match=r"none of the 2 rows can be used. The first is line 1: answer 'b' is not among"
@@ -119,7 +119,7 @@ def test_a_file_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
         read_questions(path, row_of("dev", 2).model_copy(update={"role": "train"}), none_of_the_above=False)
 
 
-def test_a_fault_of_a_line_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_fault_of_a_line_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lists a fault in line 5804, but no question is read from this line"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/train"], none_of_the_above=False)
 
@@ -392,7 +392,7 @@ def test_blank_lines_of_csv_are_skipped(tmp_path: Path) -> None:
     assert list(readers.read_rows(path, ["a"])) == [(2, {"a": "1", "b": "2"}), (4, {"a": "3\n3", "b": "4"})]
 
 
-def test_json_lines_may_be_called_json(tmp_path: Path) -> None:
+def test_json_lines_may_have_the_suffix_json(tmp_path: Path) -> None:
     path = tmp_path / "raw.json"
     path.write_text('{"a": 1}\n{"a": 2}\n', encoding="utf-8")
     assert [row for _, row in readers.read_rows(path, ["a"])] == [{"a": 1}, {"a": 2}]

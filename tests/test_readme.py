@@ -51,7 +51,7 @@ def test_an_example_has_response_and_verdicts_and_its_fence_holds() -> None:
     ]
 
 
-def test_of_a_long_response_the_example_shows_start_and_end() -> None:
+def test_the_example_shows_start_and_end_of_a_long_response() -> None:
     assert shorten("a" * 1000 + "b" * 1012, 20) == "aaaaaaaaaa [... 1,992 characters ...] bbbbbbbbbb"
     assert shorten(" a\n b ", 20) == "a b"
 

@@ -71,12 +71,12 @@ def test_a_bad_header_or_row_length_is_named(tmp_path: Path) -> None:
         load_registry(tmp_path / "nothing.tsv")
 
 
-def test_an_unknown_data_set_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_data_set_is_reported_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no data set 'medqa/exam'.*medqa/dev"):
         find(load_registry(REGISTRY), "medqa/exam")
 
 
-def test_verified_is_a_commit_and_no_branch(tmp_path: Path) -> None:
+def test_verified_is_a_commit_and_not_a_branch(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"verified requires a commit"):
         load_registry(edited(tmp_path, "mmlu_pro_health", "status", "verified"))
     assert load_registry(edited(tmp_path, "medqa", "status", "verified"))["medqa/train"].status == "verified"

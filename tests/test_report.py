@@ -93,7 +93,7 @@ def plain(part: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", part))
 
 
-def test_the_first_screen_says_what_came_out_and_how_much_is_format(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+def test_the_first_screen_states_the_result_and_how_much_is_format(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     first = section(page_of(tmp_path, evaluated), "claims").partition('id="verdicts"')[0]
     readings = [plain(line) for line in re.findall(r'<p class="reading">(.*?)</p>', first)]
     pairs = {
@@ -192,7 +192,7 @@ def test_the_first_sentence_about_the_experiment_is_visible(tmp_path: Path, eval
     assert "All in one sentence Experiment" in one and "About this experiment" not in one
 
 
-def test_every_fact_and_term_leads_somewhere(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+def test_every_fact_and_term_has_a_target(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     page = page_of(tmp_path, evaluated)
     ids = set(re.findall(r'\bid="([^"]+)"', page))
     assert len(re.findall('popovertarget="', page)) > 5
@@ -298,7 +298,7 @@ def test_levels_are_means_of_five_updates(tmp_path: Path) -> None:
     assert describe_levels(table, ["early_answer"])[0]["most"] == 0
 
 
-def test_what_a_run_went_through_is_shown(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+def test_the_stages_of_a_run_are_shown(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     values = pages.values(tmp_path, evaluated, SAMPLED)
     stages = values["runs"][0]["stages"]
     stages["stages"][3] |= {"occurs": True, "updates": [[17, 23], [31, 39]], "highest_share": 0.4242, "highest_at": 19}
@@ -317,7 +317,7 @@ def test_what_a_run_went_through_is_shown(tmp_path: Path, evaluated: dict[str, A
     assert ": no alarm</summary>" in section(pages.render(values), "real") and ": no alarm</summary>" not in part
 
 
-def test_cost_is_what_snakemake_measured(tmp_path: Path) -> None:
+def test_the_cost_is_that_measured_by_snakemake(tmp_path: Path) -> None:
     header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
     for name, line in {
         "checkpoints/rlvr/seed1": "7200\t2:00:00\t2048\t-\t-\t-\t0\t0\t350\t9",
@@ -346,7 +346,7 @@ def test_speed_leaves_out_the_first_update() -> None:
     assert speed["shares"] == {"sampling": 0.5, "scoring": 0.25, "training": 0.5}
 
 
-def test_hardware_is_told_in_words() -> None:
+def test_hardware_is_described_in_words() -> None:
     gpu = {"device": "gpu", "gpus_per_node": 4, "threads": 8}
     assert describe_machine(gpu, ["NVIDIA H200"]) == "NVIDIA H200, 4 for training and answers"
     two = "NVIDIA H200, 4 on each of 2 nodes for RLVR, 4 for other training and answers"
@@ -362,7 +362,7 @@ def test_a_record_names_rule_log_and_hash(tmp_path: Path, evaluated: dict[str, A
     assert 'href="logs/any.log"' in part and f"--forcerun {tmp_path}/FILE" in part
 
 
-def test_signs_that_show_nothing_are_shown() -> None:
+def test_invisible_characters_are_shown() -> None:
     assert visible("a\tb\nc é 漢 \U0001f600") == "a\tb\nc é 漢 \U0001f600"
     assert visible("\u202ea\u200d\ufeff\x00") == "[U+202E]a[U+200D][U+FEFF][U+0000]"
     assert visible("\u3164\u115f\u2800\ufe0f\u034f\u00ad") == "[U+3164][U+115F][U+2800][U+FE0F][U+034F][U+00AD]"
@@ -408,7 +408,7 @@ def test_every_number_in_the_pages_tables_is_one_of_the_files(tmp_path: Path, ev
     assert {number for number in numbers if float(number) not in known} == set()
 
 
-def test_numbers_stand_under_their_headings(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+def test_numbers_are_under_their_headings(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     page = page_of(tmp_path, evaluated)
 
     def row(caption: str, first: str) -> dict[str, str]:
@@ -510,7 +510,7 @@ def test_every_accuracy_and_gain_has_both_readings(tmp_path: Path, evaluated: di
     assert ["RLVR, seed 1", "25.0", "75.0", "update8"] in [cells[:4] for cells in shown]
 
 
-def test_the_bars_are_the_papers_beside_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:
+def test_the_bars_show_the_papers_values_and_ours(evaluated: dict[str, Any], tmp_path: Path) -> None:
     """Only in the paper's experiment; in another, the paper's bars have their own panels."""
     metrics = read_metrics(write(evaluated, tmp_path), EXPERIMENT.titles())
     design = comparison_design(EXPERIMENT)
@@ -636,7 +636,7 @@ def test_panels_have_the_rewards_parts_and_a_style_for_each_arm() -> None:
     ]
 
 
-def test_what_an_arm_has_not_has_no_panel_and_no_line() -> None:
+def test_missing_values_of_an_arm_have_no_panel_and_no_line() -> None:
     """Its columns are empty where another arm has them."""
     rows = [
         {
@@ -683,7 +683,7 @@ def test_an_embedded_figure_has_each_style_once_and_no_id_without_a_reference(tm
     )
 
 
-def test_an_embedded_figure_has_no_digits_that_nobody_sees(tmp_path: Path) -> None:
+def test_an_embedded_figure_has_no_invisible_digits(tmp_path: Path) -> None:
     figure = tmp_path / "one.svg"
     drawn = '<path d="M 52.572708 122.466218 \nL 3.5 4" style="fill: none; x: 0.125"/>'
     figure.write_text(f"<svg>\n {drawn}\n <text>0.125 M 3</text>\n</svg>")

@@ -235,7 +235,7 @@ def test_the_focus_is_on_the_response_that_the_address_names(whole: Callable[...
     expect(articles(page)).to_have_count(40)
 
 
-def test_unknown_and_not_embedded_are_told_apart(part: Callable[..., Page], reports: Reports) -> None:
+def test_unknown_and_not_embedded_are_distinguished(part: Callable[..., Page], reports: Reports) -> None:
     notice = "#rollout-notice"
     page = part("#training-responses")
     field(page, "words").fill("u")
@@ -272,7 +272,7 @@ def rows_of(table: pd.DataFrame) -> Iterator[Any]:
     return table.itertuples(index=False)
 
 
-def test_of_a_sample_the_count_is_n_of_all_that_match(
+def test_the_count_of_a_sample_is_n_of_all_that_match(
     part: Callable[..., Page], reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = part(parameters(grade="right", to=40))

@@ -19,7 +19,7 @@ def test_an_empty_or_absent_folder_and_its_own_are_accepted(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["data", "models", "checkpoints", "eval"])
-def test_a_folder_from_before_the_renames_is_rejected(tmp_path: Path, content: str) -> None:
+def test_a_folder_of_the_former_layout_is_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / content).mkdir()
     with pytest.raises(UserError) as error:
         check_version(tmp_path)

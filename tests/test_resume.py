@@ -278,7 +278,7 @@ def test_all_parts_resume_from_the_newest_checkpoint_that_all_have(tmp_path: Pat
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_was_not_written_to_its_end_is_not_used(tmp_path: Path, part: str) -> None:
+def test_a_partly_written_part_is_not_used(tmp_path: Path, part: str) -> None:
     save(tmp_path, 4)
     save(tmp_path, 8)
     (part_folder(tmp_path, part, 8) / HASHES).unlink()
@@ -362,7 +362,7 @@ def test_without_a_critic_training_resumes_from_the_actors_checkpoint(tmp_path: 
     assert restore(tmp_path, PARTS) == Restored(0)
 
 
-def test_without_a_common_checkpoint_training_begins_again(tmp_path: Path) -> None:
+def test_without_a_common_checkpoint_training_restarts(tmp_path: Path) -> None:
     assert restore(tmp_path / "none", PARTS) == Restored(0)
     save(tmp_path / "some", 4, ("_actor",))
     assert restore(tmp_path / "some", PARTS) == Restored(0)
@@ -379,7 +379,7 @@ def test_models_of_requested_stops_are_deleted_once_their_states_are(tmp_path: P
 
 
 @pytest.mark.parametrize("parts", [PARTS, ("_actor", MODEL), (SINGLE,)])
-def test_of_a_finished_run_the_models_stay_and_the_trainers_states_go(tmp_path: Path, parts: Sequence[str]) -> None:
+def test_a_finished_run_keeps_its_models_and_not_the_trainers_states(tmp_path: Path, parts: Sequence[str]) -> None:
     for update in (2, 4):
         save(tmp_path, update, parts)
     delete_trainer_states(tmp_path, parts)
@@ -437,9 +437,7 @@ def test_the_state_folder_follows_settings_and_content(tmp_path: Path) -> None:
     assert third not in (first, other) and "unfinished run: content of the base model. Its state" in told
 
 
-def test_a_state_that_another_run_deletes_meanwhile_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_that_another_run_deletes_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = ROOT / "docs/faults.json"
     state(tmp_path, base, run="rlvr, seed 1")
     glob = Path.glob

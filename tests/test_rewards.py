@@ -185,7 +185,7 @@ def test_the_random_reward_depends_on_format_and_draw_alone_and_exists_only_wher
         load_reward({"random": {"draw": 1}}, drawn=True)
 
 
-def test_a_message_without_a_key_speaks_of_the_reward() -> None:
+def test_a_message_without_a_key_is_about_the_reward() -> None:
     with pytest.raises(UserError, match=r"^reward: there is no reward called 'x'"):
         load_reward("x")
 
@@ -195,7 +195,7 @@ def test_the_limit_itself_is_allowed() -> None:
     assert load_reward({"paper": 10})(RIGHT) == 10.0
 
 
-def test_a_file_knows_its_name_and_is_named_where_it_fails(tmp_path: Path) -> None:
+def test_a_file_that_fails_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "assert __name__ == 'mine' and __file__.endswith('mine.py')\n"
@@ -250,7 +250,7 @@ def test_every_shipped_term_is_in_the_table_of_policies() -> None:
     assert all(f"`{term}`" in text for term in REWARDS)
 
 
-def test_a_file_is_a_reward(tmp_path: Path) -> None:
+def test_a_file_can_be_a_reward(tmp_path: Path) -> None:
     file = tmp_path / "harsh.py"
     file.write_text("WRONG = -0.5\n\ndef reward(grade):\n    return 1.0 if grade.correct else WRONG\n")
     assert [load_reward(str(file))(found) for found in (RIGHT, WRONG)] == [1.0, -0.5]
@@ -274,7 +274,7 @@ def test_a_file_is_a_reward(tmp_path: Path) -> None:
         ("nan.py", "def reward(grade): return float('nan')", r"from -10 to 10, but this is nan"),
     ],
 )
-def test_what_is_no_reward_is_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:
+def test_a_file_without_a_reward_is_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:
     file = tmp_path / name
     if text is not None:
         file.write_text(text)
@@ -282,7 +282,7 @@ def test_what_is_no_reward_is_named(tmp_path: Path, name: str, text: str | None,
         load_reward(str(file) if name.endswith(".py") else name, "arms.x.reward")
 
 
-def test_a_fingerprint_follows_what_code_does_and_not_how_it_is_explained() -> None:
+def test_a_fingerprint_depends_on_code_and_not_on_comments() -> None:
     code = 'LIMIT = 1\n"""Of it."""\n\ndef f(x):\n    return x > LIMIT\n'
     explained = '"""About."""\n# A remark.\nLIMIT = 1\n\ndef f( x ):\n    """Return."""\n\n    return x > LIMIT  # so\n'
     assert fingerprint(code) == fingerprint(explained)
@@ -299,7 +299,7 @@ def test_the_source_of_a_reward_is_its_own_code_alone(tmp_path: Path) -> None:
     assert reward_source(str(file)) == "def reward(grade): return 0.0"
 
 
-def test_other_numbers_are_another_run() -> None:
+def test_other_parameters_are_another_run() -> None:
     """A run that was stopped with one reward must not resume with another."""
     settings = ["paper", {"paper": 1}, {"paper": 0.1}, {"wrong_penalty": {"wrong": -0.9}}, "wrong_penalty"]
     judges = [reward_version(setting) for setting in settings]

@@ -95,7 +95,7 @@ def test_a_missing_update_is_named(tmp_path):
         collect_rollouts(tmp_path, [2, 2], samples_per_prompt=1)
 
 
-def test_the_updates_of_which_everything_is_there_are_found_without_a_table(tmp_path):
+def test_complete_updates_are_found_without_a_table(tmp_path):
     write(start_attempt(tmp_path, 1), "aabb", "ccd", "eef")
     write(start_attempt(tmp_path, 2), "ccdd", first=2)
     assert complete_rollouts(tmp_path, [2, 2, 2], samples_per_prompt=2) == {1, 2}
@@ -105,7 +105,7 @@ def test_the_updates_of_which_everything_is_there_are_found_without_a_table(tmp_
     assert complete_rollouts(tmp_path, [2, 2, 2], samples_per_prompt=2) == {1, 2, 3}
 
 
-def test_lost_rows_cannot_pass_as_another_division(tmp_path):
+def test_lost_rows_are_not_mistaken_for_another_division(tmp_path):
     write(start_attempt(tmp_path, 1), "aabc", "ccdd")
     with pytest.raises(UserError, match="update 1 has 1 responses to question b instead of 2"):
         collect_rollouts(tmp_path, [2, 2], samples_per_prompt=2)
@@ -148,7 +148,7 @@ def hook(tmp_path, monkeypatch):
 LABEL = json.dumps({"question_id": "q1", "options": ["x", "y"], "gold": 1, "update": 1})
 
 
-def test_the_hook_grades_the_response_alone_and_writes_it_down(hook, tmp_path):
+def test_the_hook_grades_only_the_response_and_records_it(hook, tmp_path):
     right = " <think> t </think><answer> B </answer>"
     assert hook([PROMPT + right + "<eos>"], [PROMPT], [LABEL])["rewards"] == 1.0
     assert hook([PROMPT + right.replace("B", "A")], [PROMPT], [LABEL])["scores"] == 0.0
@@ -260,7 +260,7 @@ def test_a_failing_hook_leaves_a_note_that_ends_the_run(hook, tmp_path, query, l
     assert said in note and repr(query) in note and label in note
 
 
-def test_a_reward_that_raises_is_named_with_the_response_it_met(hook, tmp_path, monkeypatch):
+def test_a_reward_that_raises_is_named_with_the_response(hook, tmp_path, monkeypatch):
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return 1 / (grade.think_chars - 2)\n")
     monkeypatch.setenv("MEDRLVR_REWARD", reward_to_json(str(file)))
@@ -272,7 +272,7 @@ def test_a_reward_that_raises_is_named_with_the_response_it_met(hook, tmp_path, 
     assert "<think>ab</think>" in note and '"question_id": "q1"' in note
 
 
-def test_the_first_of_many_failures_is_noted_whole(hook, tmp_path):
+def test_the_first_of_many_failures_is_recorded_completely(hook, tmp_path):
     def fail(number):
         with pytest.raises(KeyError):
             hook([PROMPT + f" {number} " + "x" * 10_000], [PROMPT], ["{}"])

@@ -53,7 +53,7 @@ sys.stdin.read()
 """
 
 
-def test_a_held_file_names_its_holder_until_that_is_killed(tmp_path: Path) -> None:
+def test_a_locked_file_names_its_holder_until_that_is_killed(tmp_path: Path) -> None:
     file = tmp_path / "state" / "run.lock"
     assert holder(file) is None
     other = other_process(HOLD, str(file))
@@ -213,7 +213,7 @@ def test_a_step_ends_with_a_killed_snakemake(tmp_path: Path, name: str) -> None:
         ("", None),
     ],
 )
-def test_slurms_time_is_read(text: str, seconds: float | None) -> None:
+def test_the_time_limit_of_slurm_is_read(text: str, seconds: float | None) -> None:
     assert slurm.parse_time_left(text) == seconds
 
 
@@ -243,7 +243,7 @@ def test_near_the_time_limit_a_checkpoint_is_requested_and_waited_for(tmp_path: 
     [(400.0, {}), (None, {}), (10.0, {"longest_update": lambda: 0.0}), (10.0, {"attempt": None, "done": 4})],
     ids=["enough time", "no limit", "no update yet", "nothing saved in this attempt"],
 )
-def test_otherwise_it_goes_its_way(tmp_path: Path, left: float | None, changes: dict[str, object]) -> None:
+def test_without_a_limit_near_the_run_continues(tmp_path: Path, left: float | None, changes: dict[str, object]) -> None:
     guard(tmp_path, [4], left, **changes)()
     assert not (tmp_path / STOP_FILE).exists()
 
@@ -268,7 +268,7 @@ def scontrol(folder: Path, body: str) -> None:
         (None, "No such file or directory: 'scontrol'"),
     ],
 )
-def test_a_job_that_cannot_be_requeued_says_why(
+def test_a_job_that_cannot_be_requeued_states_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str | None, told: str
 ) -> None:
     if body:
@@ -293,7 +293,7 @@ def test_nothing_but_its_own_error_is_caught() -> None:
 GIB = 1024**3
 
 
-def test_memory_is_warned_of_once_until_it_was_free_again() -> None:
+def test_a_memory_warning_is_printed_once_until_memory_is_free_again() -> None:
     told: list[str] = []
     used = iter([50, 91, 95, 80, 92])
     watch = MemoryWatch("rlvr, seed 1", told.append, interval=0.0, measure=lambda: (next(used) * GIB, 100 * GIB))
@@ -306,7 +306,7 @@ def test_memory_is_warned_of_once_until_it_was_free_again() -> None:
     assert "(91%). The largest process is " in told[0] and ", process " in told[0]
 
 
-def test_between_two_looks_nothing_is_measured() -> None:
+def test_nothing_is_measured_between_two_checks() -> None:
     def fail() -> tuple[int, int]:
         raise AssertionError
 
@@ -491,7 +491,7 @@ def test_a_saved_command_does_the_same_in_another_home(tmp_path: Path, word: str
         )
 
 
-def test_no_command_goes_through_a_shell() -> None:
+def test_no_command_uses_a_shell() -> None:
     """Names, paths and texts of users reach programs only as elements of argument lists."""
     found = []
     for file in [*Path("src").rglob("*.py"), *Path("workflow").rglob("*.py"), *Path("envs").glob("*.py")]:
@@ -511,7 +511,7 @@ HOSTILE = ["$(touch pwned)", "`touch pwned`", "; touch pwned", "a\ntouch pwned",
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_name_with_signs_of_the_shell_does_nothing(tmp_path: Path, text: str) -> None:
+def test_a_name_with_characters_of_the_shell_runs_nothing(tmp_path: Path, text: str) -> None:
     lines: list[str] = []
     code = "import sys; print(repr(sys.argv[1:]))"
     run_process([sys.executable, "-c", code, text], {"MEDRLVR_REWARD": text}, lines.append)
@@ -552,9 +552,7 @@ HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmean_load\n"
         (None, None),
     ],
 )
-def test_a_benchmark_of_a_job_that_was_killed_is_no_benchmark(
-    tmp_path: Path, content: str | None, seconds: float | None
-) -> None:
+def test_a_benchmark_of_a_killed_job_does_not_count(tmp_path: Path, content: str | None, seconds: float | None) -> None:
     file = tmp_path / "job.tsv"
     if content is not None:
         file.write_text(content)

@@ -89,7 +89,7 @@ def test_a_hand_counted_table() -> None:
     }
 
 
-def test_of_a_draw_without_the_first_its_repetition_is_the_first() -> None:
+def test_in_a_draw_without_the_first_its_repetition_is_the_first() -> None:
     [record] = records(answers([" A"] * 4, "direct").iloc[1:])
     assert (record["n"], record["distinct_n"]) == (3, 3)
 
@@ -173,7 +173,7 @@ def test_most_samples_decide(responses: list[str], letter: str | None) -> None:
     assert record["sample_accuracy"] == sum(text == " B" for text in responses) / len(responses)
 
 
-def test_strata_that_nobody_could_read_are_left_out() -> None:
+def test_strata_without_a_readable_answer_are_left_out() -> None:
     many = pd.concat([QUESTIONS] * 10, ignore_index=True)
     many = many.assign(
         question_id=[f"q{i}" for i in range(40)],
@@ -184,7 +184,7 @@ def test_strata_that_nobody_could_read_are_left_out() -> None:
     assert found.groupby("stratum").size().to_dict() == {"gold_letter": 40, "options": 40, "source": 40}
 
 
-def test_policies_that_know_nothing() -> None:
+def test_the_accuracies_of_policies_without_knowledge() -> None:
     questions = pd.DataFrame(
         {
             "question_id": ["q1", "q2", "q3", "q4"],

@@ -38,13 +38,13 @@ def test_the_best_on_development_is_taken_and_of_equals_the_first(given: tuple[s
     assert table["n"].tolist() == [2, 2, 2]
 
 
-def test_what_cannot_be_read_is_counted() -> None:
+def test_unreadable_answers_are_counted() -> None:
     table = select_best(answers("A?", "AB", "??"), QUESTIONS, MODELS, "bare")
     assert table["accuracy"].tolist() == [0.5, 1.0, 0.0]
     assert table["unparsed"].tolist() == [0.5, 0.0, 1.0]
 
 
-def test_tagged_answers_are_looked_for_in_the_answer_block() -> None:
+def test_tagged_answers_are_read_from_the_answer_block() -> None:
     tagged = answers("AB", "AB", "AB").assign(response="<think>a</think><answer>A</answer>")
     assert select_best(tagged, QUESTIONS, MODELS, "tagged")["accuracy"].tolist() == [0.5] * 3
     assert select_best(tagged, QUESTIONS, MODELS, "bare")["unparsed"].tolist() == [1.0] * 3
@@ -62,7 +62,7 @@ def test_a_letter_outside_the_answer_block_does_not_select_but_is_counted() -> N
     assert table.index[table["chosen"]].tolist() == [1]
 
 
-def test_a_candidate_that_could_not_be_asked_is_named() -> None:
+def test_a_candidate_without_answers_is_named() -> None:
     some = answers("AB", "AB", "AB")
     some = some[some["model"] != str(MODELS[1])]
     with pytest.raises(
@@ -71,14 +71,14 @@ def test_a_candidate_that_could_not_be_asked_is_named() -> None:
         select_best(some, QUESTIONS, MODELS, "bare")
 
 
-def test_one_candidate_is_no_choice() -> None:
+def test_one_candidate_needs_no_selection() -> None:
     table = select_best(None, QUESTIONS, MODELS[:1], "bare")
     assert table[["chosen", "n"]].iloc[0].tolist() == [True, 0]
     with pytest.raises(ValueError, match="too many"):
         select_best(None, QUESTIONS, MODELS, "bare")
 
 
-def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> None:
+def test_checkpoints_are_in_the_order_of_their_updates(tmp_path: Path) -> None:
     for update in (100, 4, 50):
         (tmp_path / f"update{update}").mkdir()
     assert [path.name for path in candidate_models([tmp_path])] == ["update4", "update50", "update100"]
@@ -86,7 +86,7 @@ def test_checkpoints_are_taken_in_the_order_of_their_updates(tmp_path: Path) -> 
     assert candidate_models([tmp_path]) == [tmp_path]
 
 
-def test_a_model_may_stand_before_the_checkpoints_of_a_run(tmp_path: Path) -> None:
+def test_a_model_may_precede_the_checkpoints_of_a_run(tmp_path: Path) -> None:
     model, run = tmp_path / "base", tmp_path / "run"
     for folder in (model, run / "update8", run / "update4"):
         folder.mkdir(parents=True)
@@ -95,7 +95,7 @@ def test_a_model_may_stand_before_the_checkpoints_of_a_run(tmp_path: Path) -> No
     assert candidate_models([str(run), str(model)]) == [run / "update4", run / "update8", model]
 
 
-def test_a_card_says_what_the_model_is_made_of() -> None:
+def test_a_card_states_what_the_model_was_made_from() -> None:
     text = model_card(
         "rlvr_dev/seed3",
         base={"name": "some/base", "origin": "some/base at commit c0ffee"},

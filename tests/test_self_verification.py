@@ -27,7 +27,7 @@ from medrlvr.grading.self_verification import _PHRASES, find_self_verification
         "I was mistaken about the dose",
     ],
 )
-def test_who_turns_back_is_found(text: str) -> None:
+def test_self_verification_is_found(text: str) -> None:
     assert len(find_self_verification(text)) == 1
 
 
@@ -54,7 +54,7 @@ def test_who_turns_back_is_found(text: str) -> None:
         "",
     ],
 )
-def test_medicine_is_no_doubt(text: str) -> None:
+def test_medical_doubt_is_not_self_verification(text: str) -> None:
     assert find_self_verification(text) == []
 
 
@@ -64,5 +64,5 @@ def test_places_are_those_in_the_response() -> None:
 
 
 @given(st.from_regex(_PHRASES))
-def test_the_quick_look_overlooks_nothing(text: str) -> None:
+def test_the_fast_search_misses_nothing(text: str) -> None:
     assert find_self_verification(text) == [match.span() for match in _PHRASES.finditer(text)]

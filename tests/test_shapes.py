@@ -26,7 +26,7 @@ def test_known_models_have_the_parameters_that_their_weights_have(name: str, par
     assert known_shape(f"{name}@0123abc") == shape
 
 
-def test_another_model_is_not_known_by_heart() -> None:
+def test_another_model_is_not_in_the_table() -> None:
     assert known_shape("Qwen/Qwen2.5-3B-Instruct") is None
 
 
@@ -74,11 +74,13 @@ def test_a_shape_counts_what_transformers_builds(tmp_path: Path, changes: dict[s
     ],
     ids=str,
 )
-def test_a_shape_that_cannot_be_read_says_why(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_shape_that_cannot_be_read_is_reported_with_the_reason(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         read_shape(written(tmp_path, **changes))
 
 
-def test_a_folder_without_configuration_is_no_model(tmp_path: Path) -> None:
+def test_a_folder_without_configuration_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no"):
         read_shape(tmp_path)

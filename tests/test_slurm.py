@@ -175,7 +175,7 @@ def test_a_cancelled_job_leaves_nothing_of_its_own_and_all_of_its_neighbours(toy
     neighbour.assert_clean()
 
 
-def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
+def test_a_node_that_fails_at_its_start_is_reported_with_its_log(toy) -> None:
     """Ray itself refuses to promise more GPUs than Slurm gave."""
     job = toy("--nodes=2", "--gpus=2", sbatch=["--nodes=2", "--gres=gpu:1"])
     assert job.end()["ExitCode"] == f"{launcher.NODE_LOST}:0"
@@ -184,7 +184,7 @@ def test_a_node_that_fails_at_its_start_is_told_with_its_log(toy) -> None:
     job.assert_clean()
 
 
-def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
+def test_gpus_that_never_come_end_the_job_after_the_wait(toy) -> None:
     job = toy("--nodes=2", "--gpus=2", "--wait=1")
     job.suspend_ray("n2")
     assert job.end()["ExitCode"] == f"{launcher.NOT_COMPLETE}:0"
@@ -193,14 +193,16 @@ def test_gpus_that_never_come_are_waited_for_so_long(toy) -> None:
     job.assert_clean()
 
 
-def test_a_job_of_too_few_nodes_says_what_slurm_made_of_it(toy) -> None:
+def test_a_job_of_too_few_nodes_is_reported_with_its_nodes(toy) -> None:
     job = toy(sbatch=["--nodes=1", "--gres=gpu:2"])
     assert job.end()["ExitCode"] == f"{launcher.NO_ALLOCATION}:0"
     assert f"machine.nodes is 2, but job {job.id} has 1 node(s) (n" in job.text()
     job.assert_clean()
 
 
-def test_a_partition_that_is_not_there_is_told_before_anything_is_submitted(cluster: Cluster, clone: Path) -> None:
+def test_a_partition_that_does_not_exist_is_reported_before_anything_is_submitted(
+    cluster: Cluster, clone: Path
+) -> None:
     words = profile(clone, "nowhere", defaults={"slurm_partition": "nowhere"})
     result = snakemake(*words, *SHORT, overlay(clone, "nowhere", ""), "--nolock", cwd=clone, cores=False)
     assert result.returncode == 1
@@ -208,7 +210,7 @@ def test_a_partition_that_is_not_there_is_told_before_anything_is_submitted(clus
     assert "Traceback" not in result.stderr and "has been submitted" not in result.stderr
 
 
-def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster, clone: Path) -> None:
+def test_a_job_cancelled_while_it_waits_is_reported_and_can_be_repeated(cluster: Cluster, clone: Path) -> None:
     later = profile(clone, "later", retries=0, defaults={"slurm_extra": "'--begin=now+1hour'"})
     rest = [*SHORT, overlay(clone, "pending", ""), "--nolock", "--until", "make_miniature"]
     command = [sys.executable, "-m", "snakemake", *later, *rest]
@@ -227,7 +229,7 @@ def test_a_job_cancelled_while_it_waits_is_told_and_made_up_for(cluster: Cluster
     assert (clone / "results/pending/data/raw/miniature/train.jsonl").exists()
 
 
-def test_the_check_of_a_gpu_is_a_job_that_knows_its_time_limit(cluster: Cluster, clone: Path) -> None:
+def test_the_check_of_a_gpu_is_a_job_that_reads_its_time_limit(cluster: Cluster, clone: Path) -> None:
     """As `make gpu-check PROFILE=slurm MINUTES=...` starts it, on a CPU and with too little time for any row."""
     overlays = ["config/miniature.yaml", "config/gpu_check.yaml", overlay(clone, "checked", "")]
     words = [*profile(clone, "check"), "--configfile", *overlays, "--nolock"]

@@ -74,7 +74,7 @@ def test_the_documents_table_is_what_the_rules_give() -> None:
     assert DOCUMENT.partition(begin)[2].partition(end)[0] == BENCHMARK["table"]()
 
 
-def test_the_golden_file_is_whole() -> None:
+def test_the_golden_file_is_complete() -> None:
     cases = BENCHMARK["cases"]()
     assert [case.id for case in cases] == [f"s{n:03d}" for n in range(1, 187)]
     for half in (0, 1):
@@ -154,7 +154,7 @@ def spans(bands: Sequence[Band]) -> list[tuple[str, int, int]]:
 
 @pytest.mark.parametrize("size", [64, 1024])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_papers_six_stages_are_found_in_order(size: int, seed: int) -> None:
+def test_the_six_stages_of_the_paper_are_found_in_order(size: int, seed: int) -> None:
     found = segment(shares_of(np.random.default_rng(seed), size, PAPERS))
     assert [band.stage for band in found] == [*STAGES]
     ends = np.cumsum([updates for _, updates, _ in PAPERS])
@@ -185,7 +185,7 @@ def test_noise_about_no_stage_is_one_band(size: int, spread: float | None) -> No
         assert len(segment(shares)) == 1, seed
 
 
-def test_a_step_that_chance_could_make_is_none_however_steady_the_shares_are() -> None:
+def test_a_step_that_chance_can_explain_is_none_however_steady_the_shares_are() -> None:
     shares = pd.DataFrame(0.0, index=range(110), columns=[*LABELS]).assign(update=range(1, 111), responses=64)
     shares["concise_structurer"] = np.repeat([0.515, 0.485], 55)
     shares["direct_answer_hacker"] = 1 - shares["concise_structurer"]
@@ -214,7 +214,7 @@ def test_sound_responses_are_reintegrated_only_behind_a_shortcut() -> None:
     assert stages(*(name.replace(REINTEGRATED, "concise_structurer") for name in again)) == again
 
 
-def test_neighbouring_parts_of_one_stage_are_one_band_with_the_mean_of_its_responses() -> None:
+def test_adjacent_parts_of_one_stage_are_one_band_with_the_mean_of_its_responses() -> None:
     weak, strong = (
         shares_of(np.random.default_rng(1), 200, [("direct_answer_hacker", 10, share)]) for share in (0.5, 0.95)
     )

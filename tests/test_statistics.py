@@ -28,7 +28,7 @@ def test_bootstrap_sd_repeats_with_its_seed() -> None:
     assert bootstrap_stderr(values, 100, seed=5) == bootstrap_stderr(values, 100, seed=5)
 
 
-def test_wilson_interval_against_worked_figures_and_statsmodels() -> None:
+def test_wilson_interval_against_computed_values_and_statsmodels() -> None:
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=2e-4)
     for successes, n in ((0, 818), (637, 1273), (1273, 1273), (3, 10)):
         expected = proportion_confint(successes, n, method="wilson")
@@ -53,7 +53,7 @@ def test_a_pair_against_a_hand_count_and_statsmodels() -> None:
     assert pair.low < pair.difference < pair.high
 
 
-def test_models_that_never_differ() -> None:
+def test_models_that_never_differ_have_p_1() -> None:
     same = np.array([1.0, 0.0, 1.0])
     pair = compare_pair(same, same, alone(3))
     assert (pair.mcnemar_p, pair.low, pair.high, pair.detectable) == (1.0, 0.0, 0.0, None)
@@ -65,7 +65,7 @@ def test_holms_correction_by_hand() -> None:
     assert (holm([0.02]), holm([])) == ([0.02], [])
 
 
-def test_the_bootstrap_is_scipys() -> None:
+def test_the_bootstrap_equals_that_of_scipy() -> None:
     gain = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 400, p=[0.1, 0.6, 0.3])
     ours, ours_90 = Resamples(range(400), 20_000, seed=1).intervals(gain)
     for interval, confidence in ((ours, 0.95), (ours_90, 0.9)):
@@ -127,7 +127,7 @@ def test_seed_intervals_against_scipy() -> None:
     assert seed_interval([0.5] * 3, 0.25, 0.95) == (0.25, 0.25)
 
 
-def test_of_the_same_runs_seeds_are_paired() -> None:
+def test_seeds_of_the_same_runs_are_paired() -> None:
     first, second = [0.50, 0.61, 0.70], [0.40, 0.50, 0.60]
     paired = stats.ttest_rel(first, second).confidence_interval(0.95)
     assert seed_interval(first, second, 0.95, paired=True) == pytest.approx((paired.low, paired.high))
@@ -137,7 +137,7 @@ def test_of_the_same_runs_seeds_are_paired() -> None:
     ("first", "second"),
     [([0.5], [0.4]), ([0.5] * 2, [0.4] * 3), ([0.5] * 3, [0.4] * 2), ([0.5] * 3, [0.4]), ([0.5] * 2, 0.4), (0.5, 0.4)],
 )
-def test_fewer_than_three_seeds_of_what_was_trained_give_no_interval(
+def test_fewer_than_three_seeds_of_a_trained_model_give_no_interval(
     first: list[float] | float, second: list[float] | float
 ) -> None:
     assert seed_interval(first, second, 0.95) is None

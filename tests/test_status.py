@@ -107,7 +107,7 @@ def test_every_run_waits_before_the_first(experiment: Experiment) -> None:
     assert list(found)[5:] == ["questions", "base model", "checkpoint selection", "evaluation", "report"]
 
 
-def test_a_run_is_told_as_its_last_line_says(experiment: Experiment) -> None:
+def test_the_state_of_a_run_is_that_of_its_last_line(experiment: Experiment) -> None:
     step, stage = "train_rlvr rlvr 1", "rlvr, seed 1"
     lines = [
         begun(step),
@@ -131,7 +131,7 @@ def test_a_run_is_told_as_its_last_line_says(experiment: Experiment) -> None:
     assert rows(experiment)["rlvr, seed 2"] == rows(experiment)["rlvr_no_kl, seed 1"] == "waiting"
 
 
-def test_arms_of_one_trainer_are_told_apart(experiment: Experiment) -> None:
+def test_arms_of_one_trainer_are_distinguished(experiment: Experiment) -> None:
     for arm, update in (("rlvr", 3), ("rlvr_no_kl", 70)):
         stage = run_display_name(arm, 1)
         log = f"results/mine/logs/checkpoints/{arm}/seed1.log"
@@ -152,7 +152,7 @@ def test_each_learning_rate_is_a_run(experiment: Experiment) -> None:
     assert found["sft, learning rate 5e-06, seed 1"] == "done"
 
 
-def test_a_silent_run_whose_process_lives_may_hang(experiment: Experiment) -> None:
+def test_a_silent_run_with_a_live_process_may_hang(experiment: Experiment) -> None:
     lines = [begun("train_rlvr rlvr 1"), Progress("rlvr, seed 1", 110).line(9)]
     write(LOG, *lines, age=SILENCE - 1)
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
@@ -172,7 +172,7 @@ def test_a_silent_run_elsewhere_has_stopped_or_hangs(experiment: Experiment) -> 
     assert rows(experiment)["rlvr, seed 1"] == "running update 9 of 110"
 
 
-def test_a_killed_run_is_seen_at_once(experiment: Experiment) -> None:
+def test_a_killed_run_is_detected_at_once(experiment: Experiment) -> None:
     write(LOG, begun("train_rlvr rlvr 1", gone()), Progress("rlvr, seed 1", 110).line(9))
     told = rows(experiment)["rlvr, seed 1"]
     assert told.startswith("stopped update 9 of 110 its process no longer exists; the last log output was 10 s ago.")
@@ -223,7 +223,7 @@ def frame() -> StepRecord:
         ("raise KeyError('x')", "failed", "KeyError: 'x'"),
     ],
 )  # fmt: skip
-def test_a_failed_run_says_why_and_where(experiment: Experiment, end: str, word: str, reason: str) -> None:
+def test_a_failed_run_has_reason_and_place(experiment: Experiment, end: str, word: str, reason: str) -> None:
     console = run_step(end)
     assert "train_rlvr rlvr 1: " in console and reason in console and "started on" not in console
     found = frame()
@@ -234,7 +234,7 @@ def test_a_failed_run_says_why_and_where(experiment: Experiment, end: str, word:
 
 
 @pytest.mark.usefixtures("experiment")
-def test_a_step_whose_log_is_on_a_full_disk_still_says_so_on_the_console() -> None:
+def test_a_step_whose_log_is_on_a_full_disk_still_reports_to_the_console() -> None:
     Path(LOG).parent.mkdir(parents=True)
     Path(LOG).symlink_to("/dev/full")
     told = "train_rlvr rlvr 1: failed after 0 s\n[Errno 28] No space left on device\nThe disk or your quota is full."
@@ -245,7 +245,7 @@ def test_a_step_whose_log_is_on_a_full_disk_still_says_so_on_the_console() -> No
     assert told in run_step(f"{quiet}\n    print('x', flush=True)") and frame().end is None
 
 
-def test_a_retry_begins_the_log_anew(experiment: Experiment) -> None:
+def test_a_retry_starts_a_new_log(experiment: Experiment) -> None:
     run_step("raise UserError('training ended with status 1.')")
     assert rows(experiment)["rlvr, seed 1"].startswith("failed")
     run_step("import os; sys.stdout.flush(); os._exit(9)", SLURM_JOB_ID="31")
@@ -257,7 +257,7 @@ def test_a_retry_begins_the_log_anew(experiment: Experiment) -> None:
     assert frame().end == "done" and rows(experiment)["rlvr, seed 1"] == "done update 9 of 110, in 0 s"
 
 
-def test_slurms_own_words(experiment: Experiment, here: Path) -> None:
+def test_the_messages_of_slurm(experiment: Experiment, here: Path) -> None:
     queue = parse_queue(QUEUE.format(here=here))
     assert [job.number for job in queue] == ["17", "18", "19", "20"]
     found = rows(experiment, queue)
@@ -267,7 +267,7 @@ def test_slurms_own_words(experiment: Experiment, here: Path) -> None:
     assert found["sft, learning rate 5e-06, seed 1"] == "waiting"
 
 
-def test_a_job_submitted_again_says_why_it_failed_before(experiment: Experiment, here: Path) -> None:
+def test_a_job_submitted_again_states_why_it_failed_before(experiment: Experiment, here: Path) -> None:
     queue = parse_queue(QUEUE.format(here=here))
     ended = ["train_rlvr rlvr 1: failed after 3 s", "training ended with signal 9.", f"(log: {LOG})"]
     write(LOG, begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"), *ended)
@@ -284,7 +284,7 @@ def test_a_job_submitted_again_says_why_it_failed_before(experiment: Experiment,
     )
 
 
-def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Path) -> None:
+def test_a_job_of_slurm_is_identified_by_its_number(experiment: Experiment, here: Path) -> None:
     queue = parse_queue(f"16|RUNNING|None|{here}|rule_train_rlvr_wildcards_rlvr_1\n")
     lines = [begun("train_rlvr rlvr 1", host="node7", slurm=", Slurm job 16"), Progress("rlvr, seed 1", 110).line(9)]
     write(LOG, *lines)
@@ -298,7 +298,7 @@ def test_a_job_of_slurm_is_known_by_its_number(experiment: Experiment, here: Pat
     ), "Slurm did not answer"
 
 
-def test_slurm_is_asked_for_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+def test_a_query_to_slurm_takes_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     monkeypatch.setenv("PATH", str(here))
     assert ask_slurm() is None
     squeue = here / "squeue"
@@ -319,7 +319,7 @@ def test_slurm_is_asked_for_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch
     assert ask_slurm() is None
 
 
-def test_other_steps_are_told_while_they_run_or_when_they_failed(experiment: Experiment) -> None:
+def test_other_steps_are_shown_while_they_run_or_if_they_failed(experiment: Experiment) -> None:
     logs = Path("results/mine/logs")
     asking = Progress("rlvr/seed1", 600, unit="answer").line(40)
     write(str(logs / "eval/rlvr/seed1/generate_answers.log"), begun("generate_answers rlvr/seed1"), asking)
@@ -347,7 +347,7 @@ def test_a_line_of_progress_is_read_as_it_is_written(facts: str) -> None:
     assert parse(second) == ("rlvr, seed 1", at.replace("1,008", "1,009"), ", about 104 h 51 min left")
 
 
-def test_other_lines_are_no_progress() -> None:
+def test_other_lines_are_not_progress() -> None:
     for line in ("rlvr, seed 1: 110 updates; starting Ray", "", f"rlvr, seed 1: {ALARM}", "Episode [1/2]: 50%"):
         assert parse(line) is None
 
@@ -404,7 +404,7 @@ print(yaml.safe_dump(yaml.safe_load(__import__("json").dumps(values))))
 
 
 @pytest.mark.usefixtures("experiment")
-def test_sigterm_ends_a_step_with_a_message_wherever_it_comes() -> None:
+def test_sigterm_ends_a_step_with_a_message_at_any_time() -> None:
     """Also between two programs; while a program runs, `run_process` takes the signal."""
     console = run_step("import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)")
     assert "stopped after 0 s\nIt was stopped by SIGTERM. Start the same command again." in console

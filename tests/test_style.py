@@ -6,6 +6,6 @@ import pytest
 
 
 @pytest.mark.slow
-def test_nothing_is_against_the_style() -> None:
+def test_all_files_follow_the_style() -> None:
     said = subprocess.run(["make", "style"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr

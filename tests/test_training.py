@@ -56,7 +56,7 @@ def test_a_reported_update_is_read_under_the_trainers_own_names():
     assert trainer_metrics.parse_line("Train epoch [1/1]: 100%") is None
 
 
-def test_an_epochs_loss_is_said_once_and_is_its_own(capsys):
+def test_the_loss_of_an_epoch_is_printed_once_and_is_its_own(capsys):
     """The bar as OpenRLHF draws it: each step first with the previous step's loss, and an epoch's last step again."""
     said = []
     watch = SftWatch("sft", 2, Path("state"), said.append)
@@ -216,7 +216,7 @@ def test_a_run_that_diverged_draws_other_random_numbers_each_time(begin):
     assert seeds[0] == seeds[1] == "1" and len({*seeds}) == 3, "a run that was only killed starts as it did"
 
 
-def test_what_the_base_itself_differs_by_is_no_staleness(tmp_path):
+def test_the_difference_of_the_base_itself_is_not_staleness(tmp_path):
     table = good()
     table["vllm_kl"] = [0.0075, 0.0095, -0.0055, 0.016]
     assert checked(table, tmp_path) == [None] * 4
@@ -259,7 +259,7 @@ def test_a_trainer_that_reports_no_engine_kl_is_stopped_at_its_first_update(tmp_
         checked(good().drop(columns="vllm_kl"), tmp_path)
 
 
-def test_a_doubtful_engine_is_told_once_and_a_stale_one_ends_the_run(begin):
+def test_a_doubtful_engine_is_reported_once_and_a_stale_one_ends_the_run(begin):
     text = "<think>x</think>"
     lines = [reported(update, text, 0.1, engine) for update, engine in enumerate((1e-5, 5e-3, 6e-3), 1)]
     said = begin(lines=tuple(lines))
@@ -275,7 +275,7 @@ def test_an_update_without_metrics_is_named(tmp_path):
         health.check_all(good().drop(index=2), 4, tmp_path)
 
 
-def test_progress_tells_the_time_left_from_the_pace_since_the_first_update():
+def test_progress_has_the_time_left_from_the_pace_since_the_first_update():
     now = iter([100.0, 102.0, 110.0])
     progress = Progress("rlvr, seed 1", 110, clock=lambda: next(now))
     assert progress.line(8, "reward +0.10") == "rlvr, seed 1: update 8 of 110, reward +0.10"
@@ -299,7 +299,7 @@ def base(tmp_path):
     return folder
 
 
-def test_a_complete_base_is_accepted_and_says_how_texts_end(base):
+def test_a_complete_base_is_accepted_and_states_how_texts_end(base):
     check_folder(base)
     assert end_of_text(base) == "<eos>"
     (base / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
@@ -355,7 +355,7 @@ def model_files(folder: Path, weights: str = "model.safetensors") -> Path:
     return folder
 
 
-def test_a_model_is_handed_over_whole_or_refused(tmp_path):
+def test_a_model_is_published_completely_or_refused(tmp_path):
     made, model = model_files(tmp_path / "made", "weights"), tmp_path / "models" / "seed1"
     with pytest.raises(UserError, match=r"did not write a complete model \(weights, config\.json"):
         publish_model(made, model)
@@ -371,7 +371,7 @@ def test_a_model_is_handed_over_whole_or_refused(tmp_path):
     assert not (model / "old").exists() and (model / "config.json").read_text() == "new"
 
 
-def test_a_model_whose_weights_were_dropped_is_not_handed_over(tmp_path):
+def test_a_model_whose_weights_were_deleted_is_not_published(tmp_path):
     made = model_files(tmp_path / "update8", "weights")
     (made / "model.safetensors").write_text("weights")
     delete_weights(made)
@@ -422,7 +422,7 @@ def numbers_in_the_base() -> tuple[int, int]:
     return sum(tensors.values()), tensors["model.embed_tokens.weight"]
 
 
-def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses():
+def test_the_disk_space_of_a_run_is_that_of_models_checkpoints_and_responses():
     whole, embedding = numbers_in_the_base()
     others = sum(file.stat().st_size for file in MODEL.iterdir() if file.suffix != ".safetensors")
     needed = disk.disk_needed(disk.weights_in(MODEL), ARM, CPU, [4] * 7)
@@ -441,7 +441,7 @@ def test_the_disk_that_a_run_takes_is_that_of_models_checkpoints_and_responses()
     assert (without.models, without.trainer) == (needed.models, 2 * 16 * whole), "no critic, no state of it"
 
 
-def test_what_sft_takes_is_one_model_and_the_states_of_its_last_epochs():
+def test_the_disk_space_of_sft_is_one_model_and_the_states_of_its_last_epochs():
     whole, embedding = numbers_in_the_base()
     arm = Experiment().arms["sft"].model_copy(update={"epochs": 4})
     needed = disk.sft_disk_needed(disk.Weights(whole, embedding, 7), arm, CPU)
@@ -450,12 +450,12 @@ def test_what_sft_takes_is_one_model_and_the_states_of_its_last_epochs():
     assert once.trainer == 16 * whole
 
 
-def test_a_shape_takes_the_disk_that_its_folder_does():
+def test_a_shape_needs_the_disk_space_of_its_folder():
     counted, read = disk.weights_of(read_shape(MODEL)), disk.weights_in(MODEL)
     assert (counted.parameters, counted.tied, counted.others) == (read.parameters, read.tied, 0)
 
 
-def test_the_documents_tell_what_the_papers_experiment_takes():
+def test_the_documents_state_the_disk_space_of_the_papers_experiment():
     """Qwen2.5-3B, by its shape; the Hugging Face Hub has the file."""
     arm = Experiment().arms["rlvr"]
     needed = disk.disk_needed(
@@ -492,7 +492,7 @@ def test_too_little_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
     assert "save_every" in advice and "larger disk" in advice
 
 
-def test_what_a_stopped_run_left_counts_as_there(tmp_path, monkeypatch):
+def test_files_of_a_stopped_run_count_as_existing(tmp_path, monkeypatch):
     with (tmp_path / "state.pt").open("wb") as file:
         file.truncate(300 * GB)
     left(monkeypatch, 22 * GB)
@@ -535,7 +535,7 @@ def begin(tmp_path, monkeypatch):
     return begin
 
 
-def test_the_disk_is_told_before_training_and_checked(begin, tmp_path, monkeypatch):
+def test_the_disk_space_is_reported_before_training_and_checked(begin, tmp_path, monkeypatch):
     disk_line, started, end = begin()
     (state,) = (tmp_path / "state").iterdir()
     assert disk_line.startswith(f"rlvr, seed 1: needs at most 0.14 GB of disk in {state}; ")
@@ -594,7 +594,7 @@ def test_a_line_torn_by_a_crash_costs_that_line_only(tmp_path):
     assert trainer_metrics.read_lines(tmp_path / "nowhere") == []
 
 
-def test_a_hack_is_told_while_the_model_trains(begin):
+def test_an_alarm_is_printed_while_the_model_trains(begin):
     honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
     hacked = "<think>yellow</think><answer>B</answer>"
     lines = [reported(update, honest, 0.1) for update in range(1, WINDOW + 1)]
@@ -610,7 +610,7 @@ def test_a_hack_is_told_while_the_model_trains(begin):
     )
 
 
-def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatch, capsys):
+def test_a_resumed_run_has_the_last_alarms_in_its_new_log(begin, monkeypatch, capsys):
     honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
     hacked = "<think>yellow</think><answer>B</answer>"
     updates = range(1, 2 * WINDOW + 1)
@@ -622,7 +622,7 @@ def test_a_run_that_goes_on_has_the_last_alarms_in_its_new_log(begin, monkeypatc
     assert not [line for line in said if "reward hacking: " in line], "the person was told when it sounded"
 
 
-def test_a_run_that_goes_on_remembers_what_the_hack_meter_saw(begin, monkeypatch):
+def test_a_resumed_run_continues_the_monitor(begin, monkeypatch):
     honest = "<think>Gold is a metal of this colour, and rust is not. So yellow.</think><answer>B</answer>"
     hacked = "<think>yellow</think><answer>B</answer>"
     # The last of them was trained, but not saved, and comes again.
@@ -727,7 +727,7 @@ def test_several_nodes_need_slurm(monkeypatch):
     check_nodes(Machine(nodes=2))
 
 
-def test_flash_attn_is_had_where_it_is_asked_for(monkeypatch):
+def test_flash_attn_is_installed_where_it_is_requested(monkeypatch):
     assert "padded" in check_attention(Machine())
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="the package flash-attn is not installed"):
@@ -745,7 +745,7 @@ def test_flash_attn_is_had_where_it_is_asked_for(monkeypatch):
         (None, "this machine has no `sinfo`"),
     ],
 )
-def test_partitions_are_asked_for_before_jobs_are(tmp_path, monkeypatch, sinfo, message):
+def test_partitions_are_checked_before_jobs_are_submitted(tmp_path, monkeypatch, sinfo, message):
     if sinfo:
         (tmp_path / "sinfo").write_text(f"#!/bin/sh\n{sinfo}\n")
         (tmp_path / "sinfo").chmod(0o755)
@@ -757,7 +757,7 @@ def test_partitions_are_asked_for_before_jobs_are(tmp_path, monkeypatch, sinfo, 
             check_partitions({"gpu", "cpu"})
 
 
-def test_the_written_command_does_what_it_says(tmp_path):
+def test_the_written_command_repeats_the_step(tmp_path):
     script = tmp_path / "command.sh"
     code = "import os, sys; print(os.environ['MARK'], sys.argv[1:])"
     write_command(script, [sys.executable, "-c", code, "--a", "b c", "--d", "$e"], {"MARK": "it's"})
@@ -792,7 +792,7 @@ def run(code: str, **options: object) -> list[str]:
 
 
 @pytest.mark.parametrize(("end", "error"), [("", None), ("raise ValueError('broken')", "ValueError: broken")])
-def test_nothing_is_left_running_however_it_ends(end, error):
+def test_no_process_remains_however_the_step_ends(end, error):
     lines: list[str] = []
     command = [sys.executable, "-c", STUBBORN + end]
     if error is None:
@@ -803,7 +803,7 @@ def test_nothing_is_left_running_however_it_ends(end, error):
     assert not alive(int(lines[0].split()[1]))
 
 
-def test_processes_that_it_did_not_start_are_left_alone():
+def test_processes_that_the_step_did_not_start_are_not_ended():
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     run("")
     assert other.poll() is None
@@ -825,7 +825,7 @@ def test_a_signal_ends_everything_with_a_message(number, monkeypatch):
     assert not alive(int(lines[0].split()[1]))
 
 
-def test_a_command_ends_its_own_children_where_it_is_let(tmp_path):
+def test_a_command_ends_its_own_children_if_it_has_time(tmp_path):
     """A cluster's launcher stops its nodes; a signal from us would leave their processes and folders."""
     note = tmp_path / "note"
     child = f"import signal, sys, time; signal.signal(15, lambda *_: (open({str(note)!r}, 'w').close(), sys.exit())); "
@@ -844,7 +844,7 @@ def test_a_command_ends_its_own_children_where_it_is_let(tmp_path):
         assert note.exists() is told
 
 
-def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
+def test_a_failed_reward_ends_the_run_with_its_message(tmp_path):
     note = tmp_path / "failure.txt"
     code = f"import time; open({str(note)!r}, 'w').write('KeyError: gold'); time.sleep(600)"
     with pytest.raises(UserError, match=r"the reward failed[\s\S]*KeyError: gold"):
@@ -877,12 +877,12 @@ def test_a_failed_reward_ends_the_run_with_its_story(tmp_path):
         ),
     ],
 )
-def test_known_failures_come_with_a_way_out(printed, advice):
+def test_known_failures_are_reported_with_a_remedy(printed, advice):
     with pytest.raises(UserError, match=rf"status 7[\s\S]*{advice}"):
         run(f"import sys; print({printed!r}); sys.exit(7)")
 
 
-def test_what_the_adapter_says_comes_before_what_follows_from_it():
+def test_the_message_of_the_adapter_precedes_its_consequences():
     code = (
         "print('PinnedSourceError: CPU adapter: x.py'); [print('ConnectionRefusedError: y') for _ in range(9)]; 1 / 0"
     )
@@ -890,7 +890,7 @@ def test_what_the_adapter_says_comes_before_what_follows_from_it():
         run(code)
 
 
-def test_a_fault_in_what_watches_ends_the_run():
+def test_an_error_of_the_watcher_ends_the_run():
     def each_line(line):
         raise OSError("no space left")
 
@@ -910,7 +910,7 @@ def test_tuning_memory_keeps_the_checkpoints_and_a_result_does_not():
     assert layout != checkpoint_layout(machine.model_copy(update={"zero_stage": 1}))
 
 
-def test_when_the_watching_process_is_killed_its_child_ends_too(tmp_path):
+def test_if_the_watching_process_is_killed_its_child_ends_too(tmp_path):
     code = (
         "import sys; from medrlvr.runtime.processes import run_process\n"
         "run_process([sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'], {},"

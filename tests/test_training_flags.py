@@ -96,7 +96,7 @@ def parse(module: str, arguments: list[str]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])
-def test_every_setting_of_rlvr_ends_in_its_option(machine):
+def test_every_setting_of_rlvr_reaches_its_option(machine):
     values = parse("train_ppo_ray", rlvr_arguments(RLVR, machine, 7, PATHS))
     expected = {
         "actor.model_name_or_path": "/m/base",
@@ -214,7 +214,7 @@ def test_two_cpu_nodes_place_their_models_as_gpus_do():
     assert values["vllm.tensor_parallel_size"] == 1 and values["train.micro_batch_size"] == 3
 
 
-def test_every_setting_of_sft_ends_in_its_option():
+def test_every_setting_of_sft_reaches_its_option():
     values = parse("train_sft", sft_arguments(SFT, 5e-6, CPU, 7, PATHS, save_every=3))
     expected = {
         "model.model_name_or_path": "/m/base",
@@ -246,7 +246,7 @@ def test_every_setting_of_sft_ends_in_its_option():
     assert {name: values[name] for name in expected} == expected
 
 
-def test_the_entropy_is_logged_and_no_part_of_the_loss():
+def test_the_entropy_is_logged_and_not_part_of_the_loss():
     """OpenRLHF computes it where the coefficient is not None, and then adds its multiple to the loss."""
     source = Path(importlib.util.find_spec("openrlhf").submodule_search_locations[0], "trainer/ray/ppo_actor.py")
     text = source.read_text(encoding="utf-8")
@@ -257,7 +257,7 @@ def test_the_entropy_is_logged_and_no_part_of_the_loss():
     ("estimator", "theirs"),
     [("gae", "gae"), ("reinforce++", "reinforce"), ("grpo", "group_norm"), ("rloo", "rloo")],
 )
-def test_an_estimator_is_openrlhfs_and_nothing_else_differs(estimator, theirs):
+def test_an_estimator_is_that_of_openrlhf_and_nothing_else_differs(estimator, theirs):
     values = parse(
         "train_ppo_ray", rlvr_arguments(RLVR.model_copy(update={"advantage_estimator": estimator}), CPU, 7, PATHS)
     )

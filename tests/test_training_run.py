@@ -170,7 +170,7 @@ def test_sft(folder):
     shutil.rmtree(by_hand)
 
 
-def test_rlvr_stopped_and_gone_on_with(folder):
+def test_rlvr_is_stopped_and_resumed(folder):
     import torch
 
     first, printed, family = start("rlvr", folder), [], []

@@ -236,7 +236,7 @@ def sampled(responses: list[list[str]], ended: str = "stop") -> pd.DataFrame:
     return score_answers(pd.DataFrame(table), questions, {"chain_of_thought": "tagged"})
 
 
-def test_the_majority_label_counts_any_readable_letter_and_ties_go_to_the_first() -> None:
+def test_the_majority_label_counts_any_readable_letter_and_the_first_of_ties() -> None:
     tagged = "<think> t </think><answer> {} </answer>".format
     scores = sampled(
         [["The answer is C", tagged("C"), tagged("A")], [tagged("D"), tagged("B"), "?"], ["?", "none", ""]]
