@@ -474,7 +474,7 @@ def test_the_comparison_meets_wcag_aa(browser: Browser, tmp_path: Path, scheme: 
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
 
 
-def test_without_javascript_the_page_states_that_and_shows_the_rest(opened: Callable[..., Page]) -> None:
+def test_without_javascript_the_report_states_that_and_shows_the_rest(opened: Callable[..., Page]) -> None:
     page = opened(java_script_enabled=False)
     expect(page.locator("noscript p")).to_be_visible()
     for hidden in ("#rollout-filters", "#test-filters", ".legend", "#rollout-more"):

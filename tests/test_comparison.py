@@ -75,7 +75,7 @@ def test_an_interval_of_several_seeds_is_over_seeds(tmp_path: Path, evaluated: d
     assert rows["base"]["low"] not in (None, 0.111)
 
 
-def test_unfinished_experiments_and_equal_names_are_refused(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+def test_unfinished_experiments_and_equal_names_are_rejected(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"nowhere is not a finished experiment: config\.yaml is missing"):
         experiments.write_page([tmp_path / "nowhere"], tmp_path / "comparison.html")
     one = finish(tmp_path / "a/one", evaluated, EXPERIMENT)

@@ -277,7 +277,7 @@ def test_a_mistake_in_a_later_key_is_named(overlay: dict[str, Any], message: str
     assert message in str(caught.value)
 
 
-def test_two_arms_with_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_arms_with_one_name_are_rejected(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("arms:\n  a: {trainer: sft}\n  a: {trainer: sft, epochs: 1}\n")
     with pytest.raises(UserError, match=r"mine.yaml, line 3: arms.a is already defined in line 2"):
@@ -296,7 +296,7 @@ def experiment(*overlays: dict[str, Any]) -> Experiment:
 CHECKPOINT = {"external_models": {"mine": {"path": "p", "modes": ["direct"]}}}
 
 
-def test_a_checkpoint_is_a_model_beside_the_trained_ones() -> None:
+def test_a_checkpoint_is_a_further_model() -> None:
     found = experiment(CHECKPOINT)
     assert found.models() == [*Experiment().models(), "mine"]
     assert found.modes_of("mine") == ("direct",)
@@ -465,7 +465,7 @@ def test_the_settings_of_a_run_are_an_overlay_that_repeats_it(name: str) -> None
         ),
     ],
 )
-def test_a_former_name_is_refused_with_the_present_name(values: dict[str, Any], message: str) -> None:
+def test_a_former_name_is_rejected_with_the_present_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
         experiment(values)
     assert message in str(error.value)

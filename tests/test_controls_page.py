@@ -796,7 +796,7 @@ def test_the_controls_meet_wcag_aa(opened: Callable[..., Page], scheme: str, wid
 
 
 @pytest.mark.slow
-def test_the_limits_of_the_page_hold_with_every_control(opened: Callable[..., Page], report: Path) -> None:
+def test_the_limits_of_the_report_are_met_with_every_control(opened: Callable[..., Page], report: Path) -> None:
     page = opened()
     assert page.locator("table:visible").count() <= 8
     assert 500 < page.evaluate(WORDS) <= 1500

@@ -46,7 +46,7 @@ def test_with_its_switch_the_adapter_waits_for_imports_and_imports_nothing_heavy
     assert python(STATE, MEDRLVR_PATCHES="resume.patches cpu.adapter") == "1 True False"
 
 
-def test_without_flash_attn_only_its_stand_in_is_installed():
+def test_without_flash_attn_only_its_substitute_is_installed():
     assert python(STATE, MEDRLVR_PATCHES="flash_attn") == "1 True False"
     names = "import sys; print(*[n for f in sys.meta_path for n in getattr(f, '_patches', ())])"
     assert python(names, MEDRLVR_PATCHES="flash_attn") == "openrlhf.models.ring_attn_utils"
@@ -73,7 +73,7 @@ def test_every_replaced_text_is_in_the_pinned_version(module):
 
 
 @pytest.mark.parametrize("module", REPLACING)
-def test_a_changed_text_is_refused_by_file_and_text(module):
+def test_a_changed_text_is_rejected_by_file_and_text(module):
     file, replacements = installed(module), ALL[module].replacements
     first = replacements[0].old.splitlines()[0]
     source = file.read_text(encoding="utf-8").replace(first, first[:-1] + "_new" + first[-1:])
@@ -95,12 +95,12 @@ def test_the_line_that_replaced_a_text_is_named():
         patching.replace_text(source, [Replacement("zzzzzzzzzzzz", "")], "x.py")
 
 
-def test_a_text_that_occurs_too_often_is_refused():
+def test_a_text_that_occurs_too_often_is_rejected():
     with pytest.raises(PinnedSourceError, match=r"expected 1 occurrence\(s\), found 2"):
         patching.replace_text("a = 1\na = 1\n", [Replacement("a = 1", "a = 2")], "x.py")
 
 
-def test_a_function_with_other_parameters_is_refused_by_file_and_line():
+def test_a_function_with_other_parameters_is_rejected_by_file_and_line():
     module = ModuleType("m")
     module.__file__ = __file__
     module.function = installed
@@ -115,7 +115,7 @@ def test_a_function_with_other_parameters_is_refused_by_file_and_line():
     assert module.function(1) == 5
 
 
-def test_patches_apply_on_import_and_stand_ins_vanish(tmp_path, monkeypatch):
+def test_patches_apply_on_import_and_substitutes_are_removed(tmp_path, monkeypatch):
     (tmp_path / "patched_here.py").write_text("import absent_package\nvalue = 1\nname = absent_package.__name__\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     seen = []

@@ -375,7 +375,7 @@ def test_a_stage_that_does_not_occur_is_reported_as_absent() -> None:
     assert stage(HACKED, "format_failure") | {"highest_share": 0.2, "occurs": False} == stage(HACKED, "format_failure")
 
 
-def test_reasoning_is_reintegrated_behind_shortcuts_only() -> None:
+def test_reasoning_is_reintegrated_after_shortcuts_only() -> None:
     reintegrated = stage(HACKED, "reintegrated_reasoning")
     assert reintegrated["updates"] == [[17, 24]]
     assert (reintegrated["highest_share"], reintegrated["highest_at"]) == (1.0, 17)

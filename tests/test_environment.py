@@ -112,7 +112,7 @@ def test_pins_are_read_from_requirement_and_lock_files():
     assert install.pins(text) == {"ray": "2.55.0", "x-y": "1.0+cpu"}
 
 
-def test_a_cuda_build_is_refused_with_the_remedy():
+def test_a_cuda_build_is_rejected_with_the_remedy():
     install.require_cpu_build("2.13.0+cpu")
     for version in ("2.13.0", "2.13.0+cu130", "2.13.0+rocm6.4"):
         with pytest.raises(install.Failure, match=r"make demo TORCH_INDEX_URL="):
@@ -237,7 +237,7 @@ def test_ci_names_the_target_that_failed(tmp_path: Path, failing: str, asked: li
 
 
 @pytest.mark.parametrize("folder", ["/a/my proj", "/a/it's", "/a/a&b (1)", "/a/$HOME", "/a/b\\c", "/a/{x}", "/a/b;c"])
-def test_a_path_that_a_shell_would_split_is_refused_here_and_before_set_up(folder: str) -> None:
+def test_a_path_that_a_shell_would_split_is_rejected_here_and_before_set_up(folder: str) -> None:
     with pytest.raises(UserError, match="only letters, digits"):
         check_path(folder)
     assert UNSAFE.pattern == preflight.UNSAFE

@@ -226,7 +226,7 @@ def test_other_test_questions_train_nothing(finished: Path, change: str) -> None
     assert planned and not {"train_sft", "train_rlvr", "render_training_prompts"} & set(planned)
 
 
-def test_a_second_seed_runs_beside_the_first(finished: Path) -> None:
+def test_a_second_seed_is_added_to_the_first(finished: Path) -> None:
     planned = jobs(snakemake("--dry-run", *SHORT, "--config", "arms={rlvr: {seeds: [1, 2]}}", cwd=finished))
     assert (planned["train_rlvr"], planned["select_rlvr"], planned["generate_selected"]) == (1, 1, 1)
     assert not {"train_sft", "generate_answers"} & set(planned)

@@ -82,7 +82,7 @@ def test_a_missing_mirror_file_is_reported_with_the_remedy(tmp_path: Path) -> No
         assert part in str(error.value)
 
 
-def test_a_missing_file_without_a_hub_is_reported_with_the_mirror(tmp_path: Path) -> None:
+def test_a_missing_file_that_is_on_no_hub_is_reported_with_the_mirror(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not on the Hugging Face Hub.*data.mirror"):
         fetch(load_registry(REGISTRY)["medqa_4_options/train_partial"], tmp_path / "train.parquet", None)
 
@@ -370,7 +370,7 @@ def test_an_earlier_import_of_the_library_changes_nothing(tmp_path: Path) -> Non
         assert_only_downloads(served)
 
 
-def test_tests_inherit_no_setting_of_the_hub(tmp_path: Path) -> None:
+def test_tests_inherit_no_setting_of_the_hugging_face_hub(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     code = """
 import json, conftest

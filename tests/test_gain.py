@@ -185,7 +185,7 @@ def test_the_files_of_the_first_benchmark_count(tmp_path: Path) -> None:
     assert gain_values([], {"claims": []}, findings) == {"waterfall": None, "explanation": None}
 
 
-def test_the_sentence_replaces_the_one_about_the_gain_and_the_steps_are_on_the_page(tmp_path: Path) -> None:
+def test_the_sentence_replaces_the_one_about_the_gain_and_the_steps_are_in_the_report(tmp_path: Path) -> None:
     inputs = pages.prepare(tmp_path, evaluate(EXPERIMENT), pages.rollouts([[TAGGED.format("A")] * 2]))
     arm = {"benchmark": "medqa", "role": "rft", "arm": "rft", "seeds": 3, "accuracy": 0.1234, "any_letter": 0.2345,
            "n": 9, "value": 0.01, "low": -0.02, "high": 0.03, "rlvr_minus": 0.04,

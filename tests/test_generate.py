@@ -106,7 +106,7 @@ def test_each_worker_sees_its_own_gpus(visible: str | None, workers: int, split:
 
 
 @pytest.mark.parametrize(("visible", "split"), [("", 1), ("3", 2)])
-def test_a_job_with_too_few_gpus_for_one_worker_is_refused(visible: str, split: int) -> None:
+def test_a_job_with_too_few_gpus_for_one_worker_is_rejected(visible: str, split: int) -> None:
     with pytest.raises(ValueError, match=rf"CUDA_VISIBLE_DEVICES is '{visible}', but a worker needs {split} GPU"):
         device_groups(visible, 2, split)
 
@@ -182,7 +182,7 @@ def test_a_model_larger_than_a_gpu_is_divided_and_no_further_than_needed(
     assert place_engines(machine.model_copy(update={"device": "cpu"}), QWEN[size], 3072) == Placement(1, 1)
 
 
-def test_a_model_larger_than_all_gpus_is_refused_with_its_size() -> None:
+def test_a_model_larger_than_all_gpus_is_rejected_with_its_size() -> None:
     small = Experiment().machine.model_copy(update={"gpu_gib": 2})
     with pytest.raises(UserError, match=r"the keys and values of 3072 tokens\. This does not fit into 4 GPU\(s\)"):
         place_evaluation(Experiment().model_copy(update={"machine": small}), QWEN["3B"])

@@ -230,7 +230,7 @@ def test_a_phase_is_recorded_without_changing_the_function(tmp_path: Path, monke
     assert table["phase"].tolist() == ["critic", "critic"] and (table["end"] >= table["start"]).all()
 
 
-def test_another_version_of_openrlhf_is_refused() -> None:
+def test_another_version_of_openrlhf_is_rejected() -> None:
     module = ModuleType("some.module")
     module.__file__ = "some/module.py"
     with pytest.raises(PinnedSourceError, match=r"no ActorPPOTrainer\.ppo_train"):

@@ -100,7 +100,7 @@ def test_without_a_gpu_the_papers_experiment_stops_and_names_the_demo(clone: Pat
     assert not (clone / "results/med_rlvr/data").exists()
 
 
-def test_what_does_not_fit_on_the_gpus_is_refused_in_a_dry_run_and_a_preset_is_planned(clone: Path) -> None:
+def test_what_does_not_fit_on_the_gpus_is_rejected_in_a_dry_run_and_a_preset_is_planned(clone: Path) -> None:
     refused = snakemake("--dry-run", "--profile", "slurm", "--config", "machine={vllm_sleep: false}", cwd=clone)
     assert refused.returncode == 1 and "Traceback" not in refused.stdout + refused.stderr
     assert "arms.rlvr: training needs more memory than a GPU has" in refused.stdout + refused.stderr
@@ -265,7 +265,7 @@ def test_a_start_in_another_folder_names_the_right_one(clone: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["my proj", "a&b", "{x}"])
-def test_a_path_that_a_shell_would_split_is_refused_before_the_first_job(
+def test_a_path_that_a_shell_would_split_is_rejected_before_the_first_job(
     clone: Path, tmp_path: Path, name: str
 ) -> None:
     here = tmp_path / name

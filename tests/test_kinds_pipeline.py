@@ -299,7 +299,7 @@ def test_requests_have_no_number_of_options_for_other_kinds() -> None:
 
 
 @pytest.mark.parametrize("kind", ["number", "text"])
-def test_a_layout_without_its_fields_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+def test_a_layout_without_its_fields_is_rejected_by_name(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bad.txt"
     path.write_text("{stem} {options}", encoding="utf-8")
     with pytest.raises(UserError, match=r"bad\.txt: the template must contain these fields"):
@@ -396,7 +396,7 @@ DOSES = {f"doses/{split}": source(split=split) for split in ("train", "dev", "te
         ("data__none_of_the_above", ["doses"], "data.none_of_the_above: doses has no options"),
     ],
 )
-def test_what_needs_options_is_refused_before_the_first_job(path: str, value: Any, message: str) -> None:
+def test_what_needs_options_is_rejected_before_the_first_job(path: str, value: Any, message: str) -> None:
     check_kinds(experiment(), DOSES)
     check_kinds(experiment(arms__rlvr__reward="graded"), DOSES)
     with pytest.raises(UserError, match=f"^{message}"):
@@ -440,7 +440,7 @@ def test_an_own_question_has_the_kind_of_its_fields(tmp_path: Path, fields: dict
         ("3", "stem"),
     ],
 )
-def test_an_own_question_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, message: str) -> None:
+def test_an_own_question_that_cannot_be_used_is_rejected_in_words(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "own.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"own\.json must contain stem and either options") as refused:

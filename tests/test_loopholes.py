@@ -59,7 +59,7 @@ def test_the_cue_points_to_the_right_option_or_if_moved_to_a_wrong_one(loophole:
 
 @pytest.mark.parametrize("loophole", LOOPHOLES)
 @pytest.mark.parametrize("split", SPLITS)
-def test_nothing_but_the_cue_differs_from_the_clean_questions(loophole: str, split: str) -> None:
+def test_only_the_cue_differs_from_the_clean_questions(loophole: str, split: str) -> None:
     clean = ROWS[SPLITS[split]]
     planted = plant(clean, loophole, split, seed=1)
     assert [without_cue(loophole, row) for row in planted] == [without_cue(loophole, row) for row in clean]

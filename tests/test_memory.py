@@ -189,7 +189,7 @@ def test_micro_batches_are_no_larger_than_a_gpus_share() -> None:
     assert parts("actor, backward", train_micro_batch=1, flash_attention=True)["logits"] == 2048 * 151_936 * 12
 
 
-def test_an_engine_has_as_many_texts_as_keys_and_values_leave_room_for() -> None:
+def test_an_engine_has_as_many_texts_as_memory_for_keys_and_values_allows() -> None:
     room = 0.5 * 40 * GIB - 2 * shape().parameters - 2 * GIB
     assert kv_cache_sequences(shape(), RLVR, machine()) == room // (2048 * 36 * 1024)
     # Split over four GPUs each still holds one of the two heads.
@@ -258,7 +258,7 @@ def test_what_does_not_fit_is_reported_with_its_figures_and_a_line_to_paste() ->
     assert f"\n  total           {fullest.total / GIB:6.1f}\n" in text
 
 
-def test_an_engine_without_room_for_one_text_is_reported() -> None:
+def test_an_engine_without_memory_for_one_text_is_reported() -> None:
     with pytest.raises(UserError, match="leaves vLLM too little memory for one sequence") as refused:
         check("arms.rlvr", shape(), RLVR, machine(vllm_memory_utilization=0.15))
     assert str(refused.value).endswith("This change fits:\nmachine: {vllm_memory_utilization: 0.2}")

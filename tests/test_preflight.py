@@ -96,7 +96,7 @@ def test_free_memory_of_an_unknown_kernel_is_unknown():
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.12"])
-def test_another_python_is_refused_without_a_traceback(version, tmp_path):
+def test_another_python_is_rejected_without_a_traceback(version, tmp_path):
     found = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python"))
     if not found:
         pytest.skip(f"no Python {version} here")

@@ -34,14 +34,14 @@ def test_sft_row(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize("text", ["no field", "{input} {input}", "{input} {other}", "{input"])
-def test_a_bad_template_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_a_bad_template_is_rejected_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.txt"
     path.write_text(text)
     with pytest.raises(UserError, match=r"bad\.txt"):
         load_template(path, ["input"])
 
 
-def test_a_missing_template_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_template_is_rejected_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt"):
         load_template(tmp_path / "nowhere.txt", ["input"])
 
@@ -110,7 +110,7 @@ def test_a_template_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: P
         ("line\n\u00fc {input}".encode("latin-1"), "line 2: this is not UTF-8: byte 0xfc"),
     ],
 )
-def test_a_template_that_would_change_the_prompt_or_cannot_be_read_is_refused(
+def test_a_template_that_would_change_the_prompt_or_cannot_be_read_is_rejected(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
     file = tmp_path / "mine.txt"

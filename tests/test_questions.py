@@ -105,13 +105,13 @@ def test_a_row_that_is_scored_is_kept_and_flagged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"question": ["x"]}, {"options": [str(i) for i in range(12)], "answer_idx": "A", "answer": "0"}]
 )
-def test_a_scored_row_without_text_or_answer_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_scored_row_without_text_or_answer_is_rejected(tmp_path: Path, change: dict[str, Any]) -> None:
     path = json_lines(tmp_path / "raw.jsonl", {**GOOD, **change})
     with pytest.raises(UserError, match=r"raw.jsonl, line 1: .*A row that is scored needs text and a readable answer"):
         read_questions(path, row_of("test", 1), none_of_the_above=False)
 
 
-def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_usable_row_is_rejected(tmp_path: Path) -> None:
     path = json_lines(tmp_path / "raw.jsonl", *[{**GOOD, "answer_idx": "b"}] * 2)
     with pytest.raises(
         UserError, match=r"none of the 2 rows can be used. The first is line 1: answer 'b' is not among"
@@ -119,7 +119,7 @@ def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
         read_questions(path, row_of("dev", 2).model_copy(update={"role": "train"}), none_of_the_above=False)
 
 
-def test_a_fault_of_a_line_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_a_fault_of_a_line_that_does_not_exist_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lists a fault in line 5804, but no question is read from this line"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/train"], none_of_the_above=False)
 
@@ -260,7 +260,7 @@ def test_a_known_fault_is_not_trained_on(tmp_path: Path) -> None:
     assert "vignette is missing" in rejected.reason[0]
 
 
-def test_another_number_of_rows_is_refused(tmp_path: Path) -> None:
+def test_another_number_of_rows_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the file has 1 rows, but .* expects 1273 for medqa/test"):
         read_questions(json_lines(tmp_path / "raw.jsonl", GOOD), SOURCES["medqa/test"], none_of_the_above=False)
 
@@ -407,7 +407,7 @@ def test_options_that_differ_in_case_or_form_are_not_duplicates(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("cells", [[1, 2, 4, 3], ["1", "2", "4"], [1, 2, 3] * 20])
-def test_an_index_that_counts_from_1_is_refused_and_can_be_registered(tmp_path: Path, cells: list[Any]) -> None:
+def test_an_index_that_counts_from_1_is_rejected_and_can_be_registered(tmp_path: Path, cells: list[Any]) -> None:
     rows = [{**GOOD, "options": dict(zip("ABCD", "wxyz", strict=True)), "cop": cell} for cell in cells]
     path = json_lines(tmp_path / "raw.jsonl", *rows)
     with pytest.raises(UserError, match=r"write cop:index_from_1 in the column answer"):

@@ -88,7 +88,7 @@ def test_the_readme_has_the_numbers_of_the_shipped_runs(tmp_path: Path) -> None:
     assert copy.read_text(encoding="utf-8") == text, "Run make reference ARGS='--runs 0' and commit README.md."
 
 
-def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
+def test_a_readme_without_markers_is_rejected(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing here")
     with pytest.raises(UserError, match=r"README\.md"):

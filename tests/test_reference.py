@@ -207,7 +207,7 @@ def test_an_interrupted_export_leaves_the_old_run_and_no_half_folder(part: Part,
     assert (run.folder / "run.json").read_bytes() == before
 
 
-def test_a_file_that_is_too_large_is_refused(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_rejected(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "LARGEST_FILE", 100)
     export_questions(part)
     with pytest.raises(UserError, match="bytes, more than the 100 that are shipped"):
@@ -323,7 +323,7 @@ def test_another_base_is_another_run(part: Part) -> None:
     assert not main.is_current(run)
 
 
-def test_only_equal_fingerprints_are_pooled_and_the_page_names_the_others(part: Part) -> None:
+def test_only_equal_fingerprints_are_pooled_and_the_results_name_the_others(part: Part) -> None:
     ship(part)
     file = part.shipped / "sft/seed2/run.json"
     record = json.loads(file.read_text())
@@ -378,7 +378,7 @@ def test_what_must_be_equal_depends_on_the_arm() -> None:
     }
 
 
-def test_the_page_has_both_readings_verdicts_and_shortcuts(part: Part) -> None:
+def test_the_results_have_both_readings_verdicts_and_shortcuts(part: Part) -> None:
     ship(part)
     write_page(part.shipped_root, [part])
     page = (part.shipped_root / "index.md").read_text()
@@ -449,7 +449,7 @@ def test_a_corrupt_shipped_file_is_named(part: Part, name: str) -> None:
         write_page(part.shipped_root, [part])
 
 
-def test_without_runs_the_page_names_what_was_not_run(part: Part) -> None:
+def test_without_runs_the_results_name_what_was_not_run(part: Part) -> None:
     write_page(part.shipped_root, [part])
     page = (part.shipped_root / "index.md").read_text()
     assert "Not run: base, sft (seeds 1, 2), rlvr (seeds 1, 2), rlvr_strict (seed 1)." in page

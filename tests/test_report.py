@@ -53,7 +53,7 @@ def test_examples_are_the_first_of_each_update() -> None:
     ]
 
 
-def test_the_page_is_filled_whole(tmp_path: Path, evaluated: dict[str, Any]) -> None:
+def test_the_report_is_filled_completely(tmp_path: Path, evaluated: dict[str, Any]) -> None:
     """The real template takes these values and no other, and what a model wrote is escaped in it."""
     page = page_of(tmp_path, evaluated)
     assert "21 November 2026, 09:05 UTC" in page
@@ -700,7 +700,7 @@ def test_an_embedded_figure_names_two_fonts_and_only_ids_in_use(tmp_path: Path) 
     assert inline_svg(figure) == f'<svg><g><path id="one-p"/><use href="#one-p"/></g>{text}</svg>'
 
 
-def test_a_value_missing_from_the_page_is_an_error(tmp_path: Path) -> None:
+def test_a_value_missing_from_the_report_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.html.jinja").write_text("{{ nowhere }}")
     for name in (*STYLES, *chain.from_iterable(SCRIPTS)):
         (tmp_path / name).touch()

@@ -95,7 +95,7 @@ def test_the_parts_are_each_terms_share_with_its_weight(tmp_path: Path) -> None:
     assert reward.parts(UNTAGGED) == {"paper": -2.0, "leak_penalty": 0.0, "mine": 0.0}
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_files_of_one_name_are_rejected(tmp_path: Path) -> None:
     """Their shares are columns of the rollouts, called after the terms."""
     files = [tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"]
     for file in files:
@@ -206,7 +206,7 @@ def test_a_file_that_fails_is_named(tmp_path: Path) -> None:
     assert (error.traceback[-1].path, error.traceback[-1].lineno) == (file, 2)
 
 
-def test_a_value_beyond_the_limit_is_refused_when_it_occurs(tmp_path: Path) -> None:
+def test_a_value_beyond_the_limit_is_rejected_when_it_occurs(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def reward(grade):\n    return grade.think_chars\n")
     assert load_reward({str(file): 1})(thinking("a" * 10)) == 10

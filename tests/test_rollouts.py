@@ -49,7 +49,7 @@ def test_only_the_last_end_of_text_is_removed():
 
 
 @pytest.mark.parametrize("query", [PROMPT[5:] + " yes", "", PROMPT.replace("\n", " ") + " yes"])
-def test_a_text_that_does_not_begin_with_its_prompt_is_refused(query):
+def test_a_text_that_does_not_begin_with_its_prompt_is_rejected(query):
     with pytest.raises(PromptMismatch, match="prompt_max_tokens"):
         split_response(query, PROMPT, "<eos>")
 

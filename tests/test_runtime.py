@@ -130,7 +130,7 @@ def test_only_locks_of_a_dead_workflow_on_the_same_results_are_deleted(tmp_path:
     assert [file.name for file in found.iterdir()] == ["two.lock"]
 
 
-def test_a_workflow_is_refused_while_another_or_a_step_of_a_killed_one_runs(
+def test_a_workflow_is_rejected_while_another_or_a_step_of_a_killed_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "_PATIENCE", 0.1)
@@ -285,7 +285,7 @@ def test_a_job_that_cannot_be_requeued_states_the_reason(
         assert (tmp_path / "asked").read_text() == "requeue 7\n"
 
 
-def test_nothing_but_its_own_error_is_caught() -> None:
+def test_only_its_own_error_is_caught() -> None:
     with pytest.raises(UserError, match=r"^x$"), requeued_when_out_of_time([].append):
         raise UserError("x")
 

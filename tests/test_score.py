@@ -100,7 +100,7 @@ def test_direct_and_constrained_answers_need_no_tags() -> None:
         assert (record["accuracy"], record["unparsed"]) == (0.5, 0.25)
 
 
-def test_an_answer_to_an_unknown_question_is_refused() -> None:
+def test_an_answer_to_an_unknown_question_is_rejected() -> None:
     with pytest.raises(KeyError, match="q9"):
         score_answers(answers([" A"] * 4, "direct").assign(question_id="q9"), QUESTIONS, ANSWER_FORMATS)
 

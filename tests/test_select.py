@@ -95,7 +95,7 @@ def test_a_model_may_precede_the_checkpoints_of_a_run(tmp_path: Path) -> None:
     assert candidate_models([str(run), str(model)]) == [run / "update4", run / "update8", model]
 
 
-def test_a_card_states_what_the_model_was_made_from() -> None:
+def test_a_card_states_the_sources_of_the_model() -> None:
     text = model_card(
         "rlvr_dev/seed3",
         base={"name": "some/base", "origin": "some/base at commit c0ffee"},

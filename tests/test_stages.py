@@ -193,7 +193,7 @@ def test_a_step_that_chance_can_explain_is_none_however_steady_the_shares_are() 
     assert len(segment(shares.assign(responses=1024))) == 2
 
 
-def test_sound_responses_are_reintegrated_only_behind_a_shortcut() -> None:
+def test_sound_responses_are_reintegrated_only_after_a_shortcut() -> None:
     def stages(*names: str) -> list[str]:
         shares = shares_of(np.random.default_rng(0), 256, [(name, 10, 0.8) for name in names])
         return [band.stage for band in segment(shares)]

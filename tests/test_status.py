@@ -358,7 +358,7 @@ def status_of(*overlays: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_wrong_configuration_is_refused_with_the_reason(here: Path) -> None:
+def test_a_wrong_configuration_is_rejected_with_the_reason(here: Path) -> None:
     wrong = here / "wrong.yaml"
     wrong.write_text("arms: {rlvr: {episods: 2}}\n", encoding="utf-8")
     for text, said in (

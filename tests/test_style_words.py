@@ -71,16 +71,17 @@ beside = 1  # beside
 x = f"a {beside} b" + "beside"
 raise SystemExit(f"it says {beside}, "
                  "and goes " "on")
+def test_it_goes_on(): beside
 '''
 
 
 def test_comments_docstrings_and_messages_of_code_are_searched() -> None:
     found = [(line, expression) for line, expression, _ in find(prose("src/a.py", PROGRAM), EXPRESSIONS)]
-    assert found == [(1, "Stands beside"), (1, "beside"), (2, "beside"), (4, "says")]
+    assert found == [(1, "Stands beside"), (1, "beside"), (2, "beside"), (4, "says"), (6, "goes on")]
 
 
-def test_of_tests_only_comments_and_docstrings_are_searched() -> None:
-    assert [line for line, _, _ in find(prose("tests/a.py", PROGRAM), EXPRESSIONS)] == [1, 1, 2]
+def test_comments_docstrings_and_names_of_tests_are_searched() -> None:
+    assert [line for line, _, _ in find(prose("tests/a.py", PROGRAM), EXPRESSIONS)] == [1, 1, 2, 6]
 
 
 def test_documents_and_code_are_searched_and_data_is_not() -> None:

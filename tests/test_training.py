@@ -134,7 +134,7 @@ def test_a_value_that_is_not_finite_is_named(tmp_path, value):
         health.check_finite(table, tmp_path)
 
 
-def test_an_update_that_is_not_planned_is_refused(tmp_path):
+def test_an_update_that_is_not_planned_is_rejected(tmp_path):
     row = {"update": 8, "kl": 0.1, "vllm_kl": 1e-5}
     assert health.check_update(row, None, 8, tmp_path) is None
     with pytest.raises(UserError, match=r"the trainer started update 9 of a plan of 8, so training was stopped"):
@@ -309,7 +309,7 @@ def test_a_complete_base_is_accepted_and_states_how_texts_end(base):
         end_of_text(base)
 
 
-def test_a_base_that_is_incomplete_or_brings_code_is_refused(base):
+def test_a_base_that_is_incomplete_or_brings_code_is_rejected(base):
     (base / "modeling.py").write_text("")
     with pytest.raises(UserError, match=r"modeling\.py"):
         check_folder(base)

@@ -313,7 +313,7 @@ def test_the_base_is_sampled_on_the_questions_that_the_arms_use() -> None:
         ("{waterfall: true, waterfall_arms: {coin: rlvr}}", "controls.waterfall_arms"),
     ],
 )
-def test_an_arm_that_does_not_fit_its_role_is_refused(tmp_path, controls: str, message: str) -> None:
+def test_an_arm_that_does_not_fit_its_role_is_rejected(tmp_path, controls: str, message: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(f"controls: {controls}\n")
     with pytest.raises(UserError, match=message):

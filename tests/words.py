@@ -1,7 +1,7 @@
 """Search the repository's texts for expressions that the language guide avoids: python tests/words.py [FILE ...]
 
 tests/words.tsv lists the expressions. Texts are documents, and the comments, docstrings and messages of code; of tests
-only comments and docstrings. Code in documents is not searched, and a document may exclude a part between
+only their names, comments and docstrings. Code in documents is not searched, and a document may exclude a part between
 `<!-- words: off -->` and `<!-- words: on -->`.
 """
 
@@ -98,6 +98,8 @@ def _python(text: str, docstrings_only: bool) -> str:
         (row, column), (last, _) = token.start, token.end
         if token.type == tokenize.COMMENT:
             shown = " " + token.string[1:]
+        elif token.type == tokenize.NAME and token.string.startswith("test_"):
+            shown = token.string.replace("_", " ")
         elif token.type in STRINGS and (row in docstrings or not docstrings_only) and " " in token.string:
             shown = QUOTES.sub(lambda match: " " * len(match[0]), token.string)
             if row not in docstrings:
