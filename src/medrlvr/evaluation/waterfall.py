@@ -132,7 +132,7 @@ def measure_waterfall(
         assert design.rlvr is not None
         found = waterfall_steps(outcomes, known, design.rlvr, roles)
         steps += [{"benchmark": benchmark, **_record(step, drawn)} for step in found]
-        arms += [{"benchmark": benchmark, **one} for one in _beside(outcomes, design.rlvr, roles, drawn)]
+        arms += [{"benchmark": benchmark, **one} for one in _arm_differences(outcomes, design.rlvr, roles, drawn)]
     return steps, arms
 
 
@@ -271,7 +271,7 @@ def sum_interval(arms: Sequence[Sequence[float]], fixed: float, confidence: floa
     return float(centre - width), float(centre + width)
 
 
-def _beside(
+def _arm_differences(
     outcomes: Mapping[str, Sequence[Outcome]], rlvr: str, roles: Mapping[Role, str], drawn: Resamples
 ) -> Iterator[dict[str, Any]]:
     """Yield each control arm's difference from the base, and RLVR's from the arm, by any readable letter."""

@@ -92,9 +92,9 @@ def state_of(run: Run, log: Log | None, queue: Sequence[SlurmJob] | None, folder
         queue: the user's Slurm jobs; None if unknown.
         folder: the folder in which Snakemake runs.
     """
-    job, made = _job_of(run, queue, folder), all(table.is_file() for table in run.tables)
+    job, complete = _job_of(run, queue, folder), all(table.is_file() for table in run.tables)
     if log is None:
-        return State("done") if made else _not_started(job)
+        return State("done") if complete else _not_started(job)
     if log.frame.end is None:
         state = unended(log, queue, run.display_name)
         # Snakemake has submitted it again, or Slurm has put it back into the queue under its old number.
@@ -107,9 +107,9 @@ def state_of(run: Run, log: Log | None, queue: Sequence[SlurmJob] | None, folder
         waiting = _not_started(job)
         failure = "was stopped" if state.word == "stopped" else "failed"
         return State(waiting.word, (*waiting.details, f"the previous attempt {failure}: {log.frame.reason}"))
-    if not made:
+    if not complete:
         return _not_started(job)
-    at, _, alarms = _told(log, run.display_name)
+    at, _, alarms = _progress(log, run.display_name)
     return State("done", (", ".join(filter(None, [at, f"in {log.frame.took}"])), *alarms))
 
 
@@ -136,22 +136,22 @@ def unended(log: Log, queue: Sequence[SlurmJob] | None, display_name: str | None
         queue: the user's Slurm jobs; None if unknown.
         display_name: the name at the start of its progress lines; None for any.
     """
-    at, left, alarms = _told(log, display_name)
+    at, left, alarms = _progress(log, display_name)
     frame, quiet = log.frame, duration(log.age)
     numbers = None if queue is None else {job.number for job in queue}
     ours = frame.slurm_job is None and frame.host == platform.node()
-    there: bool | None = None
+    exists: bool | None = None
     if frame.slurm_job and numbers is not None:
-        there = frame.slurm_job in numbers
+        exists = frame.slurm_job in numbers
     elif ours:
-        there = _lives(frame.process, log.written)
-    if there is False:
+        exists = _lives(frame.process, log.written)
+    if exists is False:
         word, what = ("stopped", "its process") if ours else ("lost", f"Slurm job {frame.slurm_job}")
         return _state(word, at, f"{what} no longer exists; the last log output was {quiet} ago. {AGAIN}")
     if log.age < SILENCE:
         return _state("running", at + left, *alarms)
     where = f"process {frame.process} on {frame.host}" + (f", Slurm job {frame.slurm_job}," if frame.slurm_job else "")
-    if there:
+    if exists:
         return _state("silent", at, f"{where} exists, but has printed nothing for {quiet}; it may hang.")
     advice = "If it no longer exists, start the same command again to resume it."
     return _state("silent", at, f"{where} has printed nothing for {quiet}: it has stopped or hangs. {advice}")
@@ -172,19 +172,19 @@ def _lives(process: int, written: float) -> bool:
 
 def failed(path: Path, log: Log, display_name: str | None) -> State:
     """Return why a step failed or was stopped, its last position, and the path of its log."""
-    at, _, _ = _told(log, display_name)
+    at, _, _ = _progress(log, display_name)
     why = f"{duration(log.age)} ago: {log.frame.reason}"
     return _state(log.frame.end or "failed", at, why, f"log: {path}")
 
 
-def _told(log: Log, display_name: str | None) -> tuple[str, str, list[str]]:
+def _progress(log: Log, display_name: str | None) -> tuple[str, str, list[str]]:
     """Return the step's last position (or ""), the time left (or ""), and the alarms of the last update with any."""
     started = at = left = ""
     alarms: list[str] = []
     raised = False
     for line in log.lines:
-        if (told := parse(line)) and display_name in (None, told[0]):
-            (_, at, left), raised = told, False
+        if (parsed := parse(line)) and display_name in (None, parsed[0]):
+            (_, at, left), raised = parsed, False
         elif display_name and line.startswith(f"{display_name}: {ALARM_PREFIX}"):
             alarms = [*(alarms if raised else []), line.removeprefix(f"{display_name}: ")]
             raised = True

@@ -63,14 +63,14 @@ def read_state(folder: Path) -> FolderState:
     if is_finished(folder) and not unfinished:
         return FolderState("finished", "", reported)
     date = max(steps[-1].written if steps else (folder / "version.json").stat().st_mtime, reported)
-    if any(map(_holder, _holds(folder))):
+    if any(map(_holder, _held_files(folder))):
         return FolderState("running", _position(unfinished), date)
     if not steps:
         return FolderState("planned", "no step was started", date)
     return FolderState("stopped", _end(unfinished, len(steps)), date)
 
 
-def _holds(folder: Path) -> list[Path]:
+def _held_files(folder: Path) -> list[Path]:
     return [path for path in (folder / ".running").glob("*") if path.is_file()]
 
 
@@ -98,8 +98,8 @@ def _ends(path: Path) -> list[str]:
 
 
 def _progress(line: str) -> str:
-    told = parse(line)
-    return f"{told[0]}: {told[1]}" if told else ""
+    parsed = parse(line)
+    return f"{parsed[0]}: {parsed[1]}" if parsed else ""
 
 
 def _position(unfinished: list[_Step]) -> str:

@@ -78,9 +78,9 @@ def hold(file: Path, what: str, patience: float = 0.0) -> BinaryIO:
                 break
         elif time.monotonic() > deadline:
             with opened:
-                who = _read(opened)
-                end = f" To end it: {who.remedy}" if who else ""
-                raise HeldError(f"{file.parent} is in use by {who or 'another process'}.{end}")
+                found = _read(opened)
+                end = f" To end it: {found.remedy}" if found else ""
+                raise HeldError(f"{file.parent} is in use by {found or 'another process'}.{end}")
         else:
             time.sleep(0.2)
         opened.close()

@@ -67,9 +67,9 @@ def _release(held: BinaryIO) -> None:
 def in_use(results: Path) -> str:
     """Return the sentence for the user if a workflow cannot start because another one works on the results folder."""
     found = holder(_folder(results) / _WORKFLOW)
-    who = f"{found}" if found else "another workflow that shares files with this one"
+    user = f"{found}" if found else "another workflow that shares files with this one"
     remedy = "Wait until it ends, or press Ctrl-C in its terminal."
-    return f"{results} is in use by {who}. {remedy} Then start the same command again."
+    return f"{results} is in use by {user}. {remedy} Then start the same command again."
 
 
 def delete_stale_locks(results: Path, locks: Path = Path(".snakemake/locks")) -> None:
