@@ -1,25 +1,36 @@
 """The ROC figure of the bench."""
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from medrlvr.report.figures.style import COLOURS, COLUMN, LINES, STYLE, grid
 
+Measured = tuple[float, float, float]
+"""A fraction, with the lower and the upper limit of its interval."""
 
-def draw_roc(points: pd.DataFrame) -> Figure:
+
+def draw_roc(points: pd.DataFrame, chosen: Mapping[str, tuple[Measured, Measured]]) -> Figure:
     """Draw recall against false alarms, one line for each detector.
 
     Args:
         points: detector, false_alarms and recall (fractions), in the order of the line.
+        chosen: detector -> false alarms and recall at its threshold.
     """
     with mpl.rc_context(STYLE):
         figure, axes = grid(1, 1, COLUMN, (3.0, 3.0))
         axis = axes[0][0]
         axis.axvline(0.05, color="#999999", linewidth=0.8, linestyle="--")
         axis.axhline(0.9, color="#999999", linewidth=0.8, linestyle="--")
-        for colour, dashes, (name, line) in zip(COLOURS, LINES, points.groupby("detector", sort=False), strict=False):
+        for colour, dashes, name in zip(COLOURS, LINES, points["detector"].unique(), strict=False):
+            line = points[points["detector"] == name]
             axis.plot(line["false_alarms"], line["recall"], color=colour, linestyle=dashes, label=name)
+            if name in chosen:
+                (x, *across), (y, *along) = chosen[name]
+                widths, heights = [[abs(limit - x)] for limit in across], [[abs(limit - y)] for limit in along]
+                axis.errorbar(x, y, heights, widths, "o", color=colour, markersize=4, elinewidth=0.8, capsize=3)
         axis.set_xlim(-0.02, 1.02)
         axis.set_ylim(-0.02, 1.02)
         axis.set_xlabel("false alarms, share of clean runs")
