@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from medrlvr.training import patching, ray_start
+from medrlvr.training import patching, ray_start, surprisal
 from medrlvr.training.cpu import adapter, float32
 from medrlvr.training.patching import Patch, PinnedSourceError, Replacement
 from medrlvr.training.resume import patches
@@ -59,7 +59,7 @@ def installed(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-ALL = patching.merged([patches.PATCHES, ray_start.PATCHES, adapter.PATCHES, float32.PATCHES])
+ALL = patching.merged([patches.PATCHES, ray_start.PATCHES, surprisal.PATCHES, adapter.PATCHES, float32.PATCHES])
 REPLACING = [name for name, patch in ALL.items() if patch.replacements]
 
 

@@ -86,6 +86,9 @@ TRAINER = pd.DataFrame(
         "update": [1, 2],
         **{name: [0.125, 0.25] for name in TRAINER_METRICS},
         "timing/step_total": [2.0, 8.0],
+        "surprisal": [0.5, 0.5],
+        "surprisal_right": [0.125, 0.125],
+        "correct": [0.5, 0.25],
         "actor_lr": [1e-6, 1e-6],
     }
 )
@@ -266,6 +269,20 @@ def test_prompts_with_equal_rewards_and_lengths_by_correctness_are_counted_by_ha
     assert np.isnan(rows.loc[3, "equal_rewards"])
     assert rows["chars_right"].tolist()[:2] == [len(SOUND)] * 2 and np.isnan(rows.loc[3, "chars_right"])
     assert rows["chars_wrong"].tolist() == [(len(WRONG) + 3) / 3, 1.5, 1.0]
+
+
+def test_the_surprisal_of_right_and_wrong_responses_is_computed_by_hand() -> None:
+    """Update 1: two of four responses are right, with 0.1 and 0.3 nats; the others have 0.5 and 0.7. Update 2: none."""
+    means = pd.DataFrame(
+        {"update": [1, 2, 3], "surprisal": [0.4, 0.6, 0.2], "surprisal_right": [0.1, 0, 0.2], "correct": [0.5, 0, 1]}
+    )
+    rollouts = sampled([(update, "q1", SOUND) for update in (1, 2, 3)])
+    labels = label_responses(rollouts, QUESTIONS, [9] * 3)
+    found = tabulate(rollouts, labels, means, CHECKPOINTS).set_index("update").loc[1:]
+    assert found["surprisal_right"].tolist() == pytest.approx([0.2, np.nan, 0.2], nan_ok=True)
+    assert found["surprisal_wrong"].tolist() == pytest.approx([0.6, 0.6, np.nan], nan_ok=True)
+    without = tabulate(rollouts, labels, means.drop(columns="surprisal_right"), CHECKPOINTS)
+    assert "surprisal_right" not in without and "surprisal_wrong" not in without
 
 
 def test_row_0_is_the_base_and_has_its_answers_only() -> None:

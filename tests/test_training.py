@@ -637,16 +637,18 @@ def test_only_a_cpu_gets_the_adapter(tmp_path, monkeypatch):
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: object())
     gpu = process_environment("gpu", 1, tmp_path)
     assert not [name for name in gpu if name.startswith(("VLLM_CPU", "DS_"))]
-    assert gpu["MEDRLVR_PATCHES"] == "resume.patches ray_start"
+    assert gpu["MEDRLVR_PATCHES"] == "resume.patches ray_start surprisal"
     assert rlvr_launcher(Machine(device="gpu"), tmp_path)[1:] == ["-m", "openrlhf.cli.train_ppo_ray"]
     cpu = process_environment("cpu", 1, tmp_path)
-    assert cpu["MEDRLVR_PATCHES"] == "resume.patches ray_start cpu.adapter cpu.float32"
+    assert cpu["MEDRLVR_PATCHES"] == "resume.patches ray_start surprisal cpu.adapter cpu.float32"
     monkeypatch.setenv(environment.CPU_FORMAT, "bfloat16")
-    assert process_environment("cpu", 1, tmp_path)["MEDRLVR_PATCHES"] == "resume.patches ray_start cpu.adapter"
+    assert (
+        process_environment("cpu", 1, tmp_path)["MEDRLVR_PATCHES"] == "resume.patches ray_start surprisal cpu.adapter"
+    )
     assert {found["PYTHONPATH"].split(os.pathsep)[0] for found in (cpu, gpu)} == {str(STARTUP)}
     assert (STARTUP / "sitecustomize.py").is_file()
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
-    assert process_environment("gpu", 1, tmp_path)["MEDRLVR_PATCHES"] == "resume.patches ray_start flash_attn"
+    assert process_environment("gpu", 1, tmp_path)["MEDRLVR_PATCHES"] == "resume.patches ray_start surprisal flash_attn"
 
 
 def test_the_machines_threads_take_precedence_over_snakemakes(tmp_path):

@@ -232,6 +232,8 @@ def test_rlvr_is_stopped_and_resumed(folder):
     assert metrics.set_index("update")["rollout/reward_mean"].tolist() == pytest.approx(means.tolist())
     assert metrics["reward_paper"].tolist() == pytest.approx(means.tolist())
     assert (metrics["entropy_loss"] > 0).all(), "the policy's entropy, logged and no part of the loss"
+    assert metrics["surprisal"].mean() == pytest.approx(metrics["entropy_loss"].mean(), rel=0.1)
+    assert metrics["surprisal_right"].between(0, metrics["surprisal"]).all()
     assert set(response_features("", grade("", ["x", "y"], 0), 0)) <= set(metrics), (
         "what the reward-hacking monitor reads"
     )

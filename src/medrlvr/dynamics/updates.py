@@ -98,6 +98,8 @@ def tabulate(
     if "value_loss" in table:
         # OpenRLHF's value loss is half the mean squared error. NaN if all rewards are the same.
         table["explained_variance"] = 1 - 2 * table["value_loss"] / (table["reward_sd"] ** 2).replace(0, np.nan)
+    if {"surprisal", "surprisal_right", "correct"} <= {*trainer}:
+        table = table.join(_surprisal(trainer.set_index("update")))
     if "seconds" in table:
         table["samples_per_second"] = table["responses"] / table["seconds"]
     return table.join(_wide(checkpoints), how="outer").reset_index(names="update")
@@ -111,6 +113,21 @@ def _equal_rewards(rollouts: pd.DataFrame) -> "pd.Series[float]":
     prompts = rollouts.groupby(["update", "question_id"])["reward"].agg(["size", "nunique"])
     several = prompts[prompts["size"] > 1]
     return several["nunique"].eq(1).astype(float).groupby("update").mean()
+
+
+def _surprisal(trainer: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean surprisal of right and of wrong responses, in nats per token.
+
+    Args:
+        trainer: by update, the trainer's means over responses: `surprisal`, `correct`, and the mean of their product,
+            `surprisal_right`.
+    """
+    right, product = trainer["correct"], trainer["surprisal_right"]
+    means = {
+        "right": product / right.replace(0, np.nan),
+        "wrong": (trainer["surprisal"] - product) / (1 - right).replace(0, np.nan),
+    }
+    return pd.DataFrame({f"surprisal_{name}": values for name, values in means.items()})
 
 
 def _wide(checkpoints: pd.DataFrame) -> pd.DataFrame:

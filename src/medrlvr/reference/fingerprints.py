@@ -28,6 +28,7 @@ _NO_EFFECT = (
     "ray_start.py",
     "walltime.py",
     "phase_watch.py",
+    "surprisal.py",
     "publish.py",
 )
 """Files and folders of `training` that do not change a model trained on a CPU: checks, progress, moving of files."""

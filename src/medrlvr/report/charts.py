@@ -24,6 +24,10 @@ INK = "var(--ink)"
 TRAINER = {
     "KL to the base": ("Per token, as the trainer reports it.", "KL to the base, per token"),
     "Entropy": ("Nats per token.", "entropy, nats per token"),
+    "Surprisal of right and wrong answers": (
+        "Nats per token, an estimate of the entropy. Right: by the required format.",
+        "surprisal, nats per token",
+    ),
     "Value loss": ("Of the critic.", "value loss"),
     "Explained variance": ("Of the returns, by the critic.", "explained variance"),
     "Gradient norm": ("Before clipping.", "gradient norm"),

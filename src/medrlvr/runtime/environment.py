@@ -82,7 +82,7 @@ def process_environment(device: str, threads: int, cache: Path) -> dict[str, str
         patches = ["cpu.adapter"] if os.environ.get(CPU_FORMAT) == "bfloat16" else ["cpu.adapter", "cpu.float32"]
     if device == "gpu" and importlib.util.find_spec("flash_attn") is None:
         patches.append("flash_attn")
-    values["MEDRLVR_PATCHES"] = " ".join(["resume.patches", "ray_start", *patches])
+    values["MEDRLVR_PATCHES"] = " ".join(["resume.patches", "ray_start", "surprisal", *patches])
     inherited = filter(None, [os.environ.get("PYTHONPATH")])
     values["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), str(_SOURCE), *inherited])
     return values

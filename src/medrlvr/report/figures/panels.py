@@ -25,6 +25,7 @@ PANELS = {
         "mean reward": {"reward": "reward"},
         "KL to the base, per token": {"kl": "KL"},
         "entropy, nats per token": {"entropy": "entropy"},
+        "surprisal, nats per token": {"surprisal_right": "right", "surprisal_wrong": "wrong"},
         "value loss": {"value_loss": "value loss"},
         "explained variance": {"explained_variance": "explained variance"},
         "gradient norm": {"gradient_norm": "actor", "critic_gradient_norm": "critic"},
