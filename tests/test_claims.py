@@ -227,7 +227,7 @@ def test_behaviour_that_is_not_the_papers() -> None:
 
 
 @pytest.mark.parametrize("change", [{"claims": False}, {"papers": True, "claims": False}])
-def test_an_experiment_without_claims_has_no_verdicts(change: dict) -> None:
+def test_an_experiment_without_claims_has_only_undecided_verdicts(change: dict) -> None:
     found = assess_claims(PAIRS, scores(), PAPER, ComparisonDesign(**{**asdict(design()), **change}))
     assert set(verdicts(found).values()) == {"undecided"}
 

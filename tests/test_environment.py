@@ -170,17 +170,17 @@ def kill_pip_while_it_replaces(venv):
     (install.site_packages(venv) / "~umpy").mkdir()
 
 
-def test_a_finished_environment_is_kept(environment):
+def test_a_finished_environment_is_usable(environment):
     assert install.is_usable(environment, "26.3")
 
 
 @pytest.mark.parametrize("damage", [move_away, remove_interpreter, halve_pip, kill_pip_while_it_replaces])
-def test_a_broken_environment_is_replaced(environment, damage):
+def test_a_broken_environment_is_not_usable(environment, damage):
     damage(environment)
     assert not install.is_usable(environment, "26.3")
 
 
-def test_an_environment_with_another_pip_is_replaced(environment):
+def test_an_environment_with_another_pip_is_not_usable(environment):
     assert not install.is_usable(environment, "26.4")
 
 

@@ -221,7 +221,7 @@ def test_a_key_runs_again_exactly_the_rules_that_read_it(
         "base={modes: [direct]}",
     ],
 )
-def test_other_test_questions_train_nothing(finished: Path, change: str) -> None:
+def test_a_changed_evaluation_trains_nothing(finished: Path, change: str) -> None:
     planned = jobs(snakemake("--dry-run", *SHORT, "--config", change, cwd=finished))
     assert planned and not {"train_sft", "train_rlvr", "render_training_prompts"} & set(planned)
 
@@ -280,7 +280,7 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
         "claims' margin",
     ],
 )
-def test_a_comment_in_the_code_reruns_nothing_and_a_changed_result_does(
+def test_a_docstring_reruns_nothing_and_changed_code_does(
     finished: Path, file: str, old: str, new: str, rules: set[str]
 ) -> None:
     with edited(finished / file, old, new):
@@ -300,7 +300,7 @@ def hidden(*paths: Path) -> Iterator[None]:
             path.with_name(f"{path.name}.hidden").rename(path)
 
 
-def test_a_failed_step_is_reported_although_all_later_files_exist(finished: Path) -> None:
+def test_a_failed_step_is_planned_again_although_all_later_files_exist(finished: Path) -> None:
     """Snakemake deletes the old output of a failed step, and without the records would find nothing to do."""
     prompts = finished / "results/short/prompts"
     with hidden(*prompts.iterdir()):

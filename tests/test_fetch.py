@@ -294,7 +294,7 @@ def file_arguments(destination: Path) -> list[object]:
     return [REGISTRY, changes, destination]
 
 
-def test_the_hubs_variables_are_set(tmp_path: Path) -> None:
+def test_the_hubs_variables_take_effect(tmp_path: Path) -> None:
     """The variables set the address and forbid network use; the token is in no output."""
     home = str(tmp_path / "home")
     with serve(Hub(CONTENT)) as served:

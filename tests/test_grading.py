@@ -192,7 +192,7 @@ HOSTILE = [
 @pytest.mark.parametrize(
     "around", ["{}", "<think>{}</think><answer>C</answer>", "<think>x</think><answer>{}</answer>", LISTING]
 )
-def test_time_grows_linearly_with_the_length(hostile: str, around: str) -> None:
+def test_time_grows_more_slowly_than_the_square_of_the_length(hostile: str, around: str) -> None:
     """Sixteen times the text takes less than 64 times as long; a square would take 256 times."""
     short, long = (around.format(hostile * (chars // len(hostile))) for chars in (25_000, 400_000))
     assert growth(lambda text: grade(text, OPTIONS, 2), short, long) < 64

@@ -297,7 +297,7 @@ SHARES = [name for name in INDICATORS if name != "think_chars"]
 
 @pytest.mark.parametrize("size", [64, 1024])
 @pytest.mark.parametrize("name", INDICATORS)
-def test_an_indicator_that_rises_with_the_reward_is_named(name: str, size: int) -> None:
+def test_an_indicator_that_moves_while_the_reward_rises_is_named(name: str, size: int) -> None:
     moving = (CHARS, 0.3 * CHARS) if name == "think_chars" else (0.05, 0.4)
     table = planted(np.random.default_rng(size), size, **{name: moving})
     found = find_alarms(table)

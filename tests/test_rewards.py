@@ -274,7 +274,7 @@ def test_a_file_can_be_a_reward(tmp_path: Path) -> None:
         ("nan.py", "def reward(grade): return float('nan')", r"from -10 to 10, but this is nan"),
     ],
 )
-def test_a_file_without_a_reward_is_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:
+def test_an_unusable_reward_is_named(tmp_path: Path, name: str, text: str | None, message: str) -> None:
     file = tmp_path / name
     if text is not None:
         file.write_text(text)

@@ -173,7 +173,7 @@ def test_most_samples_decide(responses: list[str], letter: str | None) -> None:
     assert record["sample_accuracy"] == sum(text == " B" for text in responses) / len(responses)
 
 
-def test_strata_without_a_readable_answer_are_left_out() -> None:
+def test_columns_with_too_many_values_or_lists_are_not_strata() -> None:
     many = pd.concat([QUESTIONS] * 10, ignore_index=True)
     many = many.assign(
         question_id=[f"q{i}" for i in range(40)],

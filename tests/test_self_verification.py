@@ -54,7 +54,7 @@ def test_self_verification_is_found(text: str) -> None:
         "",
     ],
 )
-def test_medical_doubt_is_not_self_verification(text: str) -> None:
+def test_other_text_is_not_self_verification(text: str) -> None:
     assert find_self_verification(text) == []
 
 

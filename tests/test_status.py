@@ -298,7 +298,7 @@ def test_a_job_of_slurm_is_identified_by_its_number(experiment: Experiment, here
     ), "Slurm did not answer"
 
 
-def test_a_query_to_slurm_takes_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+def test_a_query_to_slurm_ends_after_five_seconds(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     monkeypatch.setenv("PATH", str(here))
     assert ask_slurm() is None
     squeue = here / "squeue"

@@ -355,7 +355,7 @@ def model_files(folder: Path, weights: str = "model.safetensors") -> Path:
     return folder
 
 
-def test_a_model_is_published_completely_or_refused(tmp_path):
+def test_a_model_is_published_completely_or_rejected(tmp_path):
     made, model = model_files(tmp_path / "made", "weights"), tmp_path / "models" / "seed1"
     with pytest.raises(UserError, match=r"did not write a complete model \(weights, config\.json"):
         publish_model(made, model)
@@ -729,7 +729,7 @@ def test_several_nodes_need_slurm(monkeypatch):
     check_nodes(Machine(nodes=2))
 
 
-def test_flash_attn_is_installed_where_it_is_requested(monkeypatch):
+def test_flash_attn_must_be_installed_if_it_is_requested(monkeypatch):
     assert "padded" in check_attention(Machine())
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="the package flash-attn is not installed"):
