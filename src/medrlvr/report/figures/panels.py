@@ -29,7 +29,7 @@ PANELS = {
         "value loss": {"value_loss": "value loss"},
         "explained variance": {"explained_variance": "explained variance"},
         "gradient norm": {"gradient_norm": "actor", "critic_gradient_norm": "critic"},
-        "share of prompts with equal rewards": {"equal_rewards": "equal rewards"},
+        "equal rewards, share": {"equal_rewards": "equal rewards"},
         "length, characters": {"chars_right": "right", "chars_wrong": "wrong"},
     },
     "hacking": {
