@@ -606,7 +606,7 @@ def test_the_explorer_meets_wcag_aa(whole: Callable[..., Page], scheme: str, wid
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
 
 
-def test_the_explorer_without_responses_is_small(reports: Reports) -> None:
+def test_the_report_with_an_explorer_without_responses_is_small(reports: Reports) -> None:
     """1.1 MB, so that with `explorer.LIMIT` it has at most 12.5 MB."""
     text = reports.whole.read_text(encoding="utf-8")
     bare = re.sub(r'(data-payload="[^"]+">)[^<]+', r"\1", text)

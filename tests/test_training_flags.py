@@ -285,7 +285,7 @@ def test_a_wandb_project_is_named_and_the_key_is_not(monkeypatch):
     assert "a" * 40 not in " ".join(arguments)
 
 
-def test_tensorboard_is_also_written_with_wandb():
+def test_ppo_also_writes_tensorboard_with_wandb():
     """By PPO's trainer alone: SFT's writes it only without W&B, and so is not given any."""
     folder = Path(importlib.util.find_spec("openrlhf").submodule_search_locations[0], "trainer")
     assert "self.tensorboard_logger = TensorboardLogger(self.args) if self.args.logger.tensorboard_dir else None" in (
