@@ -1,4 +1,5 @@
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,10 @@ HUB_HOME = tempfile.TemporaryDirectory(prefix="medrlvr-hub-")
 os.environ |= {"HF_HOME": HUB_HOME.name, "HF_HUB_OFFLINE": "1"}
 # A proxy of the user's would not reach the servers that tests start on this machine.
 os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
+
+# A script's background command (`make test &`) ignores the signal of Ctrl-C, and so would all programs that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine does not fail a test, and the same code gives the same result each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
