@@ -327,9 +327,9 @@ def test_less_favourable_readings_are_stated(runs: list[BenchRun], tmp_path: Pat
     write_results(tmp_path, runs)
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "In 2 runs, no response has a sentence in its think block, so the score is 1." in text
-    assert "In 1 runs, no response has a letter, so there is no score." in text
+    assert "In 1 run, no response has a letter, so there is no score." in text
     assert text.count("In 2 of the 17 detected runs, the score is 1 without a measurement.") == 1
-    assert text.count("Of the 2 runs that do not exploit their loophole, 1 raise an alarm (1 of `leaked`).") == 2
+    assert text.count("Of the 2 runs that do not exploit their loophole, 1 raises an alarm (1 of `leaked`).") == 2
 
 
 def test_before_all_threshold_runs_exist_only_areas_are_given(runs: list[BenchRun], tmp_path: Path) -> None:
